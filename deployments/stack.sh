@@ -1,0 +1,152 @@
+#!/usr/bin/env bash
+# The local stack: real RabbitMQ, Redis, PostgreSQL and the mail inbox, private to this clone. See README.md.
+set -euo pipefail
+umask 077
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+for part in settings process rabbitmq redis postgres inbox install docker; do
+  # shellcheck source=/dev/null
+  . "$here/stack/$part.sh"
+done
+
+servers='epmd rabbitmq redis postgres inbox'
+
+usage() {
+  cat <<'EOT'
+deployments/stack.sh up             start what does not run, wait until all answers, write .stack/env
+deployments/stack.sh down           stop what it started; the data stay
+deployments/stack.sh clean          down, then remove .stack and all data (also: down --purge)
+deployments/stack.sh status         what runs where; exit 1 unless all of it answers
+deployments/stack.sh restart NAME   stop NAME if it runs, start it, wait: rabbitmq, redis, postgres, inbox
+deployments/stack.sh rabbitmqctl …  the broker's own tool, aimed at this stack's node
+EOT
+}
+
+# Takes turns with other runs in this clone, e.g. two test packages that both want the stack.
+lock() {
+  exec {lock_fd}>"$stack/lock"
+  if command -v flock >/dev/null; then
+    flock -w 300 "$lock_fd" || die "another stack.sh has been busy in this clone for 5 minutes"
+  fi
+}
+
+prepare() {
+  mkdir -p "$stack/run" "$stack/log" "$stack/bin"
+  [ -O "$stack" ] || die "$stack belongs to another user: run this as that user, or remove it as that user with 'deployments/stack.sh clean'"
+  lock
+  load_ports
+  load_secrets
+}
+
+up() {
+  local name
+  prepare
+  choose_mode
+  if anything_alive; then same_ports_as_before; fi
+  save_ports
+  if [ "$mode" = docker ]; then
+    docker_up
+  else
+    for name in $servers; do start "$name"; done
+    for name in $servers; do await_ready "$name"; done
+  fi
+  write_env
+  where
+}
+
+anything_alive() {
+  local name
+  for name in $servers; do
+    if alive "$name" || { [ "$mode" = docker ] && docker_running "$name"; }; then return; fi
+  done
+  return 1
+}
+
+where() {
+  cat <<EOT
+stack: up ($mode)
+  RabbitMQ    amqp://127.0.0.1:$STACK_RABBITMQ_PORT/    management http://127.0.0.1:$STACK_RABBITMQ_MANAGEMENT_PORT (user identity)
+  Redis       127.0.0.1:$STACK_REDIS_PORT (state in DB 1)
+  PostgreSQL  127.0.0.1:$STACK_POSTGRES_PORT (user and database identity)
+  Inbox       http://127.0.0.1:$STACK_INBOX_PORT    SMTP 127.0.0.1:$STACK_SMTP_PORT
+  All of it, passwords included, in .stack/env: '. .stack/env'. Logs in .stack/log.
+EOT
+}
+
+# Loads an existing stack; leaves the script when there is none.
+existing() {
+  [ -d "$stack" ] || { say "nothing here: 'deployments/stack.sh up' starts it"; exit "$1"; }
+  prepare
+  mode=$(cat "$stack/mode" 2>/dev/null || echo native)
+}
+
+down() {
+  existing 0
+  if [ "$mode" = docker ]; then
+    compose down ${1:+--volumes}
+  else
+    stop inbox rabbitmq redis postgres
+    stop epmd
+  fi
+  if [ -n "${1:-}" ]; then
+    rm -rf "$stack"
+    say "down, data removed"
+  else
+    say "down, data kept in .stack"
+  fi
+}
+
+restart() {
+  existing 1
+  if [ "$mode" = docker ]; then
+    docker_restart "$1"
+    return
+  fi
+  stop "$1"
+  if [ "$1" = rabbitmq ]; then start epmd; fi
+  start "$1"
+  await_ready "$1"
+  say "$1 answers"
+}
+
+status() {
+  local name word bad=0
+  existing 1
+  if [ "$mode" = docker ]; then
+    compose ps
+    for name in $docker_servers; do docker_running "$name" || bad=1; done
+    return "$bad"
+  fi
+  for name in $servers; do
+    if ! alive "$name"; then
+      word=down bad=1
+    elif [ "$state" = T ]; then
+      word='stopped (SIGSTOP)' bad=1
+    elif "${name}_ready"; then
+      word=up
+    else
+      word='not answering' bad=1
+    fi
+    # shellcheck disable=SC2046 # a list of variable names
+    printf '%-9s %-18s pid %-8s ports %s\n' "$name" "$word" "${pid:--}" "$(for port in $("${name}_ports"); do printf '%s ' "${!port}"; done)"
+  done
+  return "$bad"
+}
+
+case "${1:-} ${2:-}" in
+  'up ') up ;;
+  'down ') down ;;
+  'down --purge' | 'clean ') down --purge ;;
+  'status ') status ;;
+  'restart rabbitmq' | 'restart redis' | 'restart postgres' | 'restart inbox') restart "$2" ;;
+  rabbitmqctl\ *)
+    existing 1
+    shift
+    if [ "$mode" = docker ]; then compose exec rabbitmq rabbitmqctl "$@"; else rabbitmq_run env "$rabbitmq_bin/rabbitmqctl" "$@"; fi
+    ;;
+  'help ' | '--help ' | '-h ') usage ;;
+  *)
+    usage >&2
+    exit 2
+    ;;
+esac

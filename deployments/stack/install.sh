@@ -1,0 +1,69 @@
+# shellcheck shell=bash
+# Which servers the machine lacks, and how they get there.
+
+# at_least WANTED VERSION
+at_least() { [ -n "$2" ] && printf '%s\n%s\n' "$1" "$2" | sort -CV; }
+
+# Prints the Debian packages whose programs are absent or too old.
+missing_packages() {
+  rabbitmq_installed || echo rabbitmq-server
+  redis_installed || echo redis-server
+  postgres_installed || echo postgresql
+  command -v curl >/dev/null || echo curl
+}
+
+on_linux() { [ "$(uname -s)" = Linux ]; }
+
+may_install() {
+  on_linux && command -v apt-get >/dev/null && [ -e /etc/debian_version ] &&
+    { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
+}
+
+# Installs packages $@ without letting them start services of their own on the standard ports: policy-rc.d is how
+# Debian asks whether they may. An existing one is the machine's own decision and is left alone.
+install_packages() (
+  sudo=() policy=/usr/sbin/policy-rc.d
+  [ "$(id -u)" = 0 ] || sudo=(sudo -n)
+  if [ ! -e "$policy" ]; then
+    trap '"${sudo[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
+    "${sudo[@]}" chmod 755 "$policy"
+  fi
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -q &&
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "$@"
+) </dev/null >>"$stack/log/install.log" 2>&1
+
+# Settles how the servers run, "native" or "docker", and remembers it: the data of one is not the data of the other.
+choose_mode() {
+  local missing
+  mode=$(cat "$stack/mode" 2>/dev/null || true)
+  if [ "$mode" != docker ]; then
+    on_linux && missing=$(missing_packages | xargs) || missing='rabbitmq-server redis-server postgresql'
+    if [ -n "$missing" ] && may_install; then
+      say "installing $missing (log: .stack/log/install.log)"
+      # shellcheck disable=SC2086 # a list
+      install_packages $missing || say "apt-get failed: $(tail -n 1 "$stack/log/install.log")"
+      missing=$(missing_packages | xargs)
+    fi
+    if [ -z "$missing" ]; then
+      mode=native
+    elif [ "$mode" != native ] && docker_usable; then
+      mode=docker
+    else
+      explain_missing "$missing"
+    fi
+  fi
+  printf '%s\n' "$mode" >"$stack/mode"
+}
+
+explain_missing() {
+  cat >&2 <<EOT
+stack: cannot start, these are missing or too old: $1
+  needed: RabbitMQ 3.10, Redis 7.0, PostgreSQL 15 (or newer), curl
+  Do one of these, then run the same command again:
+  - Debian 12, Ubuntu 24.04 or newer: sudo apt-get install $1
+    (as root or with passwordless sudo this script does it by itself)
+  - start a Docker engine that has the compose plugin ('docker info' and 'docker compose version' must answer)
+EOT
+  exit 1
+}

@@ -1,0 +1,79 @@
+package authentication
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// Rules of a one-time code (issue text; OWASP Authentication Cheat Sheet for the limit on tries).
+const (
+	CodeLifetime   = 10 * time.Minute
+	MaxWrongTries  = 5
+	ResendInterval = 60 * time.Second // between two stored codes of one user
+)
+
+// Purpose is what a code proves.
+type Purpose string
+
+// PurposeVerification proves that the address belongs to the person who registered it.
+const PurposeVerification Purpose = "verification"
+
+// Code is the newest one-time code of a user for one purpose; storing another replaces it. The digits themselves
+// are never stored, only their keyed digest.
+type Code struct {
+	UserID     string
+	Purpose    Purpose
+	Digest     []byte
+	EventID    string // the event that carries the digits; a mail of any other event is out of date
+	WrongTries int
+	CreatedAt  time.Time
+	ExpiresAt  time.Time
+	UsedAt     time.Time // zero: not used
+}
+
+// NewDigits answers six decimal digits, each value equally likely, from the system's CSPRNG.
+func NewDigits() string {
+	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
+	if err != nil {
+		panic(fmt.Sprintf("authentication: the system has no randomness: %v", err)) // crypto/rand never returns on failure since Go 1.24
+	}
+	return fmt.Sprintf("%06d", n)
+}
+
+// CodeKey is CODE_HMAC_KEY: it lives outside the database, so that a stolen table does not give codes away.
+type CodeKey []byte
+
+// Digest is HMAC-SHA256 over purpose, user and digits: a digest is of no use in another row.
+func (k CodeKey) Digest(purpose Purpose, userID, digits string) []byte {
+	mac := hmac.New(sha256.New, k)
+	fmt.Fprintf(mac, "%s\x00%s\x00%s", purpose, userID, digits)
+	return mac.Sum(nil)
+}
+
+// CanResend tells whether a new code may replace this one.
+func (c *Code) CanResend(now time.Time) bool { return now.Sub(c.CreatedAt) >= ResendInterval }
+
+// Current tells whether the mail of eventID is still worth sending: its code is the newest, and unused.
+func (c *Code) Current(eventID string) bool { return c.EventID == eventID && c.UsedAt.IsZero() }
+
+// Try compares in constant time. It answers nil and marks the code used, or ErrCodeExpired, ErrTooManyTries or
+// ErrWrongCode; a wrong try is counted in WrongTries. The caller stores the code in every case.
+func (c *Code) Try(digest []byte, now time.Time) error {
+	switch {
+	case !c.UsedAt.IsZero():
+		return ErrWrongCode
+	case c.WrongTries >= MaxWrongTries:
+		return ErrTooManyTries
+	case !now.Before(c.ExpiresAt):
+		return ErrCodeExpired
+	case !hmac.Equal(digest, c.Digest):
+		c.WrongTries++
+		return ErrWrongCode
+	}
+	c.UsedAt = now
+	return nil
+}

@@ -1,0 +1,23 @@
+package authentication
+
+import "github.com/smap-platform/identity/pkg/apperror"
+
+// The errors of this domain with the codes the front end decides by (WIRE.md B3).
+var (
+	ErrBody            = apperror.New(apperror.Invalid, 20001, "The request is not valid")
+	ErrUserNotFound    = apperror.New(apperror.NotFound, 20002, "User not found")
+	ErrEmailTaken      = apperror.New(apperror.Conflict, 20003, "This e-mail address is already registered")
+	ErrWrongPassword   = apperror.New(apperror.Unauthorized, 20004, "Wrong e-mail or password")
+	ErrWrongCode       = apperror.New(apperror.Invalid, 20005, "Wrong code")
+	ErrAlreadyVerified = apperror.New(apperror.Conflict, 20006, "This e-mail address is already verified")
+	ErrCodeExpired     = apperror.New(apperror.Invalid, 20007, "This code has expired; request a new one")
+	ErrTooManyTries    = apperror.New(apperror.RateLimited, 20008, "Too many wrong codes; request a new one")
+	ErrNotVerified     = apperror.New(apperror.Forbidden, 20009, "This e-mail address is not verified yet")
+	ErrInvalidEmail    = apperror.New(apperror.Invalid, 20011, "This is not a valid e-mail address")
+	ErrUnauthenticated = apperror.New(apperror.Unauthorized, 401, "Please log in")
+
+	// ErrBusy: more passwords wait to be hashed than can be done in reasonable time.
+	ErrBusy = apperror.New(apperror.Unavailable, 503, "The service is busy; please try again in a moment")
+	// ErrCodeNotFound never leaves the domain: no code was ever stored for this user and purpose.
+	ErrCodeNotFound = apperror.New(apperror.NotFound, 404, "No code has been requested")
+)

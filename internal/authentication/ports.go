@@ -1,0 +1,96 @@
+// Package authentication owns people: their e-mail address, password, one-time codes and tokens.
+//
+// A user is active if and only if the address has been proven, which also starts the trial, in the same
+// transaction. The package promises nothing about when a mail arrives, only that a code which was stored has
+// its event in the same commit.
+package authentication
+
+import (
+	"context"
+	"time"
+)
+
+//go:generate go tool mockgen -source=ports.go -destination=mock/ports.go -package=mock
+
+// Transactor runs fn in one transaction; see pkg/database.
+type Transactor interface {
+	WithinTx(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
+// Clock tells the time all processes agree on: UTC, whole microseconds.
+type Clock interface{ Now() time.Time }
+
+// UserRepository stores users. Every method takes part in the transaction of ctx. Users that were deleted are
+// not found by any of them.
+type UserRepository interface {
+	// Create answers ErrEmailTaken when a live user has the same address, whatever its case; the transaction can
+	// then only be rolled back.
+	Create(ctx context.Context, u User) error
+	// ByID and ByEmail answer ErrUserNotFound when there is none.
+	ByID(ctx context.Context, id string) (User, error)
+	ByEmail(ctx context.Context, email string) (User, error)
+	// LockByEmail is ByEmail that keeps every other LockByEmail of this user waiting until the transaction ends.
+	// Codes are only read for change and written under this lock.
+	LockByEmail(ctx context.Context, email string) (User, error)
+	// Update stores everything but ID, Email and CreatedAt. It answers ErrUserNotFound when there is none.
+	Update(ctx context.Context, u User) error
+}
+
+// CodeRepository stores the newest code per user and purpose.
+type CodeRepository interface {
+	// Find answers ErrCodeNotFound when none was ever stored.
+	Find(ctx context.Context, userID string, purpose Purpose) (Code, error)
+	// Save stores c in place of whatever was there.
+	Save(ctx context.Context, c Code) error
+}
+
+// PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
+type PasswordHasher interface {
+	// Hash answers ErrBusy when no place came free in time.
+	Hash(ctx context.Context, password string) (string, error)
+	// Verify tells whether password made hash. An empty hash costs the same time and is never right. outdated
+	// tells that the hash should be replaced by a new Hash of the same password. ErrBusy as in Hash.
+	Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error)
+}
+
+// Token is a signed access token and how long the cookie that carries it shall live.
+type Token struct {
+	Value    string
+	Lifetime time.Duration
+}
+
+// Claims are what a valid token says.
+type Claims struct {
+	UserID string
+	Email  string
+	Role   Role
+}
+
+// TokenIssuer signs and checks access tokens (WIRE.md B2).
+type TokenIssuer interface {
+	Issue(u User, remember bool) (Token, error)
+	// Check answers ErrUnauthenticated for everything but a valid, unexpired access token of ours.
+	Check(token string) (Claims, error)
+}
+
+// TrialStarter is what authentication asks of subscriptions. It takes part in the transaction of ctx.
+type TrialStarter interface {
+	StartTrial(ctx context.Context, userID string) error
+}
+
+// CodeMail is a mail that carries a one-time code.
+type CodeMail struct {
+	EventID   string
+	Recipient string
+	Code      string
+	Locale    string
+	ExpiresAt time.Time
+}
+
+// CodeMailer is what authentication asks of notification. Its errors are in the vocabulary of internal/event.
+type CodeMailer interface {
+	// SendVerification sends the mail at most once per event id.
+	SendVerification(ctx context.Context, m CodeMail) error
+	// Supersede records that the mail of eventID is not sent because a newer one replaced it.
+	Supersede(ctx context.Context, eventID string) error
+}

@@ -1,0 +1,79 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+)
+
+// Errors of a Sender. They say what the relay does with the row.
+var (
+	// ErrUnavailable: the broker cannot be reached, or did not answer in time. The message may or may not be there:
+	// send it again with the same ID. It says nothing against the message itself.
+	ErrUnavailable = errors.New("event: the broker did not confirm; the message will be sent again")
+	// ErrUnroutable: the broker took the message and no queue wanted it. A queue or binding is missing.
+	ErrUnroutable = errors.New("event: no queue is bound for this routing key; declare the topology")
+	// ErrRefused: the broker said no (basic.nack), as a full queue with reject-publish does.
+	ErrRefused = errors.New("event: the broker refused the message; is a queue full?")
+)
+
+// Sender is a broker as the relay sees it. Send publishes all messages, waits until each is confirmed or has
+// failed, and answers one error per message, nil where it is confirmed. It returns within its own deadline even
+// when the broker hangs.
+type Sender interface {
+	Send(ctx context.Context, messages []Message) []error
+}
+
+// Queue is one durable queue of this service and how its messages are treated.
+type Queue struct {
+	Name     string
+	Bindings []string // patterns on Exchange, with * and #
+	Retry    Policy
+	Workers  int // handlers at a time in one process
+	Prefetch int // deliveries the broker hands out ahead; small where a handler is risky (EVENTS.md §1)
+}
+
+// RetryQueue is the name of the queue that holds messages for level i.
+func (q Queue) RetryQueue(i int) string { return q.Name + ".retry." + levelName(q.Retry.Levels[i]) }
+
+// DeadQueue is the name of the queue where messages wait for a person.
+func (q Queue) DeadQueue() string { return q.Name + ".dead" }
+
+// levelName writes a delay the way people do: 30s, 2m.
+func levelName(d time.Duration) string {
+	name := d.String()
+	if strings.HasSuffix(name, "m0s") {
+		name = strings.TrimSuffix(name, "0s")
+	}
+	if strings.HasSuffix(name, "h0m") {
+		name = strings.TrimSuffix(name, "0m")
+	}
+	return name
+}
+
+// Observer sees every delivery, for logs, metrics and traces. Begin runs before the handler and answers the
+// handler's context; the function it answers is called once the decision has been carried out.
+type Observer interface {
+	Begin(ctx context.Context, q Queue, d Delivery) (context.Context, func(Decision, error))
+}
+
+// Consumer is the work on one queue, broker-neutral.
+type Consumer struct {
+	Queue    Queue
+	Handle   func(ctx context.Context, d Delivery) error // usually Router.Dispatch
+	Observer Observer
+}
+
+// DeadLetter is a message in a dead queue, as it may be shown: no body.
+type DeadLetter struct {
+	Queue       string `json:"queue"`
+	EventID     string `json:"event_id"`
+	RoutingKey  string `json:"routing_key"`
+	Reason      string `json:"reason"`
+	ErrorClass  string `json:"error_class"`
+	Attempts    int    `json:"attempts"`
+	FirstFailed string `json:"first_failed_at,omitempty"` // RFC 3339
+	DeadSince   string `json:"dead_at,omitempty"`         // RFC 3339
+	BodyBytes   int    `json:"body_bytes"`
+}

@@ -1,0 +1,97 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+)
+
+// Policy is how long and how often a queue's messages are tried again. Each level is a queue at the broker with
+// a fixed delay; the last level repeats until GiveUpAfter.
+type Policy struct {
+	Levels      []time.Duration // rising
+	GiveUpAfter time.Duration   // since the first failure
+}
+
+// CrashLoopLimit is how often the broker may hand a message out before it counts as one that kills its handler.
+// The broker's own x-delivery-limit (20) is only the net below it (EVENTS.md §1).
+const CrashLoopLimit = 10
+
+// Action is what a broker does with a delivery once its handler has ended.
+type Action string
+
+// The actions.
+const (
+	Ack     Action = "ack"
+	Retry   Action = "retry"   // publish to the level's queue, then ack
+	Dead    Action = "dead"    // publish to the dead queue, then ack
+	Requeue Action = "requeue" // give it back untouched; another process takes it
+)
+
+// Decision is the one place's word on a delivery.
+type Decision struct {
+	Action  Action
+	Outcome string            // for logs and metrics: handled, a Drop reason, retry, a Reason constant, requeue
+	Level   int               // Retry: index into Policy.Levels
+	Headers map[string]string // Retry, Dead: what to write over the message's own headers
+}
+
+// Decide turns a handler's result into an action (DESIGN.md §5). It is the only place that knows the rules; both
+// brokers call it. stopping is true once the process is draining.
+func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decision {
+	if err == nil {
+		return Decision{Action: Ack, Outcome: "handled"}
+	}
+	if drop, ok := errors.AsType[*dropError](err); ok {
+		return Decision{Action: Ack, Outcome: drop.reason}
+	}
+	if perm, ok := errors.AsType[*permanentError](err); ok {
+		return dead(perm.reason, err, d, now)
+	}
+	if stopping && errors.Is(err, context.Canceled) {
+		return Decision{Action: Requeue, Outcome: "requeue"}
+	}
+	first := d.FirstFailed()
+	if first.IsZero() {
+		first = now
+	}
+	if now.Sub(first) >= p.GiveUpAfter {
+		return dead(ReasonExhausted, err, d, now)
+	}
+	attempts, level := d.Attempts(), 0
+	if busy, ok := errors.AsType[*notYetError](err); ok {
+		for level < len(p.Levels)-1 && p.Levels[level] < busy.wait {
+			level++
+		}
+	} else {
+		level = min(attempts, len(p.Levels)-1)
+		attempts++
+	}
+	return Decision{Action: Retry, Outcome: "retry", Level: level, Headers: map[string]string{
+		HeaderRoutingKey: d.RoutingKey, HeaderError: ErrorClass(err),
+		HeaderAttempts: strconv.Itoa(attempts), HeaderFirstFailed: first.UTC().Format(time.RFC3339Nano),
+	}}
+}
+
+// DecideCrashLoop answers a Dead decision when the broker has handed d out too often, before its handler is run
+// once more.
+func DecideCrashLoop(d Delivery, now time.Time) (Decision, bool) {
+	if d.HandedOut < CrashLoopLimit {
+		return Decision{}, false
+	}
+	return dead(ReasonCrashLoop, nil, d, now), true
+}
+
+func dead(reason string, err error, d Delivery, now time.Time) Decision {
+	class := reason
+	if err != nil {
+		if c := ErrorClass(err); c != "error" {
+			class = c
+		}
+	}
+	return Decision{Action: Dead, Outcome: reason, Headers: map[string]string{
+		HeaderRoutingKey: d.RoutingKey, HeaderError: class, HeaderAttempts: strconv.Itoa(d.Attempts()),
+		HeaderDeadReason: reason, HeaderDeadAt: now.UTC().Format(time.RFC3339Nano),
+	}}
+}

@@ -1,0 +1,129 @@
+package event
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Service is the producer's name in every envelope, and the AMQP app_id.
+const Service = "identity"
+
+// MaxBody is the largest serialized event, in bytes (WIRE.md A1).
+const MaxBody = 256 << 10
+
+// ErrTooLarge is answered before anything is stored when an event's body exceeds MaxBody.
+var ErrTooLarge = errors.New("event: body exceeds 256 KiB; put the data where the consumer can fetch it and send its id")
+
+// Payload is the typed content of an event. Validate names the first thing a reader cannot do without.
+type Payload interface{ Validate() error }
+
+// Event is what a use case hands to its Publisher.
+type Event struct {
+	ID        string // NewID(), or derived from what the event is about where a repeat must be recognisable
+	Key       RoutingKey
+	Time      time.Time // when the fact happened, by the database's clock
+	ProjectID string    // only where the event belongs to a project
+	Data      Payload
+}
+
+// NewID mints an event id: evt_<uuidv7>. To every reader it is opaque.
+func NewID() string { return "evt_" + uuid.Must(uuid.NewV7()).String() }
+
+// Publisher is all a use case knows of messaging. Publish takes part in the transaction of ctx: the event leaves
+// if and only if that transaction commits. It answers an error, and stores nothing, when there is no transaction,
+// when Data is not valid or when the body is too large (ErrTooLarge).
+type Publisher interface {
+	Publish(ctx context.Context, e Event) error
+}
+
+// timestampLayout is ISO 8601 with milliseconds (WIRE.md A1).
+const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
+
+type wireEnvelope struct {
+	EventID   string      `json:"event_id"`
+	Timestamp string      `json:"timestamp"`
+	Payload   wirePayload `json:"payload"`
+}
+
+type wirePayload struct {
+	ProjectID string  `json:"project_id,omitempty"`
+	Service   string  `json:"service"`
+	Action    string  `json:"action"`
+	Data      Payload `json:"data"`
+}
+
+// Encode answers the event as it goes over the wire, addressed to Exchange.
+func Encode(e Event) (Message, error) {
+	if e.ID == "" || e.Key == "" || e.Data == nil {
+		return Message{}, errors.New("event: an event needs an id, a routing key and data")
+	}
+	if err := e.Data.Validate(); err != nil {
+		return Message{}, fmt.Errorf("event: %s: %w", e.Key, err)
+	}
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // readers are not browsers, and addresses stay readable
+	err := enc.Encode(wireEnvelope{
+		EventID:   e.ID,
+		Timestamp: e.Time.UTC().Format(timestampLayout),
+		Payload:   wirePayload{ProjectID: e.ProjectID, Service: Service, Action: e.Key.Action(), Data: e.Data},
+	})
+	if err != nil {
+		return Message{}, fmt.Errorf("event: encoding %s: %w", e.Key, err)
+	}
+	if body.Len() > MaxBody {
+		return Message{}, fmt.Errorf("%w (%s has %d bytes)", ErrTooLarge, e.Key, body.Len())
+	}
+	return Message{
+		ID: e.ID, Exchange: Exchange, RoutingKey: string(e.Key), ContentType: "application/json",
+		Timestamp: e.Time.UTC().Truncate(time.Second), Mandatory: true, // AMQP 0-9-1 timestamps are whole seconds
+		Headers: map[string]string{}, Body: bytes.TrimRight(body.Bytes(), "\n"),
+	}, nil
+}
+
+// Received is an event as a handler gets it.
+type Received struct {
+	ID        string
+	Key       RoutingKey
+	Time      time.Time // zero when the producer wrote none that can be read
+	ProjectID string
+	data      json.RawMessage
+}
+
+// Decode reads an envelope. It is tolerant of unknown fields, foreign id formats and flat payloads (fields beside
+// project_id instead of below data, as the Project service sends them). What it cannot do without – JSON, an
+// event_id, a payload – comes back as a Permanent error with the reason.
+func Decode(m Message) (Received, error) {
+	var w struct {
+		EventID   string          `json:"event_id"`
+		Timestamp string          `json:"timestamp"`
+		Payload   json.RawMessage `json:"payload"`
+	}
+	if err := json.Unmarshal(m.Body, &w); err != nil {
+		return Received{}, Permanent(ReasonUnreadable, errors.New("event: the body is not a JSON envelope"))
+	}
+	if w.EventID == "" {
+		return Received{}, Permanent(ReasonInvalid, errors.New("event: the envelope lacks event_id"))
+	}
+	var p struct {
+		ProjectID string          `json:"project_id"`
+		Data      json.RawMessage `json:"data"`
+	}
+	if err := json.Unmarshal(w.Payload, &p); err != nil {
+		return Received{}, Permanent(ReasonInvalid, errors.New("event: the envelope's payload is not an object"))
+	}
+	r := Received{ID: w.EventID, Key: RoutingKey(m.RoutingKey), ProjectID: p.ProjectID, data: p.Data}
+	if len(r.data) == 0 || bytes.Equal(r.data, []byte("null")) {
+		r.data = w.Payload
+	}
+	if t, err := time.Parse(time.RFC3339Nano, w.Timestamp); err == nil {
+		r.Time = t.UTC()
+	}
+	return r, nil
+}

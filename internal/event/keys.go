@@ -1,0 +1,26 @@
+package event
+
+import "strings"
+
+// Exchange is the one topic exchange all SMAP services share: durable, not auto-delete, no arguments (WIRE.md A2).
+const Exchange = "smap.events"
+
+// RoutingKey names a kind of event, most general word first, so that a queue can be bound to "email.#".
+type RoutingKey string
+
+// The keys this service publishes or consumes. The registry with producers and consumers is docs/events.md.
+const (
+	EmailVerificationRequested RoutingKey = "email.verification.requested"
+	SubscriptionCreated        RoutingKey = "subscription.created"
+	SubscriptionCancelled      RoutingKey = "subscription.cancelled"
+	SubscriptionStatusChanged  RoutingKey = "subscription.status_changed"
+)
+
+// IsEmail tells whether events of this key carry personal data and codes: their bodies are sealed in the outbox.
+func (k RoutingKey) IsEmail() bool { return strings.HasPrefix(string(k), "email.") }
+
+// Action is the key without its first word, as the envelope's payload.action has it.
+func (k RoutingKey) Action() string {
+	_, action, _ := strings.Cut(string(k), ".")
+	return action
+}

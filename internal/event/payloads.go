@@ -1,0 +1,102 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// VerificationRequested is the data of email.verification.requested: a one-time code to be mailed.
+type VerificationRequested struct {
+	UserID    string    `json:"user_id"`
+	Recipient string    `json:"recipient"`
+	OTPCode   string    `json:"otp_code"` // 6 digits
+	Locale    string    `json:"locale"`   // en | vi
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Validate names the first missing field.
+func (d VerificationRequested) Validate() error {
+	return firstMissing(
+		field{"user_id", d.UserID == ""}, field{"recipient", d.Recipient == ""}, field{"otp_code", d.OTPCode == ""},
+		field{"expires_at", d.ExpiresAt.IsZero()},
+	)
+}
+
+// SubscriptionCreatedData is the data of subscription.created.
+type SubscriptionCreatedData struct {
+	Version           int64      `json:"version"` // rises with every change of any subscription of this user
+	SubscriptionID    string     `json:"subscription_id"`
+	UserID            string     `json:"user_id"`
+	PlanCode          string     `json:"plan_code"`
+	Status            string     `json:"status"`
+	EffectiveUntil    *time.Time `json:"effective_until"` // null: open-ended
+	TrialStart        *time.Time `json:"trial_start,omitempty"`
+	TrialEnd          *time.Time `json:"trial_end,omitempty"`
+	SubscriptionStart *time.Time `json:"subscription_start,omitempty"`
+	SubscriptionEnd   *time.Time `json:"subscription_end,omitempty"`
+	CreatedAt         time.Time  `json:"created_at"`
+}
+
+// Validate names the first missing field.
+func (d SubscriptionCreatedData) Validate() error {
+	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "status", d.Status)
+}
+
+// SubscriptionCancelledData is the data of subscription.cancelled.
+type SubscriptionCancelledData struct {
+	Version            int64      `json:"version"`
+	SubscriptionID     string     `json:"subscription_id"`
+	UserID             string     `json:"user_id"`
+	PlanCode           string     `json:"plan_code"`
+	PreviousStatus     string     `json:"previous_status"`
+	NewStatus          string     `json:"new_status"`
+	CancelledAt        time.Time  `json:"cancelled_at"`
+	CancellationReason string     `json:"cancellation_reason"`
+	EffectiveUntil     *time.Time `json:"effective_until"`
+	AdminUserID        string     `json:"admin_user_id,omitempty"` // set when an administrator did it for the user
+}
+
+// Validate names the first missing field.
+func (d SubscriptionCancelledData) Validate() error {
+	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "new_status", d.NewStatus)
+}
+
+// SubscriptionStatusChangedData is the data of subscription.status_changed.
+type SubscriptionStatusChangedData struct {
+	Version          int64      `json:"version"`
+	SubscriptionID   string     `json:"subscription_id"`
+	UserID           string     `json:"user_id"`
+	PlanCode         string     `json:"plan_code"`
+	PreviousStatus   string     `json:"previous_status"`
+	NewStatus        string     `json:"new_status"`
+	EffectiveUntil   *time.Time `json:"effective_until"`
+	TransitionReason string     `json:"transition_reason"`
+}
+
+// Validate names the first missing field.
+func (d SubscriptionStatusChangedData) Validate() error {
+	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "new_status", d.NewStatus)
+}
+
+type field struct {
+	name    string
+	missing bool
+}
+
+func firstMissing(fields ...field) error {
+	for _, f := range fields {
+		if f.missing {
+			return fmt.Errorf("data lacks %s", f.name)
+		}
+	}
+	return nil
+}
+
+func missingState(version int64, subscriptionID, userID, planCode, statusName, status string) error {
+	if version < 1 {
+		return errors.New("data lacks version, or it is below 1")
+	}
+	return firstMissing(field{"subscription_id", subscriptionID == ""}, field{"user_id", userID == ""},
+		field{"plan_code", planCode == ""}, field{statusName, status == ""})
+}

@@ -1,0 +1,80 @@
+package event
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Reasons a message is dead-lettered for, as they appear in the x-dead-reason header, in metrics and in dlq list.
+const (
+	ReasonUnreadable = "unreadable"  // not a JSON envelope
+	ReasonInvalid    = "invalid"     // a field the handler needs is missing or wrong
+	ReasonUnknownKey = "unknown_key" // no handler for this routing key
+	ReasonRejected   = "rejected"    // the far side said never (SMTP 5xx)
+	ReasonAmbiguous  = "ambiguous"   // twice not known whether the far side took it (RFC 1047)
+	ReasonExhausted  = "exhausted"   // failed for Policy.GiveUpAfter
+	ReasonCrashLoop  = "crash_loop"  // handed out CrashLoopLimit times without an answer: it kills its handler
+)
+
+// Reasons a message is dropped for, acked without its effect.
+const (
+	DropDuplicate  = "duplicate"  // the effect has already been had
+	DropExpired    = "expired"    // what it carries is no longer of use
+	DropSuperseded = "superseded" // something newer has replaced it
+	DropStale      = "stale"      // a higher version is already stored
+)
+
+type permanentError struct {
+	reason string
+	err    error
+}
+
+func (e *permanentError) Error() string { return e.err.Error() }
+func (e *permanentError) Unwrap() error { return e.err }
+
+// Permanent says: never again, dead-letter it now. reason is one of the Reason constants.
+func Permanent(reason string, err error) error { return &permanentError{reason, err} }
+
+type dropError struct{ reason string }
+
+func (e *dropError) Error() string { return "dropped: " + e.reason }
+
+// Drop says: done, without the effect, and that is right. reason is one of the Drop constants.
+func Drop(reason string) error { return &dropError{reason} }
+
+type notYetError struct {
+	wait time.Duration
+	err  error
+}
+
+func (e *notYetError) Error() string { return e.err.Error() }
+func (e *notYetError) Unwrap() error { return e.err }
+
+// NotYet says: somebody else is at it; look again after about wait, without counting this as a failed try.
+func NotYet(wait time.Duration, err error) error { return &notYetError{wait, err} }
+
+// Classed is implemented by errors that know a short class for metrics and headers, such as "smtp_450".
+type Classed interface{ ErrorClass() string }
+
+// ErrorClass answers err's class: its own, "panic", or "error".
+func ErrorClass(err error) string {
+	if c, ok := errors.AsType[interface {
+		error
+		Classed
+	}](err); ok {
+		return c.ErrorClass()
+	}
+	return "error"
+}
+
+// PanicError is a handler's panic, turned into an error that is retried like any other.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("handler panicked: %v", e.Value) }
+
+// ErrorClass is "panic".
+func (e *PanicError) ErrorClass() string { return "panic" }

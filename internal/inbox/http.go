@@ -1,0 +1,136 @@
+package inbox
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"net/textproto"
+	"strconv"
+)
+
+//go:embed page
+var pageFiles embed.FS
+
+// pagePolicy lets the page run its own script and nothing else. A mail is shown
+// in a sandboxed frame that inherits this policy, hence the inline styles: mails
+// carry theirs in attributes. Images only from within the mail, so that opening
+// one tells nobody.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
+	"img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// handler serves the page and the API:
+//
+//	GET    /api/messages?to=&limit=  newest first, at most limit; 400 unless limit is a positive number
+//	GET    /api/messages/{id}        one mail with message_id and headers; 404 when it is not (or no longer) there
+//	DELETE /api/messages             forgets all; 204
+//	GET    /api/events               server-sent events, see follow
+//	GET    /live                     200 while the process serves
+//	GET    /                         the page
+func (i *Inbox) handler() http.Handler {
+	page, err := fs.Sub(pageFiles, "page")
+	if err != nil {
+		panic(err) // the folder is compiled in; only a wrong name in this file gets here
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/messages", i.listMessages)
+	mux.HandleFunc("GET /api/messages/{id}", i.getMessage)
+	mux.HandleFunc("DELETE /api/messages", i.deleteMessages)
+	mux.HandleFunc("GET /api/events", i.follow)
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	mux.Handle("GET /", http.FileServerFS(page))
+	return secured(mux)
+}
+
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", pagePolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (i *Inbox) listMessages(w http.ResponseWriter, r *http.Request) {
+	found := i.mails.list(r.URL.Query().Get("to"))
+	if text := r.URL.Query().Get("limit"); text != "" {
+		limit, err := strconv.Atoi(text)
+		if err != nil || limit < 1 {
+			writeJSON(w, http.StatusBadRequest, map[string]string{"error": "limit must be a whole number of 1 or more"})
+			return
+		}
+		found = found[:min(limit, len(found))]
+	}
+	writeJSON(w, http.StatusOK, found)
+}
+
+func (i *Inbox) getMessage(w http.ResponseWriter, r *http.Request) {
+	m, ok := i.mails.get(r.PathValue("id"))
+	if !ok {
+		writeJSON(w, http.StatusNotFound, map[string]string{"error": "no such mail, it may have been pushed out or deleted"})
+		return
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Message
+		MessageID string               `json:"message_id"`
+		Headers   textproto.MIMEHeader `json:"headers"`
+	}{m, m.MessageID, m.Headers})
+}
+
+func (i *Inbox) deleteMessages(w http.ResponseWriter, _ *http.Request) {
+	i.mails.clear()
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// follow streams what happens: first a "reset" (forget what you know), then
+// "mails" with a JSON array, oldest first, for those already here and again for
+// whatever comes; another "reset" after a DELETE. One ordered stream, so a page
+// that reconnects is right again without asking anything else.
+func (i *Inbox) follow(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	stream := http.NewResponseController(w)
+	mails, at, changed := i.mails.since(cursor{})
+	reset := true
+	for {
+		if err := writeEvents(w, stream, reset, mails); err != nil {
+			return // the page is gone
+		}
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+			return
+		}
+		before := at
+		mails, at, changed = i.mails.since(before)
+		reset = at.clears != before.clears
+	}
+}
+
+func writeEvents(w http.ResponseWriter, stream *http.ResponseController, reset bool, mails []Message) error {
+	if reset {
+		if _, err := fmt.Fprint(w, "event: reset\ndata: {}\n\n"); err != nil {
+			return err
+		}
+	}
+	if len(mails) > 0 {
+		body, err := json.Marshal(mails) // on one line, as an event needs it
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "event: mails\ndata: %s\n\n", body); err != nil {
+			return err
+		}
+	}
+	return stream.Flush()
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // a client that left needs no answer
+}

@@ -1,0 +1,113 @@
+// Package schema owns the tables: embedded SQL migrations for PostgreSQL and SQLite under the same numbers, applied
+// in order and recorded in goose_db_version. Two processes that migrate at once do it once: the second waits for
+// an advisory lock and finds nothing left to do.
+//
+// It does not promise a way down from 00001: those tables hold the previous release's data.
+package schema
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+//go:embed postgres/*.sql sqlite/*.sql
+var migrations embed.FS
+
+// Migration is one step and whether this database has taken it.
+type Migration struct {
+	Version   int64
+	Name      string
+	AppliedAt time.Time // zero: pending
+}
+
+// Up applies what is pending and answers what it applied. A failing step is rolled back and named in the error;
+// the steps before it stay.
+func Up(ctx context.Context, db *database.DB) ([]string, error) {
+	p, err := provider(db)
+	if err != nil {
+		return nil, err
+	}
+	results, err := p.Up(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("schema: migrating up: %w", err)
+	}
+	var applied []string
+	for _, r := range results {
+		applied = append(applied, r.Source.Path)
+	}
+	return applied, nil
+}
+
+// Down takes the newest step back and answers its name, "" when there was none.
+func Down(ctx context.Context, db *database.DB) (string, error) {
+	p, err := provider(db)
+	if err != nil {
+		return "", err
+	}
+	result, err := p.Down(ctx)
+	if errors.Is(err, goose.ErrNoNextVersion) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("schema: migrating down: %w", err)
+	}
+	return result.Source.Path, nil
+}
+
+// Status answers every step in order.
+func Status(ctx context.Context, db *database.DB) ([]Migration, error) {
+	p, err := provider(db)
+	if err != nil {
+		return nil, err
+	}
+	status, err := p.Status(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
+	}
+	out := make([]Migration, len(status))
+	for i, s := range status {
+		out[i] = Migration{Version: s.Source.Version, Name: s.Source.Path, AppliedAt: s.AppliedAt}
+	}
+	return out, nil
+}
+
+// Current answers nil when every step this binary knows has been taken; steps of a newer release do not disturb it.
+func Current(ctx context.Context, db *database.DB) error {
+	p, err := provider(db)
+	if err != nil {
+		return err
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("schema: reading the migration table: %w", err)
+	}
+	if have < want {
+		return fmt.Errorf("schema: the database is at %d, this release needs %d; run `api migrate up`", have, want)
+	}
+	return nil
+}
+
+func provider(db *database.DB) (*goose.Provider, error) {
+	files, err := fs.Sub(migrations, string(db.Dialect()))
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	if db.Dialect() == database.SQLite {
+		return goose.NewProvider(goose.DialectSQLite3, db.Pool(), files)
+	}
+	// Probing every second for up to five minutes: a neighbour's long migration is no reason to fail a start.
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
+	if err != nil {
+		return nil, fmt.Errorf("schema: %w", err)
+	}
+	return goose.NewProvider(goose.DialectPostgres, db.Pool(), files, goose.WithSessionLocker(locker))
+}

@@ -1,0 +1,81 @@
+// Package schematest gives every test a migrated database of its own: SQLite always, PostgreSQL as well when
+// INTEGRATION is set (make test-integration), where a server that is missing fails the test.
+package schematest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// TxTimeout is short: on SQLite a statement that bypasses the transaction of its context waits for itself, and
+// shall be red soon.
+const TxTimeout = 2 * time.Second
+
+// Each runs test once per engine, each time on an empty, migrated database.
+func Each(t *testing.T, test func(t *testing.T, db *database.DB)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+	if os.Getenv("INTEGRATION") != "" {
+		t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
+	}
+}
+
+// SQLite answers a migrated database in a temporary file.
+func SQLite(t testing.TB) *database.DB {
+	t.Helper()
+	return open(t, database.Options{
+		Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "identity.db"), TxTimeout: TxTimeout,
+	})
+}
+
+// Postgres answers a migrated database, created for this test on the server that POSTGRES_* names.
+func Postgres(t testing.TB) *database.DB {
+	t.Helper()
+	return open(t, database.Options{Dialect: database.Postgres, DSN: EmptyPostgres(t), TxTimeout: 10 * time.Second})
+}
+
+// EmptyPostgres creates an empty database for this test and answers its URL.
+func EmptyPostgres(t testing.TB) string {
+	t.Helper()
+	require.NotEmpty(t, os.Getenv("POSTGRES_HOST"), "INTEGRATION is set but POSTGRES_HOST is not; run make test-integration")
+	admin := url.URL{
+		Scheme: "postgres", User: url.UserPassword(os.Getenv("POSTGRES_USER"), os.Getenv("POSTGRES_PASSWORD")),
+		Host: os.Getenv("POSTGRES_HOST") + ":" + os.Getenv("POSTGRES_PORT"), Path: "/" + os.Getenv("POSTGRES_DB"),
+		RawQuery: "sslmode=disable",
+	}
+	server, err := database.Open(database.Options{Dialect: database.Postgres, DSN: admin.String(), MaxConns: 1})
+	require.NoError(t, err)
+	name := "test_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	_, err = server.Conn(context.Background()).ExecContext(context.Background(), "CREATE DATABASE "+name)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_, err := server.Conn(context.Background()).ExecContext(context.Background(),
+			fmt.Sprintf("DROP DATABASE %s WITH (FORCE)", name))
+		require.NoError(t, err)
+		require.NoError(t, server.Close())
+	})
+	admin.Path = "/" + name
+	return admin.String()
+}
+
+func open(t testing.TB, o database.Options) *database.DB {
+	t.Helper()
+	db, err := database.Open(o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	_, err = schema.Up(context.Background(), db)
+	require.NoError(t, err)
+	return db
+}

@@ -1,0 +1,13 @@
+package subscription
+
+import "github.com/smap-platform/identity/pkg/apperror"
+
+// The errors of this domain with the codes the front end decides by (WIRE.md B3).
+var (
+	ErrBody         = apperror.New(apperror.Invalid, 130001, "The request is not valid")
+	ErrNotFound     = apperror.New(apperror.NotFound, 130002, "Subscription not found")
+	ErrInvalidID    = apperror.New(apperror.Invalid, 130006, "This is not a subscription id")
+	ErrActiveExists = apperror.New(apperror.Conflict, 130007, "The user already has a live subscription")
+	ErrCannotCancel = apperror.New(apperror.Conflict, 130009, "Only a live subscription can be cancelled")
+	ErrNotYours     = apperror.New(apperror.Forbidden, 403, "This subscription belongs to somebody else")
+)

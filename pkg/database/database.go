@@ -1,0 +1,87 @@
+package database
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	_ "modernc.org/sqlite"             // registers "sqlite"
+)
+
+// Options of a pool. Zero values take the defaults in brackets.
+type Options struct {
+	Dialect   Dialect
+	DSN       string        // PostgreSQL: connection URL; SQLite: path of the file
+	MaxConns  int           // [20] PostgreSQL only: SQLite always has one connection
+	TxTimeout time.Duration // [5 s] the longest a transaction may take, waiting for a connection included
+}
+
+// DB is a pool with its dialect. Safe for concurrent use.
+type DB struct {
+	pool      *sql.DB
+	dialect   Dialect
+	txTimeout time.Duration
+}
+
+// Open prepares a pool. It does not connect: Ping does, so that a database which comes up later can be waited for.
+func Open(o Options) (*DB, error) {
+	if o.MaxConns == 0 {
+		o.MaxConns = 20
+	}
+	if o.TxTimeout == 0 {
+		o.TxTimeout = 5 * time.Second
+	}
+	dsn := o.DSN
+	if o.Dialect == SQLite {
+		// immediate: a transaction that reads first and writes later must not fail with SQLITE_BUSY at the write.
+		// synchronous(NORMAL) in WAL mode survives a killed process; a power cut may cost the last commits.
+		dsn = "file:" + o.DSN + "?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)" +
+			"&_pragma=foreign_keys(1)&_txlock=immediate&_time_format=sqlite"
+		o.MaxConns = 1
+	}
+	pool, err := sql.Open(o.Dialect.driver(), dsn)
+	if err != nil {
+		return nil, fmt.Errorf("database: the connection settings are not usable: %w", err)
+	}
+	pool.SetMaxOpenConns(o.MaxConns)
+	pool.SetMaxIdleConns(o.MaxConns)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return &DB{pool: pool, dialect: o.Dialect, txTimeout: o.TxTimeout}, nil
+}
+
+// Ping answers nil when a statement can be run now.
+func (db *DB) Ping(ctx context.Context) error {
+	var one int
+	return db.pool.QueryRowContext(ctx, "SELECT 1").Scan(&one)
+}
+
+// Close closes the pool; transactions in flight end with an error.
+func (db *DB) Close() error { return db.pool.Close() }
+
+// Dialect answers which engine this is.
+func (db *DB) Dialect() Dialect { return db.dialect }
+
+// Pool is the bare pool, for the migration tool only: queries go through Conn, which knows the transaction.
+func (db *DB) Pool() *sql.DB { return db.pool }
+
+// Querier is what a repository needs of a pool or a transaction.
+type Querier interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+// Conn answers the transaction of ctx, or the pool when there is none. Every repository method starts here: a
+// statement that went around it would not be part of its caller's transaction, and on SQLite would wait for it.
+func (db *DB) Conn(ctx context.Context) Querier {
+	if t := current(ctx, db); t != nil {
+		return t.sql
+	}
+	return db.pool
+}
+
+// IsNotFound tells whether err means that a query had no row.
+func IsNotFound(err error) bool { return errors.Is(err, sql.ErrNoRows) }

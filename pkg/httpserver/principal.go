@@ -1,0 +1,21 @@
+package httpserver
+
+import "github.com/labstack/echo/v4"
+
+const principalKey = "principal"
+
+// Principal is who a request comes from, once a middleware has proven it.
+type Principal struct {
+	Subject string // the user's id
+	Name    string
+	Role    string
+}
+
+// SetPrincipal records who the request comes from.
+func SetPrincipal(c echo.Context, p Principal) { c.Set(principalKey, p) }
+
+// PrincipalOf answers who the request comes from; ok is false on a route without authentication.
+func PrincipalOf(c echo.Context) (p Principal, ok bool) {
+	p, ok = c.Get(principalKey).(Principal)
+	return p, ok
+}

@@ -1,0 +1,127 @@
+package mailer_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/pkg/mailer"
+)
+
+func options() mailer.Options {
+	// Port 1 on loopback: a test that should not connect and does gets CONNECT instead of what it expects.
+	return mailer.Options{Host: "127.0.0.1", Port: 1, From: "noreply@smap.example", FromName: "SMAP", TLS: mailer.TLSNone}
+}
+
+func aMail() mailer.Mail {
+	return mailer.Mail{MessageID: "evt_1@smap.example", To: "someone@example.com", Subject: "Hello", Text: "the secret text"}
+}
+
+func TestNewListsEveryProblem(t *testing.T) {
+	t.Parallel()
+	_, err := mailer.New(mailer.Options{
+		Port: 70000, From: "a@example.com, b@example.com", FromName: "SMAP\r\nBcc: x@example.com",
+		TLS: "maybe", HelloName: "a\nb", Timeout: -1,
+	})
+	for _, problem := range []string{"host", "70000", "sender address", "sender name", `"maybe"`, "EHLO name", "negative"} {
+		require.ErrorContains(t, err, problem)
+	}
+	_, err = mailer.New(options())
+	require.NoError(t, err)
+}
+
+func TestSendRefusesBeforeConnecting(t *testing.T) {
+	t.Parallel()
+	longLocal := strings.Repeat("a", 65) + "@example.com"
+	longDomain := "a@" + strings.Repeat(strings.Repeat("d", 62)+".", 4) + "com" // 257
+	to := func(address string) func(*mailer.Mail) {
+		return func(mail *mailer.Mail) { mail.To = address }
+	}
+	tests := map[string]func(*mailer.Mail){
+		"empty address":           to(""),
+		"CRLF in address":         to("someone@example.com\r\nRCPT TO:<victim@example.com>"),
+		"LF in address":           to("some\none@example.com"),
+		"trailing LF":             to("someone@example.com\n"),
+		"NUL in address":          to("some\x00one@example.com"),
+		"two addresses":           to("someone@example.com,other@example.com"),
+		"two addresses, spaced":   to("someone@example.com, other@example.com"),
+		"two at signs":            to("someone@example.com@example.org"),
+		"display name":            to("Someone <someone@example.com>"),
+		"angle brackets":          to("<someone@example.com>"),
+		"ESMTP parameter":         to("someone@example.com> NOTIFY=NEVER"),
+		"comment":                 to("someone@example.com(comment)"),
+		"quoted local part":       to(`"some\"one"@example.com`),
+		"group":                   to("group:someone@example.com;"),
+		"no domain":               to("someone@"),
+		"no local part":           to("@example.com"),
+		"no at sign":              to("someone"),
+		"non-ASCII local part":    to("ngườidùng@example.com"),
+		"non-ASCII domain":        to("someone@vídụ.example"),
+		"local part too long":     to(longLocal),
+		"address too long":        to(longDomain),
+		"CRLF in subject":         func(mail *mailer.Mail) { mail.Subject = "Hello\r\nBcc: victim@example.com" },
+		"CR in subject":           func(mail *mailer.Mail) { mail.Subject = "Hello\rBcc: victim@example.com" },
+		"subject not UTF-8":       func(mail *mailer.Mail) { mail.Subject = "\xff\xfe" },
+		"no message id":           func(mail *mailer.Mail) { mail.MessageID = "" },
+		"message id in brackets":  func(mail *mailer.Mail) { mail.MessageID = "<evt_1@smap.example>" },
+		"message id without at":   func(mail *mailer.Mail) { mail.MessageID = "evt_1" },
+		"CRLF in message id":      func(mail *mailer.Mail) { mail.MessageID = "evt_1\r\nBcc: x@smap.example" },
+		"message id with two ats": func(mail *mailer.Mail) { mail.MessageID = "evt_1@smap@example" },
+		"no text":                 func(mail *mailer.Mail) { mail.Text = "" },
+	}
+	m, err := mailer.New(options())
+	require.NoError(t, err)
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			mail := aMail()
+			spoil(&mail)
+			failed := sendFails(t, m, context.Background(), mail)
+			require.Equal(t, mailer.Permanent, failed.Class)
+			require.Equal(t, "MESSAGE", failed.Verb)
+			require.Zero(t, failed.Code)
+			requireDiscreet(t, failed, mail)
+		})
+	}
+}
+
+func TestAddressAtTheLimitIsSent(t *testing.T) {
+	t.Parallel()
+	m, err := mailer.New(options())
+	require.NoError(t, err)
+	mail := aMail()
+	mail.To = strings.Repeat("a", 64) + "@" + strings.Repeat("d", 60) + "." + strings.Repeat("e", 60) + "." + strings.Repeat("f", 59) + ".example"
+	require.Len(t, mail.To, 254)
+	require.Equal(t, "CONNECT", sendFails(t, m, context.Background(), mail).Verb)
+}
+
+// sendFails sends a mail that must fail without having been accepted.
+func sendFails(t *testing.T, m *mailer.Mailer, ctx context.Context, mail mailer.Mail) *mailer.Error {
+	t.Helper()
+	err := m.Send(ctx, mail, func(context.Context) error {
+		t.Error("accepted was called for a mail that was not accepted")
+		return nil
+	})
+	var failed *mailer.Error
+	require.ErrorAs(t, err, &failed)
+	return failed
+}
+
+// requireDiscreet looks for anything private in the text of an error.
+func requireDiscreet(t *testing.T, err error, mail mailer.Mail) {
+	t.Helper()
+	for what, secret := range map[string]string{
+		"recipient": mail.To, "subject": mail.Subject, "text": mail.Text, "HTML": mail.HTML, "password": password, "server text": serverText,
+	} {
+		if secret != "" {
+			require.NotContains(t, err.Error(), secret, what)
+		}
+	}
+}
+
+const (
+	password   = "correct horse"
+	serverText = "no such user here"
+)
