@@ -69,7 +69,7 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 		attempts++
 	}
 	return Decision{Action: Retry, Outcome: "retry", Level: level, Headers: map[string]string{
-		HeaderRoutingKey: d.RoutingKey, HeaderError: ErrorClass(err),
+		HeaderRoutingKey: d.RoutingKey, HeaderError: ErrorClass(err), HeaderMoves: strconv.Itoa(d.Moves() + 1),
 		HeaderAttempts: strconv.Itoa(attempts), HeaderFirstFailed: first.UTC().Format(time.RFC3339Nano),
 	}}
 }
@@ -92,6 +92,7 @@ func dead(reason string, err error, d Delivery, now time.Time) Decision {
 	}
 	return Decision{Action: Dead, Outcome: reason, Headers: map[string]string{
 		HeaderRoutingKey: d.RoutingKey, HeaderError: class, HeaderAttempts: strconv.Itoa(d.Attempts()),
+		HeaderMoves:      strconv.Itoa(d.Moves() + 1),
 		HeaderDeadReason: reason, HeaderDeadAt: now.UTC().Format(time.RFC3339Nano),
 	}}
 }

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"maps"
 	"strconv"
 	"time"
 )
@@ -23,6 +24,7 @@ const (
 	HeaderTraceparent = "traceparent"        // W3C Trace Context
 	HeaderRoutingKey  = "x-routing-key"      // the original key, once a message travels through retry and dead queues
 	HeaderAttempts    = "x-attempts"         // failed tries so far
+	HeaderMoves       = "x-moves"            // how often it was republished to a retry or dead queue; names the copy
 	HeaderFirstFailed = "x-first-failed-at"  // RFC 3339, starts the clock of Policy.GiveUpAfter
 	HeaderError       = "x-last-error-class" // a class, never an error's text: texts can quote addresses
 	HeaderDeadReason  = "x-dead-reason"
@@ -36,8 +38,14 @@ type Delivery struct {
 }
 
 // Attempts is the number of failed tries so far; 0 on a first delivery.
-func (d Delivery) Attempts() int {
-	n, err := strconv.Atoi(d.Headers[HeaderAttempts])
+func (m Message) Attempts() int { return m.count(HeaderAttempts) }
+
+// Moves is how often the message was republished; 0 for the copy its producer sent. ID and Moves together name
+// one copy: the broker handing that very copy out again, or a newer one, can be told apart.
+func (m Message) Moves() int { return m.count(HeaderMoves) }
+
+func (m Message) count(header string) int {
+	n, err := strconv.Atoi(m.Headers[header])
 	if err != nil || n < 0 {
 		return 0
 	}
@@ -45,10 +53,28 @@ func (d Delivery) Attempts() int {
 }
 
 // FirstFailed is when the first try failed; zero when none has.
-func (d Delivery) FirstFailed() time.Time {
-	t, err := time.Parse(time.RFC3339Nano, d.Headers[HeaderFirstFailed])
+func (m Message) FirstFailed() time.Time {
+	t, err := time.Parse(time.RFC3339Nano, m.Headers[HeaderFirstFailed])
 	if err != nil {
 		return time.Time{}
 	}
 	return t
+}
+
+// Moved answers m on its way to one of our own queues: the same event, the given headers written over its own.
+func (m Message) Moved(queue string, headers map[string]string) Message {
+	m.Exchange, m.RoutingKey, m.Mandatory = "", queue, true
+	merged := make(map[string]string, len(m.Headers)+len(headers))
+	maps.Copy(merged, m.Headers)
+	maps.Copy(merged, headers)
+	m.Headers = merged
+	return m
+}
+
+// Arrived answers m with the routing key its producer gave it, whatever queues it has travelled through since.
+func (m Message) Arrived() Message {
+	if key := m.Headers[HeaderRoutingKey]; key != "" {
+		m.RoutingKey = key
+	}
+	return m
 }

@@ -1,0 +1,40 @@
+// Package eventtest owns what tests of use cases and brokers share: a Publisher that remembers, and the suite of
+// behaviour every broker has to pass.
+package eventtest
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// Recorder is a Publisher that keeps what it is given, after the checks a real one makes. Safe for concurrent use.
+type Recorder struct {
+	Err error // answered by Publish instead of recording, when set
+
+	mu     sync.Mutex
+	events []event.Event
+}
+
+// Publish records e.
+func (r *Recorder) Publish(_ context.Context, e event.Event) error {
+	if r.Err != nil {
+		return r.Err
+	}
+	if _, err := event.Encode(e); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+	return nil
+}
+
+// Events answers what was recorded, oldest first.
+func (r *Recorder) Events() []event.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.events)
+}

@@ -1,0 +1,215 @@
+package outbox
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+const (
+	batchSize = 512 // rows per claim; a broker's throughput levels off at this many in flight
+	// lease is longer than a Send can take, so that no other relay sends the same rows while one is at it.
+	lease        = time.Minute
+	batchTimeout = 45 * time.Second
+	poll         = time.Second // for rows of a process that died between commit and nudge
+	// maxAttempts with pauses from 1 s doubling to 1 min is about ten minutes: the life of a code.
+	maxAttempts = 15
+	maxPause    = time.Minute
+)
+
+// Classes of a failed publish, as metrics and outbox.last_error have them.
+const (
+	classUnavailable = "unavailable"
+	classUnroutable  = "unroutable"
+	classRefused     = "refused"
+	classSealed      = "sealed"
+	classOther       = "other"
+)
+
+// Observer sees what becomes of each row.
+type Observer interface {
+	// Published: confirmed by the broker; took is the time from handing it to the broker to the confirm.
+	Published(m event.Message, took time.Duration)
+	// Failed: not confirmed this time; class is one of unavailable, unroutable, refused, sealed, other. final tells
+	// that the row has been given up and waits for a person.
+	Failed(m event.Message, class string, final bool)
+}
+
+// Relay brings rows to the broker. Any number may run, in any number of processes.
+type Relay struct {
+	db       *database.DB
+	sealer   *Sealer
+	clock    Clock
+	sender   event.Sender
+	observer Observer
+	log      zerolog.Logger
+	nudge    chan struct{}
+	// confirmed rows whose deletion failed: they are deleted before anything else is claimed, so that a short
+	// absence of the database does not send them again.
+	confirmed []string
+}
+
+// NewRelay answers a relay that works once Run does.
+func NewRelay(db *database.DB, sealer *Sealer, clock Clock, sender event.Sender, observer Observer, log zerolog.Logger) *Relay {
+	return &Relay{
+		db: db, sealer: sealer, clock: clock, sender: sender, observer: observer, log: log,
+		nudge: make(chan struct{}, 1),
+	}
+}
+
+// Wake makes the relay look at once. It never blocks.
+func (r *Relay) Wake() {
+	select {
+	case r.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// Run relays until ctx ends, then finishes the batch it is at and answers nil. Errors are logged once per outage
+// and tried again after a second.
+func (r *Relay) Run(ctx context.Context) error {
+	failing := false
+	for ctx.Err() == nil {
+		n, err := r.batch(ctx)
+		if err != nil && !failing {
+			r.log.Warn().Err(err).Msg("the outbox is waiting; it will be tried every second")
+		}
+		if err == nil && failing && n > 0 {
+			r.log.Info().Msg("the outbox is moving again")
+		}
+		failing = err != nil || (failing && n == 0)
+		switch {
+		case err != nil:
+			r.pause(ctx, nil) // deaf to nudges: a burst of registrations must not turn into a burst of tries
+		case n < batchSize:
+			r.pause(ctx, r.nudge)
+		}
+	}
+	return nil
+}
+
+func (r *Relay) pause(ctx context.Context, nudge <-chan struct{}) {
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-nudge:
+	case <-timer.C:
+	}
+}
+
+// batch is relay with a deadline instead of ctx's end: a stop lets the batch in flight finish.
+func (r *Relay) batch(ctx context.Context) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchTimeout)
+	defer cancel()
+	return r.relay(ctx)
+}
+
+// relay brings one batch to the broker and answers how many rows it claimed.
+func (r *Relay) relay(ctx context.Context) (int, error) {
+	if err := r.removeConfirmed(ctx); err != nil {
+		return 0, err
+	}
+	rows, err := claim(ctx, r.db, r.clock.Now(), lease, batchSize)
+	if err != nil || len(rows) == 0 {
+		return 0, err
+	}
+	rows, err = r.open(ctx, rows)
+	if err != nil {
+		return 0, err
+	}
+	messages := make([]event.Message, len(rows))
+	for i := range rows {
+		messages[i] = rows[i].message
+	}
+	started := time.Now()
+	results := r.sender.Send(ctx, messages) // no transaction is open here
+	took := time.Since(started)
+
+	var unavailable []string
+	var firstErr error
+	for i, result := range results {
+		switch {
+		case result == nil:
+			r.confirmed = append(r.confirmed, rows[i].id)
+			r.observer.Published(messages[i], took)
+		case errors.Is(result, event.ErrUnavailable):
+			unavailable = append(unavailable, rows[i].id)
+			r.observer.Failed(messages[i], classUnavailable, false)
+			firstErr = cmp.Or(firstErr, result)
+		default:
+			if err := r.postpone(ctx, rows[i], classOf(result)); err != nil {
+				firstErr = err
+			}
+		}
+	}
+	if len(unavailable) > 0 {
+		if err := release(ctx, r.db, unavailable); err != nil {
+			firstErr = err // they come free when their lease ends
+		}
+	}
+	if err := r.removeConfirmed(ctx); err != nil {
+		return len(rows), err
+	}
+	return len(rows), firstErr
+}
+
+// open unseals the bodies of rows. A row that does not open is postponed and left out.
+func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
+	opened := rows[:0]
+	for _, row := range rows {
+		if row.sealed {
+			body, err := r.sealer.open(row.message.ID, row.message.Body)
+			if err != nil {
+				r.log.Error().Err(err).Str("event_id", row.message.ID).Msg("an outbox row cannot be opened")
+				if err := r.postpone(ctx, row, classSealed); err != nil {
+					return nil, err
+				}
+				continue
+			}
+			row.message.Body = body
+		}
+		opened = append(opened, row)
+	}
+	return opened, nil
+}
+
+// postpone lets a row that itself is at fault wait alone, longer each time.
+func (r *Relay) postpone(ctx context.Context, row row, class string) error {
+	now := r.clock.Now()
+	pause := min(time.Second<<min(row.attempts, 10), maxPause)
+	var failedAt *time.Time
+	if row.attempts+1 >= maxAttempts {
+		failedAt = &now
+	}
+	r.observer.Failed(row.message, class, failedAt != nil)
+	return postpone(ctx, r.db, row.id, class, now.Add(pause), failedAt)
+}
+
+func (r *Relay) removeConfirmed(ctx context.Context) error {
+	if len(r.confirmed) == 0 {
+		return nil
+	}
+	if err := remove(ctx, r.db, r.confirmed); err != nil {
+		return err
+	}
+	r.confirmed = nil
+	return nil
+}
+
+func classOf(err error) string {
+	switch {
+	case errors.Is(err, event.ErrUnroutable):
+		return classUnroutable
+	case errors.Is(err, event.ErrRefused):
+		return classRefused
+	default:
+		return classOther
+	}
+}

@@ -1,0 +1,98 @@
+package rabbitmq
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
+)
+
+// ConsumerOptions of a Consumer; all are needed.
+type ConsumerOptions struct {
+	Connection rabbitmq.Options
+	Topology   Topology
+	Sender     event.Sender // moves messages to retry and dead queues; on a connection of its own (EVENTS.md §2)
+	Now        func() time.Time
+	// DrainTimeout bounds how long handlers in flight may take once the process stops; after it their context ends
+	// and their messages are given back.
+	DrainTimeout time.Duration
+	// StaleAck is told of every acknowledgement that was dropped because its connection had gone.
+	StaleAck func(queue string)
+}
+
+// Consumer runs the handlers of any number of queues on one connection. Handlers outlive the connection: one that
+// finishes after it was lost is remembered, and its message acked when the broker hands it out again.
+type Consumer struct {
+	options   ConsumerOptions
+	consumers []event.Consumer
+	consuming atomic.Bool
+}
+
+// NewConsumer answers a Consumer; Run does the work.
+func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
+	return &Consumer{options: o, consumers: consumers}
+}
+
+// Consuming tells whether every queue is being consumed right now.
+func (c *Consumer) Consuming() bool { return c.consuming.Load() }
+
+// Run consumes until ctx ends. Then it takes nothing new, gives back what no handler has begun, lets running
+// handlers finish within DrainTimeout, and answers nil.
+func (c *Consumer) Run(ctx context.Context) error {
+	handlers, cutHandlers := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutHandlers()
+	// The connection outlives ctx: handlers that finish during the drain still have their acks to send.
+	connection, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	defer disconnect()
+
+	workers := make([]*worker, len(c.consumers))
+	var running sync.WaitGroup
+	for i, consumer := range c.consumers {
+		workers[i] = newWorker(c.options, consumer)
+		for range consumer.Queue.Workers {
+			running.Go(func() { workers[i].run(ctx, handlers) })
+		}
+	}
+	go func() {
+		<-ctx.Done()
+		cut := time.AfterFunc(c.options.DrainTimeout, cutHandlers)
+		defer cut.Stop()
+		running.Wait()
+		disconnect()
+	}()
+	return rabbitmq.Supervise(connection, c.options.Connection, func(life context.Context, conn *amqp.Connection) error {
+		return c.session(ctx, life, conn, workers)
+	})
+}
+
+// session feeds every worker from one connection. The first queue that fails ends it for all: the supervisor then
+// rebuilds connection, topology and consumers in one way, whatever went wrong.
+func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, workers []*worker) error {
+	if err := c.options.Topology.declareOn(conn); err != nil {
+		return err
+	}
+	group, life := errgroup.WithContext(life)
+	var started sync.WaitGroup
+	started.Add(len(workers))
+	for _, w := range workers {
+		group.Go(func() error { return w.feed(stop, life, conn, started.Done) })
+	}
+	group.Go(func() error {
+		ready := make(chan struct{})
+		go func() { started.Wait(); close(ready) }()
+		select {
+		case <-ready:
+			c.consuming.Store(true)
+		case <-life.Done():
+		}
+		return nil
+	})
+	defer c.consuming.Store(false)
+	return group.Wait()
+}

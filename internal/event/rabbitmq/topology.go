@@ -1,0 +1,114 @@
+package rabbitmq
+
+import (
+	"fmt"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// DeadLetterExchange takes what a queue gives up on; the routing key is the queue's name.
+const DeadLetterExchange = "identity.dlx"
+
+// Limits written into queue arguments. They are immutable at the broker: changing one means a new queue name.
+const (
+	// deliveryLimit is the broker's own net under event.CrashLoopLimit. Its default and its meaning changed between
+	// 3.x, 4.0 and 4.3, so it is set explicitly.
+	deliveryLimit = 20
+	// deadDeliveryLimit keeps dead letters through any number of looks at them: RabbitMQ 4 would otherwise drop a
+	// message that was listed and put back 20 times. 3.10 does not know -1 for "none".
+	deadDeliveryLimit = 1_000_000
+)
+
+// exchange, queue and binding are rows of the one table that is declared at every connection and exported for
+// operators, so that the two cannot differ.
+type exchange struct {
+	Name, Kind string
+}
+
+type queue struct {
+	Name string
+	Args amqp.Table
+}
+
+type binding struct {
+	Queue, Key, Exchange string
+}
+
+// Topology is everything this service needs to exist at the broker.
+type Topology struct {
+	exchanges []exchange
+	queues    []queue
+	bindings  []binding
+}
+
+// NewTopology derives exchanges, queues and bindings from the queues this service consumes (EVENTS.md §1).
+func NewTopology(queues []event.Queue) Topology {
+	t := Topology{exchanges: []exchange{
+		{event.Exchange, amqp.ExchangeTopic}, // no arguments: neighbours declare it so, anything else is 406 for them
+		{DeadLetterExchange, amqp.ExchangeDirect},
+	}}
+	for _, q := range queues {
+		t.queues = append(t.queues, queue{q.Name, amqp.Table{
+			amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": deliveryLimit,
+			"x-dead-letter-exchange": DeadLetterExchange, "x-dead-letter-routing-key": q.Name,
+			"x-dead-letter-strategy": "at-least-once", amqp.QueueOverflowArg: amqp.QueueOverflowRejectPublish,
+		}})
+		for _, pattern := range q.Bindings {
+			t.bindings = append(t.bindings, binding{q.Name, pattern, event.Exchange})
+		}
+		for i, delay := range q.Retry.Levels {
+			t.queues = append(t.queues, queue{q.RetryQueue(i), retryArgs(q.Name, delay)})
+		}
+		t.queues = append(t.queues, queue{q.DeadQueue(), amqp.Table{
+			amqp.QueueTypeArg: amqp.QueueTypeQuorum, "x-delivery-limit": deadDeliveryLimit,
+		}})
+		t.bindings = append(t.bindings, binding{q.DeadQueue(), q.Name, DeadLetterExchange})
+	}
+	return t
+}
+
+// retryArgs make a queue whose messages wait exactly delay, in order, and go back to one queue. It is addressed
+// through the default exchange, whose bindings nobody can delete.
+func retryArgs(target string, delay time.Duration) amqp.Table {
+	return amqp.Table{
+		amqp.QueueTypeArg: amqp.QueueTypeQuorum, amqp.QueueMessageTTLArg: delay.Milliseconds(),
+		"x-dead-letter-exchange": "", "x-dead-letter-routing-key": target,
+		"x-dead-letter-strategy": "at-least-once", amqp.QueueOverflowArg: amqp.QueueOverflowRejectPublish,
+	}
+}
+
+// Declare creates what is missing. It is idempotent; something that exists with other arguments is an error that
+// names it, and closes ch.
+func (t Topology) Declare(ch *amqp.Channel) error {
+	for _, e := range t.exchanges {
+		if err := ch.ExchangeDeclare(e.Name, e.Kind, true, false, false, false, nil); err != nil {
+			return fmt.Errorf("rabbitmq: declaring exchange %s: %w", e.Name, err)
+		}
+	}
+	for _, q := range t.queues {
+		if _, err := ch.QueueDeclare(q.Name, true, false, false, false, q.Args); err != nil {
+			return fmt.Errorf("rabbitmq: declaring queue %s: %w", q.Name, err)
+		}
+	}
+	for _, b := range t.bindings {
+		if err := ch.QueueBind(b.Queue, b.Key, b.Exchange, false, nil); err != nil {
+			return fmt.Errorf("rabbitmq: binding %s to %s with %s: %w", b.Queue, b.Exchange, b.Key, err)
+		}
+	}
+	return nil
+}
+
+// declareOn declares on a channel of its own, because a failed declaration closes its channel.
+func (t Topology) declareOn(conn *amqp.Connection) error {
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
+	}
+	if err := t.Declare(ch); err != nil {
+		return err
+	}
+	return ch.Close()
+}

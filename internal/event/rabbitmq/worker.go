@@ -1,0 +1,215 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// rememberedAcks is how many finished messages whose ack was lost are remembered per queue: far more than can be in
+// flight at once.
+const rememberedAcks = 1024
+
+// moveRetry is the pause between tries to publish to a retry or dead queue while the broker takes nothing.
+const moveRetry = 500 * time.Millisecond
+
+// acker is the part of a channel that settles deliveries.
+type acker interface {
+	Ack(tag uint64, multiple bool) error
+	Nack(tag uint64, multiple, requeue bool) error
+}
+
+// worker handles the deliveries of one queue, through any number of connections.
+type worker struct {
+	options  ConsumerOptions
+	consumer event.Consumer
+	jobs     chan job
+	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
+
+	mu         sync.Mutex
+	generation uint64 // counts the channels; a delivery belongs to the one it came on
+	channel    acker
+}
+
+// job is one delivery with the generation of the channel that may settle it.
+type job struct {
+	amqp.Delivery
+	generation uint64
+	life       context.Context // ends with the connection
+}
+
+func newWorker(o ConsumerOptions, c event.Consumer) *worker {
+	done, err := lru.New[string, struct{}](rememberedAcks)
+	if err != nil {
+		panic(err) // only for a size below one
+	}
+	return &worker{options: o, consumer: c, jobs: make(chan job), done: done}
+}
+
+// feed consumes on conn and hands deliveries to the workers until the connection is lost. When stop ends it cancels
+// the consumer, gives back what nobody has begun, and keeps the channel for the acks still to come.
+func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started func()) error {
+	queue := w.consumer.Queue
+	ch, err := conn.Channel()
+	if err != nil {
+		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
+	}
+	if err := ch.Qos(queue.Prefetch, 0, false); err != nil {
+		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
+	}
+	cancelled := ch.NotifyCancel(make(chan string, 1))
+	generation := w.attach(ch)
+	defer w.detach(generation)
+	deliveries, err := ch.Consume(queue.Name, event.Service, false, false, false, false, nil)
+	if err != nil {
+		return fmt.Errorf("rabbitmq: consuming %s: %w", queue.Name, err)
+	}
+	started()
+	for {
+		select {
+		case <-life.Done():
+			return nil
+		case <-cancelled:
+			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", queue.Name)
+		case <-stop.Done():
+			return w.drain(life, ch, deliveries)
+		case d, ok := <-deliveries:
+			if !ok {
+				return fmt.Errorf("rabbitmq: the channel of %s was closed", queue.Name)
+			}
+			select {
+			case w.jobs <- job{Delivery: d, generation: generation, life: life}:
+			case <-life.Done():
+				return nil // unacked: the broker hands it out again
+			case <-stop.Done():
+				if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
+					return fmt.Errorf("rabbitmq: giving back a message of %s: %w", queue.Name, err)
+				}
+			}
+		}
+	}
+}
+
+// drain stops taking first and gives back second: the other way round the broker would hand the same messages to us
+// again, until they count as a crash loop.
+func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery) error {
+	if err := ch.Cancel(event.Service, false); err != nil {
+		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.consumer.Queue.Name, err)
+	}
+	for d := range deliveries {
+		if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
+			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.consumer.Queue.Name, err)
+		}
+	}
+	<-life.Done()
+	return nil
+}
+
+// run handles one job after the other until stop ends. A job is handed over in person, so none is left behind.
+func (w *worker) run(stop, handlers context.Context) {
+	for {
+		select {
+		case <-stop.Done():
+			return
+		case j := <-w.jobs:
+			w.handle(stop, handlers, j)
+		}
+	}
+}
+
+func (w *worker) handle(stop, handlers context.Context, j job) {
+	d := event.Delivery{Message: toMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
+	ctx, finish := w.consumer.Observer.Begin(handlers, w.consumer.Queue, d)
+	decision, err := w.decide(ctx, stop, j, d)
+	switch decision.Action {
+	case event.Ack:
+		w.ack(j, d)
+	case event.Requeue:
+		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
+	case event.Retry:
+		w.move(stop, j, d, w.consumer.Queue.RetryQueue(decision.Level), decision)
+	case event.Dead:
+		w.move(stop, j, d, w.consumer.Queue.DeadQueue(), decision)
+	}
+	finish(decision, err)
+}
+
+// decide runs the handler, unless there is nothing to run it for.
+func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (event.Decision, error) {
+	if j.Redelivered && w.done.Remove(copyName(d)) {
+		return event.Decision{Action: event.Ack, Outcome: event.DropDuplicate}, nil
+	}
+	if loop, ok := event.DecideCrashLoop(d, w.options.Now()); ok {
+		return loop, errors.New("the broker has handed this message out too often: it seems to kill its handler")
+	}
+	err := w.consumer.Handle(ctx, d)
+	return event.Decide(err, d, w.consumer.Queue.Retry, stop.Err() != nil, w.options.Now()), err
+}
+
+// move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as
+// the delivery is still ours to settle.
+func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) {
+	for {
+		if err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{d.Moved(queue, decision.Headers)})[0]; err == nil {
+			w.ack(j, d)
+			return
+		}
+		timer := time.NewTimer(moveRetry)
+		select {
+		case <-timer.C:
+		case <-j.life.Done(): // unacked: the broker hands it out again
+			timer.Stop()
+			return
+		case <-stop.Done():
+			timer.Stop()
+			w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
+			return
+		}
+	}
+}
+
+// ack settles a finished delivery, or remembers it when that is no longer possible.
+func (w *worker) ack(j job, d event.Delivery) {
+	if !w.settle(j, func(ch acker) error { return ch.Ack(j.DeliveryTag, false) }) && d.ID != "" {
+		w.done.Add(copyName(d), struct{}{})
+	}
+}
+
+// settle acks or nacks on the channel the delivery came on. On a newer channel the same tag is a different message,
+// which the broker would delete unprocessed: the settlement is dropped and counted instead.
+func (w *worker) settle(j job, settle func(acker) error) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.channel == nil || j.generation != w.generation {
+		w.options.StaleAck(w.consumer.Queue.Name)
+		return false
+	}
+	return settle(w.channel) == nil
+}
+
+func (w *worker) attach(ch acker) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.generation++
+	w.channel = ch
+	return w.generation
+}
+
+func (w *worker) detach(generation uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.generation == generation {
+		w.channel = nil
+	}
+}
+
+// copyName tells one copy of an event from the copies that later travel through retry queues.
+func copyName(d event.Delivery) string { return d.ID + "#" + strconv.Itoa(d.Moves()) }
