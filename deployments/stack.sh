@@ -1,13 +1,26 @@
 #!/usr/bin/env bash
 # The local stack: real RabbitMQ, Redis, PostgreSQL and the mail inbox, private to this clone. See README.md.
+# shellcheck source-path=SCRIPTDIR
 set -euo pipefail
 umask 077
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
-for part in settings process rabbitmq redis postgres inbox install docker; do
-  # shellcheck source=/dev/null
-  . "$here/stack/$part.sh"
-done
+# shellcheck source=stack/settings.sh
+. "$here/stack/settings.sh"
+# shellcheck source=stack/process.sh
+. "$here/stack/process.sh"
+# shellcheck source=stack/rabbitmq.sh
+. "$here/stack/rabbitmq.sh"
+# shellcheck source=stack/redis.sh
+. "$here/stack/redis.sh"
+# shellcheck source=stack/postgres.sh
+. "$here/stack/postgres.sh"
+# shellcheck source=stack/inbox.sh
+. "$here/stack/inbox.sh"
+# shellcheck source=stack/install.sh
+. "$here/stack/install.sh"
+# shellcheck source=stack/docker.sh
+. "$here/stack/docker.sh"
 
 servers='epmd rabbitmq redis postgres inbox'
 
@@ -24,31 +37,30 @@ EOT
 
 # Takes turns with other runs in this clone, e.g. two test packages that both want the stack.
 lock() {
-  exec {lock_fd}>"$stack/lock"
+  exec 9>"$stack/lock"
   if command -v flock >/dev/null; then
-    flock -w 300 "$lock_fd" || die "another stack.sh has been busy in this clone for 5 minutes"
+    flock -w 300 9 || die "another stack.sh has been busy in this clone for 5 minutes"
   fi
 }
 
 prepare() {
   mkdir -p "$stack/run" "$stack/log" "$stack/bin"
   [ -O "$stack" ] || die "$stack belongs to another user: run this as that user, or remove it as that user with 'deployments/stack.sh clean'"
-  lock
   load_ports
   load_secrets
 }
 
 up() {
-  local name
   prepare
+  lock
   choose_mode
   if anything_alive; then same_ports_as_before; fi
   save_ports
   if [ "$mode" = docker ]; then
     docker_up
   else
-    for name in $servers; do start "$name"; done
-    for name in $servers; do await_ready "$name"; done
+    # shellcheck disable=SC2086 # a list
+    start $servers
   fi
   write_env
   where
@@ -82,6 +94,7 @@ existing() {
 
 down() {
   existing 0
+  lock
   if [ "$mode" = docker ]; then
     compose down ${1:+--volumes}
   else
@@ -98,19 +111,18 @@ down() {
 
 restart() {
   existing 1
+  lock
   if [ "$mode" = docker ]; then
     docker_restart "$1"
     return
   fi
   stop "$1"
-  if [ "$1" = rabbitmq ]; then start epmd; fi
-  start "$1"
-  await_ready "$1"
+  if [ "$1" = rabbitmq ]; then start epmd rabbitmq; else start "$1"; fi
   say "$1 answers"
 }
 
 status() {
-  local name word bad=0
+  local name port word bad=0
   existing 1
   if [ "$mode" = docker ]; then
     compose ps
@@ -119,7 +131,7 @@ status() {
   fi
   for name in $servers; do
     if ! alive "$name"; then
-      word=down bad=1
+      word=down pid=- bad=1
     elif [ "$state" = T ]; then
       word='stopped (SIGSTOP)' bad=1
     elif "${name}_ready"; then
@@ -127,8 +139,9 @@ status() {
     else
       word='not answering' bad=1
     fi
-    # shellcheck disable=SC2046 # a list of variable names
-    printf '%-9s %-18s pid %-8s ports %s\n' "$name" "$word" "${pid:--}" "$(for port in $("${name}_ports"); do printf '%s ' "${!port}"; done)"
+    printf '%-9s %-18s pid %-8s port' "$name" "$word" "$pid"
+    for port in $("${name}_ports"); do printf ' %s' "${!port}"; done
+    echo
   done
   return "$bad"
 }
@@ -142,7 +155,7 @@ case "${1:-} ${2:-}" in
   rabbitmqctl\ *)
     existing 1
     shift
-    if [ "$mode" = docker ]; then compose exec rabbitmq rabbitmqctl "$@"; else rabbitmq_run env "$rabbitmq_bin/rabbitmqctl" "$@"; fi
+    if [ "$mode" = docker ]; then compose exec -T rabbitmq rabbitmqctl "$@"; else rabbitmq_ctl "$@"; fi
     ;;
   'help ' | '--help ' | '-h ') usage ;;
   *)

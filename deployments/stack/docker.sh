@@ -14,18 +14,10 @@ compose() {
 
 docker_running() { [ -n "$(compose ps -q --status running "$1" 2>/dev/null)" ]; }
 
-docker_ports() {
-  case $1 in
-    rabbitmq) echo STACK_RABBITMQ_PORT STACK_RABBITMQ_MANAGEMENT_PORT ;;
-    *) "$1_ports" ;;
-  esac
-}
-
 docker_up() {
   local name
   for name in $docker_servers; do
-    # shellcheck disable=SC2046 # a list of variable names
-    docker_running "$name" || need_free_ports $(docker_ports "$name")
+    docker_running "$name" || need_free_ports "$name"
   done
   # shellcheck disable=SC2086 # a list
   compose up --detach --build --wait --wait-timeout 180 $docker_servers ||

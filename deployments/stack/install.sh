@@ -22,6 +22,7 @@ may_install() {
 # Installs packages $@ without letting them start services of their own on the standard ports: policy-rc.d is how
 # Debian asks whether they may. An existing one is the machine's own decision and is left alone.
 install_packages() (
+  umask 022
   sudo=() policy=/usr/sbin/policy-rc.d
   [ "$(id -u)" = 0 ] || sudo=(sudo -n)
   if [ ! -e "$policy" ]; then
@@ -38,7 +39,8 @@ choose_mode() {
   local missing
   mode=$(cat "$stack/mode" 2>/dev/null || true)
   if [ "$mode" != docker ]; then
-    on_linux && missing=$(missing_packages | xargs) || missing='rabbitmq-server redis-server postgresql'
+    missing='rabbitmq-server redis-server postgresql'
+    if on_linux; then missing=$(missing_packages | xargs); fi
     if [ -n "$missing" ] && may_install; then
       say "installing $missing (log: .stack/log/install.log)"
       # shellcheck disable=SC2086 # a list

@@ -4,14 +4,13 @@
 # It refuses to run as root, and the user we then run it as may not be able to walk down to this folder (a clone in a
 # directory of mode 0700). So it never walks: the data folder is opened here and handed over as a descriptor.
 
-data_fd=''
-
 # Prints the folder of the server programs: the newest, or the release that made the data.
 postgres_bin() {
   local wanted=15 bin found=''
   if [ -f "$stack/postgres/PG_VERSION" ]; then wanted=$(<"$stack/postgres/PG_VERSION"); fi
   while read -r bin; do
-    [ -x "$bin/postgres" ] && at_least "$wanted" "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')" || continue
+    [ -x "$bin/postgres" ] || continue
+    at_least "$wanted" "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')" || continue
     found=$bin
     [ ! -f "$stack/postgres/PG_VERSION" ] || break
   done < <(
@@ -38,12 +37,11 @@ postgres_start() {
   fi
   [ -d "$stack/postgres" ] || postgres_create
   postgres_clear
-  exec {data_fd}<"$stack/postgres"
-  launch postgres "${as[@]}" "$bin/postgres" -D "/proc/self/fd/$data_fd" \
+  exec 8<"$stack/postgres"
+  launch postgres "${as[@]}" "$bin/postgres" -D /proc/self/fd/8 \
     -c port="$STACK_POSTGRES_PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
     -c max_connections=200 -c fsync=on -c timezone=UTC -c log_timezone=UTC
-  exec {data_fd}<&-
-  data_fd=''
+  exec 8<&-
 }
 
 # Makes the cluster in a folder beside and renames it, so that an interrupted attempt is not taken for data.
@@ -53,11 +51,10 @@ postgres_create() {
   mkdir -m 700 "$new"
   [ "${#as[@]}" = 0 ] || chown postgres: "$new"
   (
-    exec {data_fd}<"$new"
+    exec 8<"$new"
     cd /
-    dir=/proc/self/fd/$data_fd
-    "${as[@]}" env -i PATH="$PATH" "$bin/initdb" -D "$dir" -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync &&
-      "${as[@]}" env -i PATH="$PATH" "$bin/postgres" --single -D "$dir" postgres <<EOT
+    "${as[@]}" env -i PATH="$PATH" "$bin/initdb" -D /proc/self/fd/8 -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync &&
+      "${as[@]}" env -i PATH="$PATH" "$bin/postgres" --single -D /proc/self/fd/8 postgres <<EOT
 CREATE ROLE identity LOGIN CREATEDB PASSWORD '$POSTGRES_PASSWORD';
 CREATE DATABASE identity OWNER identity;
 EOT
@@ -69,10 +66,10 @@ EOT
 # After kill -9 of the server its children may live on for a moment, and a new server refuses to start beside them;
 # it also refuses when the dead one's pid now belongs to some other process.
 postgres_clear() {
-  local dir lock=$stack/postgres/postmaster.pid
-  for dir in /proc/[0-9]*/cwd; do
-    [ "$(readlink "$dir" 2>/dev/null)" != "$stack/postgres" ] || end_orphan "${dir//[!0-9]/}"
-  done
+  local process cwd lock=$stack/postgres/postmaster.pid
+  while read -r process cwd; do
+    [ "$cwd" != "$stack/postgres" ] || end_orphan "${process#/proc/}"
+  done < <(find /proc/[0-9]*/cwd -maxdepth 0 -printf '%h %l\n' 2>/dev/null)
   [ ! -f "$lock" ] || [ ! -e "/proc/$(head -n 1 "$lock")" ] || rm -f "$lock"
 }
 

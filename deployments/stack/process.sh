@@ -27,6 +27,7 @@ launch() {
   local name=$1
   shift
   (
+    cd /
     close_descriptors
     ulimit -n 65536 2>/dev/null || true # a broker wants more than 1024; "unlimited" makes Erlang reserve for it
     exec setsid env -i PATH="$PATH" LANG=C.UTF-8 TZ=UTC "$@"
@@ -35,12 +36,12 @@ launch() {
   printf '%s %s\n' "$(process_stat "$!" | cut -d' ' -f2)" "$stack" >"$stack/run/$name.id"
 }
 
-# Closes all but stdin, stdout, stderr and $data_fd, which postgres.sh passes to its server.
+# Closes all but stdin, stdout, stderr and 8, by which postgres.sh passes its data folder.
 close_descriptors() {
   local fd
   for fd in /proc/self/fd/*; do
     fd=${fd##*/}
-    ((fd <= 2)) || [ "$fd" = "${data_fd:-}" ] || eval "exec $fd>&-"
+    ((fd <= 2 || fd == 8)) || eval "exec $fd>&-"
   done
 }
 
@@ -49,10 +50,10 @@ listening() {
   timeout 1 bash -c ": </dev/tcp/127.0.0.1/$1" 2>/dev/null
 }
 
-# Dies when one of the ports in the variables $@ is in use.
+# Dies when a port of server $1, which does not run, is in use.
 need_free_ports() {
   local name
-  for name in "$@"; do
+  for name in $("$1_ports"); do
     ! listening "${!name}" ||
       die "port ${!name} is taken by another program: set $name to a free port, or STACK_PORT_OFFSET (10, 20, …) to move all"
   done
@@ -77,15 +78,19 @@ failed() {
   exit 1
 }
 
-# Starts server $1 unless it runs; one that was stopped with SIGSTOP goes on.
+# Starts those of servers $@ that do not run and waits for all; one that was stopped with SIGSTOP goes on. Ports are
+# looked at first, so that a collision starts nothing.
 start() {
-  if alive "$1"; then
-    [ "$state" != T ] || kill -CONT "$pid"
-    return
-  fi
-  # shellcheck disable=SC2046 # a list of variable names
-  need_free_ports $("$1_ports")
-  "$1_start"
+  local name
+  for name in "$@"; do alive "$name" || need_free_ports "$name"; done
+  for name in "$@"; do
+    if ! alive "$name"; then
+      "${name}_start"
+    elif [ "$state" = T ]; then
+      kill -CONT "$pid"
+    fi
+  done
+  for name in "$@"; do await_ready "$name"; done
 }
 
 # Asks all servers $@ to stop, then waits for each; who has not gone after 30 s is killed.

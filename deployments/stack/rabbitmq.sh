@@ -41,33 +41,34 @@ default_pass = $RABBITMQ_PASSWORD
 default_user_tags.administrator = true
 EOT
   await_ready epmd # or Erlang starts one of its own, which nobody would stop
+  rabbitmq_environment
   # As under systemd the script execs Erlang, so that our pid is the server's.
-  rabbitmq_run launch rabbitmq env RUNNING_UNDER_SYSTEMD=true "$rabbitmq_bin/rabbitmq-server"
+  launch rabbitmq "${node_env[@]}" RUNNING_UNDER_SYSTEMD=true "$rabbitmq_bin/rabbitmq-server"
 }
 
-# rabbitmq_run [launch NAME] env … – runs something in the node's environment.
-rabbitmq_run() {
-  local home=$stack/rabbitmq command=()
-  while [ "$1" != env ]; do
-    command+=("$1")
-    shift
-  done
-  shift
-  "${command[@]}" env \
-    HOME="$home" \
-    ERL_EPMD_ADDRESS=127.0.0.1 \
-    ERL_EPMD_PORT="$STACK_EPMD_PORT" \
-    ERL_CRASH_DUMP="$stack/log/erl_crash.dump" \
-    RABBITMQ_NODENAME=identity@localhost \
-    RABBITMQ_DIST_PORT="$STACK_RABBITMQ_DIST_PORT" \
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}' \
-    RABBITMQ_CONF_ENV_FILE="$home/no-such-file" \
-    RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf" \
-    RABBITMQ_ADVANCED_CONFIG_FILE="$home/no-such-file" \
-    RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins" \
-    RABBITMQ_GENERATED_CONFIG_DIR="$home/generated" \
-    RABBITMQ_MNESIA_BASE="$home/mnesia" \
-    RABBITMQ_LOG_BASE="$home/log" \
-    RABBITMQ_LOGS=- \
-    "$@"
+rabbitmq_ctl() {
+  rabbitmq_environment
+  env "${node_env[@]}" "$rabbitmq_bin/rabbitmqctl" "$@"
+}
+
+# Sets node_env: what the server and its tools must agree on, and nothing read from /etc or ~.
+rabbitmq_environment() {
+  local home=$stack/rabbitmq
+  node_env=(
+    HOME="$home"
+    ERL_EPMD_ADDRESS=127.0.0.1
+    ERL_EPMD_PORT="$STACK_EPMD_PORT"
+    ERL_CRASH_DUMP="$stack/log/erl_crash.dump"
+    RABBITMQ_NODENAME=identity@localhost
+    RABBITMQ_DIST_PORT="$STACK_RABBITMQ_DIST_PORT"
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
+    RABBITMQ_CONF_ENV_FILE="$home/no-such-file"
+    RABBITMQ_CONFIG_FILE="$home/rabbitmq.conf"
+    RABBITMQ_ADVANCED_CONFIG_FILE="$home/no-such-file"
+    RABBITMQ_ENABLED_PLUGINS_FILE="$home/enabled_plugins"
+    RABBITMQ_GENERATED_CONFIG_DIR="$home/generated"
+    RABBITMQ_MNESIA_BASE="$home/mnesia"
+    RABBITMQ_LOG_BASE="$home/log"
+    RABBITMQ_LOGS=-
+  )
 }

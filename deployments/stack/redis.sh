@@ -2,8 +2,8 @@
 # Redis 7: noeviction, append-only file, a password.
 
 redis_installed() {
-  command -v redis-server redis-cli >/dev/null || return 1
-  at_least 7.0 "$(redis-server --version | sed -n 's/.*v=\([0-9.]*\).*/\1/p')"
+  command -v redis-server >/dev/null && command -v redis-cli >/dev/null || return 1
+  at_least 7.0 "$(redis-server --version 2>/dev/null | sed -n 's/.*v=\([0-9.]*\).*/\1/p')"
 }
 
 redis_ports() { echo STACK_REDIS_PORT; }

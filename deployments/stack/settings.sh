@@ -37,7 +37,7 @@ load_ports() {
     if [ -z "$port" ]; then
       if [ -n "$offset" ]; then port=$((default + 10#$offset)); else port=${saved:-$default}; fi
     fi
-    [[ $port =~ ^[0-9]{1,5}$ ]] && ((port >= 1 && port <= 65535)) || die "$name must be a port, not '$port'"
+    if [[ ! $port =~ ^[1-9][0-9]{0,4}$ ]] || ((port > 65535)); then die "$name must be a port, not '$port'"; fi
     [[ $seen != *" $port "* ]] || die "$name: port $port is given to two servers of this stack"
     seen+="$port "
     printf -v "$name" %s "$port"
