@@ -26,14 +26,14 @@ type Message struct {
 	ReceivedAt time.Time `json:"received_at"` // UTC, microseconds
 
 	MessageID string               `json:"-"` // without the angle brackets; "" if there is none
-	Headers   textproto.MIMEHeader `json:"-"` // decoded, all of them
+	Headers   textproto.MIMEHeader `json:"-"` // decoded, all of them; never nil
 }
 
 // parse reads a mail as it came over the wire. It never fails: what it cannot
 // take apart it shows as text, because a broken mail is what a developer came
 // to look at. ID and To are the caller's to fill.
 func parse(envelopeFrom string, raw []byte, now time.Time) Message {
-	m := Message{From: envelopeFrom, ReceivedAt: now.UTC().Truncate(time.Microsecond)}
+	m := Message{From: envelopeFrom, Headers: textproto.MIMEHeader{}, ReceivedAt: now.UTC().Truncate(time.Microsecond)}
 	entity, err := message.Read(bytes.NewReader(raw))
 	if entity == nil || err != nil && !message.IsUnknownCharset(err) && !message.IsUnknownEncoding(err) {
 		m.Text = validText(raw)

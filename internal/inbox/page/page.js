@@ -4,10 +4,11 @@
 
 const keep = 1000;      // mails kept in the page
 const rowsShown = 200;  // rows drawn; the search reaches the others
+const tabs = ['html', 'text', 'headers'];
 const $ = (id) => document.getElementById(id);
 
 let mails = [];              // newest first
-let read = new Set();        // ids of the mails that were opened or here before the page
+const read = new Set();      // ids of the mails that were opened or here before the page
 let firstLoad = true;
 let shown = null;            // the mail in the reading pane
 let drawing = false;
@@ -100,7 +101,7 @@ function framed(html) {
 }
 
 function choose(tab) {
-  for (const name of ['html', 'text', 'headers']) {
+  for (const name of tabs) {
     $(name).hidden = name !== tab;
     $('tab-' + name).setAttribute('aria-selected', String(name === tab));
   }
@@ -121,7 +122,7 @@ async function loadHeaders(mail) {
   if (!answer.ok || shown !== mail) return;
   const { headers } = await answer.json();
   drawHeaders(headers);
-  const from = headers && headers['From'];
+  const from = headers && headers.From;
   if (from) $('from').textContent = from[0]; // with the sender's name
 }
 
@@ -142,7 +143,9 @@ function open(mail) {
   $('copy').textContent = 'Copy code';
   $('text').textContent = plainText(mail);
   $('tab-html').hidden = !mail.html;
-  $('html').srcdoc = mail.html ? framed(mail.html) : '';
+  const frame = $('html').cloneNode(); // a new one each time: a changed srcdoc would be a step of the Back button
+  frame.srcdoc = mail.html ? framed(mail.html) : '';
+  $('html').replaceWith(frame);
   choose(mail.html ? 'html' : 'text');
   loadHeaders(mail).catch(() => {}); // the headers are an extra; the stream tells of a lost server
 }
@@ -209,6 +212,6 @@ $('copy').addEventListener('click', copyCode);
 $('clear').addEventListener('click', () => {
   if (confirm('Delete all mails?')) fetch('api/messages', { method: 'DELETE' });
 });
-for (const name of ['html', 'text', 'headers']) $('tab-' + name).addEventListener('click', () => choose(name));
+for (const name of tabs) $('tab-' + name).addEventListener('click', () => choose(name));
 draw();
 follow();

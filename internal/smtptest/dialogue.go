@@ -1,0 +1,317 @@
+package smtptest
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// errEnd ends a dialogue: cut by a rule, ended by QUIT, or broken.
+var errEnd = errors.New("the dialogue is over")
+
+// dialogue is one connection. Its steps return an error when it is over.
+type dialogue struct {
+	srv       *Server
+	conn      net.Conn // what is spoken on: the socket or the TLS upon it
+	in        *bufio.Reader
+	encrypted bool
+	authed    bool
+	mail      *Message // nil before MAIL
+}
+
+// serve leads one dialogue to its end; the caller closes the socket, without a
+// TLS farewell, as a crash would.
+func (s *Server) serve(conn net.Conn) {
+	d := &dialogue{srv: s}
+	d.speakOn(conn)
+	if s.opts.TLS == ImplicitTLS && d.encrypt() != nil {
+		return
+	}
+	if d.step(Greeting, "220 smtptest ESMTP ready") != nil {
+		return
+	}
+	for {
+		line, err := d.readLine()
+		if err != nil {
+			return
+		}
+		verb, arg, _ := strings.Cut(line, " ")
+		if d.command(strings.ToUpper(verb), arg) != nil {
+			return
+		}
+	}
+}
+
+func (d *dialogue) speakOn(conn net.Conn) {
+	d.conn, d.in = conn, bufio.NewReader(conn)
+}
+
+func (d *dialogue) encrypt() error {
+	conn := tls.Server(d.conn, d.srv.tls)
+	if err := conn.HandshakeContext(d.srv.stopped); err != nil {
+		return err
+	}
+	d.speakOn(conn)
+	d.encrypted = true
+	return nil
+}
+
+func (d *dialogue) command(verb, arg string) error {
+	switch verb {
+	case "EHLO":
+		d.mail = nil
+		return d.step(Ehlo, d.greeting()...)
+	case "HELO":
+		d.mail = nil
+		return d.step(Ehlo, "250 smtptest")
+	case "STARTTLS":
+		return d.startTLS()
+	case "AUTH":
+		return d.auth(arg)
+	case "MAIL":
+		return d.from(arg)
+	case "RCPT":
+		return d.to(arg)
+	case "DATA":
+		return d.data()
+	case "RSET":
+		d.mail = nil
+		return d.write("250 2.0.0 reset")
+	case "NOOP":
+		return d.write("250 2.0.0 nothing done")
+	case "QUIT":
+		if err := d.step(Quit, "221 2.0.0 bye"); err != nil {
+			return err
+		}
+		return errEnd
+	default:
+		return d.write("500 5.5.2 unknown command")
+	}
+}
+
+func (d *dialogue) greeting() []string {
+	lines := []string{"250-smtptest", "250-8BITMIME", "250-SMTPUTF8", "250-ENHANCEDSTATUSCODES"}
+	if d.srv.opts.TLS == StartTLS && !d.encrypted {
+		lines = append(lines, "250-STARTTLS")
+	}
+	return append(lines, "250 AUTH PLAIN LOGIN")
+}
+
+func (d *dialogue) startTLS() error {
+	if d.srv.opts.TLS != StartTLS || d.encrypted {
+		return d.write("502 5.5.1 STARTTLS is not offered")
+	}
+	refused, err := d.act(Upgrade, "220 2.0.0 go ahead")
+	if err != nil || refused {
+		return err
+	}
+	d.mail, d.authed = nil, false // RFC 3207 §4.2: forget what was said in the clear
+	return d.encrypt()
+}
+
+func (d *dialogue) auth(arg string) error {
+	refused, err := d.act(Auth)
+	if err != nil || refused {
+		return err
+	}
+	mechanism, initial, _ := strings.Cut(arg, " ")
+	user, password, err := d.credentials(strings.ToUpper(mechanism), initial)
+	if err != nil {
+		return err
+	}
+	want := d.srv.opts
+	if want.Username != "" && (user != want.Username || password != want.Password) {
+		return d.write("535 5.7.8 authentication failed")
+	}
+	d.authed = true
+	return d.write("235 2.7.0 welcome")
+}
+
+// credentials asks for what the mechanism still lacks. Anything unreadable
+// comes back as empty strings, which match no configured user.
+func (d *dialogue) credentials(mechanism, initial string) (user, password string, err error) {
+	ask := func(prompt string) string {
+		if err != nil {
+			return ""
+		}
+		if err = d.write("334 " + base64.StdEncoding.EncodeToString([]byte(prompt))); err != nil {
+			return ""
+		}
+		var line string
+		line, err = d.readLine()
+		decoded, _ := base64.StdEncoding.DecodeString(line)
+		return string(decoded)
+	}
+	given, _ := base64.StdEncoding.DecodeString(initial)
+	switch {
+	case mechanism == "LOGIN" && initial != "":
+		return string(given), ask("Password:"), err
+	case mechanism == "LOGIN":
+		user = ask("Username:")
+		return user, ask("Password:"), err
+	case mechanism == "PLAIN" && initial == "":
+		given = []byte(ask(""))
+	}
+	parts := bytes.Split(given, []byte{0}) // RFC 4616: authzid, authcid, password
+	if mechanism != "PLAIN" || len(parts) != 3 {
+		return "", "", err
+	}
+	return string(parts[1]), string(parts[2]), err
+}
+
+func (d *dialogue) from(arg string) error {
+	if d.srv.opts.Username != "" && !d.authed {
+		return d.write("530 5.7.0 authentication required")
+	}
+	refused, err := d.act(Mail, "250 2.1.0 sender ok")
+	if err == nil && !refused {
+		d.mail = &Message{From: path(arg), TLS: d.encrypted}
+	}
+	return err
+}
+
+func (d *dialogue) to(arg string) error {
+	if d.mail == nil {
+		return d.write("503 5.5.1 MAIL first")
+	}
+	refused, err := d.act(Rcpt, "250 2.1.5 recipient ok")
+	if err == nil && !refused {
+		d.mail.To = append(d.mail.To, path(arg))
+	}
+	return err
+}
+
+func (d *dialogue) data() error {
+	if d.mail == nil || len(d.mail.To) == 0 {
+		return d.write("503 5.5.1 MAIL and RCPT first")
+	}
+	refused, err := d.act(Data, "354 end with a dot on a line of its own")
+	if err != nil || refused {
+		return err
+	}
+	mail := d.mail
+	d.mail = nil
+	if mail.Data, err = d.readMail(); err != nil {
+		return err
+	}
+	rule := d.srv.record(mail)
+	if err := d.srv.pause(rule.delay); err != nil {
+		return err
+	}
+	d.srv.setAccepted(mail, rule.accepts())
+	if _, err = d.perform(rule, "250 2.0.0 accepted"); errors.Is(err, errWrite) {
+		d.srv.setAccepted(mail, false)
+	}
+	return err
+}
+
+// readMail reads up to the final dot and undoes the stuffing (RFC 5321 §4.5.2).
+func (d *dialogue) readMail() ([]byte, error) {
+	var mail []byte
+	for {
+		line, err := d.in.ReadBytes('\n')
+		if err != nil {
+			return nil, err
+		}
+		if string(line) == ".\r\n" {
+			return mail, nil
+		}
+		mail = append(mail, bytes.TrimPrefix(line, []byte{'.'})...)
+	}
+}
+
+func (d *dialogue) readLine() (string, error) {
+	line, err := d.in.ReadString('\n')
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+// step is act for verbs whose refusal changes nothing further.
+func (d *dialogue) step(verb Verb, normal ...string) error {
+	_, err := d.act(verb, normal...)
+	return err
+}
+
+// act counts a verb and applies its rule; normal is what a healthy server
+// answers, nothing if that comes later.
+func (d *dialogue) act(verb Verb, normal ...string) (refused bool, err error) {
+	rule := d.srv.take(verb)
+	if err := d.srv.pause(rule.delay); err != nil {
+		return false, err
+	}
+	return d.perform(rule, normal...)
+}
+
+// perform does what a rule says after its delay.
+func (d *dialogue) perform(rule Rule, normal ...string) (refused bool, err error) {
+	switch rule.end {
+	case hang:
+		<-d.srv.stopped.Done()
+		return false, errEnd
+	case cut:
+		return false, errEnd
+	}
+	if refused = rule.code != 0; refused {
+		normal = []string{refusal(rule)}
+	}
+	if len(normal) > 0 {
+		if err := d.write(normal...); err != nil {
+			return refused, err
+		}
+	}
+	if rule.end == answerAndCut || rule.code == 421 || refused && rule.verb == Greeting {
+		return refused, errEnd
+	}
+	return refused, nil
+}
+
+// refusal carries an enhanced code where a client may expect one (RFC 2034 §4).
+func refusal(rule Rule) string {
+	if rule.verb == Greeting || rule.verb == Ehlo {
+		return fmt.Sprintf("%d refused by the script", rule.code)
+	}
+	return fmt.Sprintf("%d %d.0.0 refused by the script", rule.code, rule.code/100)
+}
+
+// errWrite marks an answer that did not leave.
+var errWrite = errors.New("the answer could not be written")
+
+func (d *dialogue) write(lines ...string) error {
+	if _, err := d.conn.Write([]byte(strings.Join(lines, "\r\n") + "\r\n")); err != nil {
+		return errors.Join(errWrite, err)
+	}
+	return nil
+}
+
+func (s *Server) take(verb Verb) Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reach(verb)
+}
+
+// pause waits, unless the server is closed meanwhile.
+func (s *Server) pause(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-s.stopped.Done():
+		return errEnd
+	}
+}
+
+// path takes the address out of FROM:<address> or TO:<address>, parameters dropped.
+func path(arg string) string {
+	_, rest, _ := strings.Cut(arg, "<")
+	address, _, _ := strings.Cut(rest, ">")
+	return address
+}
