@@ -1,0 +1,133 @@
+package config
+
+import "time"
+
+// Role is a program, or a part of one, with needs of its own.
+type Role string
+
+// The roles.
+const (
+	API        Role = "api"
+	Consumer   Role = "consumer"
+	Standalone Role = "standalone" // api and consumer on embedded parts; needs nothing from its environment
+	Migrate    Role = "migrate"    // commands of the api binary that only touch the database
+)
+
+// Config is every setting of the service, by section.
+type Config struct {
+	Service      Service
+	Log          Log
+	HTTP         HTTP
+	Postgres     Postgres
+	RabbitMQ     RabbitMQ
+	Redis        Redis
+	SMTP         SMTP
+	Secrets      Secrets
+	Cookie       Cookie
+	Email        Workers // of the queue identity.email
+	Subscription Workers // of the queue identity.subscription
+	Embedded     Embedded
+}
+
+// Service is what concerns a program as a whole.
+type Service struct {
+	Env string // production, staging, development or test: a label for logs and traces
+	// StartTimeout bounds how long a start waits for the database.
+	StartTimeout time.Duration
+	// ShutdownTimeout bounds an orderly stop. Kubernetes kills 30 s after asking unless told otherwise.
+	ShutdownTimeout time.Duration
+	// OTLPEndpoint is the base URL of an OpenTelemetry collector (OTLP over HTTP); empty means traces are not exported.
+	OTLPEndpoint string
+}
+
+// Log is what pkg/logger is made of.
+type Log struct {
+	Level  string // trace, debug, info, warn, error
+	Format string // auto, json, pretty
+}
+
+// HTTP is where the servers listen. Port 0 takes any free one.
+type HTTP struct {
+	Host         string
+	AppPort      int
+	ConsumerPort int // health and metrics of the consumer
+}
+
+// Workers is how much of one queue a consumer takes on at a time.
+type Workers struct {
+	Count    int // handlers running at once
+	Prefetch int // unacknowledged deliveries held, those being handled included; not less than Count
+}
+
+// Embedded is what only the standalone has.
+type Embedded struct {
+	DataDir   string
+	InboxPort int // page and API of the mailbox; 0 takes any free one
+}
+
+// Load reads what role uses from the environment. The error, if any, is a Problems.
+//
+// The standalone's secrets may be missing after Load: whoever starts it fills Config.Secrets and calls Validate.
+func Load(role Role) (Config, error) {
+	r := newReader(role)
+	cfg := Config{
+		Service: Service{
+			Env:             r.oneOf("ENV", "production", "staging", "development", "test"),
+			StartTimeout:    r.duration("START_TIMEOUT", 0, time.Hour),
+			ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", time.Second, time.Hour),
+			OTLPEndpoint:    r.text("OTEL_EXPORTER_OTLP_ENDPOINT"),
+		},
+		Log: Log{
+			Level:  r.oneOf("LOGGER_LEVEL", "trace", "debug", "info", "warn", "error"),
+			Format: r.oneOf("LOGGER_FORMAT", "auto", "json", "pretty"),
+		},
+		HTTP: HTTP{
+			Host:         r.text("HOST"),
+			AppPort:      r.integer("APP_PORT", 0, maxPort),
+			ConsumerPort: r.integer("CONSUMER_PORT", 0, maxPort),
+		},
+		Postgres: readPostgres(r),
+		RabbitMQ: RabbitMQ{URL: r.secret("RABBITMQ_URL")},
+		Redis:    readRedis(r),
+		SMTP:     readSMTP(r),
+		Secrets: Secrets{
+			JWT:        r.secret("JWT_SECRET"),
+			CodeHMAC:   r.key("CODE_HMAC_KEY"),
+			EventsSeal: r.key("EVENTS_SEAL_KEY"),
+			Internal:   r.secret("INTERNAL_KEY"),
+		},
+		Cookie:       readCookie(r),
+		Email:        readWorkers(r, "EMAIL"),
+		Subscription: readWorkers(r, "SUBSCRIPTION"),
+		Embedded: Embedded{
+			DataDir:   r.text("DATA_DIR"),
+			InboxPort: r.integer("INBOX_PORT", 0, maxPort),
+		},
+	}
+	problems := append(r.problems, cfg.problems()...)
+	if role != Standalone {
+		problems = append(problems, cfg.Secrets.missing()...)
+	}
+	if err := problems.of(role); err != nil {
+		return Config{}, err
+	}
+	return cfg, nil
+}
+
+// Validate tells whether cfg is all that role needs, secrets included. The error is a Problems.
+func (cfg Config) Validate(role Role) error {
+	return append(cfg.problems(), cfg.Secrets.missing()...).of(role)
+}
+
+// problems is every rule but the presence of secrets. What concerns variables that a role does not use is dropped
+// by Problems.of, so that every section can state its rules without knowing roles.
+func (cfg Config) problems() Problems {
+	var all Problems
+	for _, section := range []interface{ Validate() Problems }{
+		cfg.Service, cfg.HTTP, cfg.Postgres, cfg.RabbitMQ, cfg.Redis, cfg.SMTP, cfg.Secrets, cfg.Cookie, cfg.Embedded,
+	} {
+		all = append(all, section.Validate()...)
+	}
+	all = append(all, cfg.Email.validate("EMAIL")...)
+	return append(all, cfg.Subscription.validate("SUBSCRIPTION")...)
+}

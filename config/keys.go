@@ -1,0 +1,99 @@
+package config
+
+import "slices"
+
+// variable is one environment variable the service knows.
+type variable struct {
+	name       string
+	fallback   string // what counts when it is unset; empty: nothing does
+	standalone string // what counts in the standalone instead, empty: the same
+	roles      []Role // who reads it
+}
+
+var (
+	everybody = []Role{API, Consumer, Standalone, Migrate}
+	servers   = []Role{API, Consumer, Standalone}
+	web       = []Role{API, Standalone}
+	worker    = []Role{Consumer, Standalone}
+	database  = []Role{API, Consumer, Migrate} // the standalone's database is a file in DATA_DIR
+	remote    = []Role{API, Consumer}
+	mailing   = []Role{Consumer}
+	embedded  = []Role{Standalone}
+)
+
+// variables is every variable there is. A program reads no other one.
+var variables = []variable{
+	{"ENV", "production", "development", everybody},
+	{"LOGGER_LEVEL", "info", "", everybody},
+	{"LOGGER_FORMAT", "auto", "", everybody},
+	{"START_TIMEOUT", "60s", "", everybody},
+	{"SHUTDOWN_TIMEOUT", "20s", "", servers},
+	{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "", servers},
+
+	{"HOST", "0.0.0.0", "127.0.0.1", servers},
+	{"APP_PORT", "8080", "", web},
+	{"CONSUMER_PORT", "8081", "", worker},
+
+	{"POSTGRES_HOST", "", "", database},
+	{"POSTGRES_PORT", "5432", "", database},
+	{"POSTGRES_USER", "", "", database},
+	{"POSTGRES_PASSWORD", "", "", database},
+	{"POSTGRES_DB", "", "", database},
+	{"POSTGRES_SSLMODE", "prefer", "", database},
+	{"POSTGRES_MAX_CONNS", "20", "", database},
+	{"DB_AUTO_MIGRATE", "true", "", remote},
+
+	{"RABBITMQ_URL", "", "", remote},
+	{"EMAIL_WORKERS", "4", "", worker},
+	{"EMAIL_PREFETCH", "8", "", worker},
+	{"SUBSCRIPTION_WORKERS", "8", "", worker},
+	{"SUBSCRIPTION_PREFETCH", "32", "", worker},
+
+	{"REDIS_HOST", "", "", remote},
+	{"REDIS_PORT", "6379", "", remote},
+	{"REDIS_PASSWORD", "", "", remote},
+	{"REDIS_STATE_DB", "1", "", servers},
+	{"REDIS_CACHE_DB", "0", "", servers},
+
+	{"SMTP_HOST", "", "", mailing},
+	{"SMTP_PORT", "587", "1025", worker},
+	{"SMTP_TLS", "starttls", "", mailing},
+	{"SMTP_USERNAME", "", "", mailing},
+	{"SMTP_PASSWORD", "", "", mailing},
+	{"SMTP_FROM", "", "no-reply@smap.local", worker},
+	{"SMTP_FROM_NAME", "SMAP", "", worker},
+	{"SMTP_TIMEOUT", "30s", "", worker},
+
+	{"JWT_SECRET", "", "", web},
+	{"CODE_HMAC_KEY", "", "", web},
+	{"EVENTS_SEAL_KEY", "", "", servers},
+	{"INTERNAL_KEY", "", "", web},
+
+	{"COOKIE_NAME", "smap_auth_token", "", web},
+	{"COOKIE_DOMAIN", "", "", web},
+	{"COOKIE_SECURE", "true", "false", web},
+	{"COOKIE_SAMESITE", "lax", "", web},
+	{"COOKIE_MAX_AGE", "7200", "", web},
+	{"COOKIE_MAX_AGE_REMEMBER", "2592000", "", web},
+
+	{"DATA_DIR", ".data", "", embedded},
+	{"INBOX_PORT", "8025", "", embedded},
+}
+
+// uses tells whether role reads the variable. A name that is not in the table is a mistake in this package.
+func (role Role) uses(name string) bool { return slices.Contains(lookup(name).roles, role) }
+
+func lookup(name string) variable {
+	i := slices.IndexFunc(variables, func(v variable) bool { return v.name == name })
+	if i < 0 {
+		panic("config: " + name + " is not in the table of variables")
+	}
+	return variables[i]
+}
+
+func (v variable) fallbackFor(role Role) string {
+	if role == Standalone && v.standalone != "" {
+		return v.standalone
+	}
+	return v.fallback
+}

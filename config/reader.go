@@ -1,0 +1,130 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/viper"
+)
+
+const (
+	maxPort  = 65535
+	keyBytes = 32
+)
+
+// reader turns variables into values and collects what cannot be turned. Asked for a variable that its role does
+// not use it answers the zero value, so that a setting meant for another program is never in the way.
+type reader struct {
+	role     Role
+	env      *viper.Viper
+	problems Problems
+}
+
+func newReader(role Role) *reader {
+	env := viper.New()
+	env.AutomaticEnv() // an empty variable counts as unset: AllowEmptyEnv is off by default
+	for _, v := range variables {
+		env.SetDefault(v.name, v.fallbackFor(role))
+	}
+	return &reader{role: role, env: env}
+}
+
+// raw answers the bytes as they are; ok is false when there is nothing to read.
+func (r *reader) raw(name string) (value string, ok bool) {
+	if !r.role.uses(name) {
+		return "", false
+	}
+	value = r.env.GetString(name)
+	return value, value != ""
+}
+
+// text answers the value without the white space around it, which nobody means to set.
+func (r *reader) text(name string) string {
+	value, _ := r.raw(name)
+	return strings.TrimSpace(value)
+}
+
+// secret answers the value byte by byte: neighbours verify with the same bytes.
+func (r *reader) secret(name string) Secret {
+	value, _ := r.raw(name)
+	return Secret(value)
+}
+
+func (r *reader) key(name string) Key {
+	value := r.text(name)
+	if value == "" {
+		return nil
+	}
+	key, err := base64.StdEncoding.DecodeString(value)
+	if err != nil || len(key) != keyBytes {
+		r.wrong(name, "is not the base64 form of 32 bytes", "make one with: openssl rand -base64 32")
+		return nil
+	}
+	return key
+}
+
+func (r *reader) oneOf(name string, values ...string) string {
+	value := strings.ToLower(r.text(name))
+	if r.role.uses(name) && !slices.Contains(values, value) {
+		r.wrong(name, fmt.Sprintf("is %q", value), "set it to one of "+strings.Join(values, ", "))
+	}
+	return value
+}
+
+func (r *reader) integer(name string, lowest, highest int) int {
+	value := r.text(name)
+	if value == "" {
+		return 0
+	}
+	n, err := strconv.Atoi(value)
+	if err != nil || n < lowest || n > highest {
+		fix := fmt.Sprintf("set it to a whole number from %d to %d", lowest, highest)
+		if strings.HasPrefix(value, "tcp://") {
+			fix += " (Kubernetes sets it for a service of that name unless the pod has enableServiceLinks: false)"
+		}
+		r.wrong(name, fmt.Sprintf("is %q", value), fix)
+		return 0
+	}
+	return n
+}
+
+func (r *reader) boolean(name string) bool {
+	value := r.text(name)
+	if value == "" {
+		return false
+	}
+	b, err := strconv.ParseBool(value)
+	if err != nil {
+		r.wrong(name, fmt.Sprintf("is %q", value), "set it to true or false")
+	}
+	return b
+}
+
+// duration reads Go's notation, as in 1m30s.
+func (r *reader) duration(name string, shortest, longest time.Duration) time.Duration {
+	value := r.text(name)
+	if value == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d < shortest || d > longest {
+		r.wrong(name, fmt.Sprintf("is %q", value),
+			fmt.Sprintf("set it to a duration such as 30s or 2m, from %s to %s", shortest, longest))
+		return 0
+	}
+	return d
+}
+
+// seconds reads a whole number of seconds.
+func (r *reader) seconds(name string, shortest, longest time.Duration) time.Duration {
+	n := r.integer(name, int(shortest/time.Second), int(longest/time.Second))
+	return time.Duration(n) * time.Second
+}
+
+func (r *reader) wrong(name, wrong, fix string) {
+	r.problems = append(r.problems, Problem{name, wrong, fix})
+}

@@ -1,0 +1,60 @@
+package config
+
+import "fmt"
+
+// Secret is a text that does not print: every fmt verb and every encoder gets "[secret]". string(s) is the text.
+type Secret string
+
+// Key is 32 bytes that do not print. It can be used as a []byte.
+type Key []byte
+
+const hidden = "[secret]"
+
+// Format hides the text from fmt, %#v and %x included.
+func (Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, hidden) }
+
+// MarshalText hides the text from encoders.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Format hides the bytes from fmt, %#v and %x included.
+func (Key) Format(f fmt.State, _ rune) { fmt.Fprint(f, hidden) }
+
+// MarshalText hides the bytes from encoders.
+func (Key) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Lower limits in bytes. A key of HMAC-SHA256 must not be shorter than its hash (RFC 7518 §3.2).
+const (
+	minJWTBytes      = 32
+	minInternalBytes = 16
+)
+
+// Secrets are the keys of the service's own cryptography.
+type Secrets struct {
+	JWT        Secret // signs access tokens; the neighbours verify with the same
+	CodeHMAC   Key    // turns one-time codes into what the database holds
+	EventsSeal Key    // AES-256-GCM: seals the bodies of email.* rows in the outbox
+	Internal   Secret // what neighbours show on internal routes; optional
+}
+
+// Validate checks the secrets that are there.
+func (s Secrets) Validate() Problems {
+	var c check
+	c.that(s.JWT == "" || len(s.JWT) >= minJWTBytes, "JWT_SECRET", "is shorter than 32 bytes",
+		"make one with: openssl rand -base64 48")
+	c.that(len(s.CodeHMAC) == 0 || len(s.CodeHMAC) == keyBytes, "CODE_HMAC_KEY", "has not 32 bytes",
+		"make one with: openssl rand -base64 32")
+	c.that(len(s.EventsSeal) == 0 || len(s.EventsSeal) == keyBytes, "EVENTS_SEAL_KEY", "has not 32 bytes",
+		"make one with: openssl rand -base64 32")
+	c.that(s.Internal == "" || len(s.Internal) >= minInternalBytes, "INTERNAL_KEY", "is shorter than 16 bytes",
+		"make one with: openssl rand -base64 24")
+	return c.found
+}
+
+func (s Secrets) missing() Problems {
+	var c check
+	c.set(string(s.JWT), "JWT_SECRET", "set it to at least 32 bytes, the same for all services that verify tokens")
+	c.set(string(s.CodeHMAC), "CODE_HMAC_KEY", "make one with: openssl rand -base64 32")
+	c.set(string(s.EventsSeal), "EVENTS_SEAL_KEY",
+		"set it to the same key in api and consumer; make one with: openssl rand -base64 32")
+	return c.found
+}

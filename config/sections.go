@@ -1,0 +1,86 @@
+package config
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Validate checks the collector's URL.
+func (s Service) Validate() Problems {
+	var c check
+	if s.OTLPEndpoint != "" {
+		u, err := url.Parse(s.OTLPEndpoint)
+		c.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "",
+			"OTEL_EXPORTER_OTLP_ENDPOINT", "is not an HTTP URL", "set it to one like http://collector:4318, or unset it")
+	}
+	return c.found
+}
+
+// Validate checks the host to listen on.
+func (h HTTP) Validate() Problems {
+	var c check
+	c.that(!strings.ContainsAny(h.Host, "/ ") && strings.Count(h.Host, ":") != 1, "HOST", "is not a host",
+		"set it to an address of this machine without port, 0.0.0.0 for all of them")
+	return c.found
+}
+
+// Validate checks that there is a folder.
+func (e Embedded) Validate() Problems {
+	var c check
+	c.set(e.DataDir, "DATA_DIR", "set it to the folder that holds the data")
+	return c.found
+}
+
+func readWorkers(r *reader, prefix string) Workers {
+	return Workers{
+		Count:    r.integer(prefix+"_WORKERS", 1, 1000),
+		Prefetch: r.integer(prefix+"_PREFETCH", 1, 65535), // 16 bits in AMQP's basic.qos
+	}
+}
+
+func (w Workers) validate(prefix string) Problems {
+	var c check
+	c.that(w.Prefetch >= w.Count, prefix+"_PREFETCH", "is less than "+prefix+"_WORKERS",
+		"raise it, or lower the workers: some would never have anything to do")
+	return c.found
+}
+
+// Cookie is the login cookie (WIRE.md B2).
+type Cookie struct {
+	Name           string
+	Domain         string // empty: the host that set it, and no other
+	Secure         bool
+	SameSite       http.SameSite
+	MaxAge         time.Duration // whole seconds; the token in it lives as long
+	MaxAgeRemember time.Duration // the same for a login with "remember"
+}
+
+var sameSite = map[string]http.SameSite{
+	"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
+}
+
+// readCookie: 400 days is what browsers keep a cookie for at most (RFC 6265bis §5.5).
+func readCookie(r *reader) Cookie {
+	return Cookie{
+		Name:           r.text("COOKIE_NAME"),
+		Domain:         r.text("COOKIE_DOMAIN"),
+		Secure:         r.boolean("COOKIE_SECURE"),
+		SameSite:       sameSite[r.oneOf("COOKIE_SAMESITE", "lax", "strict", "none")],
+		MaxAge:         r.seconds("COOKIE_MAX_AGE", time.Minute, 400*24*time.Hour),
+		MaxAgeRemember: r.seconds("COOKIE_MAX_AGE_REMEMBER", time.Minute, 400*24*time.Hour),
+	}
+}
+
+// Validate checks what browsers would silently refuse.
+func (k Cookie) Validate() Problems {
+	var c check
+	c.that((&http.Cookie{Name: k.Name}).Valid() == nil, "COOKIE_NAME", "is not a cookie name",
+		"use letters, digits, - and _ only")
+	c.that((&http.Cookie{Name: "x", Domain: k.Domain}).Valid() == nil, "COOKIE_DOMAIN", "is not a domain",
+		"set it to one like smap.example, without scheme and port, or unset it")
+	c.that(k.SameSite != http.SameSiteNoneMode || k.Secure, "COOKIE_SAMESITE", "is none although COOKIE_SECURE is false",
+		"set COOKIE_SECURE=true: browsers refuse the pair")
+	return c.found
+}

@@ -1,0 +1,186 @@
+package config
+
+import (
+	"net"
+	"net/mail"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// Postgres is the database of api and consumer.
+type Postgres struct {
+	Host     string // name, address, or the folder of a Unix socket
+	Port     int
+	User     string
+	Password Secret
+	Database string
+	SSLMode  string // as libpq knows them: disable, allow, prefer, require, verify-ca, verify-full
+	MaxConns int    // per process
+
+	AutoMigrate bool // serve brings the schema up to date first
+}
+
+func readPostgres(r *reader) Postgres {
+	return Postgres{
+		Host:        r.text("POSTGRES_HOST"),
+		Port:        r.integer("POSTGRES_PORT", 1, maxPort),
+		User:        r.text("POSTGRES_USER"),
+		Password:    r.secret("POSTGRES_PASSWORD"),
+		Database:    r.text("POSTGRES_DB"),
+		SSLMode:     r.oneOf("POSTGRES_SSLMODE", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+		MaxConns:    r.integer("POSTGRES_MAX_CONNS", 2, 1000),
+		AutoMigrate: r.boolean("DB_AUTO_MIGRATE"),
+	}
+}
+
+// Validate checks what is needed to connect.
+func (p Postgres) Validate() Problems {
+	var c check
+	c.set(p.Host, "POSTGRES_HOST", "set it to the host name of the PostgreSQL server")
+	c.that(!strings.Contains(p.Host, "://"), "POSTGRES_HOST", "is a URL", "set it to the host name alone")
+	c.set(p.User, "POSTGRES_USER", "set it to the name the service logs in with")
+	c.set(string(p.Password), "POSTGRES_PASSWORD", "set it to that user's password")
+	c.set(p.Database, "POSTGRES_DB", "set it to the name of the database")
+	return c.found
+}
+
+// DSN is the connection URL, password included: never log it.
+func (p Postgres) DSN() string {
+	query := url.Values{"sslmode": {p.SSLMode}}
+	u := url.URL{Scheme: "postgres", User: url.UserPassword(p.User, string(p.Password)), Path: "/" + p.Database}
+	if strings.HasPrefix(p.Host, "/") {
+		query.Set("host", p.Host)
+		query.Set("port", strconv.Itoa(p.Port))
+	} else {
+		u.Host = net.JoinHostPort(strings.Trim(p.Host, "[]"), strconv.Itoa(p.Port))
+	}
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// RabbitMQ is the broker of api (which publishes) and consumer.
+type RabbitMQ struct {
+	URL Secret // amqp:// or amqps://, with user and password
+}
+
+// Validate checks the form of the URL.
+func (m RabbitMQ) Validate() Problems {
+	const fix = "set it to amqp://USER:PASSWORD@HOST:5672/ (amqps:// with TLS; reserved characters %-escaped)"
+	var c check
+	c.set(string(m.URL), "RABBITMQ_URL", fix)
+	u, err := url.Parse(string(m.URL)) // its error quotes the URL and must not be shown
+	c.that(err == nil && (u.Scheme == "amqp" || u.Scheme == "amqps") && u.Hostname() != "",
+		"RABBITMQ_URL", "is not an AMQP URL", fix)
+	return c.found
+}
+
+// Redis is the shared state and the cache, on one server.
+type Redis struct {
+	Host     string // a name, or name:port as the neighbours write it
+	Port     int    // counts when Host has none
+	Password Secret // optional
+	StateDB  int
+	CacheDB  int
+}
+
+// readRedis leaves REDIS_PORT alone when the host brings its own: Kubernetes sets a REDIS_PORT of another form
+// (tcp://…) in every pod beside a service called redis.
+func readRedis(r *reader) Redis {
+	redis := Redis{
+		Host:     r.text("REDIS_HOST"),
+		Password: r.secret("REDIS_PASSWORD"),
+		StateDB:  r.integer("REDIS_STATE_DB", 0, 65535),
+		CacheDB:  r.integer("REDIS_CACHE_DB", 0, 65535),
+	}
+	if _, _, err := net.SplitHostPort(redis.Host); err != nil {
+		redis.Port = r.integer("REDIS_PORT", 1, maxPort)
+	}
+	return redis
+}
+
+// Validate checks what is needed to connect.
+func (r Redis) Validate() Problems {
+	const fix = "set it to the host name of the Redis server, or to HOST:PORT"
+	var c check
+	c.set(r.Host, "REDIS_HOST", fix)
+	c.that(!strings.Contains(r.Host, "://"), "REDIS_HOST", "is a URL", fix)
+	if _, port, err := net.SplitHostPort(r.Host); err == nil {
+		n, err := strconv.Atoi(port)
+		c.that(err == nil && n >= 1 && n <= maxPort, "REDIS_HOST", "has a port that is not a number from 1 to 65535", fix)
+	}
+	return c.found
+}
+
+// Addr is host:port; a port in Host wins over Port.
+func (r Redis) Addr() string {
+	if _, _, err := net.SplitHostPort(r.Host); err == nil {
+		return r.Host
+	}
+	return net.JoinHostPort(strings.Trim(r.Host, "[]"), strconv.Itoa(r.Port))
+}
+
+// SMTP is the server that mail is handed to, and who it is from.
+type SMTP struct {
+	Host     string
+	Port     int // the standalone listens here itself: 0 takes any free one
+	TLS      string
+	Username string // optional, only together with Password
+	Password Secret
+	From     string // one bare address
+	FromName string // optional
+	Timeout  time.Duration
+}
+
+// readSMTP knows that the standalone's server is its own inbox, on loopback and without TLS.
+func readSMTP(r *reader) SMTP {
+	lowest := 1
+	if r.role == Standalone {
+		lowest = 0
+	}
+	smtp := SMTP{
+		Host:     r.text("SMTP_HOST"),
+		Port:     r.integer("SMTP_PORT", lowest, maxPort),
+		TLS:      r.oneOf("SMTP_TLS", "none", "opportunistic", "starttls", "tls"),
+		Username: r.text("SMTP_USERNAME"),
+		Password: r.secret("SMTP_PASSWORD"),
+		From:     r.text("SMTP_FROM"),
+		FromName: r.text("SMTP_FROM_NAME"),
+		Timeout:  r.duration("SMTP_TIMEOUT", time.Second, 5*time.Minute),
+	}
+	if r.role == Standalone {
+		smtp.Host, smtp.TLS = "127.0.0.1", "none"
+	}
+	return smtp
+}
+
+// Validate checks what is needed to send.
+func (s SMTP) Validate() Problems {
+	var c check
+	c.set(s.Host, "SMTP_HOST", "set it to the host name of the mail server")
+	c.that(!strings.ContainsAny(s.Host, "/ "), "SMTP_HOST", "is not a host name",
+		"set it to the host name alone, the port goes to SMTP_PORT")
+	c.set(s.From, "SMTP_FROM", "set it to the address the mails come from")
+	from, err := mail.ParseAddress(s.From)
+	c.that(err == nil && from.Address == s.From && isASCII(s.From), "SMTP_FROM", "is not one bare ASCII address",
+		"set it to one like no-reply@example.com; the name goes to SMTP_FROM_NAME")
+	c.that(!strings.ContainsFunc(s.FromName, unicode.IsControl), "SMTP_FROM_NAME", "has a line break or control character",
+		"set it to one line of text")
+	c.that(s.Username == "" || s.Password != "", "SMTP_PASSWORD", "is not set although SMTP_USERNAME is",
+		"set both or neither")
+	c.that(s.Username != "" || s.Password == "", "SMTP_USERNAME", "is not set although SMTP_PASSWORD is",
+		"set both or neither")
+	c.that(s.Username == "" || s.TLS != "none" || isLoopback(s.Host), "SMTP_TLS", "is none although SMTP_USERNAME is set",
+		"set it to starttls or tls: a password is not sent over a network in clear")
+	return c.found
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func isLoopback(host string) bool {
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
+}

@@ -1,0 +1,61 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/smap-platform/identity/pkg/apperror"
+)
+
+// statusClientGone is what nginx logs for a client that did not wait for the answer. Nobody receives it.
+const statusClientGone = 499
+
+// internalMessage is all that a client learns about a fault of ours.
+const internalMessage = "Internal server error"
+
+// answerError is the one place where an error becomes an answer. It logs nothing: the request's line does.
+func answerError(err error, c echo.Context) {
+	if c.Response().Committed {
+		return // half an answer is out; a second one would corrupt it
+	}
+	status, body := answerTo(c.Request().Context(), err)
+	// Neither fails for another reason than a client that has gone.
+	if c.Request().Method == http.MethodHead || status == statusClientGone {
+		_ = c.NoContent(status)
+		return
+	}
+	_ = c.JSON(status, body)
+}
+
+// answerTo decides what the client may know about err.
+func answerTo(ctx context.Context, err error) (status int, body Envelope) {
+	if errors.Is(ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled) {
+		return statusClientGone, Envelope{ErrorCode: statusClientGone}
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return plain(http.StatusRequestEntityTooLarge, "The body is too large")
+	}
+	if known, ok := errors.AsType[*apperror.Error](err); ok {
+		status = StatusOf(known.Kind)
+		if status == http.StatusInternalServerError {
+			return status, Envelope{ErrorCode: known.Code, Message: internalMessage}
+		}
+		return status, Envelope{ErrorCode: known.Code, Message: known.Message, Errors: known.Fields}
+	}
+	if refused, ok := errors.AsType[*echo.HTTPError](err); ok {
+		message, isText := refused.Message.(string)
+		if !isText || refused.Code >= http.StatusInternalServerError {
+			message = http.StatusText(refused.Code)
+		}
+		return plain(refused.Code, message)
+	}
+	return plain(http.StatusInternalServerError, internalMessage)
+}
+
+// plain is an answer whose error_code is the status itself.
+func plain(status int, message string) (int, Envelope) {
+	return status, Envelope{ErrorCode: status, Message: message}
+}

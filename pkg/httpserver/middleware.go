@@ -1,0 +1,108 @@
+package httpserver
+
+import (
+	"fmt"
+	"net/http"
+	"regexp"
+	"runtime/debug"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/labstack/echo/v4"
+)
+
+// saneRequestID keeps a caller from writing whatever he likes, at any length, into the log and the answer.
+var saneRequestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
+
+// requestID answers with the caller's X-Request-ID, or one of our own when there is none or it is not sane.
+func requestID(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		id := c.Request().Header.Get(echo.HeaderXRequestID)
+		if !saneRequestID.MatchString(id) {
+			id = uuid.NewString()
+		}
+		c.Response().Header().Set(echo.HeaderXRequestID, id)
+		return next(c)
+	}
+}
+
+// securityHeaders are OWASP's for an API (REST Security Cheat Sheet). A page sets its own over them.
+func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set(echo.HeaderXContentTypeOptions, "nosniff")
+		h.Set(echo.HeaderXFrameOptions, "DENY")
+		h.Set(echo.HeaderContentSecurityPolicy, "frame-ancestors 'none'")
+		h.Set(echo.HeaderReferrerPolicy, "no-referrer")
+		h.Set(echo.HeaderCacheControl, "no-store")
+		return next(c)
+	}
+}
+
+// limitBody refuses a body that says it is too large, and cuts off one that does not say.
+func limitBody(limit int64) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			r := c.Request()
+			if r.ContentLength > limit {
+				return &http.MaxBytesError{Limit: limit}
+			}
+			// The bare writer: MaxBytesReader tells net/http through it to close the connection afterwards.
+			r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, limit)
+			return next(c)
+		}
+	}
+}
+
+// panicError is a recovered panic on its way to the log.
+type panicError struct {
+	cause any
+	stack []byte
+}
+
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.cause) }
+
+// recoverPanic turns a panic into an error. http.ErrAbortHandler is net/http's own way to cut a connection and goes on.
+func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler {
+				panic(cause)
+			}
+			err = &panicError{cause: cause, stack: debug.Stack()}
+		}()
+		return next(c)
+	}
+}
+
+// stripPrefix runs before the router. The path as it was escaped is what echo routes by, if there is one.
+func stripPrefix(prefix string) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			u := c.Request().URL
+			path, ok := cutPrefix(u.Path, prefix)
+			raw, rawOK := cutPrefix(u.RawPath, prefix)
+			if ok && (rawOK || u.RawPath == "") {
+				u.Path, u.RawPath = path, raw
+			}
+			return next(c)
+		}
+	}
+}
+
+// cutPrefix cuts whole segments only: "/identity" is no prefix of "/identityx".
+func cutPrefix(path, prefix string) (rest string, ok bool) {
+	rest, ok = strings.CutPrefix(path, prefix)
+	switch {
+	case !ok || rest != "" && rest[0] != '/':
+		return "", false
+	case rest == "":
+		return "/", true
+	default:
+		return rest, true
+	}
+}

@@ -1,0 +1,135 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/smap-platform/identity/pkg/logger"
+)
+
+// observer sees every request from outside: it gives it a span, has its error answered, and records what became of it.
+type observer struct {
+	log       zerolog.Logger
+	tracer    trace.Tracer
+	durations *prometheus.HistogramVec
+}
+
+// newDurations registers nothing when metrics is nil.
+func newDurations(metrics prometheus.Registerer) *prometheus.HistogramVec {
+	return promauto.With(metrics).NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "http_request_duration_seconds",
+		Help:    "How long requests took to answer, by method, route pattern and status.",
+		Buckets: prometheus.DefBuckets,
+	}, []string{"method", "route", "status"})
+}
+
+func (o observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		began := time.Now()
+		ctx, span := o.start(c)
+		defer span.End()
+		c.SetRequest(c.Request().WithContext(ctx))
+
+		err := next(c)
+		if err != nil {
+			c.Error(err)
+		}
+
+		took, status := time.Since(began), c.Response().Status
+		span.SetAttributes(semconv.HTTPResponseStatusCode(status))
+		if status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		o.durations.WithLabelValues(method(c), route(c), strconv.Itoa(status)).Observe(took.Seconds())
+		o.write(c, took, err)
+		return nil
+	}
+}
+
+// start begins the server span as a child of the caller's (W3C Trace Context).
+func (o observer) start(c echo.Context) (context.Context, trace.Span) {
+	r := c.Request()
+	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+	return o.tracer.Start(ctx, method(c)+" "+route(c),
+		trace.WithSpanKind(trace.SpanKindServer),
+		trace.WithAttributes(
+			semconv.HTTPRequestMethodKey.String(method(c)), semconv.HTTPRoute(route(c)), semconv.URLPath(r.URL.Path)))
+}
+
+// write is the request's one line. Errors below 500 are told by their code alone: their text may quote the request.
+func (o observer) write(c echo.Context, took time.Duration, err error) {
+	r, w := c.Request(), c.Response()
+	level := zerolog.InfoLevel
+	if isProbe(r.URL.Path) {
+		level = zerolog.DebugLevel
+	}
+	errorStatus, body := 0, Envelope{}
+	if err != nil {
+		errorStatus, body = answerTo(r.Context(), err)
+	}
+	if errorStatus >= http.StatusInternalServerError {
+		level = zerolog.ErrorLevel
+	}
+
+	log := logger.WithTrace(r.Context(), o.log)
+	line := log.WithLevel(level).
+		Str("request_id", w.Header().Get(echo.HeaderXRequestID)).
+		Str("method", method(c)).Str("route", route(c)).Str("path", r.URL.Path).
+		Int("status", w.Status).Float64("duration_ms", float64(took.Microseconds())/1000).Int64("bytes", w.Size).
+		Str("remote_ip", c.RealIP())
+	if p, ok := PrincipalOf(c); ok {
+		line = line.Str("user_id", p.Subject)
+	}
+	if err != nil {
+		line = line.Int("error_code", body.ErrorCode)
+	}
+	if errorStatus >= http.StatusInternalServerError {
+		line = line.Err(err)
+	}
+	if p, ok := errors.AsType[*panicError](err); ok {
+		line = line.Str("stack", string(p.stack))
+	}
+	line.Msg("request")
+}
+
+// method is the request's, or "OTHER": clients may invent methods, and every new label value is a new time series.
+func method(c echo.Context) string {
+	switch m := c.Request().Method; m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+		return m
+	default:
+		return "OTHER"
+	}
+}
+
+// route is the pattern ("/users/:id"), never the path itself.
+func route(c echo.Context) string {
+	if pattern := c.Path(); pattern != "" {
+		return pattern
+	}
+	return "unmatched"
+}
+
+// isProbe tells the paths that machines ask for every few seconds.
+func isProbe(path string) bool {
+	switch path {
+	case "/live", "/ready", "/health", "/metrics":
+		return true
+	default:
+		return strings.HasPrefix(path, "/health/")
+	}
+}

@@ -1,0 +1,141 @@
+package httpserver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+)
+
+// slow is a server with one route that is in flight from entered until release.
+type slow struct {
+	url     string
+	entered chan struct{}
+	release chan struct{}
+	seen    chan error // the request's context after release
+	stop    context.CancelFunc
+	ended   chan error
+}
+
+func startSlow(t *testing.T, drain time.Duration) *slow {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &slow{
+		url: "http://" + listener.Addr().String(), stop: cancel,
+		entered: make(chan struct{}), release: make(chan struct{}), seen: make(chan error, 1), ended: make(chan error, 1),
+	}
+	e := New(Options{Log: zerolog.Nop()})
+	e.GET("/slow", func(c echo.Context) error {
+		close(s.entered)
+		<-s.release
+		s.seen <- c.Request().Context().Err()
+		return Success(c, http.StatusOK, nil)
+	})
+	go func() { s.ended <- Serve(ctx, e, listener, drain) }()
+	return s
+}
+
+type outcome struct {
+	status int
+	err    error
+}
+
+func (s *slow) request() <-chan outcome {
+	done := make(chan outcome, 1)
+	go func() {
+		res, err := http.Get(s.url + "/slow")
+		if err != nil {
+			done <- outcome{err: err}
+			return
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		done <- outcome{res.StatusCode, errors.Join(err, res.Body.Close())}
+	}()
+	return done
+}
+
+func TestServeLetsRequestsInFlightFinish(t *testing.T) {
+	t.Parallel()
+	s := startSlow(t, time.Minute)
+	done := s.request()
+	<-s.entered
+	s.stop()
+	require.Eventually(t, func() bool { // the moment it stops taking connections has no signal but this
+		conn, err := net.Dial("tcp", s.url[len("http://"):])
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err != nil
+	}, 10*time.Second, time.Millisecond)
+	require.Empty(t, s.ended, "it waits for the request")
+	close(s.release)
+	require.NoError(t, <-s.seen, "the request's context lives until it is drained")
+	require.Equal(t, outcome{status: http.StatusOK}, <-done)
+	require.NoError(t, <-s.ended)
+}
+
+func TestServeCutsWhatDoesNotFinish(t *testing.T) {
+	t.Parallel()
+	s := startSlow(t, time.Millisecond)
+	done := s.request()
+	<-s.entered
+	s.stop()
+	err := <-s.ended
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorContains(t, err, "cut the requests still in flight after 1ms")
+	require.Error(t, (<-done).err)
+	close(s.release)
+	<-s.seen
+}
+
+func TestServeWithoutRequestsEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := startSlow(t, time.Minute)
+	s.stop()
+	require.NoError(t, <-s.ended)
+}
+
+func TestServeTellsWhenTheListenerBreaks(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	err = Serve(t.Context(), New(Options{Log: zerolog.Nop()}), listener, time.Second)
+	require.ErrorIs(t, err, net.ErrClosed)
+	require.ErrorContains(t, err, "httpserver: serving on 127.0.0.1:")
+}
+
+func TestServerHasEveryLimit(t *testing.T) {
+	t.Parallel()
+	e := New(Options{Log: zerolog.Nop()})
+	server := newServer(e)
+	require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
+	require.Equal(t, 30*time.Second, server.ReadTimeout)
+	require.Equal(t, 30*time.Second, server.WriteTimeout)
+	require.Equal(t, 2*time.Minute, server.IdleTimeout)
+	require.Same(t, e.StdLogger, server.ErrorLog)
+}
+
+func TestServeRefusesHugeHeaders(t *testing.T) {
+	t.Parallel()
+	s := startSlow(t, time.Minute)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/slow", nil)
+	require.NoError(t, err)
+	r.Header.Set("Cookie", strings.Repeat("a", 64<<10))
+	res, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode)
+	s.stop()
+	require.NoError(t, <-s.ended)
+}
