@@ -1,0 +1,86 @@
+package http
+
+import (
+	"regexp"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/pkg/httpserver"
+)
+
+// body is a request that knows what is missing or misshapen in it.
+type body interface{ problems() map[string]string }
+
+// read answers ErrBody with every field at fault; see httpserver.Bind for what is no JSON object.
+func read(c echo.Context, b body) error {
+	if err := httpserver.Bind(c, b, authentication.ErrBody); err != nil {
+		return err
+	}
+	if problems := b.problems(); len(problems) > 0 {
+		return authentication.ErrBody.WithFields(problems)
+	}
+	return nil
+}
+
+type credentialsRequest struct {
+	Email    string `json:"email"`
+	Password string `json:"password"`
+}
+
+func (r *credentialsRequest) problems() map[string]string {
+	problems := map[string]string{}
+	require(problems, "email", r.Email)
+	require(problems, "password", r.Password)
+	return problems
+}
+
+func (r *credentialsRequest) credentials() authentication.Credentials {
+	return authentication.Credentials{Email: r.Email, Password: r.Password}
+}
+
+type loginRequest struct {
+	credentialsRequest
+	Remember bool `json:"remember"`
+}
+
+type verifyRequest struct {
+	Email string `json:"email"`
+	OTP   string `json:"otp"`
+}
+
+var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
+
+// problems calls an otp that cannot be one ErrBody, not ErrWrongCode: it is a slip of typing and costs no try.
+func (r *verifyRequest) problems() map[string]string {
+	problems := map[string]string{}
+	require(problems, "email", r.Email)
+	if !sixDigits.MatchString(r.digits()) {
+		problems["otp"] = "must be 6 digits"
+	}
+	return problems
+}
+
+// digits allows for spaces that come along when a code is copied from a mail.
+func (r *verifyRequest) digits() string { return strings.TrimSpace(r.OTP) }
+
+func require(problems map[string]string, field, value string) {
+	if value == "" {
+		problems[field] = "is required"
+	}
+}
+
+type userAnswer struct {
+	ID       string `json:"id"`
+	Email    string `json:"email"`
+	FullName string `json:"full_name,omitempty"`
+}
+
+type loginAnswer struct {
+	User userAnswer `json:"user"`
+}
+
+func present(u authentication.User) userAnswer {
+	return userAnswer{ID: u.ID, Email: u.Email, FullName: u.FullName}
+}

@@ -1,0 +1,109 @@
+// Package http serves registration, verification, login and the answer to "who am I" (WIRE.md B3), and proves who
+// other routes' requests come from. It judges the shape of a request; the rules are the use cases'.
+//
+// It never logs a body, and does not limit how often somebody may ask: the resend rule and the bounded hashing pool
+// are behind it, limits per client in front of it.
+package http
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/pkg/httpserver"
+)
+
+// Accounts is what the routes ask of the domain.
+type Accounts interface {
+	Register(ctx context.Context, c authentication.Credentials, locale string) error
+	SendCode(ctx context.Context, c authentication.Credentials, locale string) error
+	Verify(ctx context.Context, email, digits string) (authentication.Session, error)
+	Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error)
+	Me(ctx context.Context, userID string) (authentication.User, error)
+}
+
+type handler struct {
+	accounts Accounts
+	cookie   CookieOptions
+}
+
+// Register puts the routes below /authentication on g. authenticated must set the principal or refuse the request;
+// see Authenticate.
+func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.MiddlewareFunc) {
+	h := handler{a, o}
+	g.POST("/authentication/register", h.register)
+	g.POST("/authentication/send-otp", h.sendOTP)
+	g.POST("/authentication/verify-otp", h.verifyOTP)
+	g.POST("/authentication/login", h.login)
+	g.POST("/authentication/logout", h.logout, authenticated)
+	g.GET("/authentication/me", h.me, authenticated)
+}
+
+func (h handler) register(c echo.Context) error {
+	var r credentialsRequest
+	if err := read(c, &r); err != nil {
+		return err
+	}
+	if err := h.accounts.Register(c.Request().Context(), r.credentials(), locale(c)); err != nil {
+		return err
+	}
+	return httpserver.Success(c, http.StatusCreated, nil)
+}
+
+func (h handler) sendOTP(c echo.Context) error {
+	var r credentialsRequest
+	if err := read(c, &r); err != nil {
+		return err
+	}
+	if err := h.accounts.SendCode(c.Request().Context(), r.credentials(), locale(c)); err != nil {
+		return err
+	}
+	return httpserver.Success(c, http.StatusOK, nil)
+}
+
+// verifyOTP also logs in: the front end goes straight to its home page.
+func (h handler) verifyOTP(c echo.Context) error {
+	var r verifyRequest
+	if err := read(c, &r); err != nil {
+		return err
+	}
+	session, err := h.accounts.Verify(c.Request().Context(), r.Email, r.digits())
+	if err != nil {
+		return err
+	}
+	c.SetCookie(h.cookie.login(session.Token))
+	return httpserver.Success(c, http.StatusOK, nil)
+}
+
+func (h handler) login(c echo.Context) error {
+	var r loginRequest
+	if err := read(c, &r); err != nil {
+		return err
+	}
+	session, err := h.accounts.Login(c.Request().Context(), r.credentials(), r.Remember)
+	if err != nil {
+		return err
+	}
+	c.SetCookie(h.cookie.login(session.Token))
+	return httpserver.Success(c, http.StatusOK, loginAnswer{present(session.User)})
+}
+
+// logout takes the cookie away. The token in it lives on until it expires: nothing is remembered about tokens.
+func (h handler) logout(c echo.Context) error {
+	c.SetCookie(h.cookie.logout())
+	return httpserver.Success(c, http.StatusOK, nil)
+}
+
+func (h handler) me(c echo.Context) error {
+	p, ok := httpserver.PrincipalOf(c)
+	if !ok {
+		return authentication.ErrUnauthenticated
+	}
+	user, err := h.accounts.Me(c.Request().Context(), p.Subject)
+	if err != nil {
+		return err
+	}
+	return httpserver.Success(c, http.StatusOK, present(user))
+}

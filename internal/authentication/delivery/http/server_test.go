@@ -1,0 +1,108 @@
+package http_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	delivery "github.com/smap-platform/identity/internal/authentication/delivery/http"
+	"github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/pkg/httpserver"
+)
+
+var _ delivery.Accounts = (*usecase.UseCase)(nil)
+
+const userID = "019c1000-0000-7000-8000-000000000001"
+
+var (
+	an      = authentication.User{ID: userID, Email: "an@example.com", FullName: "Nguyễn An", PasswordHash: "hash", Active: true}
+	session = authentication.Session{User: an, Token: authentication.Token{Value: "signed", Lifetime: 2 * time.Hour}}
+	options = delivery.CookieOptions{
+		Name: "smap_auth_token", Domain: "smap.example", Secure: true, SameSite: http.SameSiteLaxMode,
+	}
+)
+
+// accounts answers what it is told and remembers what it was asked.
+type accounts struct {
+	user    authentication.User
+	session authentication.Session
+	err     error
+
+	called        string
+	credentials   authentication.Credentials
+	email, digits string
+	locale        string
+	remember      bool
+	userID        string
+}
+
+func (a *accounts) Register(_ context.Context, c authentication.Credentials, locale string) error {
+	a.called, a.credentials, a.locale = "Register", c, locale
+	return a.err
+}
+
+func (a *accounts) SendCode(_ context.Context, c authentication.Credentials, locale string) error {
+	a.called, a.credentials, a.locale = "SendCode", c, locale
+	return a.err
+}
+
+func (a *accounts) Verify(_ context.Context, email, digits string) (authentication.Session, error) {
+	a.called, a.email, a.digits = "Verify", email, digits
+	return a.session, a.err
+}
+
+func (a *accounts) Login(_ context.Context, c authentication.Credentials, remember bool) (authentication.Session, error) {
+	a.called, a.credentials, a.remember = "Login", c, remember
+	return a.session, a.err
+}
+
+func (a *accounts) Me(_ context.Context, userID string) (authentication.User, error) {
+	a.called, a.userID = "Me", userID
+	return a.user, a.err
+}
+
+// tokens knows one token.
+type tokens struct{}
+
+func (tokens) Check(token string) (authentication.Claims, error) {
+	if token != "good" {
+		return authentication.Claims{}, authentication.ErrUnauthenticated
+	}
+	return authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin}, nil
+}
+
+// serve sends r through the whole server.
+func serve(a *accounts, r *http.Request) *http.Response {
+	e := httpserver.New(httpserver.Options{Log: zerolog.Nop()})
+	delivery.Register(e.Group(""), a, options, delivery.Authenticate(tokens{}, options.Name))
+	w := httptest.NewRecorder()
+	e.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func post(path, body string) *http.Request {
+	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	return r
+}
+
+func withCookie(r *http.Request, token string) *http.Request {
+	r.AddCookie(&http.Cookie{Name: options.Name, Value: token})
+	return r
+}
+
+func requireAnswer(t *testing.T, response *http.Response, status int, want string) {
+	t.Helper()
+	got, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, status, response.StatusCode, string(got))
+	require.JSONEq(t, want, string(got))
+}

@@ -1,0 +1,22 @@
+// Package rabbitmq hands the authentication events to their use case. It knows no broker: the in-process one runs the
+// same handler.
+package rabbitmq
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// CodeMail is what the events are told to; its errors are in the vocabulary of internal/event.
+type CodeMail interface {
+	Send(ctx context.Context, eventID string, d event.VerificationRequested) error
+}
+
+// Register puts the handler of email.verification.requested on r.
+func Register(r *event.Router, m CodeMail) {
+	r.On(event.EmailVerificationRequested, event.Handle(
+		func(ctx context.Context, e event.Received, d event.VerificationRequested) error {
+			return m.Send(ctx, e.ID, d)
+		}))
+}

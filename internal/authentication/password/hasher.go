@@ -1,0 +1,77 @@
+// Package password owns how passwords are turned into hashes and checked: argon2id for new ones, bcrypt only to
+// read what the previous release stored. At most one hash per processor is computed at a time; who waits too long
+// is turned away.
+//
+// It does not judge passwords, and it does not hide which algorithm made a hash: a bcrypt hash takes a different
+// time to check than an argon2id one.
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"runtime"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// patience is how long a request waits for a place: about as long as a person does before trying again.
+const patience = 5 * time.Second
+
+// maxBcryptCost bounds the time a stored hash may cost, to about a second; the previous release used 10.
+const maxBcryptCost = 14
+
+// Hasher is an authentication.PasswordHasher. Safe for concurrent use.
+type Hasher struct{ gate *gate }
+
+// New answers a hasher with one place per processor the program may use. Each place taken needs 19 MiB.
+func New() *Hasher { return &Hasher{newGate(runtime.GOMAXPROCS(0), patience)} }
+
+// Load tells how many hashes are being computed and how many callers wait for a place, for a metric.
+func (h *Hasher) Load() (running, waiting int) { return h.gate.load() }
+
+// Hash answers an argon2id hash with a salt of its own. It answers ErrBusy when no place came free within 5 s or
+// before ctx ended. A password of any length counts in full.
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	leave, err := h.gate.enter(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer leave()
+	salt := make([]byte, saltBytes)
+	_, _ = rand.Read(salt) // never fails: crypto/rand ends the program instead
+	return phc{params: current, salt: salt, key: current.derive(password, salt, keyBytes)}.String(), nil
+}
+
+// Verify tells whether password made hash, and whether the hash should be made anew. A hash that is empty or cannot
+// be read costs as much as one of ours and is never right. ErrBusy as in Hash.
+func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
+	leave, err := h.gate.enter(ctx)
+	if err != nil {
+		return false, false, err
+	}
+	defer leave()
+	if isBcrypt(hash) {
+		// bcrypt has always judged the first 72 bytes only; comparing, unlike making, accepts longer passwords.
+		ok = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
+		return ok, ok, nil
+	}
+	stored, err := parsePHC(hash)
+	if err != nil {
+		current.derive(password, make([]byte, saltBytes), keyBytes)
+		return false, false, nil
+	}
+	key := stored.params.derive(password, stored.salt, len(stored.key))
+	ok = subtle.ConstantTimeCompare(key, stored.key) == 1
+	return ok, ok && !stored.isCurrent(), nil
+}
+
+func isBcrypt(hash string) bool {
+	if !strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$") {
+		return false
+	}
+	cost, err := bcrypt.Cost([]byte(hash))
+	return err == nil && cost <= maxBcryptCost
+}

@@ -1,0 +1,92 @@
+package sqldb_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+var (
+	_ authentication.UserRepository = (*sqldb.Users)(nil)
+	_ authentication.CodeRepository = (*sqldb.Codes)(nil)
+)
+
+const purpose = authentication.PurposeVerification
+
+var now = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
+
+type suite struct {
+	*testing.T
+	db    *database.DB
+	users *sqldb.Users
+	codes *sqldb.Codes
+}
+
+// each runs test on every engine.
+func each(t *testing.T, test func(s suite)) {
+	t.Helper()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodes(db)})
+	})
+}
+
+// within runs fn in a transaction. On SQLite a statement that went around it would wait for itself and fail.
+func (s suite) within(fn func(ctx context.Context) error) error {
+	s.Helper()
+	return s.db.WithinTx(context.Background(), fn)
+}
+
+// bothWays runs fn without a transaction and in one.
+func (s suite) bothWays(fn func(ctx context.Context)) {
+	s.Helper()
+	fn(context.Background())
+	require.NoError(s, s.within(func(ctx context.Context) error {
+		fn(ctx)
+		return nil
+	}))
+}
+
+func (s suite) exec(query string, args ...any) {
+	s.Helper()
+	_, err := s.db.Conn(context.Background()).ExecContext(context.Background(), query, args...)
+	require.NoError(s, err)
+}
+
+// column reads one column of a user's row as it is stored.
+func (s suite) column(name, userID string) (value sql.NullString) {
+	s.Helper()
+	row := s.db.Conn(context.Background()).QueryRowContext(context.Background(),
+		"SELECT "+name+" FROM users WHERE id = $1", userID)
+	require.NoError(s, row.Scan(&value))
+	return value
+}
+
+func newUser(email string) authentication.User {
+	return authentication.User{
+		ID: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Nguyễn An", PasswordHash: "hash",
+		Role: authentication.RoleAdmin, Active: true, CreatedAt: now, UpdatedAt: now.Add(time.Minute),
+	}
+}
+
+func (s suite) createUser(email string) authentication.User {
+	s.Helper()
+	u := newUser(email)
+	require.NoError(s, s.users.Create(context.Background(), u))
+	return u
+}
+
+func newCode(userID string) authentication.Code {
+	return authentication.Code{
+		UserID: userID, Purpose: purpose, Digest: []byte{0, 1, 0xff}, EventID: "evt_1",
+		CreatedAt: now, ExpiresAt: now.Add(authentication.CodeLifetime),
+	}
+}

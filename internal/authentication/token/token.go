@@ -1,0 +1,110 @@
+// Package token owns access tokens: JWT, HS256, with the claims the other SMAP services read (WIRE.md B2). They hold
+// the same secret and check tokens by themselves, so the claims are a contract.
+//
+// It promises no way back: a token lives until it expires, whatever becomes of its user; who must know asks for the
+// user. There are no refresh tokens, so `refresh` is always false: none of ours may ever be traded for another.
+// "Remember me" is a longer life, not another kind.
+package token
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// issuerName is the `iss` of every token. It is not asked for when one is checked: the previous release wrote none.
+const issuerName = "smap-identity"
+
+// Defaults of Options, the values of the previous release.
+const (
+	DefaultLifetime         = 7200 * time.Second
+	DefaultRememberLifetime = 2592000 * time.Second
+)
+
+// leeway is what the clocks of two services may differ.
+const leeway = 30 * time.Second
+
+const accessType = "access"
+
+// Options of an Issuer. Zero lifetimes take the defaults; they count in whole seconds.
+type Options struct {
+	Secret           []byte // JWT_SECRET; RFC 7518 §3.2 wants at least 32 bytes
+	Lifetime         time.Duration
+	RememberLifetime time.Duration
+	Clock            authentication.Clock
+}
+
+// Issuer is an authentication.TokenIssuer. Safe for concurrent use.
+type Issuer struct {
+	Options
+	parser *jwt.Parser
+}
+
+type claims struct {
+	jwt.RegisteredClaims
+	Username string `json:"username"`
+	Role     string `json:"role"`
+	Type     string `json:"type"`
+	Refresh  bool   `json:"refresh"`
+}
+
+// New panics without a clock, and without a secret: tokens signed with none could be made by anybody.
+func New(o Options) *Issuer {
+	if len(o.Secret) == 0 || o.Clock == nil {
+		panic("authentication/token: Options needs a Secret and a Clock")
+	}
+	if o.Lifetime == 0 {
+		o.Lifetime = DefaultLifetime
+	}
+	if o.RememberLifetime == 0 {
+		o.RememberLifetime = DefaultRememberLifetime
+	}
+	return &Issuer{Options: o, parser: jwt.NewParser(
+		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // or the token's own header would choose (RFC 8725 §3.1)
+		jwt.WithExpirationRequired(),
+		jwt.WithIssuedAt(),
+		jwt.WithLeeway(leeway),
+		jwt.WithTimeFunc(o.Clock.Now),
+	)}
+}
+
+// Issue signs a token that is valid from now on for the lifetime it comes with.
+func (i *Issuer) Issue(u authentication.User, remember bool) (authentication.Token, error) {
+	lifetime := i.Lifetime
+	if remember {
+		lifetime = i.RememberLifetime
+	}
+	now := i.Clock.Now()
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: issuerName, Subject: u.ID, ID: uuid.NewString(),
+			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
+		},
+		Username: u.Email, Role: string(u.Role), Type: accessType,
+	}).SignedString(i.Secret)
+	if err != nil {
+		return authentication.Token{}, fmt.Errorf("token: signing: %w", err)
+	}
+	return authentication.Token{Value: signed, Lifetime: lifetime}, nil
+}
+
+// Check answers what a token says, or ErrUnauthenticated unless it is an unexpired HS256 access token, signed with
+// our secret, of a user with a uuid and a known role.
+func (i *Issuer) Check(token string) (authentication.Claims, error) {
+	var c claims
+	_, err := i.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return i.Secret, nil })
+	if err != nil {
+		return authentication.Claims{}, authentication.ErrUnauthenticated.WithCause(err)
+	}
+	role := authentication.Role(c.Role)
+	knownRole := role == authentication.RoleUser || role == authentication.RoleAdmin
+	id, err := uuid.Parse(c.Subject)
+	if err != nil || !knownRole || c.Type != accessType {
+		return authentication.Claims{}, authentication.ErrUnauthenticated
+	}
+	return authentication.Claims{UserID: id.String(), Email: c.Username, Role: role}, nil
+}

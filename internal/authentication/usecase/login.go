@@ -1,0 +1,48 @@
+package usecase
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// Login answers a session that lives for days instead of hours when remember is set. It answers ErrInvalidEmail,
+// ErrWrongPassword (also for an unknown address), ErrBusy, or – to the right password only – ErrNotVerified.
+func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error) {
+	user, outdated, err := uc.authenticate(ctx, c)
+	if err != nil {
+		return authentication.Session{}, err
+	}
+	if !user.Active {
+		return authentication.Session{}, authentication.ErrNotVerified
+	}
+	if outdated && uc.Rehash {
+		uc.replaceHash(ctx, user, c.Password)
+	}
+	return uc.openSession(user, remember)
+}
+
+func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Session, error) {
+	token, err := uc.Tokens.Issue(user, remember)
+	if err != nil {
+		return authentication.Session{}, err
+	}
+	return authentication.Session{User: user, Token: token}, nil
+}
+
+// replaceHash answers no error because nothing is lost by one: the old hash still verifies and the next login tries
+// again. What hindered it, a full pool or the database, shows in their own metrics.
+func (uc *UseCase) replaceHash(ctx context.Context, verified authentication.User, password string) {
+	hash, err := uc.Passwords.Hash(ctx, password)
+	if err != nil {
+		return
+	}
+	_ = uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.Users.LockByEmail(ctx, verified.Email)
+		if err != nil || user.PasswordHash != verified.PasswordHash { // a newer password must not be undone
+			return err
+		}
+		user.PasswordHash, user.UpdatedAt = hash, uc.Clock.Now()
+		return uc.Users.Update(ctx, user)
+	})
+}

@@ -1,0 +1,17 @@
+package usecase
+
+import (
+	"context"
+	"errors"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// Me answers the user a token was issued to, as he is now: ErrUnauthenticated when he is gone or no longer active.
+func (uc *UseCase) Me(ctx context.Context, userID string) (authentication.User, error) {
+	user, err := uc.Users.ByID(ctx, userID)
+	if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Active {
+		return authentication.User{}, authentication.ErrUnauthenticated
+	}
+	return user, err
+}

@@ -1,0 +1,67 @@
+package usecase
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// SendCode replaces the code of a user who has not verified yet and has it mailed; within ResendInterval of the
+// last stored code, whatever became of its mail, it does nothing and answers nil. It answers ErrInvalidEmail,
+// ErrWrongPassword, ErrBusy, or – to the right password only – ErrAlreadyVerified.
+func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, locale string) error {
+	user, _, err := uc.authenticate(ctx, c)
+	if err != nil {
+		return err
+	}
+	if user.Active {
+		return authentication.ErrAlreadyVerified
+	}
+	return uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.Users.LockByEmail(ctx, user.Email) // read again: another request may have been first
+		if errors.Is(err, authentication.ErrUserNotFound) {
+			return authentication.ErrWrongPassword
+		}
+		if err != nil {
+			return err
+		}
+		if user.Active {
+			return authentication.ErrAlreadyVerified
+		}
+		last, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
+		if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
+			return err
+		}
+		now := uc.Clock.Now()
+		if err == nil && !last.CanResend(now) {
+			return nil
+		}
+		return uc.issueCode(ctx, user, locale, now)
+	})
+}
+
+// issueCode stores a new code in place of the last and puts its mail into the outbox. The caller holds the user's
+// lock, or has just created him.
+func (uc *UseCase) issueCode(ctx context.Context, user authentication.User, locale string, now time.Time) error {
+	digits := authentication.NewDigits()
+	code := authentication.Code{
+		UserID:    user.ID,
+		Purpose:   authentication.PurposeVerification,
+		Digest:    uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits),
+		EventID:   event.NewID(),
+		CreatedAt: now,
+		ExpiresAt: now.Add(authentication.CodeLifetime),
+	}
+	if err := uc.Codes.Save(ctx, code); err != nil {
+		return err
+	}
+	return uc.Events.Publish(ctx, event.Event{
+		ID: code.EventID, Key: event.EmailVerificationRequested, Time: now,
+		Data: event.VerificationRequested{
+			UserID: user.ID, Recipient: user.Email, OTPCode: digits, Locale: locale, ExpiresAt: code.ExpiresAt,
+		},
+	})
+}

@@ -1,0 +1,62 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/golang/mock/gomock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/mock"
+	"github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
+)
+
+func TestCodeMailSend(t *testing.T) {
+	t.Parallel()
+	data := event.VerificationRequested{
+		UserID: userID, Recipient: email, OTPCode: digits, Locale: "vi", ExpiresAt: start.Add(authentication.CodeLifetime),
+	}
+	mail := authentication.CodeMail{
+		EventID: "evt_1", Recipient: email, Code: digits, Locale: "vi", ExpiresAt: data.ExpiresAt,
+	}
+	replaced, used := storedCode(), storedCode()
+	replaced.EventID, used.UsedAt = "evt_2", start
+	superseded := event.Drop(event.DropSuperseded)
+	for name, tc := range map[string]struct {
+		code    authentication.Code
+		findErr error
+		expect  func(*mock.MockCodeMailer)
+		want    error
+	}{
+		"current": {code: storedCode(), expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().SendVerification(gomock.Any(), mail)
+		}},
+		"current, and the mail server is away": {code: storedCode(), expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().SendVerification(gomock.Any(), mail).Return(errBroken)
+		}, want: errBroken},
+		"replaced": {code: replaced, expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().Supersede(gomock.Any(), "evt_1")
+		}, want: superseded},
+		"used": {code: used, expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().Supersede(gomock.Any(), "evt_1")
+		}, want: superseded},
+		"gone with its user": {findErr: authentication.ErrCodeNotFound, expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().Supersede(gomock.Any(), "evt_1")
+		}, want: superseded},
+		"replaced, and that cannot be recorded": {code: replaced, expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().Supersede(gomock.Any(), "evt_1").Return(errBroken)
+		}, want: errBroken},
+		"not readable": {findErr: errBroken, expect: func(*mock.MockCodeMailer) {}, want: errBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctrl := gomock.NewController(t)
+			codes, mailer := mock.NewMockCodeRepository(ctrl), mock.NewMockCodeMailer(ctrl)
+			codes.EXPECT().Find(gomock.Any(), userID, purpose).Return(tc.code, tc.findErr)
+			tc.expect(mailer)
+			require.Equal(t, tc.want, usecase.NewCodeMail(codes, mailer).Send(context.Background(), "evt_1", data))
+		})
+	}
+}

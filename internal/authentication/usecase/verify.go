@@ -1,0 +1,71 @@
+package usecase
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// nobody is the id under which an unknown address is looked up, so that it takes the same statements as a known one.
+var nobody = uuid.Nil.String()
+
+// Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and
+// logs him in. It answers ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
+// code), ErrCodeExpired, ErrTooManyTries, or – to the right code only – ErrAlreadyVerified.
+func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Session, error) {
+	email, err := authentication.ParseEmail(email)
+	if err != nil {
+		return authentication.Session{}, err
+	}
+	var user authentication.User
+	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
+	err = uc.Tx.WithinTx(ctx, func(ctx context.Context) (err error) {
+		user, refusal, err = uc.spendCode(ctx, email, digits)
+		return err
+	})
+	if err != nil { // also when there is a refusal: a try that could not be counted answers nothing about the code
+		return authentication.Session{}, err
+	}
+	if refusal != nil {
+		return authentication.Session{}, refusal
+	}
+	return uc.openSession(user, false)
+}
+
+// spendCode answers either the activated user, or why the code is refused, or an error that rolls back.
+func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authentication.User, refusal, err error) {
+	user, err := uc.Users.LockByEmail(ctx, email)
+	if errors.Is(err, authentication.ErrUserNotFound) {
+		user.ID, err = nobody, nil
+	}
+	if err != nil {
+		return authentication.User{}, nil, err
+	}
+	digest := uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
+	code, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
+	if errors.Is(err, authentication.ErrCodeNotFound) {
+		return authentication.User{}, authentication.ErrWrongCode, nil
+	}
+	if err != nil {
+		return authentication.User{}, nil, err
+	}
+	now := uc.Clock.Now()
+	refusal = code.Try(digest, now)
+	if err := uc.Codes.Save(ctx, code); err != nil {
+		return authentication.User{}, nil, err
+	}
+	if refusal == nil && user.Active { // by a pod of the previous release, which has codes of its own
+		refusal = authentication.ErrAlreadyVerified
+	}
+	if refusal != nil {
+		return authentication.User{}, refusal, nil
+	}
+	user.Active, user.UpdatedAt = true, now
+	if err := uc.Users.Update(ctx, user); err != nil {
+		return authentication.User{}, nil, err
+	}
+	return user, nil, uc.Trials.StartTrial(ctx, user.ID)
+}
