@@ -1,0 +1,96 @@
+package notification
+
+import "time"
+
+// State of a mail in the ledger.
+type State string
+
+// The states. Sending is the only one that is not final; failed is final until a person replays the mail.
+const (
+	StateSending    State = "sending"
+	StateAccepted   State = "accepted"   // the server said 250
+	StateFailed     State = "failed"     // refused for good, or twice unknown
+	StateExpired    State = "expired"    // what it carries died before it could be sent
+	StateSuperseded State = "superseded" // a newer mail has replaced it
+)
+
+// MaxResends is how often a mail is sent again without knowing whether the server took the first: once. Nobody can
+// close that window (RFC 1047); a second repeat is a person's decision.
+const MaxResends = 1
+
+// Delivery is the ledger's entry for one mail, keyed by the event that asked for it. It answers the one question
+// that must not be answered twice: may this mail be sent now?
+type Delivery struct {
+	EventID    string
+	State      State
+	LeaseUntil *time.Time // in StateSending: somebody is at it until then; nil: nobody
+	Attempts   int
+	Resends    int
+	MessageID  string
+	ErrorClass string
+	CreatedAt  time.Time
+	UpdatedAt  time.Time
+}
+
+// NewDelivery answers the entry of a mail nobody has tried yet.
+func NewDelivery(eventID, messageID string, now time.Time) Delivery {
+	return Delivery{EventID: eventID, State: StateSending, MessageID: messageID, CreatedAt: now, UpdatedAt: now}
+}
+
+// Take begins a try that ends by itself at now+lease. It answers ErrAlreadySent, ErrDropped or *BusyError where there
+// is nothing to do, and ErrAmbiguous where a try has vanished without a word and was already repeated once; the entry
+// is then failed. repeat tells that this try may send what the server already has.
+func (d *Delivery) Take(now time.Time, lease time.Duration) (repeat bool, err error) {
+	switch d.State {
+	case StateAccepted:
+		return false, ErrAlreadySent
+	case StateExpired, StateSuperseded:
+		return false, ErrDropped
+	case StateFailed:
+		d.Resends = 0 // it came back because a person replayed it
+	case StateSending:
+		if d.LeaseUntil == nil {
+			break
+		}
+		if now.Before(*d.LeaseUntil) {
+			return false, &BusyError{Until: *d.LeaseUntil, Wait: d.LeaseUntil.Sub(now)}
+		}
+		if d.Resends >= MaxResends {
+			d.end(StateFailed, ErrAmbiguous.ErrorClass(), now)
+			return false, ErrAmbiguous
+		}
+		d.Resends++
+		repeat = true
+	}
+	until := now.Add(lease)
+	d.State, d.LeaseUntil, d.UpdatedAt = StateSending, &until, now
+	d.Attempts++
+	return repeat, nil
+}
+
+// Accept records the server's 250.
+func (d *Delivery) Accept(now time.Time) { d.end(StateAccepted, "", now) }
+
+// Fail records a refusal for good.
+func (d *Delivery) Fail(class string, now time.Time) { d.end(StateFailed, class, now) }
+
+// Release ends a try that certainly did not send anything; the next one is not a repeat.
+func (d *Delivery) Release(class string, now time.Time) { d.end(StateSending, class, now) }
+
+// Doubt ends a try that may have sent the mail: the next Take counts as a repeat.
+func (d *Delivery) Doubt(class string, now time.Time) {
+	d.end(StateSending, class, now)
+	d.LeaseUntil = &now
+}
+
+// Drop records why the mail is not sent. An accepted mail, and one that somebody is sending, stay what they are.
+func (d *Delivery) Drop(state State, now time.Time) {
+	if d.State == StateAccepted || d.LeaseUntil != nil && now.Before(*d.LeaseUntil) {
+		return
+	}
+	d.end(state, "", now)
+}
+
+func (d *Delivery) end(state State, class string, now time.Time) {
+	d.State, d.LeaseUntil, d.ErrorClass, d.UpdatedAt = state, nil, class, now
+}

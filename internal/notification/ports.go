@@ -1,0 +1,62 @@
+// Package notification owns the sending of mail: what it says, that it is sent once, and what became of it.
+//
+// It promises that a mail whose acceptance was recorded is never sent again, and that a mail which is still of use
+// is not given up. It does not promise that nobody ever gets a mail twice: between a server's 250 and our record of
+// it a crash leaves a window that nobody can close (RFC 1047). Such a mail is repeated once, with the same
+// Message-ID, and counted.
+package notification
+
+import (
+	"context"
+	"time"
+)
+
+//go:generate go tool mockgen -source=ports.go -destination=mock/ports.go -package=mock
+
+// Transactor runs fn in one transaction; see pkg/database.
+type Transactor interface {
+	WithinTx(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
+// Clock tells the time all processes agree on: UTC, whole microseconds.
+type Clock interface{ Now() time.Time }
+
+// Ledger stores deliveries. Both methods need a transaction in ctx.
+type Ledger interface {
+	// Lock answers the entry of fresh.EventID, storing fresh when there is none, and keeps every other Lock of it
+	// waiting until the transaction ends.
+	Lock(ctx context.Context, fresh Delivery) (Delivery, error)
+	// Save stores an entry that was locked in the same transaction.
+	Save(ctx context.Context, d Delivery) error
+	// State answers "" when there is no entry. It needs no transaction.
+	State(ctx context.Context, eventID string) (State, error)
+}
+
+// Mail is one mail to one person.
+type Mail struct {
+	MessageID string // without angle brackets; the same for every try of one event
+	To        string
+	Content
+}
+
+// Content is what a mail says.
+type Content struct{ Subject, Text, HTML string }
+
+// Mailer sends one mail. accepted is called after the server's 250 and before the conversation is closed; its context
+// is not cut by a shutdown. Send's errors are *SendError, except what accepted answered.
+type Mailer interface {
+	Send(ctx context.Context, m Mail, accepted func(ctx context.Context) error) error
+}
+
+// Renderer writes mails in the recipient's language.
+type Renderer interface {
+	Verification(locale, code string, now, expiresAt time.Time) (Content, error)
+}
+
+// Observer counts.
+type Observer interface {
+	MailAccepted()
+	MailFailed(class string) // one failed try
+	MailRepeated()           // sent without knowing whether it already was
+	MailDropped(state State)
+}

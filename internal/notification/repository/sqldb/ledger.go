@@ -1,0 +1,91 @@
+// Package sqldb keeps the mail ledger in the table mail_deliveries.
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/smap-platform/identity/internal/notification"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Ledger implements notification.Ledger.
+type Ledger struct{ db *database.DB }
+
+// NewLedger answers a Ledger on db.
+func NewLedger(db *database.DB) *Ledger { return &Ledger{db} }
+
+// Lock implements notification.Ledger; outside a transaction it answers database.ErrNoTx.
+func (l *Ledger) Lock(ctx context.Context, fresh notification.Delivery) (notification.Delivery, error) {
+	tx, err := l.db.Tx(ctx)
+	if err != nil {
+		return notification.Delivery{}, err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO mail_deliveries (event_id, state, attempts, message_id, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (event_id) DO NOTHING`,
+		fresh.EventID, fresh.State, fresh.Attempts, fresh.MessageID, fresh.CreatedAt, fresh.UpdatedAt)
+	if err != nil {
+		return notification.Delivery{}, fmt.Errorf("mail ledger: inserting: %w", err)
+	}
+	d := notification.Delivery{EventID: fresh.EventID}
+	var class *string
+	err = tx.QueryRowContext(ctx, `
+		SELECT state, lease_until, attempts, resends, message_id, error_class, created_at, updated_at
+		FROM mail_deliveries WHERE event_id = $1`+l.db.Dialect().ForUpdate(), fresh.EventID).
+		Scan(&d.State, &d.LeaseUntil, &d.Attempts, &d.Resends, &d.MessageID, &class, &d.CreatedAt, &d.UpdatedAt)
+	if err != nil {
+		return d, fmt.Errorf("mail ledger: reading: %w", err)
+	}
+	if class != nil {
+		d.ErrorClass = *class
+	}
+	if d.LeaseUntil != nil {
+		utc := d.LeaseUntil.UTC()
+		d.LeaseUntil = &utc
+	}
+	d.CreatedAt, d.UpdatedAt = d.CreatedAt.UTC(), d.UpdatedAt.UTC()
+	return d, nil
+}
+
+// Save implements notification.Ledger; outside a transaction it answers database.ErrNoTx.
+func (l *Ledger) Save(ctx context.Context, d notification.Delivery) error {
+	tx, err := l.db.Tx(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		UPDATE mail_deliveries
+		SET state = $2, lease_until = $3, attempts = $4, resends = $5, error_class = NULLIF($6, ''), updated_at = $7
+		WHERE event_id = $1`,
+		d.EventID, d.State, d.LeaseUntil, d.Attempts, d.Resends, d.ErrorClass, d.UpdatedAt)
+	if err != nil {
+		return fmt.Errorf("mail ledger: saving: %w", err)
+	}
+	return nil
+}
+
+// State implements notification.Ledger.
+func (l *Ledger) State(ctx context.Context, eventID string) (notification.State, error) {
+	var state notification.State
+	err := l.db.Conn(ctx).QueryRowContext(ctx, "SELECT state FROM mail_deliveries WHERE event_id = $1", eventID).Scan(&state)
+	if database.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("mail ledger: reading: %w", err)
+	}
+	return state, nil
+}
+
+// PurgeOlderThan deletes entries nobody has touched since then, but for those that are being sent, and answers how
+// many. An event cannot come back that late: retries end after an hour, and a dead letter is looked up before replay.
+func (l *Ledger) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
+	result, err := l.db.Conn(ctx).ExecContext(ctx, "DELETE FROM mail_deliveries WHERE updated_at < $1", then)
+	if err != nil {
+		return 0, fmt.Errorf("mail ledger: purging: %w", err)
+	}
+	return result.RowsAffected()
+}

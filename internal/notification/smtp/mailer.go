@@ -1,0 +1,49 @@
+// Package smtp is the notification domain's Mailer on pkg/mailer: it translates mails and errors, nothing else.
+package smtp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/smap-platform/identity/internal/notification"
+	"github.com/smap-platform/identity/pkg/mailer"
+)
+
+// Mailer sends by SMTP.
+type Mailer struct{ mailer *mailer.Mailer }
+
+// New answers a Mailer on m.
+func New(m *mailer.Mailer) *Mailer { return &Mailer{m} }
+
+// Send implements notification.Mailer.
+func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func(context.Context) error) error {
+	err := m.mailer.Send(ctx, mailer.Mail{
+		MessageID: mail.MessageID, To: mail.To, Subject: mail.Subject, Text: mail.Text, HTML: mail.HTML,
+	}, accepted)
+	if failure, ok := errors.AsType[*mailer.Error](err); ok {
+		return &notification.SendError{Class: classOf(failure.Class), Where: where(failure), Err: err}
+	}
+	return err
+}
+
+func classOf(c mailer.Class) notification.Class {
+	switch c {
+	case mailer.Permanent:
+		return notification.ClassRejected
+	case mailer.Ambiguous:
+		return notification.ClassAmbiguous
+	default:
+		return notification.ClassTemporary
+	}
+}
+
+// where makes "smtp_rcpt_550" of a failure; without an answer from the server "smtp_connect".
+func where(e *mailer.Error) string {
+	place := "smtp_" + strings.ToLower(e.Verb)
+	if e.Code == 0 {
+		return place
+	}
+	return fmt.Sprintf("%s_%d", place, e.Code)
+}
