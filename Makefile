@@ -1,0 +1,92 @@
+# The commands of the SMAP Identity Service. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+GOLANGCI_VERSION := v2.15.0
+GOVULNCHECK_VERSION := v1.9.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+LDFLAGS := -s -w -X github.com/smap-platform/identity/internal/app/command.Version=$(VERSION)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+# What the production binaries read on the local stack.
+STACK_ENV := .stack/env
+
+.PHONY: help
+help: ## List the commands
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-18s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ A laptop: nothing but Go and make
+
+.PHONY: run
+run: ## Run the whole service in one process on embedded parts
+	@$(BUILD) -o bin/standalone ./cmd/standalone
+	@exec bin/standalone
+
+.PHONY: demo
+demo: ## Walk a person's way through a throw-away standalone and tell the story
+	@$(BUILD) -o bin/standalone ./cmd/standalone
+	@exec bin/standalone demo
+
+.PHONY: test
+test: need-cc ## Run all unit and embedded suites with the race detector; no server needed
+	go test -race -shuffle=on ./...
+
+.PHONY: need-cc
+need-cc:
+	@command -v "$$(go env CC)" >/dev/null || { echo "The race detector needs a C compiler: install one (Debian/Ubuntu: apt-get install gcc libc6-dev; macOS: xcode-select --install)." >&2; exit 1; }
+
+##@ Real servers, as in production
+
+.PHONY: stack-up
+stack-up: ## Start a private RabbitMQ, Redis, PostgreSQL and inbox
+	@deployments/stack.sh up
+
+.PHONY: stack-down
+stack-down: ## Stop what stack-up started; data stays in .stack
+	@deployments/stack.sh down
+
+.PHONY: run-api
+run-api: ## Run the api on the stack
+	@test -f $(STACK_ENV) || { echo "There is no stack yet: make stack-up" >&2; exit 1; }
+	@$(BUILD) -o bin/api ./cmd/api
+	@. $(STACK_ENV) && exec bin/api serve
+
+.PHONY: run-consumer
+run-consumer: ## Run the consumer on the stack
+	@test -f $(STACK_ENV) || { echo "There is no stack yet: make stack-up" >&2; exit 1; }
+	@$(BUILD) -o bin/consumer ./cmd/consumer
+	@. $(STACK_ENV) && exec bin/consumer serve
+
+.PHONY: test-integration
+test-integration: need-cc stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
+	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 20m -p 1 ./...
+
+.PHONY: bench
+bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
+	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench
+
+##@ Before a commit
+
+.PHONY: build
+build: ## Build all binaries into bin/
+	$(BUILD) -o bin/ ./cmd/...
+
+.PHONY: generate
+generate: ## Generate the mocks
+	go generate ./...
+
+.PHONY: verify-generate
+verify-generate: ## Fail when generated files or go.mod are not up to date
+	@before=$$(git status --porcelain); go generate ./... && go mod tidy; after=$$(git status --porcelain); \
+	if [ "$$before" != "$$after" ]; then echo "Out of date; run make generate and go mod tidy, and commit:" >&2; git --no-pager diff --stat >&2; exit 1; fi
+
+.PHONY: lint
+lint: ## Run golangci-lint (pinned)
+	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities in what is called
+	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
+
+.PHONY: clean
+clean: ## Remove what was built; data of the standalone and the stack stays
+	rm -rf bin

@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/notification"
+	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/schema"
+	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
+	"github.com/smap-platform/identity/pkg/database"
+	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
+	"github.com/smap-platform/identity/pkg/redis"
+)
+
+// WithDatabase gives fn the database of the configuration once it answers, and closes it afterwards.
+func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn func(db *database.DB) error) (err error) {
+	db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: cfg.Postgres.DSN(), MaxConns: 2})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	if err := waitForDatabase(ctx, db, cfg.Service.StartTimeout, log); err != nil {
+		return err
+	}
+	return fn(db)
+}
+
+// MigrateUp answers the steps it took, MigrateDown the one it took back, MigrateStatus all there are.
+func MigrateUp(ctx context.Context, db *database.DB) ([]string, error) { return schema.Up(ctx, db) }
+
+// MigrateDown answers "" when there was nothing to take back.
+func MigrateDown(ctx context.Context, db *database.DB) (string, error) { return schema.Down(ctx, db) }
+
+// MigrateStatus answers every step in order.
+func MigrateStatus(ctx context.Context, db *database.DB) ([]schema.Migration, error) {
+	return schema.Status(ctx, db)
+}
+
+// Promote makes the user with this address an administrator.
+func Promote(ctx context.Context, db *database.DB, email string) error {
+	clock := database.NewClock(db)
+	if err := clock.Sync(ctx); err != nil {
+		return err
+	}
+	return authentications.NewPromoter(db, authsql.NewUsers(db), clock).Promote(ctx, email)
+}
+
+// RebuildState writes every user's subscription state to Redis again, from the database.
+func RebuildState(ctx context.Context, cfg config.Config, db *database.DB) (r subscriptions.Rebuilt, err error) {
+	client := redis.Open(redis.Options{Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.StateDB})
+	defer func() { err = errors.Join(err, client.Close()) }()
+	p := &parts{db: db, redis: client}
+	return p.projection().RebuildStates(ctx)
+}
+
+// RetryOutbox makes the rows the relay has given up due again and answers how many there were.
+func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
+	clock := database.NewClock(db)
+	if err := clock.Sync(ctx); err != nil {
+		return 0, err
+	}
+	return outbox.Retry(ctx, db, clock.Now())
+}
+
+// DeadLetters looks after one queue's dead letters.
+type DeadLetters struct {
+	tool  *rabbitmq.DeadLetters
+	queue string
+	mails notification.Ledger // nil for queues without mails
+}
+
+// NewDeadLetters answers the tool for queue. db may be nil where nothing is replayed.
+func NewDeadLetters(cfg config.Config, db *database.DB, queue string, log zerolog.Logger) *DeadLetters {
+	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(rabbitconn.Options{
+		URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: log,
+	}, Queues(cfg))}
+	if queue == EmailQueue && db != nil {
+		d.mails = ledger.NewLedger(db)
+	}
+	return d
+}
+
+// List answers every dead letter, oldest first.
+func (d *DeadLetters) List(ctx context.Context) ([]event.DeadLetter, error) {
+	letters := []event.DeadLetter{}
+	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter, _ event.Message) (rabbitmq.Handling, error) {
+		letters = append(letters, l)
+		return rabbitmq.Keep, nil
+	})
+	return letters, err
+}
+
+// Outcome is what became of one dead letter.
+type Outcome struct {
+	event.DeadLetter
+	Action string `json:"action"` // replayed, already_sent, discarded
+}
+
+// Replay brings dead letters back to their queue with their attempts reset: all of them, or those with the given
+// event ids. The mail ledger decides: one that was accepted after all is only removed.
+func (d *DeadLetters) Replay(ctx context.Context, ids []string) ([]Outcome, error) {
+	return d.handle(ctx, ids, func(l event.DeadLetter) (rabbitmq.Handling, string, error) {
+		if d.mails != nil {
+			state, err := d.mails.State(ctx, l.EventID)
+			if err != nil {
+				return rabbitmq.Keep, "", err
+			}
+			if state == notification.StateAccepted {
+				return rabbitmq.Remove, "already_sent", nil
+			}
+		}
+		return rabbitmq.Replay, "replayed", nil
+	})
+}
+
+// Discard removes dead letters for good: those with the given event ids, all of them with none.
+func (d *DeadLetters) Discard(ctx context.Context, ids []string) ([]Outcome, error) {
+	return d.handle(ctx, ids, func(event.DeadLetter) (rabbitmq.Handling, string, error) {
+		return rabbitmq.Remove, "discarded", nil
+	})
+}
+
+// handle does with each wanted letter what decide says. An id that is not there is an error, after the others have
+// been handled.
+func (d *DeadLetters) handle(ctx context.Context, ids []string,
+	decide func(event.DeadLetter) (rabbitmq.Handling, string, error)) ([]Outcome, error) {
+	wanted := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		wanted[id] = true
+	}
+	outcomes := []Outcome{}
+	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter, _ event.Message) (rabbitmq.Handling, error) {
+		if _, ok := wanted[l.EventID]; len(ids) > 0 && !ok {
+			return rabbitmq.Keep, nil
+		}
+		handling, action, err := decide(l)
+		if err != nil {
+			return rabbitmq.Keep, err
+		}
+		wanted[l.EventID] = false
+		outcomes = append(outcomes, Outcome{l, action})
+		return handling, nil
+	})
+	for id, missing := range wanted {
+		if missing {
+			err = errors.Join(err, fmt.Errorf("no dead letter of %s has the event id %q", d.queue, id))
+		}
+	}
+	return outcomes, err
+}

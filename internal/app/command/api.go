@@ -1,0 +1,103 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// API is the command tree of the binary api.
+func API() *cobra.Command {
+	root := newRoot("api", "HTTP side of the SMAP Identity Service", &cobra.Command{
+		Use: "serve", Short: "Serve HTTP and relay events (the default)", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, log, err := load(config.API, cmd.OutOrStdout())
+			if err != nil {
+				return err
+			}
+			return app.ServeAPI(cmd.Context(), cfg, version(), log)
+		},
+	})
+	root.AddCommand(migrate(), admin(), healthCommand(config.API))
+	return root
+}
+
+func migrate() *cobra.Command {
+	group := &cobra.Command{Use: "migrate", Short: "Look at the database's schema and change it"}
+	group.AddCommand(
+		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs,
+			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
+				applied, err := app.MigrateUp(cmd.Context(), db)
+				for _, step := range applied {
+					fmt.Fprintln(cmd.OutOrStdout(), "applied", step)
+				}
+				if err == nil && len(applied) == 0 {
+					fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
+				}
+				return err
+			})},
+		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs,
+			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
+				step, err := app.MigrateDown(cmd.Context(), db)
+				switch {
+				case err != nil:
+					return err
+				case step == "":
+					fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
+				default:
+					fmt.Fprintln(cmd.OutOrStdout(), "took back", step)
+				}
+				return nil
+			})},
+		&cobra.Command{Use: "status", Short: "List the steps; fails when some are pending", Args: cobra.NoArgs,
+			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
+				steps, err := app.MigrateStatus(cmd.Context(), db)
+				if err != nil {
+					return err
+				}
+				pending := 0
+				for _, s := range steps {
+					when := "pending"
+					if s.AppliedAt.IsZero() {
+						pending++
+					} else {
+						when = "applied " + s.AppliedAt.UTC().Format("2006-01-02 15:04:05")
+					}
+					fmt.Fprintf(cmd.OutOrStdout(), "%-40s %s\n", s.Name, when)
+				}
+				if pending > 0 {
+					return fmt.Errorf("%d steps are pending; run `api migrate up`", pending)
+				}
+				return nil
+			})},
+	)
+	return group
+}
+
+func admin() *cobra.Command {
+	group := &cobra.Command{Use: "admin", Short: "Administer users"}
+	group.AddCommand(&cobra.Command{Use: "promote EMAIL", Short: "Make a registered user an administrator", Args: cobra.ExactArgs(1),
+		RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, args []string) error {
+			if err := app.Promote(cmd.Context(), db, args[0]); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "promoted; the role is in tokens from the next login on")
+			return nil
+		})})
+	return group
+}
+
+// onDatabase makes a command that needs the database and nothing else. Logs go to stderr.
+func onDatabase(run func(cmd *cobra.Command, db *database.DB, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cfg, log, err := load(config.Migrate, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return app.WithDatabase(cmd.Context(), cfg, log, func(db *database.DB) error { return run(cmd, db, args) })
+	}
+}

@@ -1,0 +1,66 @@
+package command
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Consumer is the command tree of the binary consumer.
+func Consumer() *cobra.Command {
+	root := newRoot("consumer", "Event side of the SMAP Identity Service", &cobra.Command{
+		Use: "serve", Short: "Consume the queues and relay events (the default)", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, log, err := load(config.Consumer, cmd.OutOrStdout())
+			if err != nil {
+				return err
+			}
+			return app.ServeConsumer(cmd.Context(), cfg, version(), log)
+		},
+	})
+	root.AddCommand(deadLetters(), state(), outboxCommand(), healthCommand(config.Consumer))
+	return root
+}
+
+func state() *cobra.Command {
+	group := &cobra.Command{Use: "state", Short: "Look after the shared state in Redis"}
+	group.AddCommand(&cobra.Command{
+		Use: "rebuild", Short: "Write every user's subscription state to Redis again, from the database", Args: cobra.NoArgs,
+		RunE: withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, _ []string) error {
+			r, err := app.RebuildState(cmd.Context(), cfg, db)
+			fmt.Fprintf(cmd.OutOrStdout(), "read %d, written %d, already newer %d\n", r.Read, r.Written, r.Stale)
+			return err
+		}),
+	})
+	return group
+}
+
+func outboxCommand() *cobra.Command {
+	group := &cobra.Command{Use: "outbox", Short: "Look after the outbox"}
+	group.AddCommand(&cobra.Command{
+		Use: "retry", Short: "Make the rows the relay has given up due again", Args: cobra.NoArgs,
+		RunE: withConfig(func(cmd *cobra.Command, _ config.Config, db *database.DB, _ []string) error {
+			n, err := app.RetryOutbox(cmd.Context(), db)
+			if err == nil {
+				fmt.Fprintf(cmd.OutOrStdout(), "%d rows are due again\n", n)
+			}
+			return err
+		}),
+	})
+	return group
+}
+
+// withConfig makes a command of the consumer that needs the database. Logs go to stderr.
+func withConfig(run func(cmd *cobra.Command, cfg config.Config, db *database.DB, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		cfg, log, err := load(config.Consumer, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return app.WithDatabase(cmd.Context(), cfg, log, func(db *database.DB) error { return run(cmd, cfg, db, args) })
+	}
+}

@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/password"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	"github.com/smap-platform/identity/internal/authentication/token"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
+	"github.com/smap-platform/identity/internal/notification/render"
+	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/notification/smtp"
+	notifications "github.com/smap-platform/identity/internal/notification/usecase"
+	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
+	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
+	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
+)
+
+// accounts is what the api does for people.
+type accounts struct {
+	authentication *authentications.UseCase
+	subscriptions  *subscriptions.Lifecycle
+	tokens         *token.Issuer
+}
+
+func (p *parts) accounts(publisher event.Publisher) *accounts {
+	lifecycle := subscriptions.NewLifecycle(p.db, p.clock, subscriptionsql.NewSubscriptions(p.db),
+		subscriptionsql.NewPlans(p.db), publisher)
+	tokens := token.New(token.Options{
+		Secret: []byte(p.cfg.Secrets.JWT), Lifetime: p.cfg.Cookie.MaxAge, RememberLifetime: p.cfg.Cookie.MaxAgeRemember,
+		Clock: p.clock,
+	})
+	hasher := password.New()
+	p.metrics.watchHashing(hasher.Load)
+	return &accounts{
+		authentication: authentications.New(authentications.Deps{
+			Tx: p.db, Users: authsql.NewUsers(p.db), Codes: authsql.NewCodes(p.db), Passwords: hasher, Tokens: tokens,
+			Trials: lifecycle, Events: publisher, Clock: p.clock, CodeKey: authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
+			Rehash: true,
+		}),
+		subscriptions: lifecycle,
+		tokens:        tokens,
+	}
+}
+
+// domains is what the consumer does with events.
+type domains struct {
+	codeMail   *authentications.CodeMail
+	projection *subscriptions.Projection
+}
+
+func (p *parts) domains() (*domains, error) {
+	client, err := newMailer(p.cfg.SMTP)
+	if err != nil {
+		return nil, err
+	}
+	renderer, err := render.New()
+	if err != nil {
+		return nil, err
+	}
+	_, domain, _ := strings.Cut(p.cfg.SMTP.From, "@")
+	sender := notifications.NewSender(notifications.Deps{
+		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: mailContents{renderer},
+		Clock: p.clock, Observer: p.metrics, Lease: 2 * p.cfg.SMTP.Timeout, Domain: domain,
+	})
+	return &domains{
+		codeMail:   authentications.NewCodeMail(authsql.NewCodes(p.db), codeMailer{sender}),
+		projection: p.projection(),
+	}, nil
+}
+
+func (p *parts) projection() *subscriptions.Projection {
+	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), redisstate.New(p.redis))
+}
+
+// codeMailer lets authentication ask notification for a mail: neither domain imports the other.
+type codeMailer struct{ sender *notifications.Sender }
+
+func (m codeMailer) SendVerification(ctx context.Context, mail authentication.CodeMail) error {
+	return m.sender.SendVerification(ctx, notifications.Verification(mail))
+}
+
+func (m codeMailer) Supersede(ctx context.Context, eventID string) error {
+	return m.sender.Supersede(ctx, eventID)
+}
+
+// mailContents is notification's Renderer on the templates.
+type mailContents struct{ renderer *render.Renderer }
+
+func (c mailContents) Verification(locale, code string, now, expiresAt time.Time) (notification.Content, error) {
+	r, err := c.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
+	return notification.Content(r), err
+}

@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"net"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	swagger "github.com/swaggest/swgui/v5emb"
+
+	"github.com/smap-platform/identity/api"
+	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
+	subscriptionhttp "github.com/smap-platform/identity/internal/subscription/delivery/http"
+	"github.com/smap-platform/identity/pkg/httpserver"
+	"github.com/smap-platform/identity/pkg/lifecycle"
+)
+
+// web is the api's HTTP side: every route of the service.
+func (p *parts) web(a *accounts) *echo.Echo {
+	e := p.newEcho(p.metrics.registry)
+	root := e.Group("")
+	authenticated := authhttp.Authenticate(a.tokens, p.cfg.Cookie.Name)
+	authhttp.Register(root, a.authentication, authhttp.CookieOptions{
+		Name: p.cfg.Cookie.Name, Domain: p.cfg.Cookie.Domain, Secure: p.cfg.Cookie.Secure, SameSite: p.cfg.Cookie.SameSite,
+	}, authenticated)
+	subscriptionhttp.Register(root, a.subscriptions, authenticated)
+	docs(e)
+	return e
+}
+
+// monitor is the consumer's HTTP side: health and metrics only, and no measuring of its own.
+func (p *parts) monitor() *echo.Echo { return p.newEcho(nil) }
+
+func (p *parts) newEcho(durations prometheus.Registerer) *echo.Echo {
+	e := httpserver.New(httpserver.Options{Log: p.log, Prefix: "/identity", Tracer: p.tracer(), Metrics: durations})
+	p.health.register(e)
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{Registry: p.metrics.registry})))
+	return e
+}
+
+// docs serves the contract and a page to read it with; nothing is loaded from elsewhere.
+func docs(e *echo.Echo) {
+	e.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", api.OpenAPI) })
+	page := echo.WrapHandler(swagger.New("SMAP Identity Service", "/openapi.yaml", "/docs/"))
+	for _, path := range []string{"/docs", "/docs/*"} {
+		e.GET(path, func(c echo.Context) error {
+			// The page brings its script and style inline and draws its icons from data URLs.
+			c.Response().Header().Set(echo.HeaderContentSecurityPolicy,
+				"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
+			return page(c)
+		})
+	}
+}
+
+// serving is the role of an HTTP server on l. Requests in flight get half of the time a stop may take: the relay, the
+// broker and the database come after them.
+func (p *parts) serving(name string, e *echo.Echo, l net.Listener) lifecycle.Role {
+	return lifecycle.Role{Name: name, Run: func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { p.health.draining.Store(true) })
+		defer stop()
+		return httpserver.Serve(ctx, e, l, p.cfg.Service.ShutdownTimeout/2)
+	}}
+}

@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/lifecycle"
+	"github.com/smap-platform/identity/pkg/mailer"
+	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
+	"github.com/smap-platform/identity/pkg/redis"
+)
+
+// broker is what the roles need of RabbitMQ, and what the in-process broker gives them as well.
+type broker interface {
+	event.Sender
+	Check(ctx context.Context) (rabbitmq.ExchangeHealth, error)
+}
+
+// parts is the infrastructure a process stands on. real and embedded (standalone.go) build it; everything else
+// takes it as given.
+type parts struct {
+	cfg     config.Config
+	log     zerolog.Logger
+	db      *database.DB
+	clock   *database.Clock
+	redis   *goredis.Client // the state database
+	broker  broker
+	sealer  *outbox.Sealer
+	metrics *metrics
+	tracing *sdktrace.TracerProvider
+	health  *health
+	// base roles keep the infrastructure alive; they are stopped after everything that uses it.
+	base []lifecycle.Role
+}
+
+// real connects to the servers the configuration names. Of them only the database has to be there.
+func real(ctx context.Context, cfg config.Config, name, version string, log zerolog.Logger) (*parts, error) {
+	db, err := database.Open(database.Options{
+		Dialect: database.Postgres, DSN: cfg.Postgres.DSN(), MaxConns: cfg.Postgres.MaxConns,
+	})
+	if err != nil {
+		return nil, err
+	}
+	redis.RouteLogs(log)
+	publisher := rabbitmq.NewPublisher(rabbitconn.Options{
+		URL: string(cfg.RabbitMQ.URL), Name: "identity-" + name + "-publisher", Log: log,
+	}, rabbitmq.NewTopology(Queues(cfg)))
+	p := &parts{
+		cfg: cfg, log: log, db: db, broker: publisher,
+		redis: redis.Open(redis.Options{Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.StateDB}),
+		base:  []lifecycle.Role{{Name: "rabbitmq publisher", Run: publisher.Run}},
+	}
+	return p, p.complete(ctx, name, version, cfg.Postgres.AutoMigrate)
+}
+
+// complete waits for the database and adds what real and embedded parts have in common.
+func (p *parts) complete(ctx context.Context, name, version string, migrate bool) error {
+	if err := waitForDatabase(ctx, p.db, p.cfg.Service.StartTimeout, p.log); err != nil {
+		return err
+	}
+	if migrate {
+		applied, err := schema.Up(ctx, p.db)
+		if err != nil {
+			return err
+		}
+		for _, step := range applied {
+			p.log.Info().Str("migration", step).Msg("schema migrated")
+		}
+	}
+	p.clock = database.NewClock(p.db)
+	if err := p.clock.Sync(ctx); err != nil {
+		return err
+	}
+	var err error
+	if p.sealer, err = outbox.NewSealer(p.cfg.Secrets.EventsSeal); err != nil {
+		return err
+	}
+	if p.tracing, err = newTracing(ctx, p.cfg.Service, name, version); err != nil {
+		return err
+	}
+	p.metrics = newMetrics()
+	p.metrics.registry.MustRegister(&outboxCollector{p.db, p.clock})
+	p.health = &health{db: p.db, redis: p.redis, broker: p.broker, version: version}
+	p.base = append(p.base, lifecycle.Role{Name: "database clock", Run: p.clock.Run})
+	return nil
+}
+
+// waitForDatabase tries until the database answers or the time is up.
+func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration, log zerolog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for told := false; ; told = true {
+		err := db.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if !told {
+			log.Warn().Err(err).Dur("patience_ms", timeout).Msg("the database does not answer yet")
+		}
+		timer := time.NewTimer(500 * time.Millisecond)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("the database did not answer within START_TIMEOUT (%s): %w", timeout, err)
+		}
+	}
+}
+
+// close lets go of what the roles have used, after they have ended.
+func (p *parts) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	for what, err := range map[string]error{
+		"redis": p.redis.Close(), "database": p.db.Close(), "tracing": p.tracing.Shutdown(ctx),
+	} {
+		if err != nil {
+			p.log.Warn().Err(err).Str("part", what).Msg("closing failed")
+		}
+	}
+}
+
+func (p *parts) tracer() trace.Tracer { return p.tracing.Tracer("github.com/smap-platform/identity") }
+
+// relay answers a relay, and the publisher for use cases that wakes it.
+func (p *parts) relay() (*outbox.Relay, *outbox.Publisher) {
+	r := outbox.NewRelay(p.db, p.sealer, p.clock, p.broker, &publishObserver{p.log, p.metrics}, p.log)
+	return r, outbox.NewPublisher(p.db, p.sealer, p.clock, r.Wake)
+}
+
+// newMailer is the SMTP client of the configuration.
+func newMailer(c config.SMTP) (*mailer.Mailer, error) {
+	return mailer.New(mailer.Options{
+		Host: c.Host, Port: c.Port, Username: c.Username, Password: string(c.Password), TLS: mailer.TLSMode(c.TLS),
+		From: c.From, FromName: c.FromName, Timeout: c.Timeout,
+	})
+}
+
+// listen binds before anything is started, so that a taken port stops the start with a clear word.
+func listen(ctx context.Context, variable, host string, port int) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: port %d cannot be used: %w", variable, port, err)
+	}
+	return l, nil
+}
