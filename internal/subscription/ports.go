@@ -34,7 +34,8 @@ type Repository interface {
 	// out is for Subscription.Live to say.
 	LiveByUser(ctx context.Context, userID string) (Subscription, error)
 	// LatestPerUser answers the most recently changed subscription of up to limit users whose id is greater than
-	// afterUserID ("" = from the start), ordered by user id.
+	// afterUserID ("" = from the start), ordered by user id. Most recent is the highest version; where all are rows
+	// of the previous release, which have none, the live one, else the one updated last.
 	LatestPerUser(ctx context.Context, afterUserID string, limit int) ([]Subscription, error)
 }
 
@@ -46,6 +47,8 @@ type PlanRepository interface {
 
 // StateStore keeps State where other services read it.
 type StateStore interface {
-	// Apply stores s unless a higher version is already there, in one step; applied is false when it is.
+	// Apply stores s unless a higher version is already there, in one step; applied is false when it is. The same
+	// version is stored again, so that a repeat is harmless. An error means that it is not known whether
+	// s was stored: apply it again.
 	Apply(ctx context.Context, s State) (applied bool, err error)
 }

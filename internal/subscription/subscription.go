@@ -53,11 +53,18 @@ func (s Subscription) Live(now time.Time) bool {
 	return false
 }
 
-// EffectiveUntil is when what the user holds ends: the end of the trial for one that never became paid, else the
-// end of the paid period; nil is open-ended. Cancelling does not shorten it (WIRE.md A2).
+// EffectiveUntil is when what the user holds ends: the end of the paid period where there is one, else the end of the
+// trial; nil is open-ended. Cancelling does not shorten it (WIRE.md A2). A paid subscription without an end is
+// open-ended however long its trial is over, until it is cancelled: then it ended at that moment.
 func (s Subscription) EffectiveUntil() *time.Time {
-	if s.EndsAt != nil {
+	paidOpenEnded := s.TrialEndsAt == nil || s.CancelledAt != nil && s.CancelledAt.After(*s.TrialEndsAt)
+	switch {
+	case s.EndsAt != nil:
 		return s.EndsAt
+	case s.Status == StatusActive || s.Status == StatusPastDue:
+		return nil
+	case s.Status == StatusCancelled && paidOpenEnded:
+		return s.CancelledAt
 	}
 	return s.TrialEndsAt
 }
@@ -88,7 +95,7 @@ const FreePlanCode = "free"
 // State is what others may know of a user's subscription: the hash smap:sub:{user_id} (WIRE.md A3).
 type State struct {
 	UserID         string
-	Version        int64
+	Version        int64 // 0: a row of the previous release; it never replaces one with a version
 	SubscriptionID string
 	PlanCode       string
 	Status         Status

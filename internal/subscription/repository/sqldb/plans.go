@@ -1,0 +1,57 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/smap-platform/identity/internal/subscription"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Plans is a subscription.PlanRepository.
+type Plans struct{ db *database.DB }
+
+// NewPlans works on db, which must have the schema.
+func NewPlans(db *database.DB) *Plans { return &Plans{db} }
+
+var _ subscription.PlanRepository = (*Plans)(nil)
+
+// Ensure implements subscription.PlanRepository. A plan of this code that was deleted is taken back into use as it
+// was: codes are unique among deleted plans too. A plan of another code that has the name already is an error.
+func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
+	stored, err := r.byCode(ctx, p.Code) // nearly always there: then nothing is written and nobody waits
+	if !database.IsNotFound(err) {
+		return stored, err
+	}
+	conn := r.db.Conn(ctx)
+	_, err = conn.ExecContext(ctx, `INSERT INTO plans (id, name, code, description, max_usage, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
+		p.ID, p.Name, p.Code, p.Description, p.MaxUsage, p.CreatedAt, p.UpdatedAt)
+	if err != nil {
+		return subscription.Plan{}, fmt.Errorf("subscription: storing plan %q: %w", p.Code, err)
+	}
+	_, err = conn.ExecContext(ctx, "UPDATE plans SET deleted_at = NULL, updated_at = $2 WHERE code = $1 AND deleted_at IS NOT NULL",
+		p.Code, p.UpdatedAt)
+	if err != nil {
+		return subscription.Plan{}, fmt.Errorf("subscription: taking plan %q back into use: %w", p.Code, err)
+	}
+	stored, err = r.byCode(ctx, p.Code)
+	if database.IsNotFound(err) {
+		return stored, fmt.Errorf("subscription: plan %q cannot be created: another plan is called %q; rename that one", p.Code, p.Name)
+	}
+	return stored, err
+}
+
+func (r *Plans) byCode(ctx context.Context, code string) (subscription.Plan, error) {
+	var p subscription.Plan
+	var description sql.NullString
+	err := r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, name, code, description, max_usage, created_at, updated_at
+		FROM plans WHERE code = $1 AND deleted_at IS NULL`, code).
+		Scan(&p.ID, &p.Name, &p.Code, &description, &p.MaxUsage, &p.CreatedAt, &p.UpdatedAt)
+	if err != nil {
+		return subscription.Plan{}, fmt.Errorf("subscription: reading plan %q: %w", code, err)
+	}
+	p.Description, p.CreatedAt, p.UpdatedAt = description.String, p.CreatedAt.UTC(), p.UpdatedAt.UTC()
+	return p, nil
+}

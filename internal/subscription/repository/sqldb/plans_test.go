@@ -1,0 +1,76 @@
+package sqldb_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/subscription"
+)
+
+func (s suite) ensure(p subscription.Plan) (stored subscription.Plan, err error) {
+	err = s.tx(func(ctx context.Context) (err error) {
+		stored, err = s.plans.Ensure(ctx, p)
+		return err
+	})
+	return stored, err
+}
+
+func TestEnsureAnswersTheStoredPlan(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		first := subscription.Plan{ID: newID(), Name: "Team", Code: "team", Description: "For many", MaxUsage: 7, CreatedAt: now, UpdatedAt: now}
+		got, err := s.ensure(first)
+		require.NoError(s.t, err)
+		require.Equal(s.t, first, got)
+
+		again := first
+		again.ID, again.Name, again.MaxUsage = newID(), "Team again", 8
+		got, err = s.ensure(again)
+		require.NoError(s.t, err)
+		require.Equal(s.t, first, got)
+	})
+}
+
+func TestEnsureTakesADeletedPlanBack(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		s.exec("UPDATE plans SET deleted_at = $2, description = NULL WHERE id = $1", s.plan.ID, now)
+		p := plan()
+		p.UpdatedAt = now.Add(time.Hour)
+		got, err := s.ensure(p)
+		require.NoError(s.t, err)
+		want := s.plan
+		want.UpdatedAt = p.UpdatedAt
+		require.Equal(s.t, want, got)
+	})
+}
+
+func TestEnsureSaysWhenTheNameIsTaken(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		p := plan()
+		p.Code = "free-2"
+		_, err := s.ensure(p)
+		require.ErrorContains(s.t, err, `another plan is called "Free"; rename that one`)
+	})
+}
+
+func TestEnsureByManyMakesOne(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		got := make([]subscription.Plan, 10)
+		errs := together(len(got), func(i int) (err error) {
+			p := plan()
+			p.Name, p.Code = "Team", "team"
+			got[i], err = s.ensure(p)
+			return err
+		})
+		for i, err := range errs {
+			require.NoError(s.t, err)
+			require.Equal(s.t, got[0], got[i])
+		}
+	})
+}

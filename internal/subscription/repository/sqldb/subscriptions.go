@@ -1,0 +1,167 @@
+// Package sqldb stores plans and subscriptions in PostgreSQL or SQLite, by one SQL text. Rows that carry a deleted_at
+// do not exist for it; ids that are no uuid are ids of nothing.
+//
+// Conflicts are met by ON CONFLICT DO NOTHING, so that a PostgreSQL transaction stays usable after them.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/internal/subscription"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// live are the statuses of the index subscriptions_one_live.
+const live = "('active', 'trialing', 'past_due')"
+
+const columns = `s.id, s.user_id, s.plan_id, p.code, s.status, s.trial_ends_at, s.starts_at, s.ends_at, s.cancelled_at,
+	s.version, s.created_at, s.updated_at`
+
+// A deleted plan is joined all the same: who holds it holds it still.
+const selectOne = "SELECT " + columns + " FROM subscriptions s JOIN plans p ON p.id = s.plan_id WHERE s.deleted_at IS NULL AND "
+
+// Subscriptions is a subscription.Repository. Its writes need a transaction in ctx (database.ErrNoTx).
+type Subscriptions struct{ db *database.DB }
+
+// NewSubscriptions works on db, which must have the schema.
+func NewSubscriptions(db *database.DB) *Subscriptions { return &Subscriptions{db} }
+
+var _ subscription.Repository = (*Subscriptions)(nil)
+
+// NextVersion locks by writing: the row of subscription_versions is the user's lock on both engines.
+func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, error) {
+	tx, err := r.db.Tx(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var version int64
+	err = tx.QueryRowContext(ctx, `INSERT INTO subscription_versions (user_id, version) VALUES ($1, 1)
+		ON CONFLICT (user_id) DO UPDATE SET version = subscription_versions.version + 1 RETURNING version`, userID).Scan(&version)
+	if err != nil {
+		return 0, fmt.Errorf("subscription: raising the user's version: %w", err)
+	}
+	return version, nil
+}
+
+// Create implements subscription.Repository.
+func (r *Subscriptions) Create(ctx context.Context, s subscription.Subscription) error {
+	tx, err := r.db.Tx(ctx)
+	if err != nil {
+		return err
+	}
+	result, err := tx.ExecContext(ctx, `INSERT INTO subscriptions
+		(id, user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at, version, created_at, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
+		s.ID, s.UserID, s.PlanID, string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version,
+		s.CreatedAt, s.UpdatedAt)
+	return oneRow(result, err, "storing a subscription", subscription.ErrActiveExists)
+}
+
+// Update implements subscription.Repository.
+func (r *Subscriptions) Update(ctx context.Context, s subscription.Subscription) error {
+	tx, err := r.db.Tx(ctx)
+	if err != nil {
+		return err
+	}
+	id, err := uuid.Parse(s.ID)
+	if err != nil {
+		return subscription.ErrNotFound
+	}
+	result, err := tx.ExecContext(ctx, `UPDATE subscriptions SET status = $2, trial_ends_at = $3, starts_at = $4,
+		ends_at = $5, cancelled_at = $6, version = $7, updated_at = $8 WHERE id = $1 AND deleted_at IS NULL`,
+		id.String(), string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version, s.UpdatedAt)
+	return oneRow(result, err, "changing a subscription", subscription.ErrNotFound)
+}
+
+// ByID implements subscription.Repository.
+func (r *Subscriptions) ByID(ctx context.Context, id string) (subscription.Subscription, error) {
+	return r.one(ctx, "s.id = $1", id)
+}
+
+// LiveByUser implements subscription.Repository.
+func (r *Subscriptions) LiveByUser(ctx context.Context, userID string) (subscription.Subscription, error) {
+	return r.one(ctx, "s.user_id = $1 AND s.status IN "+live, userID)
+}
+
+func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription.Subscription, error) {
+	parsed, err := uuid.Parse(id)
+	if err != nil {
+		return subscription.Subscription{}, subscription.ErrNotFound
+	}
+	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, parsed.String())) // SQLite compares the text
+	if database.IsNotFound(err) {
+		return subscription.Subscription{}, subscription.ErrNotFound
+	}
+	if err != nil {
+		return subscription.Subscription{}, fmt.Errorf("subscription: reading one: %w", err)
+	}
+	return s, nil
+}
+
+// LatestPerUser takes the page's users first and ranks only their rows, so that a page costs the same wherever it is.
+func (r *Subscriptions) LatestPerUser(ctx context.Context, afterUserID string, limit int) ([]subscription.Subscription, error) {
+	if afterUserID == "" {
+		afterUserID = uuid.Nil.String() // below every id that is in use
+	}
+	rows, err := r.db.Conn(ctx).QueryContext(ctx, `SELECT `+columns+` FROM (
+			SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY version DESC,
+				CASE WHEN status IN `+live+` THEN 0 ELSE 1 END, updated_at DESC, id DESC) AS place
+			FROM subscriptions WHERE deleted_at IS NULL AND user_id IN (
+				SELECT DISTINCT user_id FROM subscriptions WHERE deleted_at IS NULL AND user_id > $1
+				ORDER BY user_id LIMIT $2)
+		) s JOIN plans p ON p.id = s.plan_id WHERE s.place = 1 ORDER BY s.user_id`, afterUserID, limit)
+	if err != nil {
+		return nil, fmt.Errorf("subscription: reading the latest of each user: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var latest []subscription.Subscription
+	for rows.Next() {
+		s, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("subscription: reading the latest of each user: %w", err)
+		}
+		latest = append(latest, s)
+	}
+	return latest, rows.Err()
+}
+
+func scan(row interface{ Scan(...any) error }) (subscription.Subscription, error) {
+	var s subscription.Subscription
+	var trialEnds, ends, cancelled sql.NullTime
+	err := row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &trialEnds, &s.StartsAt, &ends, &cancelled,
+		&s.Version, &s.CreatedAt, &s.UpdatedAt)
+	if err != nil {
+		return subscription.Subscription{}, err
+	}
+	s.TrialEndsAt, s.EndsAt, s.CancelledAt = utc(trialEnds), utc(ends), utc(cancelled)
+	s.StartsAt, s.CreatedAt, s.UpdatedAt = s.StartsAt.UTC(), s.CreatedAt.UTC(), s.UpdatedAt.UTC()
+	return s, nil
+}
+
+func utc(t sql.NullTime) *time.Time {
+	if !t.Valid {
+		return nil
+	}
+	u := t.Time.UTC()
+	return &u
+}
+
+// oneRow answers none when the statement touched no row.
+func oneRow(result sql.Result, err error, doing string, none error) error {
+	if err != nil {
+		return fmt.Errorf("subscription: %s: %w", doing, err)
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return fmt.Errorf("subscription: %s: %w", doing, err)
+	}
+	if n == 0 {
+		return none
+	}
+	return nil
+}

@@ -1,0 +1,85 @@
+package usecase_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/internal/subscription"
+	"github.com/smap-platform/identity/internal/subscription/repository/sqldb"
+	"github.com/smap-platform/identity/internal/subscription/usecase"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// committed records events when their transaction has been committed, as an outbox would let them out.
+type committed struct {
+	eventtest.Recorder
+	db *database.DB
+}
+
+func (c *committed) Publish(ctx context.Context, e event.Event) error {
+	if _, err := c.db.Tx(ctx); err != nil {
+		return err
+	}
+	c.db.AfterCommit(ctx, func() { _ = c.Recorder.Publish(ctx, e) })
+	return nil
+}
+
+func twice(fn func() error) []error {
+	errs := make([]error, 2)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() {
+			<-start
+			errs[i] = fn()
+		})
+	}
+	close(start)
+	wg.Wait()
+	return errs
+}
+
+func TestAtOnceOnARealDatabase(t *testing.T) {
+	t.Parallel()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		t.Parallel()
+		ctx := context.Background()
+		for range 10 {
+			events := &committed{db: db}
+			l := usecase.NewLifecycle(db, database.NewClock(db), sqldb.NewSubscriptions(db), sqldb.NewPlans(db), events)
+			userID := uuid.NewString()
+			_, err := db.Conn(ctx).ExecContext(ctx,
+				"INSERT INTO users (id, username, created_at, updated_at) VALUES ($1, $2, $3, $3)", userID, userID+"@example.com", now)
+			require.NoError(t, err)
+
+			for _, err := range twice(func() error { return l.StartTrial(ctx, userID) }) {
+				require.NoError(t, err)
+			}
+			require.Len(t, events.Events(), 1, "two starts make one trial")
+			s, err := l.Current(ctx, userID)
+			require.NoError(t, err)
+			require.Equal(t, events.Events()[0].Data.(event.SubscriptionCreatedData).Version, s.Version)
+
+			errs := twice(func() error {
+				_, err := l.Cancel(ctx, subscription.Actor{UserID: userID}, s.ID, "")
+				return err
+			})
+			if errs[0] == nil {
+				errs[0], errs[1] = errs[1], errs[0]
+			}
+			require.ErrorIs(t, errs[0], subscription.ErrCannotCancel)
+			require.NoError(t, errs[1])
+			require.Len(t, events.Events(), 2, "two cancels are told once")
+			require.Greater(t, events.Events()[1].Data.(event.SubscriptionCancelledData).Version, s.Version)
+			_, err = l.Current(ctx, userID)
+			require.ErrorIs(t, err, subscription.ErrNotFound)
+		}
+	})
+}

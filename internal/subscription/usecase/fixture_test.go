@@ -1,0 +1,93 @@
+package usecase_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/golang/mock/gomock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
+	"github.com/smap-platform/identity/internal/subscription"
+	"github.com/smap-platform/identity/internal/subscription/mock"
+	"github.com/smap-platform/identity/internal/subscription/usecase"
+)
+
+var (
+	now     = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
+	errDown = errors.New("the database is down")
+	free    = subscription.Plan{ID: "plan-1", Name: "Free", Code: subscription.FreePlanCode}
+)
+
+type clock struct{}
+
+func (clock) Now() time.Time { return now }
+
+type inTx struct{}
+
+// transactor marks the context and remembers how each transaction ended.
+type transactor struct{ ends []string }
+
+func (tr *transactor) WithinTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if ctx.Value(inTx{}) != nil {
+		return fn(ctx) // joined: its outer one decides
+	}
+	err := fn(context.WithValue(ctx, inTx{}, true))
+	if err != nil {
+		tr.ends = append(tr.ends, "rollback")
+		return err
+	}
+	tr.ends = append(tr.ends, "commit")
+	return nil
+}
+
+// inATx matches the context of a transaction.
+func inATx() gomock.Matcher { return txMatcher{} }
+
+type txMatcher struct{}
+
+func (txMatcher) Matches(x any) bool {
+	ctx, ok := x.(context.Context)
+	return ok && ctx.Value(inTx{}) != nil
+}
+func (txMatcher) String() string { return "a context in a transaction" }
+
+// publisher refuses what is said outside a transaction, as the outbox does.
+type publisher struct{ eventtest.Recorder }
+
+func (p *publisher) Publish(ctx context.Context, e event.Event) error {
+	if ctx.Value(inTx{}) == nil {
+		return errors.New("there is no transaction")
+	}
+	return p.Recorder.Publish(ctx, e)
+}
+
+type fixture struct {
+	*usecase.Lifecycle
+	tx     *transactor
+	repo   *mock.MockRepository
+	plans  *mock.MockPlanRepository
+	events *publisher
+}
+
+func newFixture(t *testing.T) fixture {
+	ctrl := gomock.NewController(t)
+	f := fixture{tx: &transactor{}, repo: mock.NewMockRepository(ctrl), plans: mock.NewMockPlanRepository(ctrl), events: &publisher{}}
+	f.Lifecycle = usecase.NewLifecycle(f.tx, clock{}, f.repo, f.plans, f.events)
+	return f
+}
+
+func (f fixture) requireNothingSaid(t *testing.T, end string) {
+	t.Helper()
+	require.Equal(t, []string{end}, f.tx.ends)
+	require.Empty(t, f.events.Events())
+}
+
+func trial() subscription.Subscription {
+	s := subscription.NewTrial("sub-1", "user-1", free, now.Add(-time.Hour))
+	s.Version = 1
+	return s
+}
