@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Role is a program, or a part of one, with needs of its own.
 type Role string
@@ -104,7 +107,7 @@ func Load(role Role) (Config, error) {
 			InboxPort: r.integer("INBOX_PORT", 0, maxPort),
 		},
 	}
-	problems := append(r.problems, cfg.problems()...)
+	problems := slices.Concat(r.problems, cfg.problems())
 	if role != Standalone {
 		problems = append(problems, cfg.Secrets.missing()...)
 	}

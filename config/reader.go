@@ -33,25 +33,22 @@ func newReader(role Role) *reader {
 	return &reader{role: role, env: env}
 }
 
-// raw answers the bytes as they are; ok is false when there is nothing to read.
-func (r *reader) raw(name string) (value string, ok bool) {
+// raw answers the bytes as they are, "" when there is nothing to read.
+func (r *reader) raw(name string) string {
 	if !r.role.uses(name) {
-		return "", false
+		return ""
 	}
-	value = r.env.GetString(name)
-	return value, value != ""
+	return r.env.GetString(name)
 }
 
 // text answers the value without the white space around it, which nobody means to set.
 func (r *reader) text(name string) string {
-	value, _ := r.raw(name)
-	return strings.TrimSpace(value)
+	return strings.TrimSpace(r.raw(name))
 }
 
 // secret answers the value byte by byte: neighbours verify with the same bytes.
 func (r *reader) secret(name string) Secret {
-	value, _ := r.raw(name)
-	return Secret(value)
+	return Secret(r.raw(name))
 }
 
 func (r *reader) key(name string) Key {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/password"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
@@ -19,6 +21,7 @@ import (
 	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
+	"github.com/smap-platform/identity/pkg/logger"
 )
 
 // accounts is what the api does for people.
@@ -69,7 +72,7 @@ func (p *parts) domains() (*domains, error) {
 		Clock: p.clock, Observer: p.metrics, Lease: 2 * p.cfg.SMTP.Timeout, Domain: domain,
 	})
 	return &domains{
-		codeMail:   authentications.NewCodeMail(authsql.NewCodes(p.db), codeMailer{sender}),
+		codeMail:   authentications.NewCodeMail(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
 		projection: p.projection(),
 	}, nil
 }
@@ -79,10 +82,18 @@ func (p *parts) projection() *subscriptions.Projection {
 }
 
 // codeMailer lets authentication ask notification for a mail: neither domain imports the other.
-type codeMailer struct{ sender *notifications.Sender }
+type codeMailer struct {
+	sender *notifications.Sender
+	log    zerolog.Logger
+}
 
 func (m codeMailer) SendVerification(ctx context.Context, mail authentication.CodeMail) error {
-	return m.sender.SendVerification(ctx, notifications.Verification(mail))
+	err := m.sender.SendVerification(ctx, notifications.Verification(mail))
+	if err == nil {
+		log := logger.WithTrace(ctx, m.log)
+		log.Info().Str("event_id", mail.EventID).Str("to", logger.MaskEmail(mail.Recipient)).Msg("mail accepted by the server")
+	}
+	return err
 }
 
 func (m codeMailer) Supersede(ctx context.Context, eventID string) error {

@@ -24,7 +24,7 @@ func ServeAPI(ctx context.Context, cfg config.Config, version string, log zerolo
 	defer p.close()
 	relay, publisher := p.relay()
 	web := p.web(p.accounts(publisher))
-	log.Info().Str("address", l.Addr().String()).Str("version", version).Msg("api is serving")
+	log.Info().Str("address", l.Addr().String()).Msg("api is serving")
 	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", web, l)},
 		[]lifecycle.Role{{Name: "relay", Run: relay.Run}},
@@ -57,7 +57,7 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 	}, domains.consumers(queues, &consumeObserver{log, p.tracer(), p.metrics}))
 	p.health.consuming = consumer.Consuming
 	relay, _ := p.relay()
-	log.Info().Str("address", l.Addr().String()).Str("version", version).Msg("consumer is running")
+	log.Info().Str("address", l.Addr().String()).Msg("consumer is running")
 	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", p.monitor(), l), {Name: "consumer", Run: consumer.Run}},
 		[]lifecycle.Role{{Name: "relay", Run: relay.Run}, p.purging()},

@@ -145,10 +145,14 @@ func (s *Standalone) Run(ctx context.Context) error {
 	return lifecycle.Run(ctx, s.parts.log, s.parts.cfg.Service.ShutdownTimeout, s.roles...)
 }
 
-// APIURL, MonitorURL and InboxURL answer where the standalone listens.
-func (s *Standalone) APIURL() string     { return "http://" + s.api.Addr().String() }
+// APIURL is where people are served.
+func (s *Standalone) APIURL() string { return "http://" + s.api.Addr().String() }
+
+// MonitorURL is where health and metrics of the consumer's side are.
 func (s *Standalone) MonitorURL() string { return "http://" + s.worker.Addr().String() }
-func (s *Standalone) InboxURL() string   { return s.inbox.URL() }
+
+// InboxURL is where mails are shown.
+func (s *Standalone) InboxURL() string { return s.inbox.URL() }
 
 // Inbox is where every mail ends.
 func (s *Standalone) Inbox() *inbox.Inbox { return s.inbox }

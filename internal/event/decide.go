@@ -61,8 +61,8 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 	}
 	attempts, level := d.Attempts(), 0
 	if busy, ok := errors.AsType[*notYetError](err); ok {
-		for level < len(p.Levels)-1 && p.Levels[level] < busy.wait {
-			level++
+		for level < len(p.Levels)-1 && p.Levels[level+1] <= busy.wait {
+			level++ // the longest level that does not overshoot: looking once too often is cheap, a late mail is not
 		}
 	} else {
 		level = min(attempts, len(p.Levels)-1)

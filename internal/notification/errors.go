@@ -12,7 +12,7 @@ var (
 	ErrAmbiguous   = &SendError{Class: ClassAmbiguous, Where: "ambiguous"}
 )
 
-// BusyError: another process is sending this mail, or died doing it; its lease ends at Until.
+// BusyError says that another process is sending this mail, or died doing it; its lease ends at Until.
 type BusyError struct {
 	Until time.Time
 	Wait  time.Duration

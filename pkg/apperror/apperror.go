@@ -8,6 +8,7 @@ package apperror
 import (
 	"errors"
 	"fmt"
+	"maps"
 )
 
 // Kind says what went wrong in terms that every transport understands.
@@ -67,7 +68,7 @@ func (e *Error) WithCause(cause error) *Error {
 // WithFields answers a copy that names the request fields at fault.
 func (e *Error) WithFields(fields map[string]string) *Error {
 	c := *e
-	c.Fields = fields
+	c.Fields = maps.Clone(fields)
 	return &c
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
@@ -38,7 +39,8 @@ func Open(o Options) (*DB, error) {
 	if o.Dialect == SQLite {
 		// immediate: a transaction that reads first and writes later must not fail with SQLITE_BUSY at the write.
 		// synchronous(NORMAL) in WAL mode survives a killed process; a power cut may cost the last commits.
-		dsn = "file:" + o.DSN + "?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)" +
+		// Escaped, because SQLite reads it as a URI: a folder may be called "50% #1".
+		dsn = "file:" + (&url.URL{Path: o.DSN}).EscapedPath() + "?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)" +
 			"&_pragma=foreign_keys(1)&_txlock=immediate&_time_format=sqlite"
 		o.MaxConns = 1
 	}

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,7 +28,8 @@ func current(ctx context.Context, db *DB) *tx {
 
 // WithinTx runs fn in a transaction that travels in the context fn is given; a nested call joins it. It commits
 // when fn answers nil, and answers the commit's error; otherwise it rolls back and answers fn's error. The whole
-// has a deadline (Options.TxTimeout). Never do in fn what another system sees: SMTP, HTTP, broker, Redis.
+// has a deadline (Options.TxTimeout), and a caller who gives up while it waits for a connection gets his context's
+// error. Never do in fn what another system sees: SMTP, HTTP, broker, Redis.
 func (db *DB) WithinTx(ctx context.Context, fn func(ctx context.Context) error) (err error) {
 	if current(ctx, db) != nil {
 		return fn(ctx)
@@ -36,9 +38,16 @@ func (db *DB) WithinTx(ctx context.Context, fn func(ctx context.Context) error) 
 	// arrives during COMMIT would leave us not knowing what happened. Statements in fn still see the cancellation.
 	life, cancel := context.WithTimeout(context.WithoutCancel(ctx), db.txTimeout)
 	defer cancel()
+	// Until it has begun there is nothing to be unsure of, and nobody shall wait for a connection on behalf of a
+	// caller who is gone.
+	stillWanted := context.AfterFunc(ctx, cancel)
 	conn, err := db.pool.BeginTx(life, nil)
+	if !stillWanted() && err == nil {
+		_ = conn.Rollback()
+		err = ctx.Err()
+	}
 	if err != nil {
-		return fmt.Errorf("database: begin: %w", err)
+		return fmt.Errorf("database: begin: %w", cmp.Or(ctx.Err(), err))
 	}
 	deadline, _ := life.Deadline()
 	ctx, cancelFn := context.WithDeadline(ctx, deadline)

@@ -15,14 +15,14 @@ import (
 type Class string
 
 const (
-	// Temporary: the mail was certainly not accepted and may be sent again. 4xx answers, anything that keeps the
+	// Temporary means that the mail was certainly not accepted and may be sent again. 4xx answers, anything that keeps the
 	// conversation from reaching MAIL (unreachable host, TLS, a 5xx greeting), and refused or missing credentials
 	// (530, 534, 535, 538; RFC 4954 §6), because an operator can repair all of these without touching the mail.
 	Temporary Class = "temporary"
-	// Permanent: this mail will never be accepted. 5xx answers to MAIL, RCPT, DATA or the final dot, and what
+	// Permanent means that this mail will never be accepted. 5xx answers to MAIL, RCPT, DATA or the final dot, and what
 	// is refused before connecting.
 	Permanent Class = "permanent"
-	// Ambiguous: the final dot went out and no readable answer came back. The mail may have been accepted (RFC 1047).
+	// Ambiguous means that the final dot went out and no readable answer came back. The mail may have been accepted (RFC 1047).
 	Ambiguous Class = "ambiguous"
 )
 

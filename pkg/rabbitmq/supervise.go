@@ -58,7 +58,7 @@ func Supervise(ctx context.Context, o Options, session func(ctx context.Context,
 			return session(ctx, conn)
 		})
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if time.Since(started) > settled {
 			failures, warned = 0, ""
@@ -140,7 +140,7 @@ type writeDeadlineConn struct {
 }
 
 func (c *writeDeadlineConn) Write(b []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(b)

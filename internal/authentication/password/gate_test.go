@@ -25,7 +25,7 @@ func TestGateNeverLetsMoreInThanItHasPlaces(t *testing.T) {
 				return
 			}
 			n := inside.Add(1)
-			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() { //nolint:revive // a maximum
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 			}
 			inside.Add(-1)
 			leave()
