@@ -76,7 +76,8 @@ generate: ## Generate the mocks
 
 .PHONY: verify-generate
 verify-generate: ## Fail when generated files or go.mod are not up to date
-	@before=$$(git status --porcelain); go generate ./... && go mod tidy; after=$$(git status --porcelain); \
+	@state() { git status --porcelain; git diff | git hash-object --stdin; }; \
+	before=$$(state); go generate ./... && go mod tidy; after=$$(state); \
 	if [ "$$before" != "$$after" ]; then echo "Out of date; run make generate and go mod tidy, and commit:" >&2; git --no-pager diff --stat >&2; exit 1; fi
 
 .PHONY: lint
