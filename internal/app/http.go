@@ -43,6 +43,8 @@ func (p *parts) newEcho(durations prometheus.Registerer) *echo.Echo {
 // docs serves the contract and a page to read it with; nothing is loaded from elsewhere.
 func docs(e *echo.Echo) {
 	e.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", api.OpenAPI) })
+	e.GET("/asyncapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", api.AsyncAPI) })
+	e.GET("/schemas/*", echo.WrapHandler(http.FileServerFS(api.Schemas)))
 	page := echo.WrapHandler(swagger.New("SMAP Identity Service", "/openapi.yaml", "/docs/"))
 	for _, path := range []string{"/docs", "/docs/*"} {
 		e.GET(path, func(c echo.Context) error {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/labstack/echo/v4"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
@@ -33,6 +34,7 @@ type Standalone struct {
 	inbox  *inbox.Inbox
 	api    net.Listener
 	worker net.Listener
+	web    *echo.Echo
 	roles  [][]lifecycle.Role
 }
 
@@ -113,12 +115,12 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 		return err
 	}
 	consumers := domains.consumers(queues, &consumeObserver{log, s.parts.tracer(), s.parts.metrics})
-	web, monitor := s.parts.web(s.parts.accounts(publisher)), s.parts.monitor()
+	s.web = s.parts.web(s.parts.accounts(publisher))
 	s.roles = [][]lifecycle.Role{
-		{s.parts.serving("http", web, s.api)},
+		{s.parts.serving("http", s.web, s.api)},
 		{{Name: "relay", Run: relay.Run}, s.parts.purging()},
 		{{Name: "consumer", Run: func(ctx context.Context) error { return s.broker.Consume(ctx, consumers) }}},
-		append(s.parts.base, s.parts.serving("monitor", monitor, s.worker),
+		append(s.parts.base, s.parts.serving("monitor", s.parts.monitor(), s.worker),
 			lifecycle.Role{Name: "inbox", Run: s.inbox.Run}, lifecycle.Role{Name: "embedded redis", Run: s.passTime}),
 	}
 	return nil
