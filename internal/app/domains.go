@@ -69,13 +69,17 @@ func (p *parts) domains() (*domains, error) {
 	_, domain, _ := strings.Cut(p.cfg.SMTP.From, "@")
 	sender := notifications.NewSender(notifications.Deps{
 		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: mailContents{renderer},
-		Clock: p.clock, Observer: p.metrics, Lease: 2 * p.cfg.SMTP.Timeout, Domain: domain,
+		Clock: p.clock, Observer: p.metrics, Lease: p.mailLease(), Domain: domain,
 	})
 	return &domains{
 		codeMail:   authentications.NewCodeMail(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
 		projection: p.projection(),
 	}, nil
 }
+
+// mailLease is how long one try to send a mail may take before another process may try as well: twice the mail
+// server's own deadline. A handler is not let run longer.
+func (p *parts) mailLease() time.Duration { return 2 * p.cfg.SMTP.Timeout }
 
 func (p *parts) projection() *subscriptions.Projection {
 	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), redisstate.New(p.redis))

@@ -4,8 +4,10 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	swagger "github.com/swaggest/swgui/v5emb"
@@ -13,9 +15,14 @@ import (
 	"github.com/smap-platform/identity/api"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
 	subscriptionhttp "github.com/smap-platform/identity/internal/subscription/delivery/http"
+	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
+
+// requestTimeout ends what a request waits for when a dependency hangs instead of failing; the answer is then a 503.
+// It leaves room for a transaction at its own deadline behind a full password-hashing queue.
+const requestTimeout = 15 * time.Second
 
 // web is the api's HTTP side: every route of the service.
 func (p *parts) web(a *accounts) *echo.Echo {
@@ -35,9 +42,15 @@ func (p *parts) monitor() *echo.Echo { return p.newEcho(nil) }
 
 func (p *parts) newEcho(durations prometheus.Registerer) *echo.Echo {
 	e := httpserver.New(httpserver.Options{Log: p.log, Prefix: "/identity", Tracer: p.tracer(), Metrics: durations})
+	e.Use(middleware.ContextTimeout(requestTimeout), explainDatabase)
 	p.health.register(e)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{Registry: p.metrics.registry})))
 	return e
+}
+
+// explainDatabase tells a client that the service is away, instead of at fault, when it is the database.
+func explainDatabase(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error { return database.Explain(next(c)) }
 }
 
 // docs serves the contract and a page to read it with; nothing is loaded from elsewhere.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"time"
 
 	"github.com/smap-platform/identity/config"
@@ -45,12 +46,17 @@ func (d *domains) routers() map[string]*event.Router {
 	return map[string]*event.Router{EmailQueue: email, SubscriptionQueue: subscriptions}
 }
 
-// consumers joins queues, handlers and observer.
-func (d *domains) consumers(queues []event.Queue, observer event.Observer) []event.Consumer {
+// consumers joins queues, handlers and observer. No handler outlives limit: a dependency that hangs is an error, and
+// the retry levels wait better than a handler does.
+func (d *domains) consumers(queues []event.Queue, limit time.Duration, observer event.Observer) []event.Consumer {
 	routers := d.routers()
 	consumers := make([]event.Consumer, len(queues))
 	for i, q := range queues {
-		consumers[i] = event.Consumer{Queue: q, Handle: routers[q.Name].Dispatch, Observer: observer}
+		consumers[i] = event.Consumer{Queue: q, Observer: observer, Handle: func(ctx context.Context, e event.Delivery) error {
+			ctx, cancel := context.WithTimeout(ctx, limit)
+			defer cancel()
+			return routers[q.Name].Dispatch(ctx, e)
+		}}
 	}
 	return consumers
 }

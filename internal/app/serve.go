@@ -54,7 +54,7 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 		Topology:   rabbitmq.NewTopology(queues), Sender: p.broker, Now: p.clock.Now,
 		DrainTimeout: cfg.Service.ShutdownTimeout / 2,
 		StaleAck:     func(queue string) { p.metrics.staleAcks.WithLabelValues(queue).Inc() },
-	}, domains.consumers(queues, &consumeObserver{log, p.tracer(), p.metrics}))
+	}, domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics}))
 	p.health.consuming = consumer.Consuming
 	relay, _ := p.relay()
 	log.Info().Str("address", l.Addr().String()).Msg("consumer is running")

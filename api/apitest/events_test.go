@@ -1,0 +1,116 @@
+package apitest
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/smap-platform/identity/api"
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// examples answers the message of every key that asyncapi.yaml shows.
+func examples(t *testing.T) map[string]event.Message {
+	t.Helper()
+	var document struct {
+		Components struct {
+			Messages map[string]struct {
+				Examples []struct{ Payload map[string]any }
+			}
+		}
+	}
+	require.NoError(t, yaml.Unmarshal(api.AsyncAPI, &document))
+	messages := map[string]event.Message{}
+	for key, m := range document.Components.Messages {
+		body, err := json.Marshal(m.Examples[0].Payload)
+		require.NoError(t, err)
+		id, _ := m.Examples[0].Payload["event_id"].(string)
+		messages[key] = event.Message{ID: id, RoutingKey: key, ContentType: "application/json", Body: body}
+	}
+	return messages
+}
+
+// TestEveryFieldIsRequired takes the fields away one after the other. The examples have no field that may be missing.
+func TestEveryFieldIsRequired(t *testing.T) {
+	t.Parallel()
+	events := NewEvents(t)
+	messages := examples(t)
+	require.Equal(t, events.Keys(), slices.Sorted(maps.Keys(messages)))
+	for key, m := range messages {
+		require.NoError(t, events.check(m), key)
+		for _, path := range [][]string{{}, {"payload"}, {"payload", "data"}} {
+			var names []string
+			changed(t, m.Body, path, func(node map[string]any) { names = slices.Collect(maps.Keys(node)) })
+			for _, name := range names {
+				poorer := m
+				poorer.Body = changed(t, m.Body, path, func(node map[string]any) { delete(node, name) })
+				require.ErrorContains(t, events.check(poorer), "missing propert", "%s without %s", key, name)
+			}
+		}
+	}
+}
+
+// changed answers body after change was made to the object at path.
+func changed(t *testing.T, body []byte, path []string, change func(node map[string]any)) []byte {
+	t.Helper()
+	var root map[string]any
+	require.NoError(t, json.Unmarshal(body, &root))
+	node := root
+	for _, step := range path {
+		node = node[step].(map[string]any)
+	}
+	change(node)
+	out, err := json.Marshal(root)
+	require.NoError(t, err)
+	return out
+}
+
+func TestWhatEventsRefuse(t *testing.T) {
+	t.Parallel()
+	events := NewEvents(t)
+	set := func(field string, value any) func(*event.Message) {
+		return func(m *event.Message) {
+			m.Body = changed(t, m.Body, []string{"payload", "data"}, func(node map[string]any) { node[field] = value })
+		}
+	}
+	for name, tc := range map[string]struct {
+		key    string
+		change func(m *event.Message)
+		want   string
+	}{
+		"a key without a schema": {"email.verification.requested", func(m *event.Message) { m.RoutingKey = "email.other" }, "no schema"},
+		"another event's body":   {"subscription.created", func(m *event.Message) { m.RoutingKey = "subscription.cancelled" }, "value must be"},
+		"not JSON":               {"subscription.created", func(m *event.Message) { m.Body = []byte("{") }, "not JSON"},
+		"an unknown field":       {"subscription.created", set("colour", "red"), "colour"},
+		"five digits":            {"email.verification.requested", set("otp_code", "42017"), "pattern"},
+		"no language of ours":    {"email.verification.requested", set("locale", "ja"), "one of"},
+		"not UTC":                {"email.verification.requested", set("expires_at", "2026-01-31T09:40:00+07:00"), "pattern"},
+		"no address":             {"email.verification.requested", set("recipient", "an"), "email"},
+		"version 0":              {"subscription.created", set("version", 0), "minimum"},
+		"an unknown status":      {"subscription.created", set("status", "paused"), "one of"},
+		"an empty reason":        {"subscription.cancelled", set("cancellation_reason", ""), "minLength"},
+		"another message id":     {"subscription.created", func(m *event.Message) { m.ID = "evt_x" }, "message's id"},
+		"another content type":   {"subscription.created", func(m *event.Message) { m.ContentType = "text/plain" }, "content type"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := examples(t)[tc.key]
+			tc.change(&m)
+			require.ErrorContains(t, events.check(m), tc.want)
+		})
+	}
+}
+
+// TestReadersMayMeetNewFields: only the producer is held to the described fields.
+func TestReadersMayMeetNewFields(t *testing.T) {
+	t.Parallel()
+	for _, key := range NewEvents(t).Keys() {
+		schema, err := api.Schemas.ReadFile("schemas/" + key + ".json")
+		require.NoError(t, err)
+		require.NotContains(t, string(schema), "additionalProperties", key)
+	}
+}

@@ -1,0 +1,123 @@
+package apitest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/gorillamux"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/api"
+)
+
+// Validator checks requests and answers against openapi.yaml. Safe for concurrent use.
+type Validator struct {
+	document *openapi3.T
+	router   routers.Router
+}
+
+// New ends the test when the document itself is not valid.
+func New(t testing.TB) *Validator {
+	t.Helper()
+	document, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	require.NoError(t, err, "openapi.yaml cannot be read")
+	require.NoError(t, document.Validate(t.Context()), "openapi.yaml is not valid")
+	router, err := gorillamux.NewRouter(document)
+	require.NoError(t, err, "openapi.yaml has paths that cannot be routed")
+	return &Validator{document, router}
+}
+
+// Routes answers every route of the document as echo writes it ("POST /subscriptions/:id/cancel"), sorted. The pages
+// that show the contract itself (/docs, /openapi.yaml and the like) are not among them.
+func (v *Validator) Routes() []string {
+	var routes []string
+	for path, item := range v.document.Paths.Map() {
+		for method := range item.Operations() {
+			routes = append(routes, method+" "+strings.NewReplacer("{", ":", "}", "").Replace(path))
+		}
+	}
+	slices.Sort(routes)
+	return routes
+}
+
+// Check fails the test unless the contract has the route and allows the answer: its status, its headers and its body,
+// down to the error_code. Where the answer is a success it must allow the request as well – what the service accepts,
+// the contract must permit; a request that was refused may be as bad as the test likes. body is what request was sent
+// with, nil for nothing. The response's body can still be read afterwards.
+func (v *Validator) Check(t testing.TB, request *http.Request, body []byte, response *http.Response) {
+	t.Helper()
+	require.NoError(t, v.check(request, body, response), "%s %s → %d is not what openapi.yaml says",
+		request.Method, request.URL.Path, response.StatusCode)
+}
+
+func (v *Validator) check(request *http.Request, body []byte, response *http.Response) error {
+	ctx := context.WithoutCancel(request.Context())
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	response.Body = io.NopCloser(bytes.NewReader(answer))
+
+	sent := request.Clone(ctx) // its own body has been read by the server
+	sent.Body, sent.GetBody, sent.ContentLength = io.NopCloser(bytes.NewReader(body)), nil, int64(len(body))
+	route, pathParams, err := v.router.FindRoute(sent)
+	if err != nil {
+		return err
+	}
+	asked := &openapi3filter.RequestValidationInput{
+		Request: sent, PathParams: pathParams, Route: route, Options: options(),
+	}
+	if response.StatusCode < http.StatusMultipleChoices {
+		if err := openapi3filter.ValidateRequest(ctx, asked); err != nil {
+			return fmt.Errorf("the service accepted what the contract forbids: %w", err)
+		}
+	}
+	return openapi3filter.ValidateResponse(ctx, &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: asked, Status: response.StatusCode, Header: response.Header,
+		Body: io.NopCloser(bytes.NewReader(answer)), Options: options(),
+	})
+}
+
+func options() *openapi3filter.Options {
+	return &openapi3filter.Options{
+		IncludeResponseStatus: true, // a status that is not in the document is an error
+		SkipSettingDefaults:   true, // the request is looked at, not completed
+		AuthenticationFunc:    hasCredentials,
+		SchemaValidationOptions: []openapi3.SchemaValidationOption{
+			openapi3.WithStringFormatValidators(map[string]openapi3.StringFormatValidator{
+				"uuid":      openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForUUIDOfRFC9562),
+				"email":     openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringForEmail),
+				"date-time": openapi3.NewRegexpFormatValidator(openapi3.FormatOfStringDateTime),
+			}),
+		},
+	}
+}
+
+// hasCredentials asks only whether something was sent by this scheme: whether it is good, the service has decided.
+func hasCredentials(_ context.Context, in *openapi3filter.AuthenticationInput) error {
+	request, scheme := in.RequestValidationInput.Request, in.SecurityScheme
+	switch {
+	case scheme.Type == "apiKey" && scheme.In == "cookie":
+		if cookie, err := request.Cookie(scheme.Name); err == nil && cookie.Value != "" {
+			return nil
+		}
+	case scheme.Type == "http" && scheme.Scheme == "bearer":
+		name, token, _ := strings.Cut(request.Header.Get("Authorization"), " ")
+		if strings.EqualFold(name, "Bearer") && strings.TrimSpace(token) != "" {
+			return nil
+		}
+	default:
+		return fmt.Errorf("apitest does not know the security scheme %s", in.SecuritySchemeName)
+	}
+	return errors.New("the request has no " + in.SecuritySchemeName)
+}

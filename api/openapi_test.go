@@ -1,0 +1,143 @@
+package api_test
+
+import (
+	"net/http"
+	"strconv"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/api"
+	"github.com/smap-platform/identity/api/apitest"
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/subscription"
+	"github.com/smap-platform/identity/pkg/apperror"
+	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/httpserver"
+)
+
+func TestOpenAPIIsValid(t *testing.T) {
+	t.Parallel()
+	apitest.New(t) // schemas, references and every example
+	document := load(t)
+	require.Equal(t, []string{"/", "/identity"}, []string{document.Servers[0].URL, document.Servers[1].URL})
+	everyAnswer(t, document, func(where string, _ int, answer *openapi3.Response) {
+		require.Contains(t, answer.Headers, "X-Request-ID", where)
+		require.Len(t, answer.Content, 1, where)
+		for _, media := range answer.Content {
+			require.True(t, media.Example != nil || len(media.Examples) > 0 || media.Schema.Value.Type.Is("string"),
+				"%s has no example", where)
+		}
+	})
+}
+
+// sentinels are the errors that leave the service with a code of their own. A code that is the bare HTTP status is
+// said by more than one of them, so there they are told apart by what they say.
+var sentinels = []*apperror.Error{
+	authentication.ErrBody, authentication.ErrEmailTaken, authentication.ErrWrongPassword, authentication.ErrWrongCode,
+	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
+	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
+	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrInvalidID, subscription.ErrCannotCancel,
+	subscription.ErrNotYours, database.ErrUnavailable,
+}
+
+// said is one error as the contract or the code has it.
+type said struct {
+	status, code int
+	message      string
+}
+
+func TestOpenAPISaysWhatTheErrorsSay(t *testing.T) {
+	t.Parallel()
+	inCode := map[said]bool{
+		// What the HTTP server says without a domain.
+		{413, 413, "The body is too large"}:                         true,
+		{415, 415, "Send JSON with Content-Type: application/json"}: true,
+		{500, 500, "Internal server error"}:                         true,
+		{503, 503, http.StatusText(http.StatusServiceUnavailable)}:  true, // a failed health check
+	}
+	for _, e := range sentinels {
+		inCode[said{httpserver.StatusOf(e.Kind), e.Code, e.Message}] = true
+	}
+	inContract := map[said]bool{}
+	everyAnswer(t, load(t), func(where string, status int, answer *openapi3.Response) {
+		for _, example := range examplesOf(answer) {
+			body := example.(map[string]any)
+			code, message := int(body["error_code"].(float64)), body["message"].(string)
+			if status < http.StatusBadRequest {
+				require.Zero(t, code, where)
+				continue
+			}
+			inContract[said{status, code, message}] = true
+		}
+	})
+	require.Equal(t, inCode, inContract)
+}
+
+// TestOpenAPIShowsEveryCode: a front-end developer finds an example for each code an answer may have.
+func TestOpenAPIShowsEveryCode(t *testing.T) {
+	t.Parallel()
+	everyAnswer(t, load(t), func(where string, status int, answer *openapi3.Response) {
+		media := answer.Content.Get("application/json")
+		if media == nil || status < http.StatusBadRequest {
+			return
+		}
+		shown := map[float64]bool{}
+		for _, example := range examplesOf(answer) {
+			shown[example.(map[string]any)["error_code"].(float64)] = true
+		}
+		codes := codesOf(media.Schema.Value)
+		require.NotEmpty(t, codes, "%s does not say which error_code", where)
+		for _, code := range codes {
+			require.True(t, shown[code.(float64)], "%s has no example for %v", where, code)
+		}
+	})
+}
+
+// codesOf finds the enum of error_code, in the schema or in a part of its allOf.
+func codesOf(schema *openapi3.Schema) []any {
+	if code := schema.Properties["error_code"]; code != nil && len(code.Value.Enum) > 0 {
+		return code.Value.Enum
+	}
+	for _, part := range schema.AllOf {
+		if codes := codesOf(part.Value); len(codes) > 0 {
+			return codes
+		}
+	}
+	return nil
+}
+
+func examplesOf(answer *openapi3.Response) (examples []any) {
+	media := answer.Content.Get("application/json")
+	if media == nil {
+		return nil
+	}
+	if media.Example != nil {
+		examples = append(examples, media.Example)
+	}
+	for _, example := range media.Examples {
+		examples = append(examples, example.Value.Value)
+	}
+	return examples
+}
+
+func everyAnswer(t *testing.T, document *openapi3.T, look func(where string, status int, answer *openapi3.Response)) {
+	t.Helper()
+	for path, item := range document.Paths.Map() {
+		for method, operation := range item.Operations() {
+			for code, answer := range operation.Responses.Map() {
+				status, err := strconv.Atoi(code)
+				require.NoError(t, err, "%s %s: every status is named", method, path)
+				look(method+" "+path+" → "+code, status, answer.Value)
+			}
+		}
+	}
+}
+
+func load(t *testing.T) *openapi3.T {
+	t.Helper()
+	document, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
+	require.NoError(t, err)
+	return document
+}
