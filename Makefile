@@ -45,20 +45,20 @@ stack-down: ## Stop what stack-up started; data stays in .stack
 	@deployments/stack.sh down
 
 .PHONY: run-api
-run-api: ## Run the api on the stack
+run-api: ## Run the api on the stack (APP_PORT=8082 for a second one)
 	@test -f $(STACK_ENV) || { echo "There is no stack yet: make stack-up" >&2; exit 1; }
 	@$(BUILD) -o bin/api ./cmd/api
-	@. $(STACK_ENV) && exec bin/api serve
+	@port=$$APP_PORT; . $(STACK_ENV) && APP_PORT=$${port:-$$APP_PORT} exec bin/api serve
 
 .PHONY: run-consumer
 run-consumer: ## Run the consumer on the stack
 	@test -f $(STACK_ENV) || { echo "There is no stack yet: make stack-up" >&2; exit 1; }
 	@$(BUILD) -o bin/consumer ./cmd/consumer
-	@. $(STACK_ENV) && exec bin/consumer serve
+	@port=$$CONSUMER_PORT; . $(STACK_ENV) && CONSUMER_PORT=$${port:-$$CONSUMER_PORT} exec bin/consumer serve
 
 .PHONY: test-integration
 test-integration: need-cc stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
-	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 20m -p 1 ./...
+	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 20m -p 1 -tags e2e ./...
 
 .PHONY: bench
 bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
