@@ -118,6 +118,9 @@ func (d *DeadLetters) Replay(ctx context.Context, ids []string) ([]Outcome, erro
 			if state == notification.StateAccepted {
 				return rabbitmq.Remove, "already_sent", nil
 			}
+			if err := d.mails.Reopen(ctx, l.EventID); err != nil {
+				return rabbitmq.Keep, "", err
+			}
 		}
 		return rabbitmq.Replay, "replayed", nil
 	})

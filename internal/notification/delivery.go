@@ -5,7 +5,8 @@ import "time"
 // State of a mail in the ledger.
 type State string
 
-// The states. Sending is the only one that is not final; failed is final until a person replays the mail.
+// The states. Sending is the only one that is not final; failed is final until a person has it sent again
+// (Ledger.Reopen).
 const (
 	StateSending    State = "sending"
 	StateAccepted   State = "accepted"   // the server said 250
@@ -37,9 +38,11 @@ func NewDelivery(eventID, messageID string, now time.Time) Delivery {
 	return Delivery{EventID: eventID, State: StateSending, MessageID: messageID, CreatedAt: now, UpdatedAt: now}
 }
 
-// Take begins a try that ends by itself at now+lease. It answers ErrAlreadySent, ErrDropped or *BusyError where there
-// is nothing to do, and ErrAmbiguous where a try has vanished without a word and was already repeated once; the entry
-// is then failed. repeat tells that this try may send what the server already has.
+// Take begins a try that ends by itself at now+lease; Attempts is its number. It answers ErrAlreadySent, ErrDropped or
+// *BusyError where there is nothing to do, and ErrAmbiguous where a try has vanished without a word and was already
+// repeated once; the entry is then failed. A failed one answers why, as *SendError: its event is handed out again when
+// the move to the dead letters did not succeed, and that is nobody's wish to send it. repeat tells that this try may
+// send what the server already has.
 func (d *Delivery) Take(now time.Time, lease time.Duration) (repeat bool, err error) {
 	switch d.State {
 	case StateAccepted:
@@ -47,7 +50,10 @@ func (d *Delivery) Take(now time.Time, lease time.Duration) (repeat bool, err er
 	case StateExpired, StateSuperseded:
 		return false, ErrDropped
 	case StateFailed:
-		d.Resends = 0 // it came back because a person replayed it
+		if d.ErrorClass == ErrAmbiguous.ErrorClass() {
+			return false, ErrAmbiguous
+		}
+		return false, &SendError{Class: ClassRejected, Where: d.ErrorClass}
 	case StateSending:
 		if d.LeaseUntil == nil {
 			break
@@ -68,10 +74,14 @@ func (d *Delivery) Take(now time.Time, lease time.Duration) (repeat bool, err er
 	return repeat, nil
 }
 
-// Accept records the server's 250.
+// Holds tells whether the try with this number still speaks for the mail. It does not once its lease ran out and
+// somebody else took the mail, accepted or dropped it: what it then has to report must not undo that.
+func (d *Delivery) Holds(attempt int) bool { return d.State == StateSending && d.Attempts == attempt }
+
+// Accept records the server's 250, whoever has the mail by now.
 func (d *Delivery) Accept(now time.Time) { d.end(StateAccepted, "", now) }
 
-// Fail records a refusal for good.
+// Fail ends a try for good: with ErrAmbiguous' class when it is not known whether the mail was sent.
 func (d *Delivery) Fail(class string, now time.Time) { d.end(StateFailed, class, now) }
 
 // Release ends a try that certainly did not send anything; the next one is not a repeat.
@@ -83,12 +93,16 @@ func (d *Delivery) Doubt(class string, now time.Time) {
 	d.LeaseUntil = &now
 }
 
-// Drop records why the mail is not sent. An accepted mail, and one that somebody is sending, stay what they are.
-func (d *Delivery) Drop(state State, now time.Time) {
-	if d.State == StateAccepted || d.LeaseUntil != nil && now.Before(*d.LeaseUntil) {
-		return
+// Drop records why the mail is not sent and tells whether that is news. What is accepted, dropped already or being
+// sent stays as it is.
+func (d *Delivery) Drop(state State, now time.Time) bool {
+	switch {
+	case d.State == StateAccepted, d.State == StateExpired, d.State == StateSuperseded,
+		d.LeaseUntil != nil && now.Before(*d.LeaseUntil):
+		return false
 	}
 	d.end(state, "", now)
+	return true
 }
 
 func (d *Delivery) end(state State, class string, now time.Time) {

@@ -21,15 +21,18 @@ type Transactor interface {
 // Clock tells the time all processes agree on: UTC, whole microseconds.
 type Clock interface{ Now() time.Time }
 
-// Ledger stores deliveries. Both methods need a transaction in ctx.
+// Ledger stores deliveries. Lock and Save need a transaction in ctx.
 type Ledger interface {
 	// Lock answers the entry of fresh.EventID, storing fresh when there is none, and keeps every other Lock of it
 	// waiting until the transaction ends.
 	Lock(ctx context.Context, fresh Delivery) (Delivery, error)
 	// Save stores an entry that was locked in the same transaction.
 	Save(ctx context.Context, d Delivery) error
-	// State answers "" when there is no entry. It needs no transaction.
+	// State answers "" when there is no entry.
 	State(ctx context.Context, eventID string) (State, error)
+	// Reopen lets a failed mail be sent again, as if no try of it had ever vanished: a person has decided that. Every
+	// other entry, and a missing one, stays as it is.
+	Reopen(ctx context.Context, eventID string) error
 }
 
 // Mail is one mail to one person.

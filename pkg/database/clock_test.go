@@ -3,7 +3,6 @@ package database_test
 import (
 	"context"
 	"net"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -40,10 +39,11 @@ func TestClockOfSQLiteIsTheLocalOne(t *testing.T) {
 
 func TestClockFollowsTheServer(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("INTEGRATION") == "" {
-		return // its subject is PostgreSQL; like schematest.Each
-	}
-	db := open(t, database.Options{Dialect: database.Postgres, DSN: schematest.EmptyPostgres(t)})
+	schematest.OnPostgres(t, followServer)
+}
+
+func followServer(t *testing.T, url string) {
+	db := open(t, database.Options{Dialect: database.Postgres, DSN: url})
 	for _, skew := range []time.Duration{-10 * time.Minute, 0, 10 * time.Minute} {
 		clock := database.NewClock(db)
 		clock.SetLocal(skewed(skew))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -151,37 +152,39 @@ func TestCancellationBeforeTheCommit(t *testing.T) {
 	})
 }
 
-// The commit itself takes its time here: PostgreSQL checks a deferred constraint in it, which sleeps and tells.
+// The commit itself takes its time here: PostgreSQL runs a deferred trigger in it, which waits for a lock. SQLite's
+// is one call into this very process, with no moment to hang up in.
 func TestCancellationDuringTheCommit(t *testing.T) {
 	t.Parallel()
-	each(t, database.Options{}, func(t *testing.T, db *database.DB) {
-		if db.Dialect() == database.SQLite {
-			return // its commit is one call into this very process; there is no moment to hang up in
-		}
-		exec(t, db, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
-			'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END'`)
-		exec(t, db, `CREATE CONSTRAINT TRIGGER lingering AFTER INSERT ON things DEFERRABLE INITIALLY DEFERRED
-			FOR EACH ROW EXECUTE FUNCTION linger()`)
-		caller, hangUp := context.WithCancel(context.Background())
-		done := make(chan error, 1)
-		require.NoError(t, db.WithinTx(context.Background(), func(blocker context.Context) error {
-			_, err := db.Conn(blocker).ExecContext(blocker, "SELECT pg_advisory_xact_lock(7)")
-			require.NoError(t, err)
-			go func() {
-				done <- db.WithinTx(caller, func(ctx context.Context) error { return insert(ctx, db, "a") })
-			}()
-			require.Eventually(t, func() bool { // only the server knows that it has begun to commit
-				var waiting int
-				err := db.Conn(blocker).QueryRowContext(blocker,
-					"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted").Scan(&waiting)
-				return err == nil && waiting == 1
-			}, 4*time.Second, 10*time.Millisecond)
-			hangUp()
-			return nil
-		}))
-		require.NoError(t, <-done)
-		require.Equal(t, []string{"a"}, names(t, db))
-	})
+	schematest.OnPostgres(t, hangUpDuringTheCommit)
+}
+
+func hangUpDuringTheCommit(t *testing.T, url string) {
+	db := prepare(t, database.Options{Dialect: database.Postgres, DSN: url})
+	exec(t, db, `CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS
+		'BEGIN PERFORM pg_advisory_xact_lock(7); RETURN NULL; END'`)
+	exec(t, db, `CREATE CONSTRAINT TRIGGER lingering AFTER INSERT ON things DEFERRABLE INITIALLY DEFERRED
+		FOR EACH ROW EXECUTE FUNCTION linger()`)
+	caller, hangUp := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	require.NoError(t, db.WithinTx(context.Background(), func(blocker context.Context) error {
+		_, err := db.Conn(blocker).ExecContext(blocker, "SELECT pg_advisory_xact_lock(7)")
+		require.NoError(t, err)
+		go func() {
+			done <- db.WithinTx(caller, func(ctx context.Context) error { return insert(ctx, db, "a") })
+		}()
+		require.Eventually(t, func() bool { // only the server knows that it has begun to commit
+			var waiting int
+			err := db.Conn(blocker).QueryRowContext(blocker, `SELECT count(*) FROM pg_locks
+				WHERE locktype = 'advisory' AND objid = 7 AND NOT granted
+				AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`).Scan(&waiting)
+			return err == nil && waiting == 1
+		}, 4*time.Second, 10*time.Millisecond)
+		hangUp()
+		return nil
+	}))
+	require.NoError(t, <-done)
+	require.Equal(t, []string{"a"}, names(t, db))
 }
 
 func TestACallerWhoIsGoneDoesNotWaitForAConnection(t *testing.T) {
@@ -208,18 +211,23 @@ func TestACallerWhoIsGoneDoesNotWaitForAConnection(t *testing.T) {
 func TestATransactionHasADeadline(t *testing.T) {
 	t.Parallel()
 	each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
-		err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			<-ctx.Done()
-			return nil
-		})
-		require.ErrorContains(t, err, "database: commit")
-		require.Empty(t, names(t, db))
-
 		require.ErrorIs(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+			require.NoError(t, insert(ctx, db, "a"))
 			<-ctx.Done()
 			return insert(ctx, db, "b")
 		}), context.DeadlineExceeded)
+
+		err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+			tx, err := db.Tx(ctx)
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { // ended from outside; nothing but the next statement tells
+				_, err := tx.ExecContext(context.Background(), "SELECT 1")
+				return err != nil
+			}, 5*time.Second, time.Millisecond)
+			return nil
+		})
+		require.ErrorContains(t, err, "database: commit", "too late is not committed")
+		require.Empty(t, names(t, db))
 	})
 }
 

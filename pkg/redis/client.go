@@ -6,10 +6,6 @@
 package redis
 
 import (
-	"context"
-	"fmt"
-	"net"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,7 +15,7 @@ import (
 // Options of a client. Zero values take the defaults in brackets. go-redis's own defaults are never used for what
 // decides how long a caller waits: they changed in 9.22.
 type Options struct {
-	Addr     string // host:port, see Addr
+	Addr     string // host:port
 	Password string // empty: none
 	DB       int
 	// Retries is how often a command is sent again after a network error: [0] never, unlike in go-redis, where 0
@@ -67,21 +63,4 @@ func orDefault[T int | time.Duration](v, otherwise T) T {
 		return otherwise
 	}
 	return v
-}
-
-// Addr makes host:port of REDIS_HOST and REDIS_PORT. host may carry a port of its own, as the neighbours write it
-// (WIRE.md A4): then that one counts. IPv6 addresses may come with or without brackets.
-func Addr(host, port string) string {
-	if _, _, err := net.SplitHostPort(host); err == nil {
-		return host
-	}
-	return net.JoinHostPort(strings.Trim(host, "[]"), port)
-}
-
-// Ping answers nil when the server answers commands now.
-func Ping(ctx context.Context, c *redis.Client) error {
-	if err := c.Ping(ctx).Err(); err != nil {
-		return fmt.Errorf("redis: %s does not answer: %w", c.Options().Addr, err)
-	}
-	return nil
 }

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"context"
+	"net"
 	"os"
 	"strconv"
 	"testing"
@@ -42,7 +43,7 @@ func TestWarningsOfAServerThatRefuses(t *testing.T) {
 	m := miniredis.RunT(t)
 	c := Open(Options{Addr: m.Addr()})
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
-	require.NoError(t, Ping(context.Background(), c))
+	require.NoError(t, c.Ping(context.Background()).Err())
 	m.SetError("NOPERM this user has no permissions to run the 'info' command")
 	warnings, err := Warnings(context.Background(), c)
 	require.NoError(t, err)
@@ -69,7 +70,7 @@ func TestWarningsOfARealServer(t *testing.T) {
 	db, err := strconv.Atoi(os.Getenv("REDIS_STATE_DB"))
 	require.NoError(t, err)
 	c := Open(Options{
-		Addr: Addr(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
+		Addr: net.JoinHostPort(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
 	})
 	t.Cleanup(func() { require.NoError(t, c.Close()) })
 	warnings, err := Warnings(context.Background(), c)

@@ -23,7 +23,7 @@ func deadLetters() *cobra.Command {
 		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + " or " + app.SubscriptionQueue +
 			". Bodies are never shown: they can hold codes and addresses.",
 	}
-	var asJSON, all bool
+	var asJSON bool
 	var ids []string
 	var reason string
 	group.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -40,19 +40,13 @@ func deadLetters() *cobra.Command {
 	replay := &cobra.Command{Use: "replay QUEUE", Short: "Put dead letters back into their queue, attempts reset", Args: cobra.ExactArgs(1),
 		Long: "Each is published, confirmed and only then removed. A mail that was accepted after all is removed, not sent again.",
 		RunE: withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, args []string) error {
-			if len(ids) == 0 && !all {
-				return errors.New("name the events with --id, or take --all")
-			}
 			outcomes, err := app.NewDeadLetters(cfg, db, args[0], zerolog.Nop()).Replay(cmd.Context(), ids)
 			return errors.Join(printOutcomes(cmd.OutOrStdout(), asJSON, outcomes), err)
 		})}
 	discard := &cobra.Command{Use: "discard QUEUE", Short: "Remove dead letters for good", Args: cobra.ExactArgs(1),
 		Long: "Nothing else remembers a discarded event, so the reason goes to the log.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(ids) == 0 && !all:
-				return errors.New("name the events with --id, or take --all")
-			case reason == "":
+			if reason == "" {
 				return errors.New("say why with --reason; it is written to the log")
 			}
 			cfg, log, err := load(config.Consumer, cmd.ErrOrStderr())
@@ -67,9 +61,7 @@ func deadLetters() *cobra.Command {
 			return errors.Join(printOutcomes(cmd.OutOrStdout(), asJSON, outcomes), err)
 		}}
 	for _, c := range []*cobra.Command{replay, discard} {
-		c.Flags().StringSliceVar(&ids, "id", nil, "event id, may be repeated")
-		c.Flags().BoolVar(&all, "all", false, "all of them")
-		c.MarkFlagsMutuallyExclusive("id", "all")
+		c.Flags().StringSliceVar(&ids, "id", nil, "only this event; may be repeated (default: all of the queue)")
 	}
 	discard.Flags().StringVar(&reason, "reason", "", "why, for the log")
 	group.AddCommand(list, replay, discard)

@@ -125,6 +125,20 @@ func (mr *MockLedgerMockRecorder) Lock(ctx, fresh interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockLedger)(nil).Lock), ctx, fresh)
 }
 
+// Reopen mocks base method.
+func (m *MockLedger) Reopen(ctx context.Context, eventID string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Reopen", ctx, eventID)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Reopen indicates an expected call of Reopen.
+func (mr *MockLedgerMockRecorder) Reopen(ctx, eventID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Reopen", reflect.TypeOf((*MockLedger)(nil).Reopen), ctx, eventID)
+}
+
 // Save mocks base method.
 func (m *MockLedger) Save(ctx context.Context, d notification.Delivery) error {
 	m.ctrl.T.Helper()

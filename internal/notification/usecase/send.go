@@ -63,64 +63,66 @@ func (s *Sender) Supersede(ctx context.Context, eventID string) error {
 }
 
 func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) error {
+	var dropped bool
 	err := s.update(ctx, eventID, func(d *notification.Delivery) {
-		d.Drop(state, s.Clock.Now())
+		dropped = d.Drop(state, s.Clock.Now())
 	})
-	if err != nil {
-		return err
+	if err == nil && dropped {
+		s.Observer.MailDropped(state)
 	}
-	s.Observer.MailDropped(state)
-	return nil
+	return err
 }
 
 // send is take → SMTP → record. No transaction is open while the server is spoken to.
 func (s *Sender) send(ctx context.Context, eventID, to string, content notification.Content) error {
-	if err := s.take(ctx, eventID); err != nil {
+	taken, err := s.take(ctx, eventID)
+	if err != nil {
 		return err
 	}
-	err := s.Mailer.Send(ctx, notification.Mail{MessageID: s.messageID(eventID), To: to, Content: content},
+	err = s.Mailer.Send(ctx, notification.Mail{MessageID: taken.MessageID, To: to, Content: content},
 		func(ctx context.Context) error { return s.accepted(ctx, eventID) })
 	failure, ok := errors.AsType[*notification.SendError](err)
 	if err == nil || !ok {
 		return err // sent; or sent and not recorded, which the end of the lease will treat as a repeat
 	}
 	s.Observer.MailFailed(failure.Where)
-	return s.failed(context.WithoutCancel(ctx), eventID, failure)
+	return s.failed(context.WithoutCancel(ctx), taken, failure)
 }
 
-// take asks the ledger for this mail.
-func (s *Sender) take(ctx context.Context, eventID string) error {
+// take asks the ledger for this mail and answers its entry.
+func (s *Sender) take(ctx context.Context, eventID string) (taken notification.Delivery, err error) {
 	var repeat bool
 	var verdict error
-	err := s.update(ctx, eventID, func(d *notification.Delivery) {
+	err = s.update(ctx, eventID, func(d *notification.Delivery) {
 		repeat, verdict = d.Take(s.Clock.Now(), s.Lease) // whatever the verdict, the entry is stored
+		taken = *d
 	})
 	if err != nil {
-		return err
+		return taken, err
 	}
 	if busy, ok := errors.AsType[*notification.BusyError](verdict); ok {
-		return event.NotYet(busy.Wait, busy)
+		return taken, event.NotYet(busy.Wait, busy)
 	}
-	switch {
-	case errors.Is(verdict, notification.ErrAlreadySent), errors.Is(verdict, notification.ErrDropped):
-		return event.Drop(event.DropDuplicate)
-	case verdict != nil:
-		return event.Permanent(event.ReasonAmbiguous, verdict)
+	if failure, ok := errors.AsType[*notification.SendError](verdict); ok {
+		return taken, permanent(failure)
+	}
+	if verdict != nil { // already sent, or dropped
+		return taken, event.Drop(event.DropDuplicate)
 	}
 	if repeat {
 		s.Observer.MailRepeated()
 	}
-	return nil
+	return taken, nil
 }
 
-// recordFor is how long accepted goes on trying: the connection to the mail server is held open meanwhile, and a
-// record that is missing means the mail is sent again.
+// recordFor is how long accepted goes on trying, though never beyond the lease, of which the mailer may have used half:
+// the connection to the mail server is held open meanwhile, and a record that is missing means the mail is sent again.
 const recordFor = 10 * time.Second
 
 // accepted records the 250.
 func (s *Sender) accepted(ctx context.Context, eventID string) error {
 	s.Observer.MailAccepted()
-	ctx, cancel := context.WithTimeout(ctx, recordFor)
+	ctx, cancel := context.WithTimeout(ctx, min(recordFor, s.Lease/2))
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
 		err := s.update(ctx, eventID, func(d *notification.Delivery) {
@@ -139,18 +141,19 @@ func (s *Sender) accepted(ctx context.Context, eventID string) error {
 	}
 }
 
-// failed records what kind of failure it was, and answers what shall happen with the event.
-func (s *Sender) failed(ctx context.Context, eventID string, failure *notification.SendError) error {
+// failed records what kind of failure the try taken ended with, and answers what shall happen with the event.
+func (s *Sender) failed(ctx context.Context, taken notification.Delivery, failure *notification.SendError) error {
 	next := error(failure)
-	err := s.update(ctx, eventID, func(d *notification.Delivery) {
+	err := s.update(ctx, taken.EventID, func(d *notification.Delivery) {
 		now := s.Clock.Now()
 		switch {
+		case !d.Holds(taken.Attempts): // too late to say anything: the next delivery finds what the others made of it
 		case failure.Class == notification.ClassRejected:
 			d.Fail(failure.Where, now)
-			next = event.Permanent(event.ReasonRejected, failure)
+			next = permanent(failure)
 		case failure.Class == notification.ClassAmbiguous && d.Resends >= notification.MaxResends:
-			d.Fail(failure.Where, now)
-			next = event.Permanent(event.ReasonAmbiguous, failure)
+			d.Fail(notification.ErrAmbiguous.ErrorClass(), now)
+			next = permanent(failure)
 		case failure.Class == notification.ClassAmbiguous:
 			d.Doubt(failure.Where, now)
 		default:
@@ -161,6 +164,14 @@ func (s *Sender) failed(ctx context.Context, eventID string, failure *notificati
 		return errors.Join(failure, err) // the lease ends by itself
 	}
 	return next
+}
+
+// permanent is for the dead letters: nothing but a person sends this mail again.
+func permanent(failure *notification.SendError) error {
+	if failure.Class == notification.ClassAmbiguous {
+		return event.Permanent(event.ReasonAmbiguous, failure)
+	}
+	return event.Permanent(event.ReasonRejected, failure)
 }
 
 // update changes the entry of eventID in a transaction of its own.
@@ -179,14 +190,6 @@ func (s *Sender) update(ctx context.Context, eventID string, change func(*notifi
 	return nil
 }
 
-// messageID is the same for every try, so that a receiving system can recognise a repeat.
+// messageID is what the first try writes into the ledger and every later one takes from there, so that a receiving
+// system can recognise a repeat even when Domain has changed in between.
 func (s *Sender) messageID(eventID string) string { return eventID + "@" + s.Domain }
-
-// MayReplay tells whether a dead-lettered mail may be sent again: not when the ledger knows it was accepted.
-func (s *Sender) MayReplay(ctx context.Context, eventID string) (bool, error) {
-	state, err := s.Ledger.State(ctx, eventID)
-	if err != nil {
-		return false, fmt.Errorf("notification: the mail ledger: %w", err)
-	}
-	return state != notification.StateAccepted, nil
-}

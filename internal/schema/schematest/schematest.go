@@ -32,6 +32,14 @@ func Each(t *testing.T, test func(t *testing.T, db *database.DB)) {
 	}
 }
 
+// OnPostgres runs what only PostgreSQL can show, when INTEGRATION is set; url is that of an empty database.
+func OnPostgres(t *testing.T, test func(t *testing.T, url string)) {
+	t.Helper()
+	if os.Getenv("INTEGRATION") != "" {
+		t.Run("postgres", func(t *testing.T) { test(t, EmptyPostgres(t)) })
+	}
+}
+
 // SQLite answers a migrated database in a temporary file.
 func SQLite(t testing.TB) *database.DB {
 	t.Helper()

@@ -80,10 +80,22 @@ func (l *Ledger) State(ctx context.Context, eventID string) (notification.State,
 	return state, nil
 }
 
+// Reopen implements notification.Ledger.
+func (l *Ledger) Reopen(ctx context.Context, eventID string) error {
+	_, err := l.db.Conn(ctx).ExecContext(ctx, `
+		UPDATE mail_deliveries SET state = $2, lease_until = NULL, resends = 0, error_class = NULL
+		WHERE event_id = $1 AND state = $3`, eventID, notification.StateSending, notification.StateFailed)
+	if err != nil {
+		return fmt.Errorf("mail ledger: reopening: %w", err)
+	}
+	return nil
+}
+
 // PurgeOlderThan deletes entries nobody has touched since then, but for those that are being sent, and answers how
 // many. An event cannot come back that late: retries end after an hour, and a dead letter is looked up before replay.
 func (l *Ledger) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
-	result, err := l.db.Conn(ctx).ExecContext(ctx, "DELETE FROM mail_deliveries WHERE updated_at < $1", then)
+	result, err := l.db.Conn(ctx).ExecContext(ctx, `
+		DELETE FROM mail_deliveries WHERE updated_at < $1 AND (lease_until IS NULL OR lease_until < $1)`, then)
 	if err != nil {
 		return 0, fmt.Errorf("mail ledger: purging: %w", err)
 	}

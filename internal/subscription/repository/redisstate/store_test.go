@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net"
 	"os"
 	"strconv"
 	"sync"
@@ -58,7 +59,7 @@ func realOptions(t *testing.T) redis.Options {
 	db, err := strconv.Atoi(os.Getenv("REDIS_STATE_DB"))
 	require.NoError(t, err, "INTEGRATION is set but REDIS_STATE_DB is no number; run make test-integration")
 	return redis.Options{
-		Addr: redis.Addr(host, os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
+		Addr: net.JoinHostPort(host, os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
 		ReadTimeout: 10 * time.Second,
 	}
 }
@@ -207,7 +208,7 @@ func TestOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	require.NoError(t, redis.Ping(context.Background(), client)) // a new connection introduces itself
+	require.NoError(t, client.Ping(context.Background()).Err()) // a new connection introduces itself
 	var sent []string
 	client.AddHook(hook{sent: &sent})
 	store := redisstate.New(client)

@@ -1,0 +1,239 @@
+package sqldb_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/notification"
+	"github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+var _ notification.Ledger = (*sqldb.Ledger)(nil)
+
+const eventID = "evt_1"
+
+var now = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
+
+type suite struct {
+	*testing.T
+	db     *database.DB
+	ledger *sqldb.Ledger
+}
+
+// each runs test on every engine.
+func each(t *testing.T, test func(s suite)) {
+	t.Helper()
+	schematest.Each(t, func(t *testing.T, db *database.DB) { test(suite{t, db, sqldb.NewLedger(db)}) })
+}
+
+func fresh() notification.Delivery {
+	return notification.NewDelivery(eventID, eventID+"@smap.example", now)
+}
+
+// lock answers the entry as another transaction finds it.
+func (s suite) lock(of notification.Delivery) (found notification.Delivery) {
+	s.Helper()
+	require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) (err error) {
+		found, err = s.ledger.Lock(ctx, of)
+		return err
+	}))
+	return found
+}
+
+// change is lock and Save in one transaction.
+func (s suite) change(change func(d *notification.Delivery)) error {
+	return s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+		d, err := s.ledger.Lock(ctx, fresh())
+		if err != nil {
+			return err
+		}
+		change(&d)
+		return s.ledger.Save(ctx, d)
+	})
+}
+
+func (s suite) state(eventID string) notification.State {
+	s.Helper()
+	state, err := s.ledger.State(context.Background(), eventID)
+	require.NoError(s, err)
+	return state
+}
+
+func (s suite) count() (n int) {
+	s.Helper()
+	require.NoError(s, s.db.Conn(context.Background()).QueryRowContext(context.Background(),
+		"SELECT count(*) FROM mail_deliveries").Scan(&n))
+	return n
+}
+
+func TestLockStoresAFreshEntryOnce(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		require.Equal(s, fresh(), s.lock(fresh()))
+		later := notification.NewDelivery(eventID, "another@smap.example", now.Add(time.Hour))
+		require.Equal(s, fresh(), s.lock(later), "what is there stays what it is")
+		require.Equal(s, 1, s.count())
+	})
+}
+
+func TestLockIsUndoneWithItsTransaction(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		errRefused := errors.New("refused")
+		require.ErrorIs(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+			_, err := s.ledger.Lock(ctx, fresh())
+			require.NoError(s, err)
+			return errRefused
+		}), errRefused)
+		require.Zero(s, s.count())
+	})
+}
+
+// Twenty at once read, add one and write: one that did not wait for the others would lose a count.
+func TestLockSerialises(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		const many = 20
+		failed := make(chan error, many)
+		var ready, done sync.WaitGroup
+		ready.Add(many)
+		for range many {
+			done.Go(func() {
+				ready.Done()
+				ready.Wait()
+				failed <- s.change(func(d *notification.Delivery) { d.Attempts++ })
+			})
+		}
+		done.Wait()
+		close(failed)
+		for err := range failed {
+			require.NoError(s, err)
+		}
+		require.Equal(s, 1, s.count())
+		require.Equal(s, many, s.lock(fresh()).Attempts)
+	})
+}
+
+func TestLockAndSaveNeedATransaction(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		_, err := s.ledger.Lock(context.Background(), fresh())
+		require.ErrorIs(s, err, database.ErrNoTx)
+		require.ErrorIs(s, s.ledger.Save(context.Background(), fresh()), database.ErrNoTx)
+		require.Zero(s, s.count())
+	})
+}
+
+func TestSaveKeepsEveryField(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		until := now.Add(time.Minute + time.Microsecond)
+		want := notification.Delivery{
+			EventID: eventID, State: notification.StateSending, LeaseUntil: &until, Attempts: 2, Resends: 1,
+			MessageID: eventID + "@smap.example", ErrorClass: "smtp_end_of_data", CreatedAt: now, UpdatedAt: now.Add(time.Second),
+		}
+		require.NoError(s, s.change(func(d *notification.Delivery) { *d = want }))
+		found := s.lock(fresh())
+		require.Equal(s, want, found)
+		for _, at := range []time.Time{*found.LeaseUntil, found.CreatedAt, found.UpdatedAt} {
+			require.Equal(s, time.UTC, at.Location())
+		}
+
+		for _, state := range []notification.State{
+			notification.StateAccepted, notification.StateFailed, notification.StateExpired, notification.StateSuperseded,
+		} {
+			want.State, want.LeaseUntil, want.ErrorClass = state, nil, ""
+			require.NoError(s, s.change(func(d *notification.Delivery) { *d = want }))
+			require.Equal(s, want, s.lock(fresh()))
+			require.Equal(s, state, s.state(eventID))
+		}
+	})
+}
+
+func TestStateOfAnUnknownMail(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		require.Empty(s, s.state("evt_unknown"))
+		require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+			state, err := s.ledger.State(ctx, eventID)
+			require.Empty(s, state)
+			return err
+		}), "in a transaction as well")
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, err := s.ledger.State(ended, eventID)
+		require.ErrorIs(s, err, context.Canceled, "not knowing is not the same as unknown")
+	})
+}
+
+func TestReopenIsForFailedMails(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		ctx := context.Background()
+		require.NoError(s, s.ledger.Reopen(ctx, "evt_unknown"))
+		require.Zero(s, s.count())
+
+		until := now.Add(time.Minute)
+		for _, found := range []notification.Delivery{
+			{State: notification.StateSending, LeaseUntil: &until, Resends: 1}, {State: notification.StateAccepted},
+			{State: notification.StateExpired}, {State: notification.StateSuperseded},
+		} {
+			require.NoError(s, s.change(func(d *notification.Delivery) {
+				d.State, d.LeaseUntil, d.Resends = found.State, found.LeaseUntil, found.Resends
+			}))
+			before := s.lock(fresh())
+			require.NoError(s, s.ledger.Reopen(ctx, eventID))
+			require.Equal(s, before, s.lock(fresh()), found.State)
+		}
+
+		require.NoError(s, s.change(func(d *notification.Delivery) {
+			d.Resends, d.Attempts = notification.MaxResends, 2
+			d.Fail(notification.ErrAmbiguous.ErrorClass(), now)
+		}))
+		require.NoError(s, s.ledger.Reopen(ctx, eventID))
+		reopened := s.lock(fresh())
+		repeat, err := reopened.Take(now, time.Minute)
+		require.NoError(s, err)
+		require.False(s, repeat)
+		require.Zero(s, reopened.Resends)
+		require.Equal(s, 3, reopened.Attempts, "tries keep their numbers")
+	})
+}
+
+func TestPurgeForgetsWhatIsOldAndOver(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		store := func(id string, updated time.Time, lease *time.Time) {
+			require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+				d, err := s.ledger.Lock(ctx, notification.NewDelivery(id, id+"@smap.example", updated))
+				require.NoError(s, err)
+				d.UpdatedAt, d.LeaseUntil = updated, lease
+				return s.ledger.Save(ctx, d)
+			}))
+		}
+		then, running, vanished := now.Add(-time.Hour), now.Add(time.Minute), now.Add(-2*time.Hour)
+		store("old", then.Add(-time.Microsecond), nil)
+		store("vanished", then.Add(-time.Microsecond), &vanished)
+		store("being sent", then.Add(-time.Microsecond), &running)
+		store("not old enough", then, nil)
+
+		n, err := s.ledger.PurgeOlderThan(context.Background(), then)
+		require.NoError(s, err)
+		require.EqualValues(s, 2, n)
+		for id, want := range map[string]notification.State{
+			"old": "", "vanished": "", "being sent": notification.StateSending, "not old enough": notification.StateSending,
+		} {
+			require.Equal(s, want, s.state(id), id)
+		}
+		n, err = s.ledger.PurgeOlderThan(context.Background(), then)
+		require.NoError(s, err)
+		require.Zero(s, n)
+	})
+}

@@ -1,0 +1,144 @@
+package schema_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// connect is one process' pool; the database is shared, unlike that of schematest.Each.
+func connect(t *testing.T, url string) *database.DB {
+	t.Helper()
+	db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: url})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func exec(t *testing.T, db *database.DB, query string, args ...any) {
+	t.Helper()
+	_, err := db.Conn(context.Background()).ExecContext(context.Background(), query, args...)
+	require.NoError(t, err)
+}
+
+func TestTwoProcessesMigrateOnce(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, migrateTwice)
+}
+
+func migrateTwice(t *testing.T, url string) {
+	type outcome struct {
+		applied []string
+		err     error
+	}
+	outcomes := make(chan outcome, 2)
+	var ready sync.WaitGroup
+	ready.Add(2)
+	for range 2 {
+		db := connect(t, url)
+		go func() {
+			ready.Done()
+			ready.Wait()
+			applied, err := schema.Up(context.Background(), db)
+			outcomes <- outcome{applied, err}
+		}()
+	}
+	one, two := <-outcomes, <-outcomes
+	require.NoError(t, one.err)
+	require.NoError(t, two.err)
+	db := connect(t, url)
+	require.NoError(t, schema.Current(context.Background(), db))
+	status, err := schema.Status(context.Background(), db)
+	require.NoError(t, err)
+	require.Len(t, append(one.applied, two.applied...), len(status), "every step was taken by one of them")
+}
+
+// previousRelease is WIRE.md B4 by hand: what a database looks like that this service has never seen.
+const previousRelease = `
+	CREATE TABLE users (
+		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), username varchar(255) UNIQUE NOT NULL, full_name varchar(100),
+		password_hash varchar(255), avatar_url varchar(255), is_active boolean DEFAULT false, otp varchar(6),
+		otp_expired_at timestamptz, role_hash text, created_at timestamptz NOT NULL DEFAULT now(),
+		updated_at timestamptz NOT NULL DEFAULT now(), deleted_at timestamptz);
+	CREATE INDEX idx_users_role_hash ON users (role_hash);
+	CREATE TABLE plans (
+		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name varchar(50) UNIQUE NOT NULL, code varchar(50) UNIQUE NOT NULL,
+		description text, max_usage int NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now(),
+		updated_at timestamptz NOT NULL DEFAULT now(), deleted_at timestamptz);
+	CREATE TYPE subscription_status AS ENUM ('active', 'trialing', 'past_due', 'cancelled', 'expired');
+	CREATE TABLE subscriptions (
+		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid NOT NULL REFERENCES users (id),
+		plan_id uuid NOT NULL REFERENCES plans (id), status subscription_status NOT NULL, trial_ends_at timestamptz,
+		starts_at timestamptz NOT NULL, ends_at timestamptz, cancelled_at timestamptz,
+		created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), deleted_at timestamptz);
+	INSERT INTO users (id, username, full_name, password_hash, is_active, role_hash, created_at) VALUES
+		('019c1000-0000-7000-8000-000000000001', 'An@Example.com', 'Nguyễn An', '$2a$10$abc', true, 'cm9sZQ==', '2025-03-01 08:00:00+00'),
+		('019c1000-0000-7000-8000-000000000002', 'gone@example.com', NULL, NULL, false, NULL, '2025-03-02 08:00:00+00');
+	UPDATE users SET deleted_at = '2025-04-01 08:00:00+00' WHERE username = 'gone@example.com';
+	INSERT INTO plans (id, name, code) VALUES ('019c1000-0000-7000-8000-000000000003', 'Free', 'free');
+	INSERT INTO subscriptions (user_id, plan_id, status, starts_at, ends_at) VALUES
+		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'active', '2025-03-01 08:00:00+00', NULL),
+		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'expired', '2024-03-01 08:00:00+00', '2025-03-01 08:00:00+00');`
+
+func TestADatabaseOfThePreviousReleaseKeepsItsRows(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, adopt)
+}
+
+func adopt(t *testing.T, url string) {
+	ctx := context.Background()
+	db := connect(t, url)
+	exec(t, db, previousRelease)
+	applied, err := schema.Up(ctx, db)
+	require.NoError(t, err)
+	require.NotEmpty(t, applied)
+	require.NoError(t, schema.Current(ctx, db))
+
+	var username, fullName, hash, role string
+	var active bool
+	var created time.Time
+	require.NoError(t, db.Conn(ctx).QueryRowContext(ctx, `
+		SELECT username, full_name, password_hash, is_active, role_hash, created_at FROM users
+		WHERE id = '019c1000-0000-7000-8000-000000000001'`).Scan(&username, &fullName, &hash, &active, &role, &created))
+	require.Equal(t, []any{"An@Example.com", "Nguyễn An", "$2a$10$abc", true, "cm9sZQ=="}, []any{username, fullName, hash, active, role})
+	require.True(t, created.Equal(time.Date(2025, 3, 1, 8, 0, 0, 0, time.UTC)))
+
+	count := func(query string) (n int) {
+		require.NoError(t, db.Conn(ctx).QueryRowContext(ctx, query).Scan(&n))
+		return n
+	}
+	require.Equal(t, 2, count("SELECT count(*) FROM users"))
+	require.Equal(t, 2, count("SELECT count(*) FROM subscriptions WHERE version = 0"))
+
+	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('an@example.COM')")
+	require.True(t, db.Dialect().IsUniqueViolation(err), "an address is taken whatever its case: %v", err)
+	exec(t, db, "INSERT INTO users (username) VALUES ('gone@example.com')") // a deleted user is no obstacle
+	_, err = db.Conn(ctx).ExecContext(ctx, `INSERT INTO subscriptions (user_id, plan_id, status, starts_at) VALUES
+		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'trialing', now())`)
+	require.True(t, db.Dialect().IsUniqueViolation(err), "one living subscription per user: %v", err)
+}
+
+// Rows that cannot be unique stop the migration, and what was there stays as it was.
+func TestRowsInTheWayStopTheMigration(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, refuse)
+}
+
+func refuse(t *testing.T, url string) {
+	ctx := context.Background()
+	db := connect(t, url)
+	exec(t, db, previousRelease)
+	exec(t, db, "INSERT INTO users (username) VALUES ('an@example.com')")
+	_, err := schema.Up(ctx, db)
+	require.ErrorContains(t, err, "users_username_live")
+	require.Error(t, schema.Current(ctx, db))
+	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('an@example.com')")
+	require.True(t, db.Dialect().IsUniqueViolation(err), "the old constraint is still there: %v", err)
+}
