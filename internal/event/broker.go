@@ -77,3 +77,12 @@ type DeadLetter struct {
 	DeadSince   string `json:"dead_at,omitempty"`         // RFC 3339
 	BodyBytes   int    `json:"body_bytes"`
 }
+
+// DeadLetter answers what may be shown of m, found in the dead queue of queue.
+func (m Message) DeadLetter(queue string) DeadLetter {
+	return DeadLetter{
+		Queue: queue, EventID: m.ID, RoutingKey: m.RoutingKey, Reason: m.Headers[HeaderDeadReason],
+		ErrorClass: m.Headers[HeaderError], Attempts: m.Attempts(), FirstFailed: m.Headers[HeaderFirstFailed],
+		DeadSince: m.Headers[HeaderDeadAt], BodyBytes: len(m.Body),
+	}
+}

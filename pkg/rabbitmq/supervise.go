@@ -39,6 +39,7 @@ func (o Options) withDefaults() Options {
 const (
 	dialTimeout  = 10 * time.Second // TCP, TLS and AMQP handshake together
 	closeTimeout = 2 * time.Second
+	stopTimeout  = 3 * time.Second // how long a session may take once its context has ended
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
 	settled      = 10 * time.Second // a session this long ends the series of failures
@@ -46,7 +47,7 @@ const (
 
 // Supervise connects and runs session, again and again, until ctx ends; it then answers nil. The context session
 // gets ends when the connection is lost or ctx ends; session must return then, and the connection is closed after
-// it. Between tries it waits with jitter, from 0.1 s to 10 s. The same failure is logged as a warning once, not per try.
+// it, or after 3 s: a session that waits for an answer of a frozen broker gets an error instead. Between tries it waits with jitter, from 0.1 s to 10 s. The same failure is logged as a warning once, not per try.
 func Supervise(ctx context.Context, o Options, session func(ctx context.Context, conn *amqp.Connection) error) error {
 	o = o.withDefaults()
 	log := o.Log.With().Str("connection", o.Name).Logger()
@@ -83,7 +84,7 @@ func once(ctx context.Context, o Options, session func(ctx context.Context, conn
 	lost := conn.NotifyClose(make(chan *amqp.Error, 1))
 	life, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watched := make(chan struct{})
+	watched, finished := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(watched)
 		select {
@@ -95,9 +96,15 @@ func once(ctx context.Context, o Options, session func(ctx context.Context, conn
 			}
 		case <-life.Done():
 		}
+		select {
+		case <-finished:
+		case <-time.After(stopTimeout):
+			_ = conn.CloseDeadline(time.Now())
+		}
 	}()
 	err = session(life, conn)
 	cancel(err)
+	close(finished)
 	<-watched
 	_ = conn.CloseDeadline(time.Now().Add(closeTimeout)) // already lost, or about to be
 	if cause := context.Cause(life); err == nil && cause != nil {
@@ -106,11 +113,19 @@ func once(ctx context.Context, o Options, session func(ctx context.Context, conn
 	return err
 }
 
-// Dial opens one connection, for tools that need no supervision. The error never contains the URL.
+// Dial opens one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
+// the URL.
 func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 	o = o.withDefaults()
+	if _, err := amqp.ParseURI(o.URL); err != nil {
+		// What the parser says quotes the URL, password and all.
+		return nil, errors.New("rabbitmq: the URL cannot be read; it has the form amqp://user:password@host:port/vhost, " +
+			"special characters percent-encoded")
+	}
 	properties := amqp.NewConnectionProperties()
 	properties.SetClientConnectionName(o.Name)
+	stopWatching := func() bool { return true }
+	defer func() { stopWatching() }()
 	conn, err := amqp.DialConfig(o.URL, amqp.Config{
 		Heartbeat: o.Heartbeat, Properties: properties,
 		Dial: func(network, address string) (net.Conn, error) {
@@ -123,6 +138,8 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 			if err := tcp.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 				return nil, errors.Join(err, tcp.Close())
 			}
+			// A broker that is stopped still gets its connections accepted by the kernel; the handshake then hangs.
+			stopWatching = context.AfterFunc(ctx, func() { _ = tcp.Close() })
 			return &writeDeadlineConn{Conn: tcp, timeout: o.WriteTimeout}, nil
 		},
 	})

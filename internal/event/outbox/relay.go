@@ -76,7 +76,11 @@ func (r *Relay) Wake() {
 func (r *Relay) Run(ctx context.Context) error {
 	failing := false
 	for ctx.Err() == nil {
-		n, err := r.batch(ctx)
+		limit := batchSize
+		if failing {
+			limit = 1 // enough to see that it is over; leasing a whole batch each second only makes dead rows
+		}
+		n, err := r.batch(ctx, limit)
 		if err != nil && !failing {
 			r.log.Warn().Err(err).Msg("the outbox is waiting; it will be tried every second")
 		}
@@ -87,7 +91,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		switch {
 		case err != nil:
 			r.pause(ctx, nil) // deaf to nudges: a burst of registrations must not turn into a burst of tries
-		case n < batchSize:
+		case n < limit:
 			r.pause(ctx, r.nudge)
 		}
 	}
@@ -105,18 +109,18 @@ func (r *Relay) pause(ctx context.Context, nudge <-chan struct{}) {
 }
 
 // batch is relay with a deadline instead of ctx's end: a stop lets the batch in flight finish.
-func (r *Relay) batch(ctx context.Context) (int, error) {
+func (r *Relay) batch(ctx context.Context, limit int) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchTimeout)
 	defer cancel()
-	return r.relay(ctx)
+	return r.relay(ctx, limit)
 }
 
-// relay brings one batch to the broker and answers how many rows it claimed.
-func (r *Relay) relay(ctx context.Context) (int, error) {
+// relay brings up to limit rows to the broker and answers how many rows it claimed.
+func (r *Relay) relay(ctx context.Context, limit int) (int, error) {
 	if err := r.removeConfirmed(ctx); err != nil {
 		return 0, err
 	}
-	rows, err := claim(ctx, r.db, r.clock.Now(), lease, batchSize)
+	rows, err := claim(ctx, r.db, r.clock.Now(), lease, limit)
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}

@@ -78,19 +78,19 @@ func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, wo
 		return err
 	}
 	group, life := errgroup.WithContext(life)
-	var started sync.WaitGroup
-	started.Add(len(workers))
+	started := make(chan struct{}, len(workers))
 	for _, w := range workers {
-		group.Go(func() error { return w.feed(stop, life, conn, started.Done) })
+		group.Go(func() error { return w.feed(stop, life, conn, started) })
 	}
 	group.Go(func() error {
-		ready := make(chan struct{})
-		go func() { started.Wait(); close(ready) }()
-		select {
-		case <-ready:
-			c.consuming.Store(true)
-		case <-life.Done():
+		for range workers {
+			select {
+			case <-started:
+			case <-life.Done():
+				return nil
+			}
 		}
+		c.consuming.Store(true)
 		return nil
 	})
 	defer c.consuming.Store(false)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -37,9 +38,18 @@ const (
 	Replay                 // publish it to its queue again with its attempts reset, wait for the confirm, then ack it
 )
 
+const (
+	// handOutTimeout is how long the broker may take to hand out the next of the messages it has announced.
+	handOutTimeout = 10 * time.Second
+	// takeBackTimeout is how long a walk waits at its end until the queue has taken back what was kept.
+	takeBackTimeout = 5 * time.Second
+)
+
 // Walk shows every message that is in queue's dead queue when it begins, oldest first, and does with each what
-// decide says. A message is removed only after its replay has been confirmed. Kept ones go back in their order.
-// It answers how many messages were seen.
+// decide says. A message is removed only after its replay has been confirmed. It answers how many messages were seen.
+//
+// It consumes, and does not fetch: what one consumer leaves behind, a quorum queue takes back in its old order. One
+// walk at a time: a second one is refused by the broker.
 func (d *DeadLetters) Walk(ctx context.Context, queue string,
 	decide func(event.DeadLetter, event.Message) (Handling, error)) (seen int, err error) {
 	q, err := d.queue(queue)
@@ -50,7 +60,7 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, conn.Close()) }() // gives back what was not acked
+	defer func() { err = errors.Join(err, conn.Close()) }()
 	ch, err := conn.Channel()
 	if err != nil {
 		return 0, fmt.Errorf("rabbitmq: opening a channel: %w", err)
@@ -63,13 +73,16 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 	if err != nil {
 		return 0, fmt.Errorf("rabbitmq: looking at %s: %w; has a consumer ever run?", q.DeadQueue(), err)
 	}
+	deliveries, err := ch.Consume(q.DeadQueue(), event.Service, false, true, false, false, nil)
+	if err != nil {
+		return 0, fmt.Errorf("rabbitmq: reading %s: %w; is somebody else at it?", q.DeadQueue(), err)
+	}
+	left := state.Messages
+	defer func() { leave(conn, ch, q.DeadQueue(), left) }()
 	for range state.Messages {
-		delivery, ok, err := ch.Get(q.DeadQueue(), false)
+		delivery, err := next(ctx, deliveries)
 		if err != nil {
 			return seen, fmt.Errorf("rabbitmq: reading %s: %w", q.DeadQueue(), err)
-		}
-		if !ok {
-			break
 		}
 		seen++
 		message := toMessage(delivery)
@@ -78,18 +91,55 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 		if err != nil {
 			return seen, err
 		}
+		if handling == Keep {
+			continue
+		}
 		if handling == Replay {
 			if err := replay(ctx, ch, returns, message, queue); err != nil {
 				return seen, err
 			}
 		}
-		if handling != Keep {
-			if err := delivery.Ack(false); err != nil {
-				return seen, fmt.Errorf("rabbitmq: removing a message from %s: %w", q.DeadQueue(), err)
-			}
+		if err := delivery.Ack(false); err != nil {
+			return seen, fmt.Errorf("rabbitmq: removing a message from %s: %w", q.DeadQueue(), err)
 		}
+		left--
 	}
 	return seen, nil
+}
+
+// leave gives back what was not acked, and waits until it can be seen in the queue again: the broker answers the
+// close before that, and whoever looked next would find the queue empty.
+func leave(conn *amqp.Connection, ch *amqp.Channel, queue string, left int) {
+	if err := ch.Close(); err != nil {
+		return // the connection is lost: the broker takes them back when it notices
+	}
+	ch, err := conn.Channel()
+	if err != nil {
+		return
+	}
+	for until := time.Now().Add(takeBackTimeout); time.Now().Before(until); {
+		state, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+		if err != nil || state.Messages >= left {
+			return
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func next(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, error) {
+	timer := time.NewTimer(handOutTimeout)
+	defer timer.Stop()
+	select {
+	case delivery, ok := <-deliveries:
+		if !ok {
+			return delivery, amqp.ErrClosed
+		}
+		return delivery, nil
+	case <-ctx.Done():
+		return amqp.Delivery{}, ctx.Err()
+	case <-timer.C:
+		return amqp.Delivery{}, ErrNoAnswer
+	}
 }
 
 // replay publishes m to queue as if it came for the first time.
@@ -110,10 +160,12 @@ func replay(ctx context.Context, ch *amqp.Channel, returns <-chan amqp.Return, m
 	defer cancel()
 	acked, err := confirm.WaitContext(ctx)
 	switch {
-	case err != nil || !acked:
+	case err != nil || ch.IsClosed():
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, errors.Join(event.ErrUnavailable, err))
 	case len(returns) > 0:
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, event.ErrUnroutable)
+	case !acked:
+		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, event.ErrRefused)
 	}
 	return nil
 }
@@ -132,17 +184,11 @@ func (d *DeadLetters) queue(name string) (event.Queue, error) {
 
 // describe says what may be shown of a dead letter: nothing of its body.
 func describe(queue string, d amqp.Delivery, m event.Message) event.DeadLetter {
-	reason := m.Headers[event.HeaderDeadReason]
-	if reason == "" { // not dead-lettered by us: the broker's own net was faster
-		if why, ok := d.Headers["x-first-death-reason"].(string); ok {
-			reason = why
-		}
+	letter := m.DeadLetter(queue)
+	if letter.Reason == "" { // not dead-lettered by us: the broker's own net was faster
+		letter.Reason, _ = d.Headers["x-first-death-reason"].(string)
 	}
-	return event.DeadLetter{
-		Queue: queue, EventID: m.ID, RoutingKey: m.RoutingKey, Reason: reason, ErrorClass: m.Headers[event.HeaderError],
-		Attempts: m.Attempts(), FirstFailed: m.Headers[event.HeaderFirstFailed], DeadSince: m.Headers[event.HeaderDeadAt],
-		BodyBytes: len(m.Body),
-	}
+	return letter
 }
 
 // originalKey is the key an event was published with. Where the broker dead-lettered it itself, only x-death knows.

@@ -29,6 +29,9 @@ func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 	health := ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}
 	s := p.live.Load()
 	if s == nil {
+		if refusal := p.refusal.Load(); refusal != nil {
+			return health, fmt.Errorf("%w; the last connection ended with: %w", ErrNotConnected, *refusal)
+		}
 		return health, ErrNotConnected
 	}
 	if reason := s.blocked.Load(); reason != nil {

@@ -41,6 +41,11 @@ func toMessage(d amqp.Delivery) event.Message {
 		ID: d.MessageId, Exchange: d.Exchange, RoutingKey: d.RoutingKey, ContentType: d.ContentType,
 		Timestamp: d.Timestamp, Headers: headers, Body: d.Body,
 	}
+	if m.ID == "" { // a foreign producer may leave the property out; the envelope has it
+		if e, err := event.Decode(m); err == nil {
+			m.ID = e.ID
+		}
+	}
 	return m.Arrived()
 }
 

@@ -56,7 +56,7 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 
 // feed consumes on conn and hands deliveries to the workers until the connection is lost. When stop ends it cancels
 // the consumer, gives back what nobody has begun, and keeps the channel for the acks still to come.
-func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started func()) error {
+func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started chan<- struct{}) error {
 	queue := w.consumer.Queue
 	ch, err := conn.Channel()
 	if err != nil {
@@ -72,7 +72,7 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 	if err != nil {
 		return fmt.Errorf("rabbitmq: consuming %s: %w", queue.Name, err)
 	}
-	started()
+	started <- struct{}{}
 	for {
 		select {
 		case <-life.Done():
@@ -90,21 +90,22 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 			case <-life.Done():
 				return nil // unacked: the broker hands it out again
 			case <-stop.Done():
-				if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
-					return fmt.Errorf("rabbitmq: giving back a message of %s: %w", queue.Name, err)
-				}
+				return w.drain(life, ch, deliveries, d)
 			}
 		}
 	}
 }
 
 // drain stops taking first and gives back second: the other way round the broker would hand the same messages to us
-// again, until they count as a crash loop.
-func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery) error {
+// again, until they count as a crash loop. unbegun are those that have already been read from deliveries.
+func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
 	if err := ch.Cancel(event.Service, false); err != nil {
 		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.consumer.Queue.Name, err)
 	}
 	for d := range deliveries {
+		unbegun = append(unbegun, d)
+	}
+	for _, d := range unbegun {
 		if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
 			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.consumer.Queue.Name, err)
 		}
@@ -135,9 +136,9 @@ func (w *worker) handle(stop, handlers context.Context, j job) {
 	case event.Requeue:
 		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
 	case event.Retry:
-		w.move(stop, j, d, w.consumer.Queue.RetryQueue(decision.Level), decision)
+		decision = w.move(stop, j, d, w.consumer.Queue.RetryQueue(decision.Level), decision)
 	case event.Dead:
-		w.move(stop, j, d, w.consumer.Queue.DeadQueue(), decision)
+		decision = w.move(stop, j, d, w.consumer.Queue.DeadQueue(), decision)
 	}
 	finish(decision, err)
 }
@@ -155,23 +156,24 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 }
 
 // move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as
-// the delivery is still ours to settle.
-func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) {
+// the delivery is still ours to settle. It answers what has become of the message: moved as decided, or requeued.
+func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) event.Decision {
+	requeued := event.Decision{Action: event.Requeue, Outcome: "requeue"}
 	for {
 		if err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{d.Moved(queue, decision.Headers)})[0]; err == nil {
 			w.ack(j, d)
-			return
+			return decision
 		}
 		timer := time.NewTimer(moveRetry)
 		select {
 		case <-timer.C:
 		case <-j.life.Done(): // unacked: the broker hands it out again
 			timer.Stop()
-			return
+			return requeued
 		case <-stop.Done():
 			timer.Stop()
 			w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
-			return
+			return requeued
 		}
 	}
 }

@@ -1,0 +1,181 @@
+package event_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+var (
+	now    = time.Date(2026, 1, 31, 9, 30, 0, 123_456_000, time.UTC)
+	policy = event.Policy{
+		Levels:      []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute},
+		GiveUpAfter: time.Hour,
+	}
+)
+
+type classed struct{}
+
+func (classed) Error() string      { return "450 try later" }
+func (classed) ErrorClass() string { return "smtp_450" }
+
+// tried is a delivery after n failures, the first of them so long ago.
+func tried(n int, ago time.Duration) event.Delivery {
+	return event.Delivery{Message: event.Message{RoutingKey: "email.x", Headers: map[string]string{
+		event.HeaderAttempts: strconv.Itoa(n), event.HeaderMoves: strconv.Itoa(n),
+		event.HeaderFirstFailed: now.Add(-ago).Format(time.RFC3339Nano),
+	}}}
+}
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	fresh := event.Delivery{Message: event.Message{RoutingKey: "email.x"}}
+	boom := errors.New("boom")
+	retry := func(level int, attempts, class string, first time.Time, moves string) event.Decision {
+		return event.Decision{Action: event.Retry, Outcome: "retry", Level: level, Headers: map[string]string{
+			event.HeaderRoutingKey: "email.x", event.HeaderAttempts: attempts, event.HeaderError: class,
+			event.HeaderFirstFailed: first.Format(time.RFC3339Nano), event.HeaderMoves: moves,
+		}}
+	}
+	dead := func(reason, class, attempts, moves string) event.Decision {
+		return event.Decision{Action: event.Dead, Outcome: reason, Headers: map[string]string{
+			event.HeaderRoutingKey: "email.x", event.HeaderAttempts: attempts, event.HeaderError: class,
+			event.HeaderMoves: moves, event.HeaderDeadReason: reason, event.HeaderDeadAt: now.Format(time.RFC3339Nano),
+		}}
+	}
+	requeue := event.Decision{Action: event.Requeue, Outcome: "requeue"}
+	for name, c := range map[string]struct {
+		err      error
+		delivery event.Delivery
+		stopping bool
+		want     event.Decision
+	}{
+		"done":                {nil, fresh, false, event.Decision{Action: event.Ack, Outcome: "handled"}},
+		"done while stopping": {nil, fresh, true, event.Decision{Action: event.Ack, Outcome: "handled"}},
+		"dropped":             {event.Drop(event.DropExpired), fresh, false, event.Decision{Action: event.Ack, Outcome: "expired"}},
+		"dropped, wrapped":    {fmt.Errorf("x: %w", event.Drop(event.DropStale)), fresh, true, event.Decision{Action: event.Ack, Outcome: "stale"}},
+		"permanent":           {event.Permanent(event.ReasonRejected, boom), fresh, false, dead("rejected", "rejected", "0", "1")},
+		"permanent with a class, wrapped": {
+			fmt.Errorf("x: %w", event.Permanent(event.ReasonRejected, classed{})), tried(2, time.Minute), false,
+			dead("rejected", "smtp_450", "2", "3"),
+		},
+		"permanent while stopping": {
+			event.Permanent(event.ReasonInvalid, context.Canceled), fresh, true, dead("invalid", "invalid", "0", "1"),
+		},
+		"first failure":                    {boom, fresh, false, retry(0, "1", "error", now, "1")},
+		"second failure":                   {boom, tried(1, time.Minute), false, retry(1, "2", "error", now.Add(-time.Minute), "2")},
+		"with a class":                     {fmt.Errorf("x: %w", classed{}), tried(3, time.Minute), false, retry(3, "4", "smtp_450", now.Add(-time.Minute), "4")},
+		"the last level repeats":           {boom, tried(9, time.Minute), false, retry(3, "10", "error", now.Add(-time.Minute), "10")},
+		"a panic":                          {&event.PanicError{Value: "x"}, fresh, false, retry(0, "1", "panic", now, "1")},
+		"just in time":                     {boom, tried(9, time.Hour-time.Microsecond), false, retry(3, "10", "error", now.Add(-time.Hour+time.Microsecond), "10")},
+		"too late":                         {classed{}, tried(9, time.Hour), false, dead("exhausted", "smtp_450", "9", "10")},
+		"not yet":                          {event.NotYet(30*time.Second, boom), tried(1, time.Minute), false, retry(2, "1", "error", now.Add(-time.Minute), "2")},
+		"not yet, first":                   {event.NotYet(10*time.Second, boom), fresh, false, retry(1, "0", "error", now, "1")},
+		"not yet, short":                   {event.NotYet(time.Millisecond, boom), fresh, false, retry(0, "0", "error", now, "1")},
+		"not yet, long":                    {event.NotYet(time.Hour, boom), fresh, false, retry(3, "0", "error", now, "1")},
+		"not yet for too long":             {event.NotYet(time.Second, boom), tried(1, 2*time.Hour), false, dead("exhausted", "exhausted", "1", "2")},
+		"cut by the stop":                  {fmt.Errorf("x: %w", context.Canceled), tried(2, time.Minute), true, requeue},
+		"cut by the stop, first":           {context.Canceled, fresh, true, requeue},
+		"cancelled by something else":      {context.Canceled, fresh, false, retry(0, "1", "error", now, "1")},
+		"failing by itself while stopping": {boom, fresh, true, retry(0, "1", "error", now, "1")},
+		"a deadline while stopping":        {context.DeadlineExceeded, fresh, true, retry(0, "1", "error", now, "1")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, c.want, event.Decide(c.err, c.delivery, policy, c.stopping, now))
+		})
+	}
+}
+
+func TestDecideCrashLoop(t *testing.T) {
+	t.Parallel()
+	d := tried(2, time.Minute)
+	d.HandedOut = event.CrashLoopLimit - 1
+	_, loop := event.DecideCrashLoop(d, now)
+	require.False(t, loop)
+	d.HandedOut++
+	decision, loop := event.DecideCrashLoop(d, now)
+	require.True(t, loop)
+	require.Equal(t, event.Dead, decision.Action)
+	require.Equal(t, event.ReasonCrashLoop, decision.Outcome)
+	require.Equal(t, event.ReasonCrashLoop, decision.Headers[event.HeaderDeadReason])
+	require.Equal(t, "email.x", decision.Headers[event.HeaderRoutingKey])
+	require.Equal(t, "2", decision.Headers[event.HeaderAttempts])
+}
+
+func TestNamesOfQueues(t *testing.T) {
+	t.Parallel()
+	q := event.Queue{Name: "identity.project", Retry: event.Policy{Levels: []time.Duration{
+		time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 90 * time.Minute,
+		250 * time.Millisecond, 90 * time.Second,
+	}}}
+	for i, level := range []string{"1s", "5s", "30s", "2m", "10m", "1h", "1h30m", "250ms", "1m30s"} {
+		require.Equal(t, "identity.project.retry."+level, q.RetryQueue(i))
+	}
+	require.Equal(t, "identity.project.dead", q.DeadQueue())
+}
+
+func TestAMovedMessageArrivesUnderItsOwnKey(t *testing.T) {
+	t.Parallel()
+	sent := event.Message{ID: "e", Exchange: event.Exchange, RoutingKey: "email.x", Headers: map[string]string{"a": "1"}}
+	moved := sent.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: sent.RoutingKey, event.HeaderAttempts: "1"})
+	require.Empty(t, moved.Exchange)
+	require.Equal(t, "q.retry.1s", moved.RoutingKey)
+	require.True(t, moved.Mandatory)
+	require.Equal(t, map[string]string{"a": "1"}, sent.Headers, "the original is left alone")
+	arrived := moved.Arrived()
+	require.Equal(t, "email.x", arrived.RoutingKey)
+	require.Equal(t, "1", arrived.Headers["a"])
+	require.Equal(t, 1, arrived.Attempts())
+	require.Equal(t, "email.x", sent.Arrived().RoutingKey)
+}
+
+func TestHeadersThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	for _, bad := range []string{"", "x", "-3", "1.5"} {
+		m := event.Message{Headers: map[string]string{
+			event.HeaderAttempts: bad, event.HeaderMoves: bad, event.HeaderFirstFailed: bad,
+		}}
+		require.Zero(t, m.Attempts())
+		require.Zero(t, m.Moves())
+		require.True(t, m.FirstFailed().IsZero())
+	}
+}
+
+func TestRouter(t *testing.T) {
+	t.Parallel()
+	router := event.NewRouter()
+	secret := "012345"
+	router.On("a.panic", func(context.Context, event.Received) error { panic("lost my head") })
+	router.On("a.fail", func(context.Context, event.Received) error { return classed{} })
+	require.Panics(t, func() { router.On("a.fail", nil) }, "two handlers for one key are found at the start")
+
+	dispatch := func(key string) error {
+		return router.Dispatch(context.Background(), event.Delivery{Message: event.Message{
+			RoutingKey: key, Body: []byte(`{"event_id":"e","payload":{"data":{"otp_code":"` + secret + `"}}}`),
+		}})
+	}
+	err := dispatch("a.panic")
+	panicked, ok := errors.AsType[*event.PanicError](err)
+	require.True(t, ok)
+	require.Contains(t, string(panicked.Stack), "decide_test.go")
+	require.Equal(t, "panic", event.ErrorClass(err))
+	require.ErrorIs(t, dispatch("a.fail"), classed{})
+	require.ErrorContains(t, dispatch("a.other"), "a.other")
+}
+
+func TestErrorsKeepTheirCause(t *testing.T) {
+	t.Parallel()
+	cause := errors.New("cause")
+	require.ErrorIs(t, event.Permanent(event.ReasonInvalid, cause), cause)
+	require.ErrorIs(t, event.NotYet(time.Second, cause), cause)
+	require.Equal(t, "error", event.ErrorClass(cause))
+	require.EqualError(t, event.Drop(event.DropDuplicate), "dropped: duplicate")
+}

@@ -1,0 +1,109 @@
+package inprocess
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// Options of a Broker; all are needed.
+type Options struct {
+	Now func() time.Time
+	// DrainTimeout bounds how long Consume goes on once its context has ended; after it the handlers' contexts end.
+	DrainTimeout time.Duration
+	Log          zerolog.Logger
+}
+
+// Broker holds the messages of a fixed set of queues. Safe for concurrent use.
+type Broker struct {
+	options Options
+
+	mu      sync.Mutex
+	queues  []*queue
+	ways    map[string]func(event.Message) // every queue's name, retry levels and dead queues included
+	taps    map[*tap]struct{}
+	closing bool // Consume has been told to stop and has not begun again
+}
+
+// New answers a broker with these queues, empty, bound to event.Exchange by their patterns.
+func New(queues []event.Queue, o Options) *Broker {
+	b := &Broker{options: o, ways: map[string]func(event.Message){}, taps: map[*tap]struct{}{}}
+	for _, q := range queues {
+		held := &queue{Queue: q, arrived: sync.NewCond(&b.mu)}
+		b.queues = append(b.queues, held)
+		maps.Copy(b.ways, held.ways())
+	}
+	return b
+}
+
+// Send implements event.Sender. It never waits. A mandatory message that no queue takes is event.ErrUnroutable; so
+// is every message to an exchange other than event.Exchange and "" (where RabbitMQ would close the channel). From the
+// moment Consume is told to stop until it begins again, the answer is event.ErrUnavailable.
+func (b *Broker) Send(_ context.Context, messages []event.Message) []error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	results := make([]error, len(messages))
+	for i, m := range messages {
+		if b.closing {
+			results[i] = event.ErrUnavailable
+			continue
+		}
+		m.Headers = maps.Clone(m.Headers) // the sender keeps its map
+		b.tell(m)
+		if routed, known := b.route(m); !known || (!routed && m.Mandatory) {
+			results[i] = event.ErrUnroutable
+		}
+	}
+	return results
+}
+
+// route puts m into every queue that wants it. known is false for an exchange that does not exist.
+func (b *Broker) route(m event.Message) (routed, known bool) {
+	switch m.Exchange {
+	case "":
+		way, ok := b.ways[m.RoutingKey]
+		if ok {
+			way(m.Arrived())
+		}
+		return ok, true
+	case event.Exchange:
+		for _, q := range b.queues {
+			if q.bound(m.RoutingKey) {
+				q.push(m.Arrived())
+				routed = true
+			}
+		}
+		return routed, true
+	default:
+		return false, false
+	}
+}
+
+// Dead answers what is in the dead queue of queue, oldest first; nil for a queue that does not exist.
+func (b *Broker) Dead(queue string) []event.DeadLetter {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.queue(queue)
+	if q == nil {
+		return nil
+	}
+	letters := make([]event.DeadLetter, len(q.dead))
+	for i, m := range q.dead {
+		letters[i] = m.DeadLetter(queue)
+	}
+	return letters
+}
+
+func (b *Broker) queue(name string) *queue {
+	i := slices.IndexFunc(b.queues, func(q *queue) bool { return q.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return b.queues[i]
+}

@@ -1,0 +1,112 @@
+package inprocess
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// Consume runs the handlers of these consumers, Queue.Workers at a time for each, until ctx ends. Then it goes on with
+// what is ready until there is nothing left or DrainTimeout is over, ends the context of the handlers still running,
+// waits for them, and answers nil. One call at a time; a later call is the next consumer of what was left.
+func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error {
+	for _, c := range consumers {
+		if b.queue(c.Queue.Name) == nil {
+			return fmt.Errorf("inprocess: there is no queue %q; pass it to New", c.Queue.Name)
+		}
+	}
+	b.setClosing(false)
+	handlers, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	var running sync.WaitGroup
+	for _, c := range consumers {
+		for range c.Queue.Workers {
+			running.Go(func() { b.work(ctx, handlers, b.queue(c.Queue.Name), c) })
+		}
+	}
+	<-ctx.Done()
+	b.setClosing(true)
+	deadline := time.AfterFunc(b.options.DrainTimeout, cut)
+	defer deadline.Stop()
+	running.Wait()
+	b.reportLoss()
+	return nil
+}
+
+func (b *Broker) work(stop, handlers context.Context, q *queue, c event.Consumer) {
+	for {
+		d, ok := b.take(handlers, q)
+		if !ok {
+			return
+		}
+		b.handle(stop, handlers, q, c, d)
+	}
+}
+
+// take waits for a ready message. Once the broker is closing it waits no more, once handlers has ended it takes nothing.
+func (b *Broker) take(handlers context.Context, q *queue) (event.Delivery, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		switch {
+		case handlers.Err() != nil:
+			return event.Delivery{}, false
+		case len(q.ready) > 0:
+			d := q.ready[0]
+			q.ready[0] = event.Delivery{} // let go of the body
+			q.ready = q.ready[1:]
+			return d, true
+		case b.closing:
+			return event.Delivery{}, false
+		}
+		q.arrived.Wait()
+	}
+}
+
+func (b *Broker) handle(stop, handlers context.Context, q *queue, c event.Consumer, d event.Delivery) {
+	ctx, finish := c.Observer.Begin(handlers, c.Queue, d)
+	err := c.Handle(ctx, d)
+	decision := event.Decide(err, d, c.Queue.Retry, stop.Err() != nil, b.options.Now())
+	b.settle(q, d, decision)
+	finish(decision, err)
+}
+
+func (b *Broker) settle(q *queue, d event.Delivery, decision event.Decision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch decision.Action {
+	case event.Ack:
+	case event.Requeue:
+		q.giveBack(d)
+	case event.Retry:
+		b.route(d.Moved(q.RetryQueue(decision.Level), decision.Headers))
+	case event.Dead:
+		b.route(d.Moved(q.DeadQueue(), decision.Headers))
+	}
+}
+
+// setClosing opens or closes the broker for senders, and wakes the workers to see it.
+func (b *Broker) setClosing(closing bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closing = closing
+	for _, q := range b.queues {
+		q.arrived.Broadcast()
+	}
+}
+
+// reportLoss says what would be gone if the process ended now.
+func (b *Broker) reportLoss() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, q := range b.queues {
+		if len(q.ready)+q.waiting+len(q.dead) == 0 {
+			continue
+		}
+		b.options.Log.Warn().Str("queue", q.Name).Int("ready", len(q.ready)).Int("waiting", q.waiting).
+			Int("dead", len(q.dead)).Msg("these messages are lost when the process ends: the in-process broker keeps nothing")
+	}
+}

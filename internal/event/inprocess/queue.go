@@ -1,0 +1,59 @@
+package inprocess
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// queue is one event.Queue with its retry levels and its dead queue. All fields are guarded by the broker's mutex.
+type queue struct {
+	event.Queue
+	arrived *sync.Cond // told of every message that becomes ready, and when a stop begins
+	ready   []event.Delivery
+	waiting int // in retry levels
+	dead    []event.Message
+}
+
+// bound tells whether the topic exchange routes key to q. Two patterns that match still mean one copy.
+func (q *queue) bound(key string) bool {
+	return slices.ContainsFunc(q.Bindings, func(pattern string) bool { return matches(pattern, key) })
+}
+
+// push makes a message ready.
+func (q *queue) push(m event.Message) {
+	q.ready = append(q.ready, event.Delivery{Message: m})
+	q.arrived.Signal()
+}
+
+// giveBack makes a delivery ready again, ahead of the others.
+func (q *queue) giveBack(d event.Delivery) {
+	d.HandedOut++
+	q.ready = slices.Insert(q.ready, 0, d)
+	q.arrived.Signal()
+}
+
+// wait makes a message ready after a level's delay.
+func (q *queue) wait(m event.Message, delay time.Duration) {
+	q.waiting++
+	time.AfterFunc(delay, func() {
+		q.arrived.L.Lock()
+		defer q.arrived.L.Unlock()
+		q.waiting--
+		q.push(m)
+	})
+}
+
+// ways names every queue that stands behind q, as the default exchange knows them.
+func (q *queue) ways() map[string]func(event.Message) {
+	ways := map[string]func(event.Message){
+		q.Name:        q.push,
+		q.DeadQueue(): func(m event.Message) { q.dead = append(q.dead, m) },
+	}
+	for i, delay := range q.Retry.Levels {
+		ways[q.RetryQueue(i)] = func(m event.Message) { q.wait(m, delay) }
+	}
+	return ways
+}

@@ -1,0 +1,154 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
+)
+
+func TestWalkOfAQueueThatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	d := NewDeadLetters(options("amqp://127.0.0.1:1", t.Name()), []event.Queue{{Name: "identity.email"}})
+	_, err := d.Walk(context.Background(), "analytics", nil)
+	require.ErrorIs(t, err, ErrNoSuchQueue)
+	require.ErrorContains(t, err, "identity.email", "the error names the choice")
+}
+
+// bury lets a consumer dead-letter the messages, in order.
+func bury(t *testing.T, p *Publisher, q event.Queue, messages ...event.Message) {
+	t.Helper()
+	r := startConsumer(t, brokerURL(t), p, time.Second, q, func(context.Context, event.Delivery) error {
+		return event.Permanent(event.ReasonRejected, errors.New("never"))
+	})
+	for _, err := range eventtest.SendAll(t, p, messages...) {
+		require.NoError(t, err)
+	}
+	for range messages {
+		require.Equal(t, event.Dead, eventtest.Next(t, r.Seen).Decision.Action)
+	}
+	r.stop(t)
+}
+
+func deadLetterHandlings(t *testing.T) {
+	q := newQueue(t, 1, 10)
+	p := startPublisher(t, brokerURL(t), q)
+	keep, remove, replay := messageTo(q, "keep"), messageTo(q, "remove"), messageTo(q, "replay")
+	replay.Headers["x-own"] = "kept"
+	bury(t, p, q, keep, remove, replay, messageTo(q, "untouched"))
+
+	d := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q})
+	seen, err := d.Walk(context.Background(), q.Name, func(l event.DeadLetter, m event.Message) (Handling, error) {
+		require.Equal(t, l.EventID, m.ID)
+		require.Equal(t, q.Name+".key", m.RoutingKey)
+		require.Equal(t, len(m.Body), l.BodyBytes)
+		switch m.ID {
+		case "remove":
+			return Remove, nil
+		case "replay":
+			return Replay, nil
+		}
+		return Keep, nil
+	})
+	require.NoError(t, err)
+	require.Equal(t, 4, seen)
+	require.Equal(t, []string{"keep", "untouched"}, deadIDs(t, q))
+
+	again := startConsumer(t, brokerURL(t), p, time.Second, q, func(context.Context, event.Delivery) error {
+		return errors.New("fails as if for the first time")
+	})
+	replayed := eventtest.Next(t, again.Seen)
+	require.Equal(t, "replay", replayed.Delivery.ID)
+	require.Equal(t, q.Name+".key", replayed.Delivery.RoutingKey)
+	require.Equal(t, replay.Body, replayed.Delivery.Body)
+	require.Equal(t, "kept", replayed.Delivery.Headers["x-own"])
+	require.Zero(t, replayed.Delivery.Attempts())
+	require.True(t, replayed.Delivery.FirstFailed().IsZero())
+	require.NotContains(t, replayed.Delivery.Headers, event.HeaderDeadReason)
+	require.Equal(t, event.Retry, replayed.Decision.Action, "the age of the first life is forgotten")
+
+	stop := errors.New("enough")
+	seen, err = d.Walk(context.Background(), q.Name, func(event.DeadLetter, event.Message) (Handling, error) {
+		return Remove, stop
+	})
+	require.ErrorIs(t, err, stop)
+	require.Equal(t, 1, seen)
+	require.Equal(t, []string{"keep", "untouched"}, deadIDs(t, q), "an error handles nothing")
+}
+
+func deadIDs(t *testing.T, q event.Queue) (ids []string) {
+	t.Helper()
+	letters, err := list(t, q.Name, q)
+	require.NoError(t, err)
+	for _, l := range letters {
+		ids = append(ids, l.EventID)
+	}
+	return ids
+}
+
+// deadByBroker: the two ways in which the broker dead-letters by itself. Only x-death knows the key then.
+func deadByBroker(t *testing.T) {
+	q := newQueue(t, 1, 1)
+	p := startPublisher(t, brokerURL(t), q)
+	raw := rawChannel(t)
+	retried := messageTo(q, "retried once") // came back from a retry level: the default exchange, the key in a header
+	retried = retried.Moved(q.Name, map[string]string{event.HeaderRoutingKey: retried.RoutingKey, event.HeaderAttempts: "1"})
+	require.Equal(t, []error{nil, nil}, eventtest.SendAll(t, p, messageTo(q, "rejected"), retried))
+	for range 2 {
+		d := rawGet(t, raw, q.Name)
+		require.NoError(t, d.Nack(false, false))
+	}
+	require.Equal(t, []error{nil}, eventtest.SendAll(t, p, messageTo(q, "handed out")))
+	for range deliveryLimit + 1 {
+		d := rawGet(t, raw, q.Name)
+		require.Equal(t, "handed out", d.MessageId)
+		require.NoError(t, d.Nack(false, true))
+	}
+	var letters []event.DeadLetter
+	require.Eventually(t, func() bool { // at-least-once dead-lettering takes its time
+		var err error
+		letters, err = list(t, q.Name, q)
+		require.NoError(t, err)
+		return len(letters) == 3
+	}, 10*time.Second, 50*time.Millisecond)
+	reasons := map[string]string{}
+	for _, l := range letters {
+		reasons[l.EventID] = l.Reason
+		require.Equal(t, q.Name+".key", l.RoutingKey, l.EventID)
+	}
+	require.Equal(t, map[string]string{
+		"rejected": "rejected", "retried once": "rejected", "handed out": "delivery_limit",
+	}, reasons)
+
+	seen, err := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q}).Walk(context.Background(), q.Name,
+		func(event.DeadLetter, event.Message) (Handling, error) { return Replay, nil })
+	require.NoError(t, err)
+	require.Equal(t, 3, seen)
+	for range 3 {
+		m := toMessage(rawGet(t, raw, q.Name))
+		require.Equal(t, q.Name+".key", m.RoutingKey)
+		require.Zero(t, m.Attempts())
+	}
+	require.Empty(t, deadIDs(t, q))
+}
+
+func deadListing(t *testing.T) {
+	q := newQueue(t, 1, 50)
+	p := startPublisher(t, brokerURL(t), q)
+	messages := make([]event.Message, 100)
+	want := make([]string, len(messages))
+	for i := range messages {
+		want[i] = fmt.Sprint(i)
+		messages[i] = messageTo(q, want[i])
+	}
+	bury(t, p, q, messages...)
+	for look := range 25 {
+		require.Equal(t, want, deadIDs(t, q), "look %d", look)
+	}
+}

@@ -1,0 +1,188 @@
+package rabbitmq
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
+)
+
+// fakeChannel remembers what was settled on it.
+type fakeChannel struct {
+	acked, requeued []uint64
+	broken          error
+}
+
+func (c *fakeChannel) Ack(tag uint64, _ bool) error {
+	if c.broken != nil {
+		return c.broken
+	}
+	c.acked = append(c.acked, tag)
+	return nil
+}
+
+func (c *fakeChannel) Nack(tag uint64, _, _ bool) error {
+	c.requeued = append(c.requeued, tag)
+	return c.broken
+}
+
+// fakeWorker handles deliveries without a broker; calls counts the handler's runs.
+func fakeWorker(t *testing.T, handle func(context.Context, event.Delivery) error) (w *worker, stale, calls *int) {
+	t.Helper()
+	stale, calls = new(int), new(int)
+	w = newWorker(ConsumerOptions{Now: time.Now, StaleAck: func(string) { *stale++ }}, event.Consumer{
+		Queue: event.Queue{Name: "q", Retry: event.Policy{Levels: []time.Duration{time.Second}, GiveUpAfter: time.Hour}},
+		Handle: func(ctx context.Context, d event.Delivery) error {
+			*calls++
+			return handle(ctx, d)
+		},
+		Observer: eventtest.NewObserver(),
+	})
+	return w, stale, calls
+}
+
+func delivered(id string, tag, generation uint64, redelivered bool) job {
+	return job{
+		Delivery:   amqp.Delivery{MessageId: id, DeliveryTag: tag, Redelivered: redelivered},
+		generation: generation, life: context.Background(),
+	}
+}
+
+func TestAnAckOfAnOlderGenerationIsDroppedAndRemembered(t *testing.T) {
+	t.Parallel()
+	older, newer := &fakeChannel{}, &fakeChannel{}
+	var w *worker
+	w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error {
+		if w.generation == 1 {
+			w.attach(newer) // the connection is replaced while the handler runs
+		}
+		return nil
+	})
+	ctx := context.Background()
+	first := w.attach(older)
+	w.handle(ctx, ctx, delivered("evt_a", 1, first, false))
+	require.Empty(t, older.acked)
+	require.Empty(t, newer.acked, "tag 1 is a different message on the newer channel")
+	require.Equal(t, 1, *stale)
+
+	w.handle(ctx, ctx, delivered("evt_b", 1, w.generation, true))
+	require.Equal(t, []uint64{1}, newer.acked, "the message that really has tag 1")
+	w.handle(ctx, ctx, delivered("evt_a", 2, w.generation, true))
+	require.Equal(t, []uint64{1, 2}, newer.acked)
+	require.Equal(t, 2, *calls, "finished work is acked when it is handed out again, not done again")
+
+	w.handle(ctx, ctx, delivered("evt_a", 3, w.generation, true))
+	require.Equal(t, 3, *calls, "remembered for one redelivery only")
+	require.Equal(t, 1, *stale)
+}
+
+func TestSettlementsWithoutAConnection(t *testing.T) {
+	t.Parallel()
+	ch := &fakeChannel{}
+	w, stale, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+	w.detach(w.attach(ch))
+	ctx := context.Background()
+	w.handle(ctx, ctx, delivered("evt_a", 1, 1, false))
+	require.Empty(t, ch.acked)
+	require.Equal(t, 1, *stale)
+
+	old := w.attach(ch)
+	w.attach(&fakeChannel{})
+	w.detach(old)
+	require.NotNil(t, w.channel, "a late goodbye of the old channel does not take the new one away")
+}
+
+func TestAnAckThatCannotBeWrittenIsRemembered(t *testing.T) {
+	t.Parallel()
+	ch := &fakeChannel{broken: errors.New("connection reset")}
+	w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+	ctx := context.Background()
+	generation := w.attach(ch)
+	w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
+	ch.broken = nil
+	w.handle(ctx, ctx, delivered("evt_a", 2, generation, true))
+	require.Equal(t, []uint64{2}, ch.acked)
+	require.Equal(t, 1, *calls)
+	require.Zero(t, *stale)
+}
+
+func TestACopyWithoutAnIDIsNeverTakenForAnother(t *testing.T) {
+	t.Parallel()
+	w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+	ctx := context.Background()
+	w.handle(ctx, ctx, delivered("", 1, 1, false)) // no channel: the ack is lost
+	generation := w.attach(&fakeChannel{})
+	w.handle(ctx, ctx, delivered("", 1, generation, true))
+	require.Equal(t, 2, *calls)
+}
+
+// staleAck is the generation guard on a real broker: A's handler outlives its connection, B gets A's delivery tag.
+func staleAck(t *testing.T) {
+	q := newQueue(t, 1, 10)
+	declare(t, q)
+	proxy, url := startProxy(t)
+	raw := rawChannel(t)
+	begun, finish := make(chan string, 10), make(chan struct{})
+	var mu sync.Mutex
+	calls := map[string]int{}
+	r := startConsumer(t, url, startPublisher(t, brokerURL(t), q), time.Minute, q, func(_ context.Context, d event.Delivery) error {
+		mu.Lock()
+		calls[d.ID]++
+		mu.Unlock()
+		begun <- d.ID
+		select {
+		case <-finish:
+		case <-t.Context().Done(): // the test has failed
+		}
+		return nil
+	})
+	publishRaw(t, raw, messageTo(q, "A"))
+	require.Equal(t, "A", eventtest.Next(t, begun))
+
+	proxy.Stop()
+	a := rawGet(t, raw, q.Name) // A is with us, so that the consumer's next connection begins with B
+	require.Equal(t, "A", a.MessageId)
+	publishRaw(t, raw, messageTo(q, "B"))
+	require.NoError(t, proxy.Start())
+	require.Eventually(t, func() bool { return ready(t, raw, q.Name) == 0 }, 15*time.Second, 10*time.Millisecond)
+
+	finish <- struct{}{} // the old handler ends; its ack would delete B
+	require.Equal(t, event.Ack, eventtest.Next(t, r.Seen).Decision.Action)
+	require.Equal(t, "B", eventtest.Next(t, begun))
+	proxy.Stop()
+	b := rawGet(t, raw, q.Name)
+	require.Equal(t, "B", b.MessageId, "B was not acked by anybody")
+	require.EqualValues(t, 1, r.stale.Load())
+	finish <- struct{}{}
+	require.Equal(t, event.Ack, eventtest.Next(t, r.Seen).Decision.Action)
+	require.EqualValues(t, 2, r.stale.Load())
+
+	require.NoError(t, raw.Nack(b.DeliveryTag, true, true)) // both
+	require.NoError(t, proxy.Start())
+	for range 2 {
+		require.Equal(t, event.DropDuplicate, eventtest.Next(t, r.Seen).Decision.Outcome)
+	}
+	r.stop(t)
+	require.Equal(t, map[string]int{"A": 1, "B": 1}, calls, "finished work is not done again")
+	_, more, err := raw.Get(q.Name, false)
+	require.NoError(t, err)
+	require.False(t, more)
+}
+
+// publishRaw publishes and waits for the broker to have it.
+func publishRaw(t testing.TB, ch *amqp.Channel, messages ...event.Message) {
+	t.Helper()
+	require.NoError(t, ch.Confirm(false))
+	for _, m := range messages {
+		confirm, err := ch.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, true, false, toPublishing(m))
+		require.NoError(t, err)
+		require.True(t, confirm.Wait())
+	}
+}

@@ -1,0 +1,244 @@
+package rabbitmq
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/google/uuid"
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
+)
+
+// TestIntegration runs on the server that RABBITMQ_URL names, when INTEGRATION is set (make test-integration).
+// Every case has queues of its own, deleted afterwards.
+func TestIntegration(t *testing.T) {
+	if os.Getenv("INTEGRATION") == "" {
+		return
+	}
+	for name, test := range map[string]func(*testing.T){
+		"conformance":        conformance,
+		"message properties": messageProperties,
+		"a result is nil only for what was confirmed":          confirmWait,
+		"confirmed messages survive cuts":                      confirmedSurviveCuts,
+		"returns among pipelined publishes":                    returnsMatched,
+		"a window full of returns":                             windowOfReturns,
+		"a deleted binding is returned, then healed":           deletedBinding,
+		"a deleted queue is consumed again":                    deletedQueue,
+		"a stale ack reaches no other message":                 staleAck,
+		"a lost connection hands out again what was not acked": cutBeforeAck,
+		"crash loop":             crashLoop,
+		"a full queue's refusal": refused,
+		"drain gives back once and finishes the rest":             drainOnce,
+		"a stop while the broker is frozen ends":                  stopFrozen,
+		"a stop costs a waiting message one hand-out":             givenBackOnce,
+		"a retry level that cannot be reached keeps the message":  moveUnavailable,
+		"dead letters: listed, replayed, removed":                 deadLetterHandlings,
+		"dead letters of the broker's own making":                 deadByBroker,
+		"dead letters: listing loses nothing and keeps the order": deadListing,
+		"check: connected, frozen, gone":                          checkConnection,
+		"check: wrong exchange":                                   checkWrongExchange,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t)
+		})
+	}
+}
+
+func brokerURL(t testing.TB) string {
+	t.Helper()
+	u := os.Getenv("RABBITMQ_URL")
+	require.NotEmpty(t, u, "INTEGRATION is set but RABBITMQ_URL is not; run make test-integration")
+	return u
+}
+
+func options(url, name string) rabbitmq.Options {
+	return rabbitmq.Options{URL: url, Name: "test " + name, Log: zerolog.Nop()}
+}
+
+func conformance(t *testing.T) {
+	eventtest.Conformance(t, func(t *testing.T, queues []event.Queue, drain time.Duration) eventtest.Subject {
+		deleteAfter(t, queues...)
+		p := startPublisher(t, brokerURL(t), queues...)
+		return eventtest.Subject{
+			Sender: p,
+			Consume: func(ctx context.Context, consumers []event.Consumer) error {
+				return NewConsumer(ConsumerOptions{
+					Connection: options(brokerURL(t), t.Name()), Topology: NewTopology(queues), Sender: p, Now: time.Now,
+					DrainTimeout: drain, StaleAck: func(string) {},
+				}, consumers).Run(ctx)
+			},
+			Dead: func(queue string) ([]event.DeadLetter, error) { return list(t, queue, queues...) },
+		}
+	})
+}
+
+// list walks over a dead queue and keeps everything.
+func list(t testing.TB, queue string, queues ...event.Queue) (letters []event.DeadLetter, err error) {
+	_, err = NewDeadLetters(options(brokerURL(t), t.Name()), queues).Walk(context.Background(), queue,
+		func(l event.DeadLetter, _ event.Message) (Handling, error) {
+			letters = append(letters, l)
+			return Keep, nil
+		})
+	return letters, err
+}
+
+// newQueue answers a queue of this test alone, bound to "<name>.#".
+func newQueue(t testing.TB, workers, prefetch int, levels ...time.Duration) event.Queue {
+	t.Helper()
+	if len(levels) == 0 {
+		levels = []time.Duration{time.Hour}
+	}
+	name := "identity.test." + strings.ReplaceAll(uuid.NewString(), "-", "")[:12]
+	q := event.Queue{
+		Name: name, Bindings: []string{name + ".#"}, Workers: workers, Prefetch: prefetch,
+		Retry: event.Policy{Levels: levels, GiveUpAfter: time.Hour},
+	}
+	deleteAfter(t, q)
+	return q
+}
+
+func deleteAfter(t testing.TB, queues ...event.Queue) {
+	t.Helper()
+	t.Cleanup(func() {
+		ch := rawChannel(t)
+		for _, q := range NewTopology(queues).queues {
+			_, err := ch.QueueDelete(q.Name, false, false, false)
+			require.NoError(t, err)
+		}
+	})
+}
+
+// declare makes the queues exist before any consumer or publisher runs.
+func declare(t testing.TB, queues ...event.Queue) {
+	t.Helper()
+	require.NoError(t, NewTopology(queues).Declare(rawChannel(t)))
+}
+
+// rawChannel is a channel around everything that is tested, on a connection of its own.
+func rawChannel(t testing.TB) *amqp.Channel {
+	t.Helper()
+	conn, err := rabbitmq.Dial(context.Background(), options(brokerURL(t), t.Name()+" raw"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	ch, err := conn.Channel()
+	require.NoError(t, err)
+	return ch
+}
+
+// rawGet waits for a message of queue and takes it, unacked.
+func rawGet(t testing.TB, ch *amqp.Channel, queue string) amqp.Delivery {
+	t.Helper()
+	var d amqp.Delivery
+	require.Eventually(t, func() bool {
+		var ok bool
+		var err error
+		d, ok, err = ch.Get(queue, false)
+		require.NoError(t, err)
+		return ok
+	}, 10*time.Second, 10*time.Millisecond, "no message in %s", queue)
+	return d
+}
+
+// ready is how many messages lie in queue, the unacked ones not counted.
+func ready(t testing.TB, ch *amqp.Channel, queue string) int {
+	t.Helper()
+	q, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
+	require.NoError(t, err)
+	return q.Messages
+}
+
+// startPublisher runs a publisher until the test ends.
+func startPublisher(t testing.TB, url string, queues ...event.Queue) *Publisher {
+	t.Helper()
+	p := NewPublisher(options(url, t.Name()), NewTopology(queues))
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, eventtest.Next(t, ended))
+	})
+	return p
+}
+
+// running is a Consumer at work.
+type running struct {
+	*Consumer
+	*eventtest.Observer
+	stale atomic.Int64
+	end   context.CancelFunc
+	ended chan error
+}
+
+func startConsumer(t testing.TB, url string, sender event.Sender, drain time.Duration, q event.Queue,
+	handle func(context.Context, event.Delivery) error) *running {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &running{Observer: eventtest.NewObserver(), end: cancel, ended: make(chan error, 1)}
+	r.Consumer = NewConsumer(ConsumerOptions{
+		Connection: options(url, t.Name()), Topology: NewTopology([]event.Queue{q}), Sender: sender, Now: time.Now,
+		DrainTimeout: drain, StaleAck: func(string) { r.stale.Add(1) },
+	}, []event.Consumer{{Queue: q, Handle: handle, Observer: r.Observer}})
+	go func() { defer close(r.ended); r.ended <- r.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		<-r.ended // closed at the latest when Run has ended
+	})
+	return r
+}
+
+func (r *running) stop(t testing.TB) {
+	t.Helper()
+	r.end()
+	require.NoError(t, eventtest.Next(t, r.ended))
+}
+
+func (r *running) awaitConsuming(t testing.TB, want bool) {
+	t.Helper()
+	require.Eventually(t, func() bool { return r.Consuming() == want }, 15*time.Second, 2*time.Millisecond)
+}
+
+func messageTo(q event.Queue, id string) event.Message {
+	return event.Message{
+		ID: id, Exchange: event.Exchange, RoutingKey: q.Name + ".key", ContentType: "application/json", Mandatory: true,
+		Headers: map[string]string{}, Body: []byte(`{"event_id":"` + id + `"}`),
+	}
+}
+
+// startProxy puts a TCP proxy before the broker and answers the broker's URL through it. Stop cuts every connection
+// and refuses new ones, Start takes them again.
+func startProxy(t testing.TB) (*toxiproxy.Proxy, string) {
+	t.Helper()
+	u, err := url.Parse(brokerURL(t))
+	require.NoError(t, err)
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	proxy := toxiproxy.NewProxy(server, t.Name(), "127.0.0.1:0", u.Host)
+	require.NoError(t, proxy.Start())
+	t.Cleanup(proxy.Stop)
+	u.Host = proxy.Listen
+	return proxy, u.String()
+}
+
+// freeze lets no byte through any more, in either direction, while every connection looks alive.
+func freeze(t testing.TB, proxy *toxiproxy.Proxy) {
+	t.Helper()
+	for _, stream := range []string{"upstream", "downstream"} {
+		_, err := proxy.Toxics.AddToxicJson(strings.NewReader(
+			`{"name":"` + stream + `","type":"timeout","stream":"` + stream + `","attributes":{"timeout":0}}`))
+		require.NoError(t, err)
+	}
+}
+
+func thaw(proxy *toxiproxy.Proxy) { proxy.Toxics.ResetToxics(context.Background()) }
