@@ -47,7 +47,7 @@ func (w Workers) validate(prefix string) Problems {
 	return c.found
 }
 
-// Cookie is the login cookie (WIRE.md B2).
+// Cookie is the login cookie (docs/compatibility.md).
 type Cookie struct {
 	Name           string
 	Domain         string // empty: the host that set it, and no other

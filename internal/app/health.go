@@ -56,7 +56,7 @@ func (h *health) live(c echo.Context) error {
 	return httpserver.Success(c, http.StatusOK, report{Status: "alive", Version: h.version})
 }
 
-// ready says whether to send work here (DESIGN.md §8). Broker and Redis are reported, not required, of an api: the
+// ready says whether to send work here (docs/architecture.md). Broker and Redis are reported, not required, of an api: the
 // outbox and the projection catch up. A consumer needs its queues.
 func (h *health) ready(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)

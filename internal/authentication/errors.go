@@ -2,7 +2,7 @@ package authentication
 
 import "github.com/smap-platform/identity/pkg/apperror"
 
-// The errors of this domain with the codes the front end decides by (WIRE.md B3).
+// The errors of this domain with the codes the front end decides by (docs/compatibility.md).
 var (
 	ErrBody            = apperror.New(apperror.Invalid, 20001, "The request is not valid")
 	ErrUserNotFound    = apperror.New(apperror.NotFound, 20002, "User not found")

@@ -66,7 +66,7 @@ type Claims struct {
 	Role   Role
 }
 
-// TokenIssuer signs and checks access tokens (WIRE.md B2).
+// TokenIssuer signs and checks access tokens (docs/compatibility.md).
 type TokenIssuer interface {
 	Issue(u User, remember bool) (Token, error)
 	// Check answers ErrUnauthenticated for everything but a valid, unexpired access token of ours.

@@ -28,7 +28,7 @@ type User struct {
 	UpdatedAt    time.Time
 }
 
-// Limits of a password, in characters and bytes: at least 8 (WIRE.md B3); the upper bound only keeps hashing cheap
+// Limits of a password, in characters and bytes: at least 8 (docs/compatibility.md); the upper bound only keeps hashing cheap
 // and is well above the 64 that OWASP asks for.
 const (
 	MinPasswordChars = 8

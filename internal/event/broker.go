@@ -31,7 +31,7 @@ type Queue struct {
 	Bindings []string // patterns on Exchange, with * and #
 	Retry    Policy
 	Workers  int // handlers at a time in one process
-	Prefetch int // deliveries the broker hands out ahead; small where a handler is risky (EVENTS.md §1)
+	Prefetch int // deliveries the broker hands out ahead; small where a handler is risky (docs/adr/0003)
 }
 
 // RetryQueue is the name of the queue that holds messages for level i.

@@ -15,7 +15,7 @@ type Policy struct {
 }
 
 // CrashLoopLimit is how often the broker may hand a message out before it counts as one that kills its handler.
-// The broker's own x-delivery-limit (20) is only the net below it (EVENTS.md §1).
+// The broker's own x-delivery-limit (20) is only the net below it (docs/adr/0003).
 const CrashLoopLimit = 10
 
 // Action is what a broker does with a delivery once its handler has ended.
@@ -37,7 +37,7 @@ type Decision struct {
 	Headers map[string]string // Retry, Dead: what to write over the message's own headers
 }
 
-// Decide turns a handler's result into an action (DESIGN.md §5). It is the only place that knows the rules; both
+// Decide turns a handler's result into an action (docs/architecture.md). It is the only place that knows the rules; both
 // brokers call it. stopping is true once the process is draining.
 func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decision {
 	if err == nil {

@@ -15,7 +15,7 @@ import (
 // Service is the producer's name in every envelope, and the AMQP app_id.
 const Service = "identity"
 
-// MaxBody is the largest serialized event, in bytes (WIRE.md A1).
+// MaxBody is the largest serialized event, in bytes (docs/events.md).
 const MaxBody = 256 << 10
 
 // ErrTooLarge is answered before anything is stored when an event's body exceeds MaxBody.
@@ -43,7 +43,7 @@ type Publisher interface {
 	Publish(ctx context.Context, e Event) error
 }
 
-// timestampLayout is ISO 8601 with milliseconds (WIRE.md A1).
+// timestampLayout is ISO 8601 with milliseconds (docs/events.md).
 const timestampLayout = "2006-01-02T15:04:05.000Z07:00"
 
 type wireEnvelope struct {

@@ -23,7 +23,7 @@ func verification() event.Event {
 	}
 }
 
-// The wire as WIRE.md A1 has it: neighbours parse exactly this.
+// The wire as docs/events.md has it: neighbours parse exactly this.
 func TestEncodeGolden(t *testing.T) {
 	t.Parallel()
 	m, err := event.Encode(verification())
@@ -108,7 +108,7 @@ func TestDecodeReadsWhatEncodeWrites(t *testing.T) {
 	require.Empty(t, r.ProjectID)
 }
 
-// Envelopes of the neighbours (WIRE.md B5) and of releases to come.
+// Envelopes of the neighbours (docs/events.md) and of releases to come.
 func TestDecodeIsTolerant(t *testing.T) {
 	t.Parallel()
 	type project struct {

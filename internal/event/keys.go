@@ -2,7 +2,7 @@ package event
 
 import "strings"
 
-// Exchange is the one topic exchange all SMAP services share: durable, not auto-delete, no arguments (WIRE.md A2).
+// Exchange is the one topic exchange all SMAP services share: durable, not auto-delete, no arguments (docs/events.md).
 const Exchange = "smap.events"
 
 // RoutingKey names a kind of event, most general word first, so that a queue can be bound to "email.#".

@@ -60,7 +60,7 @@ func migrateTwice(t *testing.T, url string) {
 	require.Len(t, append(one.applied, two.applied...), len(status), "every step was taken by one of them")
 }
 
-// previousRelease is WIRE.md B4 by hand: what a database looks like that this service has never seen.
+// previousRelease is docs/compatibility.md by hand: what a database looks like that this service has never seen.
 const previousRelease = `
 	CREATE TABLE users (
 		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), username varchar(255) UNIQUE NOT NULL, full_name varchar(100),

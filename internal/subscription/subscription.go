@@ -54,7 +54,7 @@ func (s Subscription) Live(now time.Time) bool {
 }
 
 // EffectiveUntil is when what the user holds ends: the end of the paid period where there is one, else the end of the
-// trial; nil is open-ended. Cancelling does not shorten it (WIRE.md A2). A paid subscription without an end is
+// trial; nil is open-ended. Cancelling does not shorten it (docs/events.md). A paid subscription without an end is
 // open-ended however long its trial is over, until it is cancelled: then it ended at that moment.
 func (s Subscription) EffectiveUntil() *time.Time {
 	paidOpenEnded := s.TrialEndsAt == nil || s.CancelledAt != nil && s.CancelledAt.After(*s.TrialEndsAt)
@@ -92,7 +92,7 @@ type Plan struct {
 // FreePlanCode is the plan of every trial; it is created when it is first needed.
 const FreePlanCode = "free"
 
-// State is what others may know of a user's subscription: the hash smap:sub:{user_id} (WIRE.md A3).
+// State is what others may know of a user's subscription: the hash smap:sub:{user_id} (docs/compatibility.md).
 type State struct {
 	UserID         string
 	Version        int64 // 0: a row of the previous release; it never replaces one with a version

@@ -30,7 +30,7 @@ const (
 // package-level sentinel can be enriched per request and still be found by errors.Is.
 type Error struct {
 	Kind    Kind
-	Code    int               // the client's error_code (WIRE.md B3); unique per sentinel
+	Code    int               // the client's error_code (docs/compatibility.md); unique per sentinel
 	Message string            // shown to people; never contains a secret or personal data
 	Fields  map[string]string // problem per request field, nil when it is not about fields
 	cause   error             // for logs only

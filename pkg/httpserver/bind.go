@@ -13,7 +13,7 @@ import (
 )
 
 // Bind reads one JSON object from the request body into target. Unknown fields are ignored, as the existing front
-// end needs (WIRE.md B3). It answers 415 for another content type, 413 for a body over the server's limit, and
+// end needs (docs/compatibility.md). It answers 415 for another content type, 413 for a body over the server's limit, and
 // malformed (the domain's own "body" error) for everything that is not JSON of the right types.
 func Bind(c echo.Context, target any, malformed *apperror.Error) error {
 	media, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType))

@@ -8,7 +8,7 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// Envelope is the shape of every answer (WIRE.md B3). The front end decides by ErrorCode and shows Message.
+// Envelope is the shape of every answer (docs/compatibility.md). The front end decides by ErrorCode and shows Message.
 type Envelope struct {
 	ErrorCode int               `json:"error_code"`
 	Message   string            `json:"message"`

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// defaultBodyLimit is WIRE.md B3's.
+// defaultBodyLimit is what docs/compatibility.md promises.
 const defaultBodyLimit = 64 << 10
 
 // Options of a server. Zero values take the defaults in brackets.

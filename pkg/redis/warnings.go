@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Warnings answers in what the server is not set up to keep state (EVENTS.md §1): it must never evict, because
+// Warnings answers in what the server is not set up to keep state (docs/adr/0003): it must never evict, because
 // maxmemory-policy is per server and takes keys of every database, and it must write an append-only file. Empty:
 // nothing is wrong. An error means that the server did not answer.
 //

@@ -1,4 +1,4 @@
-// Package token owns access tokens: JWT, HS256, with the claims the other SMAP services read (WIRE.md B2). They hold
+// Package token owns access tokens: JWT, HS256, with the claims the other SMAP services read (docs/compatibility.md). They hold
 // the same secret and check tokens by themselves, so the claims are a contract.
 //
 // It promises no way back: a token lives until it expires, whatever becomes of its user; who must know asks for the

@@ -17,7 +17,7 @@ import (
 type ConsumerOptions struct {
 	Connection rabbitmq.Options
 	Topology   Topology
-	Sender     event.Sender // moves messages to retry and dead queues; on a connection of its own (EVENTS.md §2)
+	Sender     event.Sender // moves messages to retry and dead queues; on a connection of its own (docs/adr/0002)
 	Now        func() time.Time
 	// DrainTimeout bounds how long handlers in flight may take once the process stops; after it their context ends
 	// and their messages are given back.

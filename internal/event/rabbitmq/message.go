@@ -9,7 +9,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// toPublishing answers m as AMQP has it (WIRE.md A1). It never sets expiration: with a dead-letter exchange that
+// toPublishing answers m as AMQP has it (docs/events.md). It never sets expiration: with a dead-letter exchange that
 // would park live-looking codes in the dead queue.
 func toPublishing(m event.Message) amqp.Publishing {
 	headers := make(amqp.Table, len(m.Headers))

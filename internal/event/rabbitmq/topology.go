@@ -44,7 +44,7 @@ type Topology struct {
 	bindings  []binding
 }
 
-// NewTopology derives exchanges, queues and bindings from the queues this service consumes (EVENTS.md §1).
+// NewTopology derives exchanges, queues and bindings from the queues this service consumes (docs/adr/0003).
 func NewTopology(queues []event.Queue) Topology {
 	t := Topology{exchanges: []exchange{
 		{event.Exchange, amqp.ExchangeTopic}, // no arguments: neighbours declare it so, anything else is 406 for them

@@ -1,4 +1,4 @@
--- The tables as the previous release left them (WIRE.md B4): created on an empty database, found on an old one.
+-- The tables as the previous release left them (docs/compatibility.md): created on an empty database, found on an old one.
 -- +goose Up
 CREATE TABLE IF NOT EXISTS users (
     id             uuid PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -13,7 +13,7 @@ import (
 // maxReason bounds the free text that travels in the event, in characters.
 const maxReason = 500
 
-// The reasons where the request names none (WIRE.md A2).
+// The reasons where the request names none (docs/events.md).
 const (
 	reasonAdmin = "admin_action"
 	reasonUser  = "user_request"

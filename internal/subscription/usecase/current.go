@@ -6,7 +6,7 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// Current answers the user's active or trialing subscription (WIRE.md B3, GET /subscriptions/me), ErrNotFound when
+// Current answers the user's active or trialing subscription (docs/compatibility.md, GET /subscriptions/me), ErrNotFound when
 // there is none. A trial that has run out is none, even while no job has marked it expired; neither is one that is
 // past due.
 func (l *Lifecycle) Current(ctx context.Context, userID string) (subscription.Subscription, error) {

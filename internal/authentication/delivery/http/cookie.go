@@ -7,7 +7,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// CookieOptions are the attributes of the login cookie (WIRE.md B2). It is always HttpOnly and for the whole site; it
+// CookieOptions are the attributes of the login cookie (docs/compatibility.md). It is always HttpOnly and for the whole site; it
 // lives as long as the token in it.
 type CookieOptions struct {
 	Name     string // the other services look for smap_auth_token

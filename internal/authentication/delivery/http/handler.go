@@ -1,4 +1,4 @@
-// Package http serves registration, verification, login and the answer to "who am I" (WIRE.md B3), and proves who
+// Package http serves registration, verification, login and the answer to "who am I" (docs/compatibility.md), and proves who
 // other routes' requests come from. It judges the shape of a request; the rules are the use cases'.
 //
 // It never logs a body, and does not limit how often somebody may ask: the resend rule and the bounded hashing pool

@@ -12,7 +12,7 @@ var (
 )
 
 // locale is the language to write to the person in: the front end's `lang` header, else what the browser prefers,
-// else English (WIRE.md B3).
+// else English (docs/compatibility.md).
 func locale(c echo.Context) string {
 	h := c.Request().Header
 	_, i := language.MatchStrings(matcher, h.Get("lang"), h.Get("Accept-Language"))

@@ -7,7 +7,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// roleHash is how the previous release stores a role in users.role_hash (WIRE.md B4). It hides nothing: it is a
+// roleHash is how the previous release stores a role in users.role_hash (docs/compatibility.md). It hides nothing: it is a
 // spelling that both releases have to share.
 func roleHash(r authentication.Role) string {
 	sum := sha256.Sum256([]byte(string(r) + ":smap:role"))

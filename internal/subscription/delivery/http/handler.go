@@ -1,4 +1,4 @@
-// Package http serves a person's own subscription (WIRE.md B3). Who asks comes from the middleware in front, which
+// Package http serves a person's own subscription (docs/compatibility.md). Who asks comes from the middleware in front, which
 // the routes need; the rules are the use cases'.
 package http
 
@@ -16,7 +16,7 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// roleAdmin is the role that may act for others (WIRE.md B2).
+// roleAdmin is the role that may act for others (docs/compatibility.md).
 const roleAdmin = "ADMIN"
 
 // Lifecycle is what the routes ask of the domain.

@@ -6,7 +6,7 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// view is a subscription as the front end knows it (WIRE.md B3); times are RFC 3339 in UTC.
+// view is a subscription as the front end knows it (docs/compatibility.md); times are RFC 3339 in UTC.
 type view struct {
 	ID          string     `json:"id"`
 	UserID      string     `json:"user_id"`

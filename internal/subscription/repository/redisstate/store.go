@@ -21,15 +21,15 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// afterlife is how long a hash stays after effective_until (WIRE.md A3).
+// afterlife is how long a hash stays after effective_until (docs/compatibility.md).
 const afterlife = 30 * 24 * time.Hour
 
 // leastLife is how long a hash stays at least, for a state that ended so long ago that it should be gone already:
-// well longer than an older event can still be on its way (the retry ladder's hour, DESIGN.md §5). Were it deleted at
+// well longer than an older event can still be on its way (the retry ladder's hour, docs/architecture.md). Were it deleted at
 // once, such an event would find nothing and bring the older state back.
 const leastLife = 24 * time.Hour
 
-// timeLayout is that of the event envelope (WIRE.md A1): a state comes out the same from an event and from a row.
+// timeLayout is that of the event envelope (docs/events.md): a state comes out the same from an event and from a row.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 //go:embed apply.lua
