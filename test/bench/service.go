@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
+	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/redis"
+)
+
+// service is one api and one consumer, the real binaries as real processes, in a vhost and a database of their own.
+type service struct {
+	settings  settings
+	db        *database.DB
+	url       string // of the api
+	processes []*process
+	closers   []func()
+}
+
+// environment is what differs from .stack/env.
+type environment map[string]string
+
+// buildBinaries builds api and consumer as production does, into a folder that remove deletes.
+func buildBinaries(ctx context.Context) (folder string, remove func(), err error) {
+	if folder, err = os.MkdirTemp("", "bench-"); err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(folder) }
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", folder+"/", "./cmd/api", "./cmd/consumer") //nolint:gosec // our own folder
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		remove()
+		return "", nil, fmt.Errorf("building api and consumer: %w", err)
+	}
+	return folder, remove, nil
+}
+
+// startService starts both and waits until they are ready. adjust may change the environment, which already names the
+// vhost and the database, before the processes see it. close must be called also after an error.
+func startService(ctx context.Context, set settings, folder string, adjust func(environment) error) (s *service, err error) {
+	s = &service{settings: set}
+	v, removeVhost, err := newVhost(ctx, set)
+	if err != nil {
+		return s, err
+	}
+	s.closers = append(s.closers, removeVhost)
+	db, name, drop, err := newDatabase(ctx, set)
+	if err != nil {
+		return s, err
+	}
+	s.db = db
+	s.closers = append(s.closers, drop, s.forgetStates)
+	ports, err := freePorts(2)
+	if err != nil {
+		return s, err
+	}
+	// Few connections: many services share one server here, and none has more than a few requests at a time.
+	env := environment{
+		"RABBITMQ_URL": v.url, "POSTGRES_DB": name, "POSTGRES_MAX_CONNS": "5", "HOST": "127.0.0.1",
+		"APP_PORT": ports[0], "CONSUMER_PORT": ports[1],
+	}
+	if err := adjust(env); err != nil {
+		return s, err
+	}
+	s.url = "http://127.0.0.1:" + ports[0]
+	for i, binary := range []string{"api", "consumer"} {
+		p, err := startProcess(filepath.Join(folder, binary), env)
+		if err != nil {
+			return s, err
+		}
+		s.processes = append(s.processes, p)
+		if err := p.awaitReady(ctx, "http://127.0.0.1:"+ports[i]+"/ready"); err != nil {
+			return s, err
+		}
+	}
+	return s, nil
+}
+
+// close stops the processes and removes what they had.
+func (s *service) close() {
+	s.stop()
+	for _, c := range slices.Backward(s.closers) {
+		c()
+	}
+}
+
+// stop ends the processes and answers the CPU time they have used.
+func (s *service) stop() (cpu time.Duration) {
+	for _, p := range s.processes {
+		cpu += p.stop()
+	}
+	return cpu
+}
+
+// forgetStates deletes from the shared Redis what the consumer has kept there of this database's users.
+func (s *service) forgetStates() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	err := func() error {
+		r := s.settings.stack.Redis
+		client := redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: r.StateDB})
+		defer func() { _ = client.Close() }()
+		rows, err := s.db.Conn(ctx).QueryContext(ctx, "SELECT id FROM users")
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id string
+			if err := errors.Join(rows.Scan(&id), client.Del(ctx, redisstate.Key(id)).Err()); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: states left behind in redis:", err)
+	}
+}
+
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	log  *os.File
+	once sync.Once
+	done chan struct{}
+}
+
+func startProcess(binary string, env environment) (*process, error) {
+	log, err := os.CreateTemp(filepath.Dir(binary), filepath.Base(binary)+"-*.log")
+	if err != nil {
+		return nil, err
+	}
+	p := &process{name: filepath.Base(binary), cmd: exec.Command(binary), log: log, done: make(chan struct{})}
+	p.cmd.Env = os.Environ()
+	for _, key := range slices.Sorted(maps.Keys(env)) {
+		p.cmd.Env = append(p.cmd.Env, key+"="+env[key])
+	}
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := p.cmd.Start(); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	return p, nil
+}
+
+func (p *process) awaitReady(ctx context.Context, url string) error {
+	err := eventually(ctx, func() (bool, error) {
+		select {
+		case <-p.done:
+			return false, errors.New("it has ended by itself")
+		default:
+		}
+		return answersOK(url), nil
+	})
+	if err == nil {
+		return nil
+	}
+	text, _ := os.ReadFile(p.log.Name())
+	return fmt.Errorf("%s is not ready: %w; its log:\n%s", p.name, err, text)
+}
+
+// answersOK tells whether url answers 200; a process that does not listen yet does not.
+func answersOK(url string) bool {
+	response, err := http.Get(url) //nolint:gosec // a port of our own
+	if err != nil {
+		return false
+	}
+	_ = response.Body.Close()
+	return response.StatusCode == http.StatusOK
+}
+
+// stopPatience is above the default of SHUTDOWN_TIMEOUT.
+const stopPatience = 25 * time.Second
+
+// stop asks the process to end, insists if it does not, and answers the CPU time it has used.
+func (p *process) stop() time.Duration {
+	p.once.Do(func() {
+		_ = p.cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-p.done:
+		case <-time.After(stopPatience):
+			_ = p.cmd.Process.Kill()
+			<-p.done
+		}
+		_ = p.log.Close()
+	})
+	return p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
+}
+
+// freePorts answers n ports nobody listens on, as decimal text.
+func freePorts(n int) (ports []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = l.Close() }()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports, nil
+}
