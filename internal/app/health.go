@@ -18,6 +18,9 @@ import (
 // checkTimeout is how long a dependency may take to answer a health check; a stopped one must not hang the probe.
 const checkTimeout = 2 * time.Second
 
+// readyPatience is how long /ready waits for what it only reports: the kubelet's own patience is one second.
+const readyPatience = 300 * time.Millisecond
+
 // Words a health answer uses.
 const (
 	healthy   = "healthy"
@@ -61,7 +64,7 @@ func (h *health) live(c echo.Context) error {
 func (h *health) ready(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 	defer cancel()
-	details := h.details(ctx)
+	details := h.details(ctx, readyPatience)
 	switch {
 	case h.draining.Load():
 		return answer(c, http.StatusServiceUnavailable, report{Status: "draining", Details: details})
@@ -75,7 +78,7 @@ func (h *health) ready(c echo.Context) error {
 func (h *health) overall(c echo.Context) error {
 	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 	defer cancel()
-	details := h.details(ctx)
+	details := h.details(ctx, checkTimeout)
 	switch {
 	case !details.Database.ok():
 		return answer(c, http.StatusServiceUnavailable, report{Status: unhealthy, Version: h.version, Details: details})
@@ -116,11 +119,14 @@ type partDetails struct {
 	RabbitMQ part `json:"rabbitmq"`
 }
 
-// details asks all dependencies at once: one that hangs must not cost the others their answer.
-func (h *health) details(ctx context.Context) (d partDetails) {
+// details asks all dependencies at once: one that hangs must not cost the others their answer. Those the api can do
+// without are waited for no longer than optional.
+func (h *health) details(ctx context.Context, optional time.Duration) (d partDetails) {
 	redisDone, rabbitDone := make(chan part, 1), make(chan part, 1)
-	go func() { redisDone <- h.checkRedis(ctx) }()
-	go func() { rabbitDone <- h.checkRabbitMQ(ctx) }()
+	short, cancel := context.WithTimeout(ctx, optional)
+	defer cancel()
+	go func() { redisDone <- h.checkRedis(short) }()
+	go func() { rabbitDone <- h.checkRabbitMQ(short) }()
 	d.Database = h.checkDatabase(ctx)
 	d.Redis, d.RabbitMQ = <-redisDone, <-rabbitDone
 	return d
@@ -146,11 +152,10 @@ func (h *health) checkRedis(ctx context.Context) part {
 
 func (h *health) checkRabbitMQ(ctx context.Context) part {
 	exchange, err := h.broker.Check(ctx)
-	p := part{Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable}
 	if err != nil {
-		p.Status, p.Error = unhealthy, err.Error()
+		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name}
 	}
-	return p
+	return part{Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable}
 }
 
 func answerPart(c echo.Context, p part) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/pkg/database"
@@ -58,10 +59,26 @@ func newMetrics() *metrics {
 		deadLetters: counters("event_dead_letters_total", "Events moved to a dead queue.", "queue", "reason"),
 		staleAcks:   counters("event_stale_acks_total", "Acknowledgements dropped because their connection had gone.", "queue"),
 	}
+	m.begin()
 	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
 		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// begin creates the series that alerts watch: one that appears with its first event has no increase to see.
+func (m *metrics) begin() {
+	for _, queue := range []string{EmailQueue, SubscriptionQueue} {
+		for _, reason := range []string{
+			event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected, event.ReasonAmbiguous,
+			event.ReasonExhausted, event.ReasonCrashLoop,
+		} {
+			m.deadLetters.WithLabelValues(queue, reason)
+		}
+		m.staleAcks.WithLabelValues(queue)
+	}
+	m.mailsDropped.WithLabelValues(string(notification.StateExpired))
+	m.mailsDropped.WithLabelValues(string(notification.StateSuperseded))
 }
 
 // MailAccepted, MailFailed, MailRepeated and MailDropped implement notification.Observer.

@@ -64,7 +64,24 @@ func real(ctx context.Context, cfg config.Config, name, version string, log zero
 		redis: redis.Open(redis.Options{Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.StateDB}),
 		base:  []lifecycle.Role{{Name: "rabbitmq publisher", Run: publisher.Run}},
 	}
-	return p, p.complete(ctx, name, version, cfg.Postgres.AutoMigrate)
+	if err := p.complete(ctx, name, version, cfg.Postgres.AutoMigrate); err != nil {
+		return nil, err
+	}
+	p.tellAboutRedis(ctx)
+	return p, nil
+}
+
+// tellAboutRedis says at the start what is missing there. Nothing waits for it.
+func (p *parts) tellAboutRedis(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	warnings, err := redis.Warnings(ctx, p.redis)
+	if err != nil {
+		p.log.Warn().Err(err).Msg("redis is away: subscription states are written once it is back")
+	}
+	for _, w := range warnings {
+		p.log.Warn().Str("warning", w).Msg("redis is not set up to keep state")
+	}
 }
 
 // complete waits for the database and adds what real and embedded parts have in common.
@@ -104,7 +121,7 @@ func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for told := false; ; told = true {
-		err := db.Ping(ctx)
+		err := ping(ctx, db)
 		if err == nil {
 			return nil
 		}
@@ -119,6 +136,13 @@ func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration
 			return fmt.Errorf("the database did not answer within START_TIMEOUT (%s): %w", timeout, err)
 		}
 	}
+}
+
+// ping has a deadline of its own: one try that hangs must not use up the patience for all.
+func ping(ctx context.Context, db *database.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return db.Ping(ctx)
 }
 
 // close lets go of what the roles have used, after they have ended.
@@ -150,7 +174,7 @@ func newMailer(c config.SMTP) (*mailer.Mailer, error) {
 	})
 }
 
-// listen binds before anything is started, so that a taken port stops the start with a clear word.
+// listen binds a port as late as possible: a balancer that is let in waits, one that is refused goes elsewhere.
 func listen(ctx context.Context, variable, host string, port int) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 	if err != nil {

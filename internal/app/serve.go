@@ -13,15 +13,15 @@ import (
 
 // ServeAPI runs the api role until ctx ends: HTTP and a relay. It answers nil after an orderly stop.
 func ServeAPI(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) error {
-	l, err := listen(ctx, "APP_PORT", cfg.HTTP.Host, cfg.HTTP.AppPort)
-	if err != nil {
-		return err
-	}
 	p, err := real(ctx, cfg, "api", version, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	l, err := listen(ctx, "APP_PORT", cfg.HTTP.Host, cfg.HTTP.AppPort)
+	if err != nil {
+		return err
+	}
 	relay, publisher := p.relay()
 	web := p.web(p.accounts(publisher))
 	log.Info().Str("address", l.Addr().String()).Msg("api is serving")
@@ -35,15 +35,15 @@ func ServeAPI(ctx context.Context, cfg config.Config, version string, log zerolo
 // ServeConsumer runs the consumer role until ctx ends: the queues, a relay, and a small HTTP server for health and
 // metrics. It answers nil after an orderly stop.
 func ServeConsumer(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) error {
-	l, err := listen(ctx, "CONSUMER_PORT", cfg.HTTP.Host, cfg.HTTP.ConsumerPort)
-	if err != nil {
-		return err
-	}
 	p, err := real(ctx, cfg, "consumer", version, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	l, err := listen(ctx, "CONSUMER_PORT", cfg.HTTP.Host, cfg.HTTP.ConsumerPort)
+	if err != nil {
+		return err
+	}
 	domains, err := p.domains()
 	if err != nil {
 		return err

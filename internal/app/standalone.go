@@ -76,7 +76,7 @@ func (s *Standalone) listen(ctx context.Context, cfg *config.Config, log zerolog
 		return err
 	}
 	s.inbox = inbox.New(inbox.Options{
-		SMTPAddr: net.JoinHostPort(cfg.HTTP.Host, strconv.Itoa(cfg.SMTP.Port)),
+		SMTPAddr: net.JoinHostPort(cfg.SMTP.Host, strconv.Itoa(cfg.SMTP.Port)), // loopback, whatever HOST is
 		HTTPAddr: net.JoinHostPort(cfg.HTTP.Host, strconv.Itoa(cfg.Embedded.InboxPort)), Log: log,
 	})
 	if err := s.inbox.Listen(); err != nil {

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"net/url"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -19,7 +20,12 @@ func newTracing(ctx context.Context, cfg config.Service, name, version string) (
 		sdktrace.WithResource(resource.NewSchemaless(semconv.ServiceName("identity-"+name), semconv.ServiceVersion(version))),
 	}
 	if cfg.OTLPEndpoint != "" {
-		exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(cfg.OTLPEndpoint))
+		// The OTLP specification puts traces below the base URL; WithEndpointURL would take it as it stands.
+		endpoint, err := url.JoinPath(cfg.OTLPEndpoint, "v1/traces")
+		if err != nil {
+			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT is not usable: %w", err)
+		}
+		exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
 		if err != nil {
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT is not usable: %w", err)
 		}

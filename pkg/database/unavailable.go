@@ -18,9 +18,10 @@ import (
 var ErrUnavailable = apperror.New(apperror.Unavailable, 503, "The service is not available right now; please try again in a moment")
 
 // Explain answers ErrUnavailable with err as its cause when err means that the database is away, is shutting down,
-// is full, or did not answer in time; every other error as it is.
+// is full, or did not answer in time; every other error as it is, those
+// that already say what a client is told included.
 func Explain(err error) error {
-	if err == nil || !away(err) {
+	if _, said := errors.AsType[*apperror.Error](err); said || err == nil || !away(err) {
 		return err
 	}
 	return ErrUnavailable.WithCause(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/pkg/apperror"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -31,6 +32,9 @@ func TestExplain(t *testing.T) {
 		require.Same(t, other, database.Explain(other), name)
 	}
 	require.NoError(t, database.Explain(nil))
+
+	busy := apperror.New(apperror.Unavailable, 503, "busy").WithCause(context.DeadlineExceeded)
+	require.Same(t, busy, database.Explain(busy), "somebody else has run out of time")
 }
 
 func TestAnAbsentServerIsExplained(t *testing.T) {

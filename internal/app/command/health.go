@@ -27,7 +27,11 @@ func healthCommand(role config.Role) *cobra.Command {
 			if role == config.Consumer {
 				port = cfg.HTTP.ConsumerPort
 			}
-			url := "http://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) + "/ready"
+			host := cfg.HTTP.Host
+			if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+				host = "127.0.0.1"
+			}
+			url := "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/ready"
 			request, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, url, nil)
 			if err != nil {
 				return err

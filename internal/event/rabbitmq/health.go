@@ -10,7 +10,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// ExchangeHealth is the exchange as the broker has just confirmed it.
+// ExchangeHealth is the exchange as the broker has just confirmed it; only its name when it has not.
 type ExchangeHealth struct {
 	Name    string `json:"exchange"`
 	Type    string `json:"type"`
@@ -26,24 +26,27 @@ var (
 // Check asks the broker, on the connection that publishes, whether the exchange is what it must be. A passive
 // declaration would not reveal a wrong type, so it declares actively. The answer is at most as late as ctx.
 func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
-	health := ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}
+	unknown := ExchangeHealth{Name: event.Exchange}
 	s := p.live.Load()
 	if s == nil {
 		if refusal := p.refusal.Load(); refusal != nil {
-			return health, fmt.Errorf("%w; the last connection ended with: %w", ErrNotConnected, *refusal)
+			return unknown, fmt.Errorf("%w; the last connection ended with: %w", ErrNotConnected, *refusal)
 		}
-		return health, ErrNotConnected
+		return unknown, ErrNotConnected
 	}
 	if reason := s.blocked.Load(); reason != nil {
-		return health, fmt.Errorf("rabbitmq takes no messages: %s", *reason)
+		return unknown, fmt.Errorf("rabbitmq takes no messages: %s", *reason)
 	}
 	answer := make(chan error, 1)
 	go func() { answer <- checkExchange(s.conn) }() // ends with the connection at the latest
 	select {
 	case err := <-answer:
-		return health, err
+		if err != nil {
+			return unknown, err
+		}
+		return ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}, nil
 	case <-ctx.Done():
-		return health, ErrNoAnswer
+		return unknown, ErrNoAnswer
 	}
 }
 
