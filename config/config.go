@@ -37,6 +37,8 @@ type Service struct {
 	Env string // production, staging, development or test: a label for logs and traces
 	// StartTimeout bounds how long a start waits for the database.
 	StartTimeout time.Duration
+	// DrainDelay is how long an api goes on serving after it has begun to answer "not ready".
+	DrainDelay time.Duration
 	// ShutdownTimeout bounds an orderly stop. Kubernetes kills 30 s after asking unless told otherwise.
 	ShutdownTimeout time.Duration
 	// OTLPEndpoint is the base URL of an OpenTelemetry collector (OTLP over HTTP); empty means traces are not exported.
@@ -77,6 +79,7 @@ func Load(role Role) (Config, error) {
 		Service: Service{
 			Env:             r.oneOf("ENV", "production", "staging", "development", "test"),
 			StartTimeout:    r.duration("START_TIMEOUT", 0, time.Hour),
+			DrainDelay:      r.duration("DRAIN_DELAY", 0, time.Minute),
 			ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", time.Second, time.Hour),
 			OTLPEndpoint:    r.text("OTEL_EXPORTER_OTLP_ENDPOINT"),
 		},

@@ -28,6 +28,7 @@ var variables = []variable{
 	{"LOGGER_FORMAT", "auto", "", everybody},
 	{"START_TIMEOUT", "60s", "", everybody},
 	{"SHUTDOWN_TIMEOUT", "20s", "", servers},
+	{"DRAIN_DELAY", "0s", "", servers},
 	{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "", servers},
 
 	{"HOST", "0.0.0.0", "127.0.0.1", servers},

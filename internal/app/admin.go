@@ -15,7 +15,6 @@ import (
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
-	"github.com/smap-platform/identity/internal/schema"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
@@ -33,17 +32,6 @@ func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn
 		return err
 	}
 	return fn(db)
-}
-
-// MigrateUp answers the steps it took, MigrateDown the one it took back, MigrateStatus all there are.
-func MigrateUp(ctx context.Context, db *database.DB) ([]string, error) { return schema.Up(ctx, db) }
-
-// MigrateDown answers "" when there was nothing to take back.
-func MigrateDown(ctx context.Context, db *database.DB) (string, error) { return schema.Down(ctx, db) }
-
-// MigrateStatus answers every step in order.
-func MigrateStatus(ctx context.Context, db *database.DB) ([]schema.Migration, error) {
-	return schema.Status(ctx, db)
 }
 
 // Promote makes the user with this address an administrator.
@@ -93,10 +81,10 @@ func NewDeadLetters(cfg config.Config, db *database.DB, queue string, log zerolo
 // List answers every dead letter, oldest first.
 func (d *DeadLetters) List(ctx context.Context) ([]event.DeadLetter, error) {
 	letters := []event.DeadLetter{}
-	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter, _ event.Message) (rabbitmq.Handling, error) {
+	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter) (rabbitmq.Handling, error) {
 		letters = append(letters, l)
 		return rabbitmq.Keep, nil
-	})
+	}, func(event.DeadLetter) {})
 	return letters, err
 }
 
@@ -142,18 +130,15 @@ func (d *DeadLetters) handle(ctx context.Context, ids []string,
 		wanted[id] = true
 	}
 	outcomes := []Outcome{}
-	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter, _ event.Message) (rabbitmq.Handling, error) {
+	var action string
+	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter) (handling rabbitmq.Handling, err error) {
 		if _, ok := wanted[l.EventID]; len(ids) > 0 && !ok {
 			return rabbitmq.Keep, nil
 		}
-		handling, action, err := decide(l)
-		if err != nil {
-			return rabbitmq.Keep, err
-		}
 		wanted[l.EventID] = false
-		outcomes = append(outcomes, Outcome{l, action})
-		return handling, nil
-	})
+		handling, action, err = decide(l)
+		return handling, err
+	}, func(l event.DeadLetter) { outcomes = append(outcomes, Outcome{l, action}) })
 	for id, missing := range wanted {
 		if missing {
 			err = errors.Join(err, fmt.Errorf("no dead letter of %s has the event id %q", d.queue, id))

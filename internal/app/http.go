@@ -69,12 +69,16 @@ func docs(e *echo.Echo) {
 	}
 }
 
-// serving is the role of an HTTP server on l. Requests in flight get half of the time a stop may take: the relay, the
+// serving is the role of an HTTP server on l. It says "not ready" first and goes on serving for DRAIN_DELAY. Requests in flight get half of the time a stop may take: the relay, the
 // broker and the database come after them.
 func (p *parts) serving(name string, e *echo.Echo, l net.Listener) lifecycle.Role {
 	return lifecycle.Role{Name: name, Run: func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { p.health.draining.Store(true) })
+		accepting, stop := context.WithCancel(context.WithoutCancel(ctx))
 		defer stop()
-		return httpserver.Serve(ctx, e, l, p.cfg.Service.ShutdownTimeout/2)
+		context.AfterFunc(ctx, func() {
+			p.health.draining.Store(true)
+			time.AfterFunc(p.cfg.Service.DrainDelay, stop)
+		})
+		return httpserver.Serve(accepting, e, l, p.cfg.Service.ShutdownTimeout/2)
 	}}
 }

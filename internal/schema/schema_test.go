@@ -3,6 +3,7 @@ package schema_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,6 +19,16 @@ func TestUpIsRepeatableAndDownIsUndone(t *testing.T) {
 		applied, err := schema.Up(ctx, db)
 		require.NoError(t, err)
 		require.Empty(t, applied, "a second run finds nothing to do")
+
+		insert := "INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed," +
+			" event_time, created_at, available_at) VALUES ('01a2079e-8aec-7eff-9d49-aff4a1ebec4a', 'evt_1', '', '', '', true," +
+			" '{}', '', false, $1, $1, $1)"
+		_, err = db.Conn(ctx).ExecContext(ctx, insert, time.Now().UTC())
+		require.NoError(t, err)
+		_, err = schema.Down(ctx, db)
+		require.ErrorIs(t, err, schema.ErrOutboxNotEmpty)
+		_, err = db.Conn(ctx).ExecContext(ctx, "DELETE FROM outbox")
+		require.NoError(t, err)
 
 		name, err := schema.Down(ctx, db)
 		require.NoError(t, err)

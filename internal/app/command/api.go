@@ -7,6 +7,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -31,7 +32,7 @@ func migrate() *cobra.Command {
 	group.AddCommand(
 		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs,
 			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
-				applied, err := app.MigrateUp(cmd.Context(), db)
+				applied, err := schema.Up(cmd.Context(), db)
 				for _, step := range applied {
 					fmt.Fprintln(cmd.OutOrStdout(), "applied", step)
 				}
@@ -42,7 +43,7 @@ func migrate() *cobra.Command {
 			})},
 		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs,
 			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
-				step, err := app.MigrateDown(cmd.Context(), db)
+				step, err := schema.Down(cmd.Context(), db)
 				switch {
 				case err != nil:
 					return err
@@ -55,7 +56,7 @@ func migrate() *cobra.Command {
 			})},
 		&cobra.Command{Use: "status", Short: "List the steps; fails when some are pending", Args: cobra.NoArgs,
 			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
-				steps, err := app.MigrateStatus(cmd.Context(), db)
+				steps, err := schema.Status(cmd.Context(), db)
 				if err != nil {
 					return err
 				}

@@ -55,7 +55,8 @@ func deadLetters() *cobra.Command {
 			}
 			outcomes, err := app.NewDeadLetters(cfg, nil, args[0], log).Discard(cmd.Context(), ids)
 			for _, o := range outcomes {
-				log.Warn().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
+				// Without a level: LOGGER_LEVEL must not swallow the only record there is.
+				log.Log().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
 					Str("dead_reason", o.Reason).Str("reason", reason).Msg("dead letter discarded")
 			}
 			return errors.Join(printOutcomes(cmd.OutOrStdout(), asJSON, outcomes), err)

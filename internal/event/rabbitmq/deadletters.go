@@ -46,12 +46,13 @@ const (
 )
 
 // Walk shows every message that is in queue's dead queue when it begins, oldest first, and does with each what
-// decide says. A message is removed only after its replay has been confirmed. It answers how many messages were seen.
+// decide says. A message is removed only after its replay has been confirmed; settled is told of each that is gone from
+// the dead queue, and of no other. It answers how many messages were seen.
 //
 // It consumes, and does not fetch: what one consumer leaves behind, a quorum queue takes back in its old order. One
 // walk at a time: a second one is refused by the broker.
 func (d *DeadLetters) Walk(ctx context.Context, queue string,
-	decide func(event.DeadLetter, event.Message) (Handling, error)) (seen int, err error) {
+	decide func(event.DeadLetter) (Handling, error), settled func(event.DeadLetter)) (seen int, err error) {
 	q, err := d.queue(queue)
 	if err != nil {
 		return 0, err
@@ -87,7 +88,8 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 		seen++
 		message := toMessage(delivery)
 		message.RoutingKey = originalKey(delivery, message)
-		handling, err := decide(describe(queue, delivery, message), message)
+		letter := describe(queue, delivery, message)
+		handling, err := decide(letter)
 		if err != nil {
 			return seen, err
 		}
@@ -103,6 +105,7 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 			return seen, fmt.Errorf("rabbitmq: removing a message from %s: %w", q.DeadQueue(), err)
 		}
 		left--
+		settled(letter)
 	}
 	return seen, nil
 }

@@ -16,7 +16,7 @@ import (
 func TestWalkOfAQueueThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	d := NewDeadLetters(options("amqp://127.0.0.1:1", t.Name()), []event.Queue{{Name: "identity.email"}})
-	_, err := d.Walk(context.Background(), "analytics", nil)
+	_, err := d.Walk(context.Background(), "analytics", nil, nil)
 	require.ErrorIs(t, err, ErrNoSuchQueue)
 	require.ErrorContains(t, err, "identity.email", "the error names the choice")
 }
@@ -44,20 +44,22 @@ func deadLetterHandlings(t *testing.T) {
 	bury(t, p, q, keep, remove, replay, messageTo(q, "untouched"))
 
 	d := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q})
-	seen, err := d.Walk(context.Background(), q.Name, func(l event.DeadLetter, m event.Message) (Handling, error) {
-		require.Equal(t, l.EventID, m.ID)
-		require.Equal(t, q.Name+".key", m.RoutingKey)
-		require.Equal(t, len(m.Body), l.BodyBytes)
-		switch m.ID {
+	var gone []string
+	settled := func(l event.DeadLetter) { gone = append(gone, l.EventID) }
+	seen, err := d.Walk(context.Background(), q.Name, func(l event.DeadLetter) (Handling, error) {
+		require.Equal(t, q.Name+".key", l.RoutingKey)
+		require.NotZero(t, l.BodyBytes)
+		switch l.EventID {
 		case "remove":
 			return Remove, nil
 		case "replay":
 			return Replay, nil
 		}
 		return Keep, nil
-	})
+	}, settled)
 	require.NoError(t, err)
 	require.Equal(t, 4, seen)
+	require.Equal(t, []string{"remove", "replay"}, gone)
 	require.Equal(t, []string{"keep", "untouched"}, deadIDs(t, q))
 
 	again := startConsumer(t, brokerURL(t), p, time.Second, q, func(context.Context, event.Delivery) error {
@@ -74,11 +76,12 @@ func deadLetterHandlings(t *testing.T) {
 	require.Equal(t, event.Retry, replayed.Decision.Action, "the age of the first life is forgotten")
 
 	stop := errors.New("enough")
-	seen, err = d.Walk(context.Background(), q.Name, func(event.DeadLetter, event.Message) (Handling, error) {
+	seen, err = d.Walk(context.Background(), q.Name, func(event.DeadLetter) (Handling, error) {
 		return Remove, stop
-	})
+	}, settled)
 	require.ErrorIs(t, err, stop)
 	require.Equal(t, 1, seen)
+	require.Len(t, gone, 2, "told of nothing that has not happened")
 	require.Equal(t, []string{"keep", "untouched"}, deadIDs(t, q), "an error handles nothing")
 }
 
@@ -127,7 +130,7 @@ func deadByBroker(t *testing.T) {
 	}, reasons)
 
 	seen, err := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q}).Walk(context.Background(), q.Name,
-		func(event.DeadLetter, event.Message) (Handling, error) { return Replay, nil })
+		func(event.DeadLetter) (Handling, error) { return Replay, nil }, func(event.DeadLetter) {})
 	require.NoError(t, err)
 	require.Equal(t, 3, seen)
 	for range 3 {

@@ -159,10 +159,15 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 // the delivery is still ours to settle. It answers what has become of the message: moved as decided, or requeued.
 func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) event.Decision {
 	requeued := event.Decision{Action: event.Requeue, Outcome: "requeue"}
-	for {
-		if err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{d.Moved(queue, decision.Headers)})[0]; err == nil {
+	for tries := 0; ; tries++ {
+		err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{d.Moved(queue, decision.Headers)})[0]
+		if err == nil {
 			w.ack(j, d)
 			return decision
+		}
+		if tries == 0 {
+			w.options.Connection.Log.Warn().Err(err).Str("event_id", d.ID).Str("to", queue).
+				Msg("a message cannot be moved yet; its handler's place stays taken until it can")
 		}
 		timer := time.NewTimer(moveRetry)
 		select {

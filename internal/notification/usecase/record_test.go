@@ -73,6 +73,7 @@ func TestAnAcceptanceThatIsNeverRecordedIsRepeatedOnce(t *testing.T) {
 	require.Equal(t, event.Retry, f.decide(err, true).Action)
 
 	f.failures = 0
+	f.sender = usecase.NewSender(f.deps) // the process that knew is gone
 	f.clock.now = start.Add(short - time.Microsecond)
 	decision := f.requireOutcome(event.Retry, "retry")
 	require.Equal(t, "0", decision.Headers[event.HeaderAttempts], "nobody touches it before the lease has ended")
@@ -84,6 +85,24 @@ func TestAnAcceptanceThatIsNeverRecordedIsRepeatedOnce(t *testing.T) {
 	f.requireOutcome(event.Ack, "handled")
 	require.Equal(t, notification.MaxResends, f.entry().Resends)
 	f.requireOutcome(event.Ack, event.DropDuplicate)
+}
+
+func TestAnAcceptanceIsRememberedUntilItCanBeRecorded(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deps.Lease = 200 * time.Millisecond
+	f.sender = usecase.NewSender(f.deps)
+	f.renders()
+	f.conversation(func(ctx context.Context, accepted accept) error {
+		f.failures = math.MaxInt
+		return recordsLike(ctx, accepted)
+	})
+	f.observer.EXPECT().MailAccepted()
+	require.ErrorIs(t, f.deliver(context.Background()), errFire)
+
+	f.failures = 0
+	f.requireOutcome(event.Ack, event.DropDuplicate) // at once: no lease has to end, and nothing is sent
+	require.Equal(t, notification.StateAccepted, f.entry().State)
 }
 
 const recordingLimit = 5 * time.Second // far above half the lease of the test, and below what it would be without it

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -27,10 +28,15 @@ type Deps struct {
 
 // Sender sends each mail at most once per event, but for the window the package notification describes. Its errors
 // are in the vocabulary of internal/event, ready to be a handler's result.
-type Sender struct{ Deps }
+type Sender struct {
+	Deps
+	// unrecorded are the mails this process knows to be accepted while the ledger does not: the database was away for
+	// too long. There are never more than tries that were under way when it went.
+	unrecorded sync.Map
+}
 
 // NewSender answers a Sender.
-func NewSender(d Deps) *Sender { return &Sender{d} }
+func NewSender(d Deps) *Sender { return &Sender{Deps: d} }
 
 // Verification is a mail with a one-time code.
 type Verification struct {
@@ -83,7 +89,7 @@ func (s *Sender) send(ctx context.Context, eventID, to string, content notificat
 		func(ctx context.Context) error { return s.accepted(ctx, eventID) })
 	failure, ok := errors.AsType[*notification.SendError](err)
 	if err == nil || !ok {
-		return err // sent; or sent and not recorded, which the end of the lease will treat as a repeat
+		return err // sent; or sent and not recorded, which this process remembers and another takes for a crash
 	}
 	s.Observer.MailFailed(failure.Where)
 	return s.failed(context.WithoutCancel(ctx), taken, failure)
@@ -136,6 +142,7 @@ func (s *Sender) accepted(ctx context.Context, eventID string) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			s.unrecorded.Store(eventID, true)
 			return fmt.Errorf("notification: a mail was accepted and could not be recorded: %w", err)
 		}
 	}
@@ -174,18 +181,25 @@ func permanent(failure *notification.SendError) error {
 	return event.Permanent(event.ReasonRejected, failure)
 }
 
-// update changes the entry of eventID in a transaction of its own.
+// update changes the entry of eventID in a transaction of its own, and records first what could not be recorded before.
 func (s *Sender) update(ctx context.Context, eventID string, change func(*notification.Delivery)) error {
+	_, unrecorded := s.unrecorded.Load(eventID)
 	err := s.Tx.WithinTx(ctx, func(ctx context.Context) error {
 		d, err := s.Ledger.Lock(ctx, notification.NewDelivery(eventID, s.messageID(eventID), s.Clock.Now()))
 		if err != nil {
 			return err
+		}
+		if unrecorded {
+			d.Accept(s.Clock.Now())
 		}
 		change(&d)
 		return s.Ledger.Save(ctx, d)
 	})
 	if err != nil {
 		return fmt.Errorf("notification: the mail ledger: %w", err)
+	}
+	if unrecorded {
+		s.unrecorded.Delete(eventID)
 	}
 	return nil
 }
