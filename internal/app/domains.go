@@ -53,7 +53,7 @@ func (p *parts) accounts(publisher event.Publisher) *accounts {
 
 // domains is what the consumer does with events.
 type domains struct {
-	codeMail   *authentications.CodeMail
+	codeMail   *authentications.CodeMailSender
 	projection *subscriptions.Projection
 }
 
@@ -72,7 +72,7 @@ func (p *parts) domains() (*domains, error) {
 		Clock: p.clock, Observer: p.metrics, Lease: p.mailLease(), Domain: domain,
 	})
 	return &domains{
-		codeMail:   authentications.NewCodeMail(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
+		codeMail:   authentications.NewCodeMailSender(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
 		projection: p.projection(),
 	}, nil
 }

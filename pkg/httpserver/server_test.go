@@ -290,6 +290,23 @@ func TestABodyThatSaysItIsTooLargeIsNotEvenHandled(t *testing.T) {
 	require.Equal(t, http.StatusRequestEntityTooLarge, post("abcd"))
 }
 
+// A client that closes its connection after the request, as proxies do by default, must not find it reset before it has
+// read why its body was refused. Many times, because what is tested for is a race.
+func TestTheRefusalOfATooLargeBodyArrives(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	b.POST("/x", func(c echo.Context) error { return Success(c, http.StatusOK, nil) })
+	server := httptest.NewServer(b)
+	defer server.Close()
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 200 {
+		res, err := client.Post(server.URL+"/x", echo.MIMEApplicationJSON, strings.NewReader(strings.Repeat("a", 65<<10)))
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, http.StatusRequestEntityTooLarge, res.StatusCode)
+	}
+}
+
 func TestBind(t *testing.T) {
 	t.Parallel()
 	b := newBench(Options{BodyLimit: 40})

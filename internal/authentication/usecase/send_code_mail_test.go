@@ -56,7 +56,7 @@ func TestCodeMailSend(t *testing.T) {
 			codes, mailer := mock.NewMockCodeRepository(ctrl), mock.NewMockCodeMailer(ctrl)
 			codes.EXPECT().Find(gomock.Any(), userID, purpose).Return(tc.code, tc.findErr)
 			tc.expect(mailer)
-			require.Equal(t, tc.want, usecase.NewCodeMail(codes, mailer).Send(context.Background(), "evt_1", data))
+			require.Equal(t, tc.want, usecase.NewCodeMailSender(codes, mailer).Send(context.Background(), "evt_1", data))
 		})
 	}
 }

@@ -23,6 +23,6 @@ func TestNewNamesWhatIsMissing(t *testing.T) {
 	} {
 		require.PanicsWithValue(t, "authentication/usecase: Deps."+name+" is missing", func() { newFixture(t, remove) })
 	}
-	require.Panics(t, func() { usecase.NewCodeMail(nil, nil) })
+	require.Panics(t, func() { usecase.NewCodeMailSender(nil, nil) })
 	require.Panics(t, func() { usecase.NewPromoter(nil, nil, nil) })
 }

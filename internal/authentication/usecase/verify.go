@@ -9,7 +9,8 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// nobody is the id under which an unknown address is looked up, so that it takes the same statements as a known one.
+// nobody is the id under which an unknown address is looked up, so that it takes nearly the same statements as a known
+// one: only the write of a wrong try is missing. Registering an address tells more.
 var nobody = uuid.Nil.String()
 
 // Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and

@@ -5,11 +5,8 @@ import (
 	"time"
 )
 
-// The mails that carry a one-time code.
-const (
-	verification  = "verification"
-	passwordReset = "password_reset"
-)
+// verification is a mail that carries a one-time code.
+const verification = "verification"
 
 var codeParts = []string{"subject", "preheader", "heading", "intro", "validity", "warning", "ignore", "footer"}
 
@@ -25,11 +22,6 @@ type Code struct {
 // It returns an error when the code is already dead at Now: such a mail is to be dropped, not sent.
 func (r *Renderer) Verification(locale string, code Code) (Rendered, error) {
 	return r.codeMail(verification, locale, code)
-}
-
-// PasswordReset is the mail that lets somebody choose a new password. Locale and errors are as for Verification.
-func (r *Renderer) PasswordReset(locale string, code Code) (Rendered, error) {
-	return r.codeMail(passwordReset, locale, code)
 }
 
 func (r *Renderer) codeMail(mail, locale string, code Code) (Rendered, error) {

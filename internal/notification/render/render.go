@@ -53,7 +53,7 @@ func New() (*Renderer, error) {
 		return nil, err
 	}
 	r := &Renderer{wordings: map[string]*texttemplate.Template{}, code: code}
-	for _, mail := range []string{verification, passwordReset} {
+	for _, mail := range []string{verification} {
 		for _, locale := range locales {
 			if err := r.parseWording(mail+"."+locale, codeParts); err != nil {
 				return nil, err

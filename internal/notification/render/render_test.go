@@ -27,7 +27,6 @@ type mail struct {
 
 var mails = []mail{
 	{"verification", (*render.Renderer).Verification},
-	{"password_reset", (*render.Renderer).PasswordReset},
 }
 
 func renderer(t *testing.T) *render.Renderer {

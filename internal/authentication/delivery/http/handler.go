@@ -2,7 +2,7 @@
 // other routes' requests come from. It judges the shape of a request; the rules are the use cases'.
 //
 // It never logs a body, and does not limit how often somebody may ask: the resend rule and the bounded hashing pool
-// are behind it, limits per client in front of it.
+// are behind it. Limits per client belong in front of it, at the edge.
 package http
 
 import (
