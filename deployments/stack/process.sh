@@ -54,8 +54,12 @@ listening() {
 need_free_ports() {
   local name
   for name in $("$1_ports"); do
-    ! listening "${!name}" ||
-      die "port ${!name} is taken by another program: set $name to a free port, or STACK_PORT_OFFSET (10, 20, …) to move all"
+    # A server that has just been killed may hold its port for a moment longer.
+    for _ in {1..20}; do
+      listening "${!name}" || continue 2
+      sleep 0.1
+    done
+    die "port ${!name} is taken by another program: set $name to a free port, or STACK_PORT_OFFSET (10, 20, …) to move all"
   done
 }
 

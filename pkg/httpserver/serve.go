@@ -39,7 +39,7 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeou
 		_ = server.Close() // the listener is closed already, and what else it could report is being cut anyway
 		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", drainTimeout, err)
 	}
-	<-ended
+	_ = <-ended // http.ErrServerClosed
 	return nil
 }
 

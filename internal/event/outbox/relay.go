@@ -15,9 +15,9 @@ import (
 const (
 	batchSize = 512 // rows per claim; a broker's throughput levels off at this many in flight
 	// lease is longer than a Send can take, so that no other relay sends the same rows while one is at it.
-	lease        = time.Minute
-	batchTimeout = 45 * time.Second
-	poll         = time.Second // for rows of a process that died between commit and nudge
+	lease        = 30 * time.Second
+	batchTimeout = 25 * time.Second // a Send takes 20 s at most
+	poll         = time.Second      // for rows of a process that died between commit and nudge
 	// maxAttempts with pauses from 1 s doubling to 1 min is about ten minutes: the life of a code.
 	maxAttempts = 15
 	maxPause    = time.Minute

@@ -1,0 +1,182 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/test/system"
+)
+
+// TestMigrateCommand: up, status and down, and what a running api says about it.
+func TestMigrateCommand(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1})
+	migrate := func(verb string, code int) system.Output {
+		t.Helper()
+		out := s.Command(nil, system.API, "migrate", verb)
+		require.Equal(t, code, out.Code, out.Stderr)
+		return out
+	}
+	require.NotContains(t, migrate("status", 0).Stdout, "pending")
+	require.Contains(t, migrate("up", 0).Stdout, "nothing to do")
+	require.Contains(t, migrate("down", 0).Stdout, "took back 00002")
+	says(t, s.APIs[0], "/ready", http.StatusServiceUnavailable, "migrate up")
+	status := migrate("status", 1)
+	require.Contains(t, status.Stdout, "pending")
+	require.Contains(t, status.Stderr, "migrate up", "the error says what to do")
+
+	// A start that may not migrate leaves the schema alone and takes no work.
+	patient := s.NewAPI("DB_AUTO_MIGRATE=false")
+	require.NoError(t, patient.Start(t.Context()))
+	says(t, patient, "/ready", http.StatusServiceUnavailable, "migrate up")
+	require.Contains(t, migrate("up", 0).Stdout, "applied 00002")
+	s.Ready(s.APIs[0])
+	s.Ready(patient)
+	register(t, s)
+}
+
+// TestPromoteCommand: the role is in the token of the next login.
+func TestPromoteCommand(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	p := verified(t, s)
+	require.Equal(t, "USER", role(t, p))
+	out := s.Command(nil, system.API, "admin", "promote", strings.ToUpper(p.email))
+	require.Zero(t, out.Code, out.Stderr)
+	require.Equal(t, "ADMIN", role(t, p))
+	out = s.Command(nil, system.API, "admin", "promote", "nobody@example.com")
+	require.Equal(t, 1, out.Code)
+	require.Contains(t, out.Stderr, "User not found")
+
+	// An administrator may cancel for others.
+	other := verified(t, s)
+	path := "/subscriptions/" + mySubscription(t, other).ID + "/cancel"
+	want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodPost, path, nil))
+	state(t, s, other.id, "cancelled")
+}
+
+// role logs in and reads the token as a neighbour does.
+func role(t *testing.T, p *person) string {
+	t.Helper()
+	answer := want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+	parts := strings.Split(answer.Cookie("smap_auth_token").Value, ".")
+	require.Len(t, parts, 3)
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	require.NoError(t, err)
+	var claims struct {
+		Sub, Username, Role, Type, Jti string
+		Refresh                        *bool
+		Iat, Nbf, Exp                  int64
+	}
+	require.NoError(t, json.Unmarshal(raw, &claims))
+	require.Equal(t, p.id, claims.Sub)
+	require.Equal(t, p.email, claims.Username)
+	require.Equal(t, "access", claims.Type)
+	require.NotEmpty(t, claims.Jti)
+	require.False(t, *claims.Refresh)
+	require.EqualValues(t, 7200, claims.Exp-claims.Iat)
+	return claims.Role
+}
+
+// TestOutboxCommand: what the relay has given up leaves when a person says so.
+func TestOutboxCommand(t *testing.T) {
+	t.Parallel()
+	// This broker is nowhere, so the row stays.
+	s := system.Start(t, system.Options{APIs: 1, Env: map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}})
+	p := register(t, s)
+	require.NoError(t, s.APIs[0].Kill())
+	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET failed_at = now(), attempts = 15, lease_until = NULL")
+	require.NoError(t, err)
+
+	here := []string{"RABBITMQ_URL=" + s.BrokerURL}
+	out := s.Command(here, system.Consumer, "outbox", "retry")
+	require.Zero(t, out.Code, out.Stderr)
+	require.Contains(t, out.Stdout, "1 rows are due again")
+	consumer := s.NewConsumer(here...)
+	require.NoError(t, consumer.Start(t.Context()))
+	oneMail(t, s, p.email)
+	s.OutboxEmpty()
+}
+
+// TestCommandLines: versions, typing errors, and the health command of the images.
+func TestCommandLines(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	for binary, p := range map[string]*system.Process{system.API: s.APIs[0], system.Consumer: s.Consumers[0]} {
+		out := s.Command(nil, binary, "--version")
+		require.Zero(t, out.Code)
+		require.True(t, strings.HasPrefix(out.Stdout, binary+" version "), out.Stdout)
+		out = s.Command(nil, binary, "nonsense")
+		require.Equal(t, 1, out.Code)
+		require.Contains(t, out.Stderr, "nonsense")
+
+		address, err := url.Parse(p.URL())
+		require.NoError(t, err)
+		port := map[string]string{system.API: "APP_PORT=", system.Consumer: "CONSUMER_PORT="}[binary]
+		require.Zero(t, s.Command([]string{port + address.Port()}, binary, "health").Code)
+		require.Equal(t, 1, s.Command([]string{port + "1"}, binary, "health").Code)
+
+		out = s.Command([]string{port + address.Port()}, binary, "serve")
+		require.Equal(t, 1, out.Code, "the port is taken")
+		require.Contains(t, out.Stdout+out.Stderr, strings.TrimSuffix(port, "="))
+	}
+}
+
+// TestBadConfiguration: one message lists every problem, and no secret.
+func TestBadConfiguration(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{})
+	for binary, wanted := range map[string][]string{
+		system.API:      {"POSTGRES_HOST", "RABBITMQ_URL", "JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "APP_PORT", "LOGGER_LEVEL"},
+		system.Consumer: {"POSTGRES_HOST", "RABBITMQ_URL", "SMTP_HOST", "SMTP_FROM", "SMTP_TLS", "EVENTS_SEAL_KEY", "SMTP_TIMEOUT", "LOGGER_LEVEL"},
+	} {
+		out := s.Command([]string{
+			"POSTGRES_HOST=", "RABBITMQ_URL=http://secret@host", "JWT_SECRET=short secret", "CODE_HMAC_KEY=", "APP_PORT=many",
+			"EVENTS_SEAL_KEY=c2VjcmV0", "SMTP_HOST=", "SMTP_FROM=nobody", "SMTP_TLS=perhaps", "SMTP_TIMEOUT=soon", "LOGGER_LEVEL=loud",
+		}, binary)
+		require.Equal(t, 1, out.Code)
+		for _, name := range wanted {
+			require.Contains(t, out.Stderr, name, binary)
+		}
+		for _, secret := range []string{"secret@", "short secret", "c2VjcmV0"} {
+			require.NotContains(t, out.Stderr+out.Stdout, secret, binary)
+		}
+	}
+}
+
+// TestDatabaseComesLater: a start waits for the database as long as START_TIMEOUT says, and not longer.
+func TestDatabaseComesLater(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{})
+	began := time.Now()
+	out := s.Command([]string{"POSTGRES_PORT=1", "START_TIMEOUT=2s"}, system.API, "serve")
+	require.Equal(t, 1, out.Code)
+	require.GreaterOrEqual(t, time.Since(began), 2*time.Second)
+	require.Contains(t, out.Stderr, "START_TIMEOUT")
+
+	later := "later_" + strings.ReplaceAll(uuid.NewString(), "-", "")
+	api := s.NewAPI("POSTGRES_DB=" + later)
+	started := make(chan error, 1)
+	go func() { started <- api.Start(t.Context()) }()
+	api.WaitLine(t, "does not answer yet")
+	_, err := s.DB.ExecContext(t.Context(), "CREATE DATABASE "+later)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		require.NoError(t, api.Kill())
+		_, err := s.DB.ExecContext(context.WithoutCancel(t.Context()), "DROP DATABASE "+later+" WITH (FORCE)")
+		require.NoError(t, err)
+	})
+	require.NoError(t, <-started)
+	s.Ready(api)
+}

@@ -1,0 +1,128 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/test/system"
+)
+
+// group is how many people do something one after the other to find out how long it takes.
+const group = 12
+
+// rounds is how often a measurement that is out of bounds is taken again: a fault that holds up requests does so
+// every time, a neighbour on the machine does not.
+const rounds = 3
+
+// day compares a bad day with a good one: what people do takes as long in both.
+type day struct {
+	register, login spans // on the good day
+	verify          spans
+	waiting         []*person // registered on the good day, to be verified on the bad one
+	registered      []*person // on the bad day: their mails are owed
+}
+
+// newDay measures the good day.
+func newDay(t *testing.T, s *system.System) *day {
+	t.Helper()
+	d := &day{}
+	var people []*person
+	d.register, people = measureRegister(t, s)
+	more := people
+	_, d.waiting = measureRegister(t, s)
+	for _, p := range append(more, d.waiting...) {
+		p.readMail(t, s)
+	}
+	d.verify = measure(people, func(p *person) { p.verify(t) })
+	d.login = measureLogin(t, people)
+	return d
+}
+
+// goesOn measures the bad day and compares: p50 at most 1.2 times, p99 (here: the slowest) at most twice the good
+// day's, and what a machine with other work adds to figures this small.
+func (d *day) goesOn(t *testing.T, s *system.System) {
+	t.Helper()
+	d.compare(t, "register", d.register, func() spans {
+		spans, people := measureRegister(t, s)
+		d.registered = append(d.registered, people...)
+		return spans
+	})
+	verify := measure(d.waiting, func(p *person) { p.verify(t) })
+	d.compare(t, "verify", d.verify, func() spans { return verify })
+	d.compare(t, "login", d.login, func() spans { return measureLogin(t, d.waiting) })
+	for _, p := range d.waiting {
+		require.Equal(t, "trialing", mySubscription(t, p).Status)
+	}
+}
+
+func (d *day) compare(t *testing.T, what string, good spans, again func() spans) {
+	t.Helper()
+	var bad spans
+	for range rounds {
+		bad = again()
+		t.Logf("%s: p50 %s, was %s; slowest %s, was %s", what, bad.median(), good.median(), bad.slowest(), good.slowest())
+		if bad.median() <= good.median()*12/10+20*time.Millisecond && bad.slowest() <= 2*good.slowest()+200*time.Millisecond {
+			return
+		}
+	}
+	require.Fail(t, "people wait for what is broken", "%s: p50 %s, was %s; slowest %s, was %s",
+		what, bad.median(), good.median(), bad.slowest(), good.slowest())
+}
+
+// catchesUp checks that everything owed arrives once, and that everybody's state is there.
+func (d *day) catchesUp(t *testing.T, s *system.System) {
+	t.Helper()
+	for _, p := range d.registered {
+		p.code = oneMail(t, s, p.email).Code()
+	}
+	for _, p := range d.waiting {
+		state(t, s, p.id, "trialing")
+		require.Len(t, s.Mailbox.All(p.email), 1)
+	}
+	d.registered[0].verify(t)
+	state(t, s, d.registered[0].id, "trialing")
+	s.OutboxEmpty()
+	for _, queue := range []string{emailQueue, subscriptionQueue} {
+		require.Zero(t, s.QueueLength(queue+".dead"))
+	}
+	keepsSecrets(t, s, append(d.registered, d.waiting...)...)
+}
+
+type spans []time.Duration
+
+func measure(people []*person, do func(*person)) spans {
+	spans := make(spans, len(people))
+	for i, p := range people {
+		began := time.Now()
+		do(p)
+		spans[i] = time.Since(began)
+	}
+	slices.Sort(spans)
+	return spans
+}
+
+func (s spans) median() time.Duration  { return s[len(s)/2].Round(time.Millisecond / 10) }
+func (s spans) slowest() time.Duration { return s[len(s)-1].Round(time.Millisecond / 10) }
+
+func measureRegister(t *testing.T, s *system.System) (spans, []*person) {
+	t.Helper()
+	people := make([]*person, group)
+	for i := range people {
+		people[i] = &person{email: system.Email(), client: s.Client()}
+	}
+	spans := measure(people, func(p *person) { want(t, 201)(p.client.Register(t.Context(), p.email, system.Password)) })
+	for _, p := range people {
+		p.id = userID(t, s, p.email)
+	}
+	return spans, people
+}
+
+func measureLogin(t *testing.T, people []*person) spans {
+	t.Helper()
+	return measure(people, func(p *person) { want(t, 200)(p.client.Login(t.Context(), p.email, system.Password, false)) })
+}

@@ -1,0 +1,214 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/test/system"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := system.RemoveBinaries(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// want answers a check for the two results of a request: it was answered, with this status.
+func want(t *testing.T, status int) func(system.Answer, error) system.Answer {
+	return func(a system.Answer, err error) system.Answer {
+		t.Helper()
+		require.NoError(t, err)
+		require.Equal(t, status, a.Status, "%s", a.Raw)
+		if status < http.StatusBadRequest {
+			require.Zero(t, a.ErrorCode, "%s", a.Raw)
+			require.Equal(t, "Success", a.Message)
+		} else {
+			require.NotEmpty(t, a.Message)
+			require.Empty(t, a.Data, "an error shows no data")
+		}
+		return a
+	}
+}
+
+// refused is want for an error of the domain.
+func refused(t *testing.T, status, errorCode int) func(system.Answer, error) system.Answer {
+	return func(a system.Answer, err error) system.Answer {
+		t.Helper()
+		want(t, status)(a, err)
+		require.Equal(t, errorCode, a.ErrorCode, "%s", a.Raw)
+		return a
+	}
+}
+
+// person has registered; code is what came by mail, "" until somebody has looked.
+type person struct {
+	email, id, code string
+	client          *system.Client
+}
+
+// register registers somebody new.
+func register(t *testing.T, s *system.System) *person {
+	t.Helper()
+	p := &person{email: system.Email(), client: s.Client()}
+	want(t, http.StatusCreated)(p.client.Register(t.Context(), p.email, system.Password))
+	p.id = userID(t, s, p.email)
+	return p
+}
+
+// registered is register and the mail.
+func registered(t *testing.T, s *system.System) *person {
+	t.Helper()
+	p := register(t, s)
+	p.readMail(t, s)
+	return p
+}
+
+// verified is registered with the code spent.
+func verified(t *testing.T, s *system.System) *person {
+	t.Helper()
+	p := registered(t, s)
+	p.verify(t)
+	return p
+}
+
+func (p *person) readMail(t *testing.T, s *system.System) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	defer cancel()
+	var err error
+	p.code, err = s.Mailbox.Code(ctx, p.email)
+	require.NoError(t, err)
+}
+
+func (p *person) verify(t *testing.T) {
+	t.Helper()
+	want(t, http.StatusOK)(p.client.Verify(t.Context(), p.email, p.code))
+}
+
+// wrongCode is six digits that are not the person's.
+func (p *person) wrongCode() string {
+	if p.code == "111111" {
+		return "222222"
+	}
+	return "111111"
+}
+
+func userID(t *testing.T, s *system.System, email string) (id string) {
+	t.Helper()
+	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT id FROM users WHERE username = $1", email).Scan(&id))
+	return id
+}
+
+// state waits until the user's hash in Redis has this status, and answers it.
+func state(t *testing.T, s *system.System, userID, status string) (hash map[string]string) {
+	t.Helper()
+	system.Soon(t, func() (err error) {
+		hash, err = s.Redis.HGetAll(t.Context(), system.StateKey(userID)).Result()
+		if err == nil && hash["status"] != status {
+			err = fmt.Errorf("the hash of %s is %v, wanted status %s", userID, hash, status)
+		}
+		return err
+	})
+	return hash
+}
+
+// oneMail checks that exactly one mail has ever come to the address, and waits for it.
+func oneMail(t *testing.T, s *system.System, email string) system.Mail {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	defer cancel()
+	_, err := s.Mailbox.Wait(ctx, email, 1)
+	require.NoError(t, err, "%s", email)
+	mails := s.Mailbox.All(email)
+	require.Len(t, mails, 1, "mails to %s", email)
+	return mails[0]
+}
+
+// ledger is the state and the error class of a mail.
+func ledger(t *testing.T, s *system.System, eventID string) (state, class string) {
+	t.Helper()
+	err := s.DB.QueryRowContext(t.Context(), "SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).
+		Scan(&state, &class)
+	if !errors.Is(err, sql.ErrNoRows) {
+		require.NoError(t, err)
+	}
+	return state, class
+}
+
+// mailEvent is the id of the event that carries the person's newest code.
+func mailEvent(t *testing.T, s *system.System, p *person) (id string) {
+	t.Helper()
+	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
+	return id
+}
+
+// keepsSecrets checks that no process has written anything of these people that must not be in a log. A code is
+// looked for between characters that no id or number consists of, which six random digits would hit by chance.
+func keepsSecrets(t *testing.T, s *system.System, people ...*person) {
+	t.Helper()
+	never := []string{"otp_code", `"otp"`, system.Password, "<html", "eyJ"} // eyJ begins every token
+	var codes []string
+	for _, p := range people {
+		never = append(never, p.email)
+		if p.code != "" {
+			codes = append(codes, p.code)
+		}
+	}
+	code := regexp.MustCompile(`(^|[^0-9a-f])(` + strings.Join(append(codes, "no code"), "|") + `)([^0-9a-f]|$)`)
+	for _, p := range s.Processes() {
+		for _, line := range p.Log.Lines(0) {
+			require.False(t, code.MatchString(line), "%s logs a code: %s", p.Name, line)
+			for _, secret := range never {
+				require.NotContains(t, line, secret, "%s", p.Name)
+			}
+		}
+	}
+}
+
+// dump is everything the database holds, one line per row; bytes are in hexadecimal.
+func dump(t *testing.T, s *system.System) string {
+	t.Helper()
+	var all strings.Builder
+	for _, table := range texts(t, s, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'") {
+		for _, row := range texts(t, s, `SELECT t::text FROM "`+table+`" t`) {
+			fmt.Fprintf(&all, "%s%s\n", table, row)
+		}
+	}
+	return all.String()
+}
+
+// texts answers the one column of a query.
+func texts(t *testing.T, s *system.System, query string) (values []string) {
+	t.Helper()
+	rows, err := s.DB.QueryContext(t.Context(), query)
+	require.NoError(t, err)
+	defer rows.Close()
+	for rows.Next() {
+		var value string
+		require.NoError(t, rows.Scan(&value))
+		values = append(values, value)
+	}
+	require.NoError(t, rows.Err())
+	return values
+}
+
+// hidesCode checks that a code does not stand in a dump, neither as text nor as bytes.
+func hidesCode(t *testing.T, dump, code string) {
+	t.Helper()
+	require.NotRegexp(t, `(^|[^0-9a-f.])`+code+`([^0-9a-f]|$)`, dump)
+	require.NotContains(t, dump, fmt.Sprintf("%x", code))
+}

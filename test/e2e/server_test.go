@@ -1,0 +1,258 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/test/system"
+)
+
+// The tests of this file break servers that everything on the stack shares: none of them runs beside another test.
+
+// healthAnswer is how long /health/* and /ready may take at most: two seconds of looking, and what a busy machine adds.
+const healthAnswer = 5 * time.Second
+
+// says checks what a process answers to a probe, and that it does not take long.
+func says(t *testing.T, p *system.Process, path string, status int, word string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), healthAnswer)
+	defer cancel()
+	have, body, err := p.Get(ctx, path)
+	require.NoError(t, err, "%s %s", p.Name, path)
+	require.Equal(t, status, have, "%s %s: %s", p.Name, path, body)
+	require.Contains(t, body, word, "%s %s", p.Name, path)
+}
+
+// comesToSay is says, once it has been noticed; noticing has a bound too.
+func comesToSay(t *testing.T, p *system.Process, path string, status int, word string, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	require.NoError(t, system.Eventually(ctx, func() error {
+		have, body, err := p.Get(ctx, path)
+		if err == nil && (have != status || !strings.Contains(body, word)) {
+			err = fmt.Errorf("%s %s: %d %s", p.Name, path, have, body)
+		}
+		return err
+	}))
+	says(t, p, path, status, word)
+}
+
+// allWell checks that every probe of every process says so.
+func allWell(t *testing.T, s *system.System) {
+	t.Helper()
+	for _, p := range s.Processes() {
+		comesToSay(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, system.Patience)
+		comesToSay(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, system.Patience)
+		says(t, p, "/live", http.StatusOK, "alive")
+		says(t, p, "/health/redis", http.StatusOK, `"healthy"`)
+		says(t, p, "/health/rabbitmq", http.StatusOK, `"exchange":"smap.events","type":"topic","durable":true`)
+	}
+}
+
+// worksWithout checks the probes of the apis while the broker or Redis is away: ready all the same, and honest.
+func worksWithout(t *testing.T, s *system.System, away string) {
+	t.Helper()
+	for _, p := range s.APIs {
+		comesToSay(t, p, "/health/"+away, http.StatusServiceUnavailable, `"unhealthy"`, healthAnswer)
+		says(t, p, "/live", http.StatusOK, "alive")
+		says(t, p, "/ready", http.StatusOK, `"`+away+`":{"status":"unhealthy"`)
+		says(t, p, "/health", http.StatusOK, "degraded")
+	}
+}
+
+func TestRabbitMQKilled(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	allWell(t, s)
+	neighbour := s.Neighbour()
+	day := newDay(t, s)
+	system.RabbitMQ.Kill(t)
+	day.goesOn(t, s)
+	worksWithout(t, s, "rabbitmq")
+	for _, p := range s.Consumers {
+		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
+		says(t, p, "/live", http.StatusOK, "alive")
+	}
+	codesLieSealed(t, s, day, func() { system.RabbitMQ.Restart(t) })
+	day.catchesUp(t, s)
+	allWell(t, s)
+	toldOnce(t, s, neighbour)
+}
+
+// codesLieSealed looks at the database while mails wait in the outbox, and knows what to look for once they came.
+func codesLieSealed(t *testing.T, s *system.System, d *day, end func()) {
+	t.Helper()
+	require.GreaterOrEqual(t, s.Count("SELECT count(*) FROM outbox WHERE sealed"), len(d.registered))
+	before := dump(t, s)
+	end()
+	for _, p := range d.registered {
+		p.readMail(t, s)
+		hidesCode(t, before, p.code)
+	}
+}
+
+// toldOnce checks that every fact in the database is an event, and the other way round.
+func toldOnce(t *testing.T, s *system.System, n *system.Neighbour) {
+	t.Helper()
+	for key, query := range map[string]string{
+		"email.verification.requested": "SELECT id FROM users",
+		"subscription.created":         "SELECT user_id FROM subscriptions",
+	} {
+		system.Soon(t, func() error {
+			facts, events := column(t, s, query), map[string]string{}
+			for _, e := range n.Events(key) {
+				var data struct {
+					UserID string `json:"user_id"`
+				}
+				if err := e.Data(&data); err != nil {
+					return err
+				}
+				if id := events[data.UserID]; id != "" && id != e.EventID {
+					return fmt.Errorf("%s of %s has two ids: %s and %s", key, data.UserID, id, e.EventID)
+				}
+				events[data.UserID] = e.EventID
+			}
+			for user := range facts {
+				if events[user] == "" {
+					return fmt.Errorf("%s of %s has not come", key, user)
+				}
+			}
+			if len(events) != len(facts) {
+				return fmt.Errorf("%s: %d users have events, %d rows", key, len(events), len(facts))
+			}
+			return nil
+		})
+	}
+}
+
+// column is texts as a set.
+func column(t *testing.T, s *system.System, query string) map[string]bool {
+	t.Helper()
+	values := map[string]bool{}
+	for _, value := range texts(t, s, query) {
+		values[value] = true
+	}
+	return values
+}
+
+func TestRabbitMQStopped(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	neighbour := s.Neighbour()
+	day := newDay(t, s)
+	system.RabbitMQ.Stop(t)
+	day.goesOn(t, s)
+	worksWithout(t, s, "rabbitmq")
+	for _, p := range s.Consumers { // a silent peer is noticed after three heartbeats of 5 s
+		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", 25*time.Second)
+	}
+	codesLieSealed(t, s, day, func() { system.RabbitMQ.Continue(t) })
+	day.catchesUp(t, s)
+	allWell(t, s)
+	toldOnce(t, s, neighbour)
+}
+
+// TestRabbitMQAlarm: the broker takes no messages for want of memory. The outbox keeps them.
+func TestRabbitMQAlarm(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	neighbour := s.Neighbour()
+	day := newDay(t, s)
+	calm := func() { system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	t.Cleanup(calm)
+	system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	day.goesOn(t, s)
+	worksWithout(t, s, "rabbitmq")
+	codesLieSealed(t, s, day, calm)
+	day.catchesUp(t, s)
+	allWell(t, s)
+	toldOnce(t, s, neighbour)
+}
+
+func TestRedisKilled(t *testing.T) {
+	redisAway(t, system.Redis.Kill, system.Redis.Restart)
+}
+
+func TestRedisStopped(t *testing.T) {
+	redisAway(t, system.Redis.Stop, system.Redis.Continue)
+}
+
+// redisAway: nobody on the request path needs Redis, and the state catches up by itself.
+func redisAway(t *testing.T, begin, end func(testing.TB)) {
+	t.Helper()
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	neighbour := s.Neighbour()
+	day := newDay(t, s)
+	begin(t)
+	worksWithout(t, s, "redis")
+	day.goesOn(t, s)
+	for _, p := range s.Consumers {
+		comesToSay(t, p, "/health/redis", http.StatusServiceUnavailable, "unhealthy", healthAnswer)
+		says(t, p, "/ready", http.StatusOK, "ready")
+	}
+	for _, p := range day.registered {
+		oneMail(t, s, p.email) // mails do not need Redis either
+	}
+	end(t)
+	day.catchesUp(t, s)
+	allWell(t, s)
+	toldOnce(t, s, neighbour)
+}
+
+// TestRedisFull: writes that Redis refuses are tried again, not lost; so is a script it has forgotten.
+func TestRedisFull(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	ctx := context.WithoutCancel(t.Context())
+	room := func() { require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "0").Err()) }
+	t.Cleanup(room)
+	require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "1").Err())
+	p := verified(t, s)
+	s.Consumers[0].WaitLine(t, `"queue":"identity.subscription"`, `"outcome":"retry"`, `"level":"warn"`)
+	room()
+	state(t, s, p.id, "trialing")
+
+	require.NoError(t, s.Redis.ScriptFlush(ctx).Err())
+	state(t, s, verified(t, s).id, "trialing")
+}
+
+// TestPostgreSQLKilled: without the database nothing works, and says so; nothing is half done afterwards.
+func TestPostgreSQLKilled(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	neighbour := s.Neighbour()
+	before := verified(t, s)
+	crowd := startCrowd(t, s, 8)
+	crowd.waitVerified(15)
+	system.PostgreSQL.Kill(t)
+	for _, p := range s.Processes() {
+		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
+		says(t, p, "/live", http.StatusOK, "alive")
+	}
+	client := s.Client()
+	for range 4 {
+		for _, request := range []func() (system.Answer, error){
+			func() (system.Answer, error) { return client.Register(t.Context(), system.Email(), system.Password) },
+			func() (system.Answer, error) { return client.Verify(t.Context(), before.email, "123456") },
+			func() (system.Answer, error) { return client.Login(t.Context(), before.email, system.Password, false) },
+		} {
+			a, err := request()
+			require.NoError(t, err, "an answer in the envelope")
+			require.GreaterOrEqual(t, a.Status, http.StatusInternalServerError)
+			require.NotContains(t, a.Raw, "postgres")
+		}
+	}
+	system.PostgreSQL.Restart(t)
+	for _, p := range s.Processes() {
+		s.Ready(p)
+	}
+	crowd.waitVerified(15)
+	crowd.leave()
+	require.Zero(t, crowd.lost(), "without its database an api still answers")
+	crowd.settle(t, s, neighbour, 1)
+	allWell(t, s)
+}

@@ -1,0 +1,127 @@
+package system
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	"github.com/stretchr/testify/require"
+)
+
+// variable answers what .stack/env says.
+func variable(tb testing.TB, name string) string {
+	tb.Helper()
+	value := os.Getenv(name)
+	require.NotEmpty(tb, value, "%s is not set: this needs the stack; run make test-integration, or . .stack/env", name)
+	return value
+}
+
+// uniqueName is a name for something on a shared server.
+func uniqueName() string { return "system_" + strings.ReplaceAll(uuid.NewString(), "-", "") }
+
+// newDatabase creates an empty database, and drops it after the test.
+func newDatabase(tb testing.TB) (name string, db *sql.DB) {
+	tb.Helper()
+	name = uniqueName()
+	onServer := func(statement string) error {
+		server, err := sql.Open("pgx", postgresURL(tb, variable(tb, "POSTGRES_DB")))
+		if err != nil {
+			return err
+		}
+		_, err = server.ExecContext(context.Background(), statement)
+		return errors.Join(err, server.Close())
+	}
+	require.NoError(tb, onServer("CREATE DATABASE "+name))
+	tb.Cleanup(func() { require.NoError(tb, onServer("DROP DATABASE "+name+" WITH (FORCE)")) })
+	db, err := sql.Open("pgx", postgresURL(tb, name))
+	require.NoError(tb, err)
+	db.SetMaxOpenConns(4)
+	tb.Cleanup(func() { require.NoError(tb, db.Close()) })
+	return name, db
+}
+
+func postgresURL(tb testing.TB, database string) string {
+	u := url.URL{
+		Scheme: "postgres", User: url.UserPassword(variable(tb, "POSTGRES_USER"), variable(tb, "POSTGRES_PASSWORD")),
+		Host: variable(tb, "POSTGRES_HOST") + ":" + variable(tb, "POSTGRES_PORT"), Path: "/" + database,
+		RawQuery: url.Values{"sslmode": {variable(tb, "POSTGRES_SSLMODE")}}.Encode(),
+	}
+	return u.String()
+}
+
+// newVirtualHost creates a virtual host whose user may do all there, and deletes it after the test. It answers its
+// AMQP URL.
+func newVirtualHost(tb testing.TB) string {
+	tb.Helper()
+	name := uniqueName()
+	broker, err := url.Parse(variable(tb, "RABBITMQ_URL"))
+	require.NoError(tb, err)
+	require.NoError(tb, manage(tb, http.MethodPut, "/api/vhosts/"+name, nil, nil))
+	tb.Cleanup(func() { require.NoError(tb, manage(tb, http.MethodDelete, "/api/vhosts/"+name, nil, nil)) })
+	require.NoError(tb, manage(tb, http.MethodPut, "/api/permissions/"+name+"/"+url.PathEscape(broker.User.Username()),
+		map[string]string{"configure": ".*", "write": ".*", "read": ".*"}, nil))
+	broker.Path = "/" + name
+	return broker.String()
+}
+
+// CutConnections has the broker cut every connection to the virtual host that it knows of, and answers their names.
+// It learns of a new one within some seconds.
+func (s *System) CutConnections() (cut []string) {
+	s.tb.Helper()
+	var connections []struct {
+		Name       string `json:"name"`
+		Properties struct {
+			Name string `json:"connection_name"`
+		} `json:"client_properties"`
+	}
+	require.NoError(s.tb, manage(s.tb, http.MethodGet, "/api/vhosts/"+s.virtualHost()+"/connections", nil, &connections))
+	for _, c := range connections {
+		err := manage(s.tb, http.MethodDelete, "/api/connections/"+url.PathEscape(c.Name), nil, nil)
+		if !errors.Is(err, errNotFound) { // it may have gone by itself
+			require.NoError(s.tb, err)
+		}
+		cut = append(cut, c.Properties.Name)
+	}
+	return cut
+}
+
+// errNotFound is RabbitMQ's 404.
+var errNotFound = errors.New("not found")
+
+// manage asks RabbitMQ's management API; what it answers goes to answer, unless that is nil.
+func manage(tb testing.TB, method, path string, body, answer any) error {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	// The base has the credentials; net/http turns them into the Authorization header.
+	request, err := http.NewRequestWithContext(context.Background(), method, variable(tb, "RABBITMQ_MANAGEMENT_URL")+path, bytes.NewReader(raw))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	response, err := direct.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	switch {
+	case response.StatusCode == http.StatusNotFound:
+		return errNotFound
+	case response.StatusCode >= http.StatusBadRequest:
+		return fmt.Errorf("RabbitMQ's management API: %s %s: %s", method, path, response.Status)
+	case answer == nil:
+		return nil
+	}
+	return json.NewDecoder(response.Body).Decode(answer)
+}
