@@ -45,7 +45,7 @@ func TestAnAbsentServerIsExplained(t *testing.T) {
 	require.NoError(t, listener.Close())
 	db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: "postgres://u:p@" + address + "/d?sslmode=disable"})
 	require.NoError(t, err)
-	defer db.Close()
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	require.ErrorIs(t, database.Explain(db.Ping(t.Context())), database.ErrUnavailable)
 	err = db.WithinTx(t.Context(), func(context.Context) error { return nil })
 	require.ErrorIs(t, database.Explain(err), database.ErrUnavailable)

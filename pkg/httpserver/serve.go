@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -39,7 +40,9 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeou
 		_ = server.Close() // the listener is closed already, and what else it could report is being cut anyway
 		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", drainTimeout, err)
 	}
-	_ = <-ended // http.ErrServerClosed
+	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("httpserver: serving on %s: %w", listener.Addr(), err)
+	}
 	return nil
 }
 

@@ -95,7 +95,7 @@ func TestServeCutsWhatDoesNotFinish(t *testing.T) {
 	require.ErrorContains(t, err, "cut the requests still in flight after 1ms")
 	require.Error(t, (<-done).err)
 	close(s.release)
-	<-s.seen
+	require.Error(t, <-s.seen, "the handler saw its connection go")
 }
 
 func TestServeWithoutRequestsEndsAtOnce(t *testing.T) {

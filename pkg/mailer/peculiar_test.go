@@ -66,7 +66,6 @@ func (p *peculiar) serve(conn net.Conn, answers map[string]string) {
 			if verb != "." {
 				continue
 			}
-			inData = false
 		}
 		p.lines <- line
 		if answers[verb] == stopReading {

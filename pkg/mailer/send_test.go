@@ -283,7 +283,7 @@ func TestRefusalEndsWithQUIT(t *testing.T) {
 	t.Parallel()
 	srv := smtptest.Start(t, smtptest.Options{})
 	srv.Script(smtptest.At(smtptest.Rcpt).Reply(550))
-	sendFails(t, newMailer(t, to(srv)), t.Context(), aMail())
+	_ = sendFails(t, newMailer(t, to(srv)), t.Context(), aMail())
 	require.Equal(t, 1, srv.Reached(smtptest.Quit))
 }
 
@@ -292,7 +292,7 @@ func TestMailerIsReusableAfterAFault(t *testing.T) {
 	srv := smtptest.Start(t, smtptest.Options{})
 	srv.Script(smtptest.At(smtptest.Rcpt).Reply(450).Times(1))
 	m := newMailer(t, to(srv))
-	sendFails(t, m, t.Context(), aMail())
+	_ = sendFails(t, m, t.Context(), aMail())
 	require.NoError(t, m.Send(t.Context(), aMail(), func(context.Context) error { return nil }))
 	require.Len(t, srv.Received(), 1)
 }

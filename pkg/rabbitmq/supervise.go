@@ -47,7 +47,8 @@ const (
 
 // Supervise connects and runs session, again and again, until ctx ends; it then answers nil. The context session
 // gets ends when the connection is lost or ctx ends; session must return then, and the connection is closed after
-// it, or after 3 s: a session that waits for an answer of a frozen broker gets an error instead. Between tries it waits with jitter, from 0.1 s to 10 s. The same failure is logged as a warning once, not per try.
+// it, or after 3 s: a session that waits for an answer of a frozen broker gets an error instead. Between tries it
+// waits with jitter, from 0.1 s to 10 s. The same failure is logged as a warning once, not per try.
 func Supervise(ctx context.Context, o Options, session func(ctx context.Context, conn *amqp.Connection) error) error {
 	o = o.withDefaults()
 	log := o.Log.With().Str("connection", o.Name).Logger()
@@ -59,7 +60,7 @@ func Supervise(ctx context.Context, o Options, session func(ctx context.Context,
 			return session(ctx, conn)
 		})
 		if ctx.Err() != nil {
-			break
+			return nil //nolint:nilerr // what a session says after it was asked to stop is no failure
 		}
 		if time.Since(started) > settled {
 			failures, warned = 0, ""

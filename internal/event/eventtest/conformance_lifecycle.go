@@ -74,7 +74,7 @@ func cutRetry(b *bench) {
 	b.next(first, event.Retry, "retry")
 	for range 2 { // whatever the first consumer is doing by now, it is stopped and started without another try
 		first.stop()
-		first = b.consume(func(ctx context.Context, d event.Delivery) error { <-ctx.Done(); return ctx.Err() })
+		first = b.consume(func(ctx context.Context, _ event.Delivery) error { <-ctx.Done(); return ctx.Err() })
 	}
 	first.stop()
 	last := b.consume(done)

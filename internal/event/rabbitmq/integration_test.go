@@ -194,7 +194,7 @@ func startConsumer(t testing.TB, url string, sender event.Sender, drain time.Dur
 	go func() { defer close(r.ended); r.ended <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		<-r.ended // closed at the latest when Run has ended
+		require.NoError(t, <-r.ended) // nil as well when stop has already taken the answer
 	})
 	return r
 }
