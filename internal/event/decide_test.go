@@ -153,8 +153,8 @@ func TestRouter(t *testing.T) {
 	t.Parallel()
 	router := event.NewRouter()
 	secret := "012345"
-	router.On("a.panic", func(context.Context, event.Received) error { panic("lost my head") })
-	router.On("a.fail", func(context.Context, event.Received) error { return classed{} })
+	router.On("a.panic", func(context.Context, event.Message) error { panic("lost my head") })
+	router.On("a.fail", func(context.Context, event.Message) error { return classed{} })
 	require.Panics(t, func() { router.On("a.fail", nil) }, "two handlers for one key are found at the start")
 
 	dispatch := func(key string) error {

@@ -108,17 +108,15 @@ func (st *story) requestLeaves(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	received, err := event.Decode(m)
+	_, data, err := event.Decode[event.VerificationRequested](m)
 	if err != nil {
 		return err
 	}
+	st.userID = data.UserID
 	st.say("%s  %s", m.RoutingKey, m.ID)
 	st.say("%s", digits.ReplaceAllString(string(m.Body), `"otp_code":"······"`))
 	st.say("the request's trace travels with it: %s", m.Headers[event.HeaderTraceparent])
-	return event.Handle(func(_ context.Context, _ event.Received, d event.VerificationRequested) error {
-		st.userID = d.UserID
-		return nil
-	})(ctx, received)
+	return nil
 }
 
 var digits = regexp.MustCompile(`"otp_code":"\d{6}"`)

@@ -42,7 +42,7 @@ func toMessage(d amqp.Delivery) event.Message {
 		Timestamp: d.Timestamp, Headers: headers, Body: d.Body,
 	}
 	if m.ID == "" { // a foreign producer may leave the property out; the envelope has it
-		if e, err := event.Decode(m); err == nil {
+		if e, _, err := event.Decode[struct{}](m); err == nil {
 			m.ID = e.ID
 		}
 	}
