@@ -34,6 +34,7 @@ type health struct {
 	redis    *goredis.Client
 	broker   broker
 	version  string
+	embedded bool // the standalone's own parts
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.
 	consuming func() bool
@@ -67,9 +68,9 @@ func (h *health) ready(c echo.Context) error {
 	details := h.details(ctx, readyPatience)
 	switch {
 	case h.draining.Load():
-		return answer(c, http.StatusServiceUnavailable, report{Status: "draining", Details: details})
+		return answer(c, http.StatusServiceUnavailable, report{Status: "draining", Version: h.version, Details: details})
 	case !details.Database.ok(), h.consuming != nil && !h.consuming():
-		return answer(c, http.StatusServiceUnavailable, report{Status: "not ready", Details: details})
+		return answer(c, http.StatusServiceUnavailable, report{Status: "not ready", Version: h.version, Details: details})
 	}
 	return answer(c, http.StatusOK, report{Status: "ready", Version: h.version, Details: details})
 }
@@ -146,6 +147,9 @@ func (h *health) checkRedis(ctx context.Context) part {
 	warnings, err := redis.Warnings(ctx, h.redis)
 	if err != nil {
 		return part{Status: unhealthy, Error: "redis does not answer; state is not updated, it catches up by retries or `consumer state rebuild`"}
+	}
+	if h.embedded {
+		warnings = nil // nobody could act on them
 	}
 	return part{Status: healthy, Warnings: warnings}
 }

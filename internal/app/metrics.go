@@ -131,3 +131,24 @@ func (m *metrics) watchHashing(load func() (running, waiting int)) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_waiting", Help: "Requests waiting for a place to hash."},
 			func() float64 { _, waiting := load(); return float64(waiting) }))
 }
+
+// deadLetterCollector asks the broker how many messages lie in each dead queue when it is scraped: the broker puts some
+// there by itself. While it does not answer there is no figure.
+type deadLetterCollector struct {
+	broker broker
+	queues []event.Queue
+}
+
+var deadLetterDepth = prometheus.NewDesc("dead_letters", "Messages in the dead queue of a queue.", []string{"queue"}, nil)
+
+func (c *deadLetterCollector) Describe(ch chan<- *prometheus.Desc) { ch <- deadLetterDepth }
+
+func (c *deadLetterCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	for _, q := range c.queues {
+		if n, err := c.broker.DeadLetters(ctx, q); err == nil {
+			ch <- prometheus.MustNewConstMetric(deadLetterDepth, prometheus.GaugeValue, float64(n), q.Name)
+		}
+	}
+}

@@ -28,6 +28,7 @@ import (
 type broker interface {
 	event.Sender
 	Check(ctx context.Context) (rabbitmq.ExchangeHealth, error)
+	DeadLetters(ctx context.Context, q event.Queue) (int, error)
 }
 
 // parts is the infrastructure a process stands on. real and embedded (standalone.go) build it; everything else
@@ -110,7 +111,7 @@ func (p *parts) complete(ctx context.Context, name, version string, migrate bool
 		return err
 	}
 	p.metrics = newMetrics()
-	p.metrics.registry.MustRegister(&outboxCollector{p.db, p.clock})
+	p.metrics.registry.MustRegister(&outboxCollector{p.db, p.clock}, &deadLetterCollector{p.broker, Queues(p.cfg)})
 	p.health = &health{db: p.db, redis: p.redis, broker: p.broker, version: version}
 	p.base = append(p.base, lifecycle.Role{Name: "database clock", Run: p.clock.Run})
 	return nil

@@ -45,6 +45,10 @@ func (embeddedBroker) Check(context.Context) (rabbitmq.ExchangeHealth, error) {
 	return rabbitmq.ExchangeHealth{Name: event.Exchange, Type: "topic", Durable: false}, nil
 }
 
+func (b embeddedBroker) DeadLetters(_ context.Context, q event.Queue) (int, error) {
+	return len(b.Dead(q.Name)), nil
+}
+
 // NewStandalone builds everything and binds the ports; nothing is served before Run. Secrets that cfg lacks are made
 // and kept in DATA_DIR.
 func NewStandalone(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*Standalone, error) {
@@ -109,6 +113,7 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 	if err := s.parts.complete(ctx, "standalone", version, true); err != nil {
 		return err
 	}
+	s.parts.health.embedded = true
 	relay, publisher := s.parts.relay()
 	domains, err := s.parts.domains()
 	if err != nil {

@@ -35,7 +35,10 @@ func deadLetters() *cobra.Command {
 				return err
 			}
 			letters, err := app.NewDeadLetters(cfg, nil, args[0], log).List(cmd.Context())
-			return errors.Join(printLetters(cmd.OutOrStdout(), asJSON, letters), err)
+			if err != nil {
+				return err
+			}
+			return printLetters(cmd.OutOrStdout(), asJSON, letters)
 		}}
 	replay := &cobra.Command{Use: "replay QUEUE", Short: "Put dead letters back into their queue, attempts reset", Args: cobra.ExactArgs(1),
 		Long: "Each is published, confirmed and only then removed. A mail that was accepted after all is removed, not sent again.",
@@ -81,6 +84,7 @@ func printLetters(out io.Writer, asJSON bool, letters []event.DeadLetter) error 
 	return w.Flush()
 }
 
+// printOutcomes tells what has happened, also when an error follows.
 func printOutcomes(out io.Writer, asJSON bool, outcomes []app.Outcome) error {
 	if asJSON {
 		return printJSON(out, outcomes)

@@ -61,6 +61,9 @@ func deadLetterHandlings(t *testing.T) {
 	require.Equal(t, 4, seen)
 	require.Equal(t, []string{"remove", "replay"}, gone)
 	require.Equal(t, []string{"keep", "untouched"}, deadIDs(t, q))
+	lying, err := p.DeadLetters(context.Background(), q)
+	require.NoError(t, err)
+	require.Equal(t, 2, lying)
 
 	again := startConsumer(t, brokerURL(t), p, time.Second, q, func(context.Context, event.Delivery) error {
 		return errors.New("fails as if for the first time")

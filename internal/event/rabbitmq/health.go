@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -37,16 +38,44 @@ func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 	if reason := s.blocked.Load(); reason != nil {
 		return unknown, fmt.Errorf("rabbitmq takes no messages: %s", *reason)
 	}
+	if err := within(ctx, func() error { return checkExchange(s.conn) }); err != nil {
+		return unknown, err
+	}
+	return ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}, nil
+}
+
+// DeadLetters answers how many messages lie in q's dead queue, at most as late as ctx.
+func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error) {
+	s := p.live.Load()
+	if s == nil {
+		return 0, ErrNotConnected
+	}
+	var messages atomic.Int64
+	err := within(ctx, func() error {
+		ch, err := s.conn.Channel()
+		if err != nil {
+			return fmt.Errorf("rabbitmq opens no channel: %w", err)
+		}
+		state, err := ch.QueueDeclarePassive(q.DeadQueue(), true, false, false, false, nil)
+		if err != nil {
+			return fmt.Errorf("looking at %s: %w", q.DeadQueue(), err) // which has closed the channel
+		}
+		messages.Store(int64(state.Messages))
+		return ch.Close()
+	})
+	return int(messages.Load()), err
+}
+
+// within answers ErrNoAnswer when ask has not ended with ctx. The library's questions know no deadline; ask itself ends
+// with the connection at the latest.
+func within(ctx context.Context, ask func() error) error {
 	answer := make(chan error, 1)
-	go func() { answer <- checkExchange(s.conn) }() // ends with the connection at the latest
+	go func() { answer <- ask() }()
 	select {
 	case err := <-answer:
-		if err != nil {
-			return unknown, err
-		}
-		return ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}, nil
+		return err
 	case <-ctx.Done():
-		return unknown, ErrNoAnswer
+		return ErrNoAnswer
 	}
 }
 

@@ -123,3 +123,9 @@ func newVirtualHost(t *testing.T) string {
 	u.Path = "/" + name
 	return u.String()
 }
+
+func TestDeadLettersBeforeThereIsAConnection(t *testing.T) {
+	t.Parallel()
+	_, err := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}).DeadLetters(context.Background(), event.Queue{})
+	require.ErrorIs(t, err, ErrNotConnected)
+}
