@@ -69,8 +69,8 @@ func docs(e *echo.Echo) {
 	}
 }
 
-// serving is the role of an HTTP server on l. It says "not ready" first and goes on serving for DRAIN_DELAY. Requests in flight get half of the time a stop may take: the relay, the
-// broker and the database come after them.
+// serving is the role of an HTTP server on l. It says "not ready" first and goes on serving for DRAIN_DELAY. Requests in
+// flight get half of the time a stop may take: the relay, the broker and the database come after them.
 func (p *parts) serving(name string, e *echo.Echo, l net.Listener) lifecycle.Role {
 	return lifecycle.Role{Name: name, Run: func(ctx context.Context) error {
 		accepting, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -28,6 +28,7 @@ type program struct {
 	logs     *syncBuffer
 	client   *http.Client
 	contract *apitest.Validator
+	stop     context.CancelFunc
 }
 
 type syncBuffer struct {
@@ -68,7 +69,7 @@ func start(t *testing.T, dir string) *program {
 	})
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	return &program{s, logs, &http.Client{Jar: jar, Timeout: 10 * time.Second}, apitest.New(t)}
+	return &program{s, logs, &http.Client{Jar: jar, Timeout: 10 * time.Second}, apitest.New(t), stop}
 }
 
 // call makes a request, checks it against the contract, and answers status, error code and data.
@@ -235,6 +236,18 @@ func TestHealthAndMetrics(t *testing.T) {
 	} {
 		require.Contains(t, metrics, name)
 	}
+}
+
+func TestAStopIsAnnouncedBeforeItIsCarriedOut(t *testing.T) {
+	t.Setenv("DRAIN_DELAY", "2s")
+	p := start(t, t.TempDir())
+	p.ok(t, http.StatusOK, http.MethodGet, "/ready", nil)
+	p.stop()
+	require.Eventually(t, func() bool {
+		status, _, data := p.call(t, http.MethodGet, "/ready", nil)
+		return status == http.StatusServiceUnavailable && strings.Contains(string(data), "draining")
+	}, time.Second, 5*time.Millisecond)
+	p.ok(t, http.StatusOK, http.MethodGet, "/live", nil) // still served
 }
 
 func get(t *testing.T, url string) string {

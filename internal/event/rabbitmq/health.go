@@ -50,6 +50,9 @@ func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error)
 	if s == nil {
 		return 0, ErrNotConnected
 	}
+	if reason := s.blocked.Load(); reason != nil { // it reads nothing from us now: every question would only wait
+		return 0, fmt.Errorf("rabbitmq takes no messages: %s", *reason)
+	}
 	var messages atomic.Int64
 	err := within(ctx, func() error {
 		ch, err := s.conn.Channel()

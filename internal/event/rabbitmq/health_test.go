@@ -41,6 +41,8 @@ func TestCheckTellsWhyTheBrokerTakesNothing(t *testing.T) {
 	s.watchBlocked(notices)
 	_, err := check(p, time.Second)
 	require.ErrorContains(t, err, "low on memory")
+	_, err = p.DeadLetters(context.Background(), event.Queue{})
+	require.ErrorContains(t, err, "low on memory", "asked on a connection the broker does not read, it would wait")
 }
 
 func checkConnection(t *testing.T) {
