@@ -14,6 +14,7 @@ type Message struct {
 	ContentType string
 	Timestamp   time.Time
 	Mandatory   bool // a message no queue takes comes back as ErrUnroutable instead of vanishing
+	Single      bool // its readers recognise no repeats: published alone, its outbox row deleted before the next goes
 	Headers     map[string]string
 	Body        []byte // never logged: it can hold codes and addresses
 }
@@ -61,9 +62,13 @@ func (m Message) FirstFailed() time.Time {
 	return t
 }
 
-// Moved answers m on its way to one of our own queues: the same event, the given headers written over its own.
+// Moved answers m on its way to one of our own queues: the same event, the given headers written over its own. One that
+// came without an id gets one: from here on it can be recognised, and named.
 func (m Message) Moved(queue string, headers map[string]string) Message {
 	m.Exchange, m.RoutingKey, m.Mandatory = "", queue, true
+	if m.ID == "" {
+		m.ID = NewID()
+	}
 	merged := make(map[string]string, len(m.Headers)+len(headers))
 	maps.Copy(merged, m.Headers)
 	maps.Copy(merged, headers)
