@@ -1,4 +1,5 @@
-// Package mailer delivers one mail to one recipient over SMTP (RFC 5321) and says exactly how far it came.
+// Package mailer delivers one mail to one recipient, and copies of it to others, over SMTP (RFC 5321) and says exactly
+// how far it came.
 //
 // It owns the conversation: connect, TLS, AUTH, envelope, content, the answer to the final dot, QUIT. Every failure
 // is an *Error whose Class tells the caller whether the mail may be sent again, must not be, or may already be on its way.
@@ -64,15 +65,21 @@ type Options struct {
 	TLSConfig *tls.Config
 }
 
-// Mail is one mail to one recipient.
+// Mail is one mail to one recipient. Every address is a bare ASCII one; an internationalised domain is in its xn-- form.
 type Mail struct {
 	// MessageID without angle brackets, as in "id@example.com". Derived from what caused the mail, it lets
-	// the receiving side recognise a repeat.
+	// the receiving side recognise a repeat. Empty: a random one in the domain of Options.From, another for every Send.
 	MessageID string
-	To        string // bare ASCII address; an internationalised domain in its xn-- form
-	Subject   string // one line, any Unicode
-	Text      string // required: the readers and filters that refuse HTML are not few
-	HTML      string // optional alternative
+	To        string
+	// Cc is optional. The mail is To's: what the server says to To decides, and a Cc that it refuses, for now or for ever,
+	// is left out of the envelope without a word, though the header still names it: To must not go
+	// without the mail, or wait for it, because of a Cc.
+	Cc      []string
+	ReplyTo string // optional
+	Subject string // one line, any Unicode
+	// Text and HTML say the same; one of them may be empty. A mail should have a Text: the readers and filters that
+	// refuse HTML are not few.
+	Text, HTML string
 }
 
 // Mailer sends mails with one set of Options. It is safe for concurrent use.
@@ -136,7 +143,7 @@ func (o Options) problems() []error {
 	return found
 }
 
-// Send delivers one mail, on a connection of its own.
+// Send delivers one mail in one transaction, on a connection of its own.
 //
 // accepted must not be nil. It is called once, in this goroutine, after the server's positive answer to the final dot
 // and before QUIT: the place to record that the mail is out. Its context carries the values of ctx but neither its
@@ -159,7 +166,10 @@ func (m *Mailer) Send(ctx context.Context, mail Mail, accepted func(context.Cont
 	}
 	defer s.close()
 
-	if err := s.transfer(m.opts.From, mail.To, content); err != nil {
+	if err := s.envelope(m.opts.From, mail.To, mail.Cc); err != nil {
+		return err
+	}
+	if err := s.transfer(content); err != nil {
 		return err
 	}
 	recordErr := accepted(context.WithoutCancel(ctx))

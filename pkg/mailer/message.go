@@ -2,8 +2,11 @@ package mailer
 
 import (
 	"bytes"
+	"crypto/rand"
 	"errors"
+	"fmt"
 	netmail "net/mail"
+	"strings"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
@@ -12,18 +15,18 @@ import (
 // build renders the whole message in memory before anything is dialled: a mail that cannot be built never bothers
 // the server, and nothing can fail between DATA and the final dot but the network.
 func (m *Mailer) build(mail Mail) ([]byte, error) {
-	refused := errors.Join(checkAddress(mail.To), checkHeaderText(mail.Subject), checkMessageID(mail.MessageID))
-	if mail.Text == "" {
-		refused = errors.Join(refused, errors.New("the text is empty"))
+	if err := mail.check(); err != nil {
+		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: err}
 	}
-	if refused != nil {
-		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: refused}
+	if mail.MessageID == "" {
+		_, domain, _ := strings.Cut(m.opts.From, "@")
+		mail.MessageID = rand.Text() + "@" + domain // go-mail's own would tell the name of this machine
 	}
 
 	// Quoted-printable keeps the message 7-bit clean, so it passes servers without 8BITMIME, and its lines short.
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
 	from := netmail.Address{Name: m.opts.FromName, Address: m.opts.From}
-	if msg.From(from.String()) != nil || msg.To(mail.To) != nil {
+	if address(msg, from, mail) != nil {
 		// go-mail's error would quote the address.
 		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: errors.New("an address is refused by the message builder")}
 	}
@@ -32,7 +35,10 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 	msg.SetDateWithValue(time.Now().UTC())
 	// RFC 3834 §5: keeps vacation responders from answering a machine.
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
-	msg.SetBodyString(gomail.TypeTextPlain, mail.Text)
+	// A single alternative becomes the whole body, without a multipart around it.
+	if mail.Text != "" {
+		msg.AddAlternativeString(gomail.TypeTextPlain, mail.Text)
+	}
 	if mail.HTML != "" {
 		msg.AddAlternativeString(gomail.TypeTextHTML, mail.HTML)
 	}
@@ -42,4 +48,36 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: errors.New("the message cannot be encoded")}
 	}
 	return content.Bytes(), nil
+}
+
+// check answers what keeps the mail from being built; of the Cc addresses the first that does is enough.
+func (mail Mail) check() error {
+	found := []error{checkAddress(mail.To), checkHeaderText(mail.Subject)}
+	for _, cc := range mail.Cc {
+		if err := checkAddress(cc); err != nil {
+			found = append(found, fmt.Errorf("the Cc: %w", err))
+			break
+		}
+	}
+	if mail.ReplyTo != "" {
+		if err := checkAddress(mail.ReplyTo); err != nil {
+			found = append(found, fmt.Errorf("the Reply-To: %w", err))
+		}
+	}
+	if mail.MessageID != "" {
+		found = append(found, checkMessageID(mail.MessageID))
+	}
+	if mail.Text == "" && mail.HTML == "" {
+		found = append(found, errors.New("the mail has neither text nor HTML"))
+	}
+	return errors.Join(found...)
+}
+
+// address sets the address headers; those without an address are not written.
+func address(msg *gomail.Msg, from netmail.Address, mail Mail) error {
+	err := errors.Join(msg.From(from.String()), msg.To(mail.To), msg.Cc(mail.Cc...))
+	if mail.ReplyTo != "" {
+		err = errors.Join(err, msg.ReplyTo(mail.ReplyTo))
+	}
+	return err
 }

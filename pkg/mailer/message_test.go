@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"mime/multipart"
+	"mime/quotedprintable"
 	"net/mail"
 	"strings"
 	"testing"
@@ -29,7 +31,7 @@ func TestMessageAsItArrives(t *testing.T) {
 		HTML:      "<p>Dòng <b>đầu</b></p>\n.\n<p>" + strings.Repeat("dài ", 400) + "</p>\n",
 	}
 	m := newMailer(t, to(srv, func(o *mailer.Options) { o.FromName = `Đội "SMAP", Việt Nam` }))
-	require.NoError(t, m.Send(t.Context(), sent, func(context.Context) error { return nil }))
+	require.NoError(t, m.Send(t.Context(), sent, accept))
 
 	got := srv.Received()[0]
 	require.Equal(t, "noreply@smap.example", got.From)
@@ -53,21 +55,83 @@ func TestMessageAsItArrives(t *testing.T) {
 	require.WithinDuration(t, time.Now(), date, time.Minute)
 	require.True(t, strings.HasSuffix(message.Header.Get("Date"), "+0000"), "no time zone of this machine")
 	require.Equal(t, "auto-generated", message.Header.Get("Auto-Submitted"))
-	for _, absent := range []string{"User-Agent", "X-Mailer", "Bcc", "Reply-To"} {
-		require.Empty(t, message.Header.Get(absent))
+	for _, absent := range []string{"User-Agent", "X-Mailer", "Bcc", "Cc", "Reply-To"} {
+		require.NotContains(t, string(got.Data), "\r\n"+absent+":", "not even an empty one")
 	}
 	require.Equal(t, []string{"text/plain", sent.Text, "text/html", sent.HTML}, alternatives(t, message))
 }
 
-func TestTextWithoutHTMLIsOnePart(t *testing.T) {
+// accept is the callback of a mail that nobody records.
+func accept(context.Context) error { return nil }
+
+// arrive sends a mail and answers it as the server has it.
+func arrive(t *testing.T, srv *smtptest.Server, sent mailer.Mail) (smtptest.Message, *mail.Message) {
+	t.Helper()
+	require.NoError(t, newMailer(t, to(srv)).Send(t.Context(), sent, accept))
+	received := srv.Received()
+	got := received[len(received)-1]
+	require.True(t, got.Accepted)
+	requireSafeLines(t, got.Data)
+	message, err := mail.ReadMessage(bytes.NewReader(got.Data))
+	require.NoError(t, err)
+	return got, message
+}
+
+func TestOneContentIsOnePart(t *testing.T) {
+	t.Parallel()
+	page := "<html><body><p>Mã xác minh: <b>123456</b></p>\n.\n" + strings.Repeat("<p>dài</p>", 100) + "</body></html>\n"
+	for name, test := range map[string]struct{ text, html, kind string }{
+		"text only": {"the secret text\n", "", "text/plain"},
+		"HTML only": {"", page, "text/html"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sent := aMail()
+			sent.Text, sent.HTML = test.text, test.html
+			_, message := arrive(t, smtptest.Start(t, smtptest.Options{}), sent)
+			kind, params, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
+			require.NoError(t, err)
+			require.Equal(t, test.kind, kind)
+			require.Equal(t, "utf-8", strings.ToLower(params["charset"]))
+			require.Equal(t, "quoted-printable", message.Header.Get("Content-Transfer-Encoding"))
+			content, err := io.ReadAll(quotedprintable.NewReader(message.Body))
+			require.NoError(t, err)
+			require.Equal(t, test.text+test.html, strings.ReplaceAll(string(content), "\r\n", "\n"))
+		})
+	}
+}
+
+func TestCopiesAndReplyTo(t *testing.T) {
+	t.Parallel()
+	sent := aMail()
+	sent.ReplyTo = "help@smap.example"
+	for i := range 40 { // more than fit into one line of a header
+		sent.Cc = append(sent.Cc, fmt.Sprintf("copy.number.%d@department.example.com", i))
+	}
+	got, message := arrive(t, smtptest.Start(t, smtptest.Options{}), sent)
+	require.Equal(t, append([]string{sent.To}, sent.Cc...), got.To, "the recipient first")
+	for header, want := range map[string][]string{"To": {sent.To}, "Cc": sent.Cc, "Reply-To": {sent.ReplyTo}} {
+		found, err := message.Header.AddressList(header)
+		require.NoError(t, err, header)
+		require.Len(t, found, len(want), header)
+		for i, address := range found {
+			require.Equal(t, &mail.Address{Address: want[i]}, address, header)
+		}
+	}
+}
+
+// A mail that nothing names still gets a name that says nothing, not even of this machine.
+func TestAMessageIDIsMadeUp(t *testing.T) {
 	t.Parallel()
 	srv := smtptest.Start(t, smtptest.Options{})
-	require.NoError(t, newMailer(t, to(srv)).Send(t.Context(), aMail(), func(context.Context) error { return nil }))
-	message, err := mail.ReadMessage(bytes.NewReader(srv.Received()[0].Data))
-	require.NoError(t, err)
-	kind, _, err := mime.ParseMediaType(message.Header.Get("Content-Type"))
-	require.NoError(t, err)
-	require.Equal(t, "text/plain", kind)
+	sent := aMail()
+	sent.MessageID = ""
+	first, _ := arrive(t, srv, sent)
+	second, _ := arrive(t, srv, sent)
+	for _, got := range []smtptest.Message{first, second} {
+		require.Regexp(t, `^[A-Z2-7]{26,}@smap\.example$`, got.MessageID)
+	}
+	require.NotEqual(t, first.MessageID, second.MessageID)
 }
 
 // requireSafeLines: 7-bit, CRLF only and at most 998 octets a line (RFC 5322 §2.1.1), whatever the server offers.

@@ -39,37 +39,49 @@ func TestSendRefusesBeforeConnecting(t *testing.T) {
 	to := func(address string) func(*mailer.Mail) {
 		return func(mail *mailer.Mail) { mail.To = address }
 	}
+	cc := func(addresses ...string) func(*mailer.Mail) {
+		return func(mail *mailer.Mail) { mail.Cc = addresses }
+	}
 	tests := map[string]func(*mailer.Mail){
-		"empty address":           to(""),
-		"CRLF in address":         to("someone@example.com\r\nRCPT TO:<victim@example.com>"),
-		"LF in address":           to("some\none@example.com"),
-		"trailing LF":             to("someone@example.com\n"),
-		"NUL in address":          to("some\x00one@example.com"),
-		"two addresses":           to("someone@example.com,other@example.com"),
-		"two addresses, spaced":   to("someone@example.com, other@example.com"),
-		"two at signs":            to("someone@example.com@example.org"),
-		"display name":            to("Someone <someone@example.com>"),
-		"angle brackets":          to("<someone@example.com>"),
-		"ESMTP parameter":         to("someone@example.com> NOTIFY=NEVER"),
-		"comment":                 to("someone@example.com(comment)"),
-		"quoted local part":       to(`"some\"one"@example.com`),
-		"group":                   to("group:someone@example.com;"),
-		"no domain":               to("someone@"),
-		"no local part":           to("@example.com"),
-		"no at sign":              to("someone"),
-		"non-ASCII local part":    to("ngườidùng@example.com"),
-		"non-ASCII domain":        to("someone@vídụ.example"),
-		"local part too long":     to(longLocal),
-		"address too long":        to(longDomain),
-		"CRLF in subject":         func(mail *mailer.Mail) { mail.Subject = "Hello\r\nBcc: victim@example.com" },
-		"CR in subject":           func(mail *mailer.Mail) { mail.Subject = "Hello\rBcc: victim@example.com" },
-		"subject not UTF-8":       func(mail *mailer.Mail) { mail.Subject = "\xff\xfe" },
-		"no message id":           func(mail *mailer.Mail) { mail.MessageID = "" },
-		"message id in brackets":  func(mail *mailer.Mail) { mail.MessageID = "<evt_1@smap.example>" },
-		"message id without at":   func(mail *mailer.Mail) { mail.MessageID = "evt_1" },
-		"CRLF in message id":      func(mail *mailer.Mail) { mail.MessageID = "evt_1\r\nBcc: x@smap.example" },
-		"message id with two ats": func(mail *mailer.Mail) { mail.MessageID = "evt_1@smap@example" },
-		"no text":                 func(mail *mailer.Mail) { mail.Text = "" },
+		"empty address":            to(""),
+		"CRLF in address":          to("someone@example.com\r\nRCPT TO:<victim@example.com>"),
+		"LF in address":            to("some\none@example.com"),
+		"trailing LF":              to("someone@example.com\n"),
+		"NUL in address":           to("some\x00one@example.com"),
+		"two addresses":            to("someone@example.com,other@example.com"),
+		"two addresses, spaced":    to("someone@example.com, other@example.com"),
+		"two at signs":             to("someone@example.com@example.org"),
+		"display name":             to("Someone <someone@example.com>"),
+		"angle brackets":           to("<someone@example.com>"),
+		"ESMTP parameter":          to("someone@example.com> NOTIFY=NEVER"),
+		"comment":                  to("someone@example.com(comment)"),
+		"quoted local part":        to(`"some\"one"@example.com`),
+		"group":                    to("group:someone@example.com;"),
+		"no domain":                to("someone@"),
+		"no local part":            to("@example.com"),
+		"no at sign":               to("someone"),
+		"non-ASCII local part":     to("ngườidùng@example.com"),
+		"non-ASCII domain":         to("someone@vídụ.example"),
+		"local part too long":      to(longLocal),
+		"address too long":         to(longDomain),
+		"CRLF in subject":          func(mail *mailer.Mail) { mail.Subject = "Hello\r\nBcc: victim@example.com" },
+		"CR in subject":            func(mail *mailer.Mail) { mail.Subject = "Hello\rBcc: victim@example.com" },
+		"subject not UTF-8":        func(mail *mailer.Mail) { mail.Subject = "\xff\xfe" },
+		"message id in brackets":   func(mail *mailer.Mail) { mail.MessageID = "<evt_1@smap.example>" },
+		"message id without at":    func(mail *mailer.Mail) { mail.MessageID = "evt_1" },
+		"CRLF in message id":       func(mail *mailer.Mail) { mail.MessageID = "evt_1\r\nBcc: x@smap.example" },
+		"message id with two ats":  func(mail *mailer.Mail) { mail.MessageID = "evt_1@smap@example" },
+		"neither text nor HTML":    func(mail *mailer.Mail) { mail.Text = "" },
+		"CRLF in reply-to":         func(mail *mailer.Mail) { mail.ReplyTo = "help@smap.example\r\nBcc: victim@example.com" },
+		"LF in reply-to":           func(mail *mailer.Mail) { mail.ReplyTo = "help@smap.example\nBcc: victim@example.com" },
+		"display name in reply-to": func(mail *mailer.Mail) { mail.ReplyTo = "Help <help@smap.example>" },
+		"two reply-tos":            func(mail *mailer.Mail) { mail.ReplyTo = "help@smap.example, victim@example.com" },
+		"CRLF in cc":               cc("copy@example.com\r\nRCPT TO:<victim@example.com>"),
+		"LF in cc":                 cc("copy@example.com\nBcc: victim@example.com"),
+		"ESMTP parameter in cc":    cc("copy@example.com> NOTIFY=NEVER"),
+		"two addresses in one cc":  cc("copy@example.com,victim@example.com"),
+		"empty cc":                 cc(""),
+		"second cc unusable":       cc("copy@example.com", "copy@example.com\r\nDATA"),
 	}
 	m, err := mailer.New(options())
 	require.NoError(t, err)
@@ -113,7 +125,8 @@ func sendFails(t *testing.T, m *mailer.Mailer, ctx context.Context, mail mailer.
 func requireDiscreet(t *testing.T, err error, mail mailer.Mail) {
 	t.Helper()
 	for what, secret := range map[string]string{
-		"recipient": mail.To, "subject": mail.Subject, "text": mail.Text, "HTML": mail.HTML, "password": password, "server text": serverText,
+		"recipient": mail.To, "cc": strings.Join(mail.Cc, ""), "reply-to": mail.ReplyTo, "subject": mail.Subject,
+		"text": mail.Text, "HTML": mail.HTML, "password": password, "server text": serverText, "another's address": "victim",
 	} {
 		if secret != "" {
 			require.NotContains(t, err.Error(), secret, what)

@@ -3,7 +3,9 @@ package mailer
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
+	"net/textproto"
 	"strings"
 	"time"
 
@@ -100,14 +102,25 @@ func isLoopback(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// transfer runs MAIL, RCPT, DATA and the content, and returns nil only after a positive answer to the final dot.
-func (s *session) transfer(from, to string, content []byte) error {
+// envelope runs MAIL and RCPT. Only to has to be taken: the server's no to a copy must not cost the recipient the mail.
+func (s *session) envelope(from, to string, cc []string) error {
 	if err := s.client.Mail("<" + from + ">"); err != nil {
 		return s.failed(verbMAIL, err)
 	}
 	if err := s.client.Rcpt("<" + to + ">"); err != nil {
 		return s.failed(verbRCPT, err)
 	}
+	for _, address := range cc {
+		err := s.client.Rcpt("<" + address + ">")
+		if _, refused := errors.AsType[*textproto.Error](err); err != nil && !refused {
+			return s.failed(verbRCPT, err)
+		}
+	}
+	return nil
+}
+
+// transfer runs DATA and the content, and returns nil only after a positive answer to the final dot.
+func (s *session) transfer(content []byte) error {
 	data, err := s.client.Data()
 	if err != nil {
 		return s.failed(verbDATA, err)

@@ -59,7 +59,8 @@ func TestADotThatNeverLeftIsNotAmbiguous(t *testing.T) {
 	_, err = m.negotiate(s)
 	require.NoError(t, err)
 	var failed *Error
-	require.ErrorAs(t, s.transfer("a@example.com", "b@example.com", []byte("Subject: x\r\n\r\nx\r\n")), &failed)
+	require.NoError(t, s.envelope("a@example.com", "b@example.com", nil))
+	require.ErrorAs(t, s.transfer([]byte("Subject: x\r\n\r\nx\r\n")), &failed)
 	require.Equal(t, Temporary, failed.Class)
 	require.Equal(t, verbContent, failed.Verb)
 }
