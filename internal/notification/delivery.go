@@ -50,10 +50,7 @@ func (d *Delivery) Take(now time.Time, lease time.Duration) (repeat bool, err er
 	case StateExpired, StateSuperseded:
 		return false, ErrDropped
 	case StateFailed:
-		if d.ErrorClass == ErrAmbiguous.ErrorClass() {
-			return false, ErrAmbiguous
-		}
-		return false, &SendError{Class: ClassRejected, Where: d.ErrorClass}
+		return false, d.failure()
 	case StateSending:
 		if d.LeaseUntil == nil {
 			break
@@ -81,7 +78,8 @@ func (d *Delivery) Holds(attempt int) bool { return d.State == StateSending && d
 // Accept records the server's 250, whoever has the mail by now.
 func (d *Delivery) Accept(now time.Time) { d.end(StateAccepted, "", now) }
 
-// Fail ends a try for good: with ErrAmbiguous' class when it is not known whether the mail was sent.
+// Fail ends a try for good: with ErrAmbiguous' class when it is not known whether the mail was sent, with ErrInvalid's
+// when it cannot be.
 func (d *Delivery) Fail(class string, now time.Time) { d.end(StateFailed, class, now) }
 
 // Release ends a try that certainly did not send anything; the next one is not a repeat.
@@ -103,6 +101,17 @@ func (d *Delivery) Drop(state State, now time.Time) bool {
 	}
 	d.end(state, "", now)
 	return true
+}
+
+// failure answers why a failed mail was not sent.
+func (d *Delivery) failure() error {
+	switch d.ErrorClass {
+	case ErrAmbiguous.ErrorClass():
+		return ErrAmbiguous
+	case ErrInvalid.ErrorClass():
+		return ErrInvalid
+	}
+	return &SendError{Class: ClassRejected, Where: d.ErrorClass}
 }
 
 func (d *Delivery) end(state State, class string, now time.Time) {

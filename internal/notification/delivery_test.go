@@ -15,6 +15,7 @@ const (
 	lease     = time.Minute
 	refused   = "smtp_rcpt_550"
 	ambiguous = "ambiguous"
+	invalid   = "invalid"
 )
 
 var (
@@ -55,6 +56,7 @@ func states() map[string]notification.Delivery {
 		"accepted":                entry(notification.StateAccepted),
 		"refused":                 entry(notification.StateFailed, because(refused)),
 		"twice unknown":           entry(notification.StateFailed, because(ambiguous), repeated),
+		"unusable":                entry(notification.StateFailed, because(invalid)),
 		"expired":                 entry(notification.StateExpired),
 		"superseded":              entry(notification.StateSuperseded),
 	}
@@ -76,6 +78,7 @@ func TestTake(t *testing.T) {
 		"accepted":                {err: notification.ErrAlreadySent},
 		"refused":                 {err: &notification.SendError{Class: notification.ClassRejected, Where: refused}},
 		"twice unknown":           {err: notification.ErrAmbiguous},
+		"unusable":                {err: notification.ErrInvalid},
 		"expired":                 {err: notification.ErrDropped},
 		"superseded":              {err: notification.ErrDropped},
 	} {
@@ -121,6 +124,7 @@ func TestHowATryEnds(t *testing.T) {
 		"accepted":  {func(d *notification.Delivery) { d.Accept(now) }, notification.StateAccepted, "", notification.ErrAlreadySent, false},
 		"refused":   {func(d *notification.Delivery) { d.Fail(refused, now) }, notification.StateFailed, refused, &notification.SendError{Class: notification.ClassRejected, Where: refused}, false},
 		"ambiguous": {func(d *notification.Delivery) { d.Fail(ambiguous, now) }, notification.StateFailed, ambiguous, notification.ErrAmbiguous, false},
+		"unusable":  {func(d *notification.Delivery) { d.Fail(invalid, now) }, notification.StateFailed, invalid, notification.ErrInvalid, false},
 		"released":  {func(d *notification.Delivery) { d.Release("smtp_connect", now) }, notification.StateSending, "smtp_connect", nil, false},
 		"doubtful":  {func(d *notification.Delivery) { d.Doubt("smtp_end_of_data", now) }, notification.StateSending, "smtp_end_of_data", nil, true},
 		"vanished":  {func(*notification.Delivery) {}, notification.StateSending, "", nil, true},
@@ -194,7 +198,7 @@ func TestDrop(t *testing.T) {
 	t.Parallel()
 	news := map[string]bool{
 		"new": true, "released": true, "released after a repeat": true, "vanished": true, "vanished twice": true,
-		"refused": true, "twice unknown": true,
+		"refused": true, "twice unknown": true, "unusable": true,
 	}
 	for state, found := range states() {
 		for _, why := range []notification.State{notification.StateExpired, notification.StateSuperseded} {

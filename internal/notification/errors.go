@@ -10,6 +10,7 @@ var (
 	ErrAlreadySent = errors.New("notification: this mail has been accepted before")
 	ErrDropped     = errors.New("notification: this mail has been dropped before")
 	ErrAmbiguous   = &SendError{Class: ClassAmbiguous, Where: "ambiguous"}
+	ErrInvalid     = &SendError{Class: ClassInvalid, Where: "invalid"}
 )
 
 // BusyError says that another process is sending this mail, or died doing it; its lease ends at Until.
@@ -27,7 +28,8 @@ type Class string
 // The classes.
 const (
 	ClassTemporary Class = "temporary" // certainly not sent; trying again can help
-	ClassRejected  Class = "rejected"  // certainly not sent; trying again cannot help
+	ClassRejected  Class = "rejected"  // certainly not sent, the mail server said never; trying again cannot help
+	ClassInvalid   Class = "invalid"   // certainly not sent, nobody was asked: an address or the content is unusable
 	ClassAmbiguous Class = "ambiguous" // nobody can know whether it was sent
 )
 

@@ -37,12 +37,16 @@ type Ledger interface {
 
 // Mail is one mail to one person.
 type Mail struct {
-	MessageID string // without angle brackets; the same for every try of one event
+	// MessageID without angle brackets; the same for every try of one event. Empty for a mail that no event names: the
+	// mailer makes one up.
+	MessageID string
 	To        string
+	Cc        []string // optional; a refusal of one keeps nothing from To, and is not reported
+	ReplyTo   string   // optional
 	Content
 }
 
-// Content is what a mail says.
+// Content is what a mail says. Text may be empty where there is HTML.
 type Content struct{ Subject, Text, HTML string }
 
 // Mailer sends one mail. accepted is called after the server's 250 and before the conversation is closed; its context

@@ -20,19 +20,22 @@ func New(m *mailer.Mailer) *Mailer { return &Mailer{m} }
 // Send implements notification.Mailer.
 func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func(context.Context) error) error {
 	err := m.mailer.Send(ctx, mailer.Mail{
-		MessageID: mail.MessageID, To: mail.To, Subject: mail.Subject, Text: mail.Text, HTML: mail.HTML,
+		MessageID: mail.MessageID, To: mail.To, Cc: mail.Cc, ReplyTo: mail.ReplyTo,
+		Subject: mail.Subject, Text: mail.Text, HTML: mail.HTML,
 	}, accepted)
 	if failure, ok := errors.AsType[*mailer.Error](err); ok {
-		return &notification.SendError{Class: classOf(failure.Class), Where: where(failure), Err: err}
+		return &notification.SendError{Class: classOf(failure), Where: where(failure), Err: err}
 	}
 	return err
 }
 
-func classOf(c mailer.Class) notification.Class {
-	switch c {
-	case mailer.Permanent:
+func classOf(e *mailer.Error) notification.Class {
+	switch {
+	case e.Class == mailer.Permanent && e.Code == 0: // it takes no server to refuse what cannot be sent
+		return notification.ClassInvalid
+	case e.Class == mailer.Permanent:
 		return notification.ClassRejected
-	case mailer.Ambiguous:
+	case e.Class == mailer.Ambiguous:
 		return notification.ClassAmbiguous
 	default:
 		return notification.ClassTemporary

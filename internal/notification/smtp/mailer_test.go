@@ -20,6 +20,7 @@ var _ notification.Mailer = (*smtp.Mailer)(nil)
 
 var mail = notification.Mail{
 	MessageID: "evt_1@smap.example", To: "an.nguyen@customer.example",
+	Cc: []string{"binh@customer.example"}, ReplyTo: "help@smap.example",
 	Content: notification.Content{Subject: "Your code", Text: "It is 123456.", HTML: "<p>It is 123456.</p>"},
 }
 
@@ -82,7 +83,7 @@ func requireFailure(t *testing.T, err error, class notification.Class, where str
 	require.Equal(t, where, failure.ErrorClass())
 	var cause *mailer.Error
 	require.ErrorAs(t, err, &cause, "the mailer's own error is kept")
-	for _, private := range []string{"an.nguyen", "customer.example", "123456", "Your code", "no-reply"} {
+	for _, private := range []string{"an.nguyen", "customer.example", "123456", "Your code", "no-reply", "binh", "help@"} {
 		require.NotContains(t, err.Error(), private)
 	}
 }
@@ -96,14 +97,25 @@ func TestNobodyIsThere(t *testing.T) {
 	requireFailure(t, err, notification.ClassTemporary, "smtp_connect")
 }
 
-func TestAnAddressThatIsNoneIsRefusedBeforeAnythingIsSent(t *testing.T) {
+func TestAMailThatCannotBeSentIsRefusedBeforeAnythingIs(t *testing.T) {
 	t.Parallel()
-	srv := newServer(t)
-	bad := mail
-	bad.To = "an.nguyen@customer.example\r\nBcc: everybody@customer.example"
-	err := newMailer(t, srv.Host(), srv.Port(), time.Second).Send(context.Background(), bad, never)
-	requireFailure(t, err, notification.ClassRejected, "smtp_message")
-	require.Zero(t, srv.Connections())
+	for name, spoil := range map[string]func(*notification.Mail){
+		"two lines":  func(m *notification.Mail) { m.To = "an.nguyen@customer.example\r\nBcc: everybody@customer.example" },
+		"nobody":     func(m *notification.Mail) { m.To = "" },
+		"a copy":     func(m *notification.Mail) { m.Cc = []string{"an.nguyen@customer.example\r\nDATA"} },
+		"a reply-to": func(m *notification.Mail) { m.ReplyTo = "An Nguyen <an.nguyen@customer.example>" },
+		"nothing":    func(m *notification.Mail) { m.Text, m.HTML = "", "" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			srv := newServer(t)
+			bad := mail
+			spoil(&bad)
+			err := newMailer(t, srv.Host(), srv.Port(), time.Second).Send(context.Background(), bad, never)
+			requireFailure(t, err, notification.ClassInvalid, "smtp_message")
+			require.Zero(t, srv.Connections())
+		})
+	}
 }
 
 func TestCancellingIsVisible(t *testing.T) {
@@ -139,7 +151,9 @@ func TestAnAcceptedMailIsNoFailure(t *testing.T) {
 	received := srv.Received()
 	require.Len(t, received, 1)
 	require.Equal(t, mail.MessageID, received[0].MessageID)
-	require.Equal(t, []string{mail.To}, received[0].To)
+	require.Equal(t, []string{mail.To, mail.Cc[0]}, received[0].To)
+	require.Contains(t, string(received[0].Data), "Cc: <binh@customer.example>")
+	require.Contains(t, string(received[0].Data), "Reply-To: <help@smap.example>")
 	require.Contains(t, string(received[0].Data), "Subject: Your code")
 	require.Contains(t, string(received[0].Data), "It is 123456.")
 	require.Contains(t, string(received[0].Data), "<p>It is 123456.</p>")

@@ -48,6 +48,8 @@ type fixture struct {
 	mailer   *mock.MockMailer
 	renderer *mock.MockRenderer
 	observer *mock.MockObserver
+	deliver  func(ctx context.Context) error // hands the event out once
+	mail     notification.Mail               // what the mailer gets
 
 	entries  map[string]notification.Delivery
 	failures int // so many commits fail before one succeeds
@@ -77,6 +79,12 @@ func newFixture(t *testing.T) *fixture {
 		Lease: lease, Domain: "smap.example",
 	}
 	f.sender = usecase.NewSender(f.deps)
+	f.mail = notification.Mail{MessageID: messageID, To: recipient, Content: content}
+	f.deliver = func(ctx context.Context) error {
+		return f.sender.SendVerification(ctx, usecase.Verification{
+			EventID: eventID, Recipient: recipient, Code: code, Locale: "vi", ExpiresAt: expiresAt,
+		})
+	}
 	return f
 }
 
@@ -119,13 +127,6 @@ func (m ctxMatcher) String() string {
 	return "is a context outside any transaction"
 }
 
-// deliver hands the event out once.
-func (f *fixture) deliver(ctx context.Context) error {
-	return f.sender.SendVerification(ctx, usecase.Verification{
-		EventID: eventID, Recipient: recipient, Code: code, Locale: "vi", ExpiresAt: expiresAt,
-	})
-}
-
 // decide answers what a broker makes of err.
 func (f *fixture) decide(err error, stopping bool) event.Decision {
 	return event.Decide(err, event.Delivery{Message: event.Message{ID: eventID}}, policy, stopping, f.clock.now)
@@ -151,7 +152,7 @@ type accept = func(context.Context) error
 
 // conversation expects one mail, the same every time, and lets talk be the conversation about it.
 func (f *fixture) conversation(talk func(ctx context.Context, accepted accept) error) *gomock.Call {
-	return f.mailer.EXPECT().Send(outside, notification.Mail{MessageID: messageID, To: recipient, Content: content}, gomock.Any()).
+	return f.mailer.EXPECT().Send(outside, f.mail, gomock.Any()).
 		DoAndReturn(func(ctx context.Context, _ notification.Mail, accepted func(context.Context) error) error {
 			return talk(ctx, accepted)
 		})

@@ -51,21 +51,26 @@ type Verification struct {
 func (s *Sender) SendVerification(ctx context.Context, v Verification) error {
 	now := s.Clock.Now()
 	if !now.Before(v.ExpiresAt) {
-		if err := s.drop(ctx, v.EventID, notification.StateExpired); err != nil {
-			return err
-		}
-		return event.Drop(event.DropExpired)
+		return s.expire(ctx, v.EventID)
 	}
 	content, err := s.Renderer.Verification(v.Locale, v.Code, now, v.ExpiresAt)
 	if err != nil {
 		return event.Permanent(event.ReasonInvalid, err)
 	}
-	return s.send(ctx, v.EventID, v.Recipient, content)
+	return s.send(ctx, v.EventID, notification.Mail{To: v.Recipient, Content: content})
 }
 
 // Supersede records that the mail of eventID is not to be sent any more.
 func (s *Sender) Supersede(ctx context.Context, eventID string) error {
 	return s.drop(ctx, eventID, notification.StateSuperseded)
+}
+
+// expire is for a mail that would come too late.
+func (s *Sender) expire(ctx context.Context, eventID string) error {
+	if err := s.drop(ctx, eventID, notification.StateExpired); err != nil {
+		return err
+	}
+	return event.Drop(event.DropExpired)
 }
 
 func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) error {
@@ -80,19 +85,42 @@ func (s *Sender) drop(ctx context.Context, eventID string, state notification.St
 }
 
 // send is take → SMTP → record. No transaction is open while the server is spoken to.
-func (s *Sender) send(ctx context.Context, eventID, to string, content notification.Content) error {
+func (s *Sender) send(ctx context.Context, eventID string, mail notification.Mail) error {
 	taken, err := s.take(ctx, eventID)
 	if err != nil {
 		return err
 	}
-	err = s.Mailer.Send(ctx, notification.Mail{MessageID: taken.MessageID, To: to, Content: content},
-		func(ctx context.Context) error { return s.accepted(ctx, eventID) })
-	failure, ok := errors.AsType[*notification.SendError](err)
-	if err == nil || !ok {
+	mail.MessageID = taken.MessageID
+	failure, err := s.try(ctx, mail, func(ctx context.Context) error { return s.record(ctx, eventID) })
+	if failure == nil {
 		return err // sent; or sent and not recorded, which this process remembers and another takes for a crash
 	}
-	s.Observer.MailFailed(failure.Where)
 	return s.failed(context.WithoutCancel(ctx), taken, failure)
+}
+
+// errCut stands for the end of a context after the final dot.
+var errCut = errors.New("the answer to the final dot was not waited for any longer")
+
+// try hands the mail to the server once and counts how that ended. record is called after its 250; what it answers is
+// err, and failure is then nil.
+func (s *Sender) try(
+	ctx context.Context, mail notification.Mail, record func(context.Context) error,
+) (failure *notification.SendError, err error) {
+	err = s.Mailer.Send(ctx, mail, func(ctx context.Context) error {
+		s.Observer.MailAccepted()
+		return record(ctx)
+	})
+	failure, failed := errors.AsType[*notification.SendError](err)
+	if !failed {
+		return nil, err
+	}
+	s.Observer.MailFailed(failure.Where)
+	if failure.Class == notification.ClassAmbiguous && errors.Is(failure, context.Canceled) {
+		// A delivery that a shutdown has cut off is given back untouched (event.Decide). This one is not untouched: given
+		// back to a queue of the previous release, it could go to a consumer without a ledger (docs/adr/0006).
+		failure = &notification.SendError{Class: failure.Class, Where: failure.Where, Err: errCut}
+	}
+	return failure, nil
 }
 
 // take asks the ledger for this mail and answers its entry.
@@ -121,13 +149,12 @@ func (s *Sender) take(ctx context.Context, eventID string) (taken notification.D
 	return taken, nil
 }
 
-// recordFor is how long accepted goes on trying, though never beyond the lease, of which the mailer may have used half:
+// recordFor is how long record goes on trying, though never beyond the lease, of which the mailer may have used half:
 // the connection to the mail server is held open meanwhile, and a record that is missing means the mail is sent again.
 const recordFor = 10 * time.Second
 
-// accepted records the 250.
-func (s *Sender) accepted(ctx context.Context, eventID string) error {
-	s.Observer.MailAccepted()
+// record writes the 250 down.
+func (s *Sender) record(ctx context.Context, eventID string) error {
 	ctx, cancel := context.WithTimeout(ctx, min(recordFor, s.Lease/2))
 	defer cancel()
 	for pause := 50 * time.Millisecond; ; pause *= 2 {
@@ -158,6 +185,9 @@ func (s *Sender) failed(ctx context.Context, taken notification.Delivery, failur
 		case failure.Class == notification.ClassRejected:
 			d.Fail(failure.Where, now)
 			next = permanent(failure)
+		case failure.Class == notification.ClassInvalid:
+			d.Fail(notification.ErrInvalid.ErrorClass(), now)
+			next = permanent(failure)
 		case failure.Class == notification.ClassAmbiguous && d.Resends >= notification.MaxResends:
 			d.Fail(notification.ErrAmbiguous.ErrorClass(), now)
 			next = permanent(failure)
@@ -175,10 +205,14 @@ func (s *Sender) failed(ctx context.Context, taken notification.Delivery, failur
 
 // permanent is for the dead letters: nothing but a person sends this mail again.
 func permanent(failure *notification.SendError) error {
-	if failure.Class == notification.ClassAmbiguous {
-		return event.Permanent(event.ReasonAmbiguous, failure)
+	reason := event.ReasonRejected
+	switch failure.Class {
+	case notification.ClassAmbiguous:
+		reason = event.ReasonAmbiguous
+	case notification.ClassInvalid:
+		reason = event.ReasonInvalid
 	}
-	return event.Permanent(event.ReasonRejected, failure)
+	return event.Permanent(reason, failure)
 }
 
 // update changes the entry of eventID in a transaction of its own, and records first what could not be recorded before.

@@ -71,6 +71,18 @@ func TestARefusedMailIsDead(t *testing.T) {
 	}
 }
 
+func TestAMailThatCannotBeSentIsDead(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.renders()
+	f.conversation(fails(notification.ClassInvalid, "smtp_message"))
+	f.observer.EXPECT().MailFailed("smtp_message")
+	for range 2 {
+		f.requireOutcome(event.Dead, event.ReasonInvalid)
+		require.Equal(t, notification.StateFailed, f.entry().State)
+	}
+}
+
 func TestAnUnknownOutcomeIsRepeatedOnceAndThenDead(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -182,10 +194,11 @@ func TestShutdownGivesTheMailBack(t *testing.T) {
 	}
 	for name, test := range map[string]struct {
 		class  notification.Class
+		action event.Action
 		repeat bool
 	}{
-		"before the final dot": {notification.ClassTemporary, false},
-		"after the final dot":  {notification.ClassAmbiguous, true},
+		"before the final dot": {notification.ClassTemporary, event.Requeue, false},
+		"after the final dot":  {notification.ClassAmbiguous, event.Retry, true}, // not as if untouched
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -194,7 +207,7 @@ func TestShutdownGivesTheMailBack(t *testing.T) {
 			ctx, stop := context.WithCancel(context.Background())
 			f.conversation(cut(test.class, "smtp_somewhere", stop))
 			f.observer.EXPECT().MailFailed("smtp_somewhere")
-			require.Equal(t, event.Requeue, f.decide(f.deliver(ctx), true).Action)
+			require.Equal(t, test.action, f.decide(f.deliver(ctx), true).Action)
 			require.Equal(t, "smtp_somewhere", f.entry().ErrorClass, "recorded although the context has ended")
 
 			if test.repeat {
@@ -202,7 +215,7 @@ func TestShutdownGivesTheMailBack(t *testing.T) {
 			}
 			f.conversation(says250)
 			f.observer.EXPECT().MailAccepted()
-			f.requireOutcome(event.Ack, "handled") // by the next process, at once
+			f.requireOutcome(event.Ack, "handled") // by the next process, which has no lease to wait for
 		})
 	}
 	t.Run("before it began", func(t *testing.T) {
