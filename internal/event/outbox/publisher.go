@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -30,25 +31,35 @@ func NewPublisher(db *database.DB, sealer *Sealer, clock Clock, wake func()) *Pu
 	return &Publisher{db: db, sealer: sealer, clock: clock, wake: wake}
 }
 
-// Publish stores e as a row of ctx's transaction, with the trace of ctx in its headers. It answers
-// database.ErrNoTx when there is no transaction, and the errors of event.Encode.
+// Publish stores e as a row of ctx's transaction, with the trace of ctx in its headers. It answers the errors of
+// event.Encode, and those of Store.
 func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
-	tx, err := p.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
 	m, err := event.Encode(e)
 	if err != nil {
 		return err
 	}
-	propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(m.Headers))
-	now := p.clock.Now()
-	r := row{id: uuid.Must(uuid.NewV7()).String(), message: m, createdAt: now, availableAt: now}
-	if e.Key.IsEmail() {
-		r.sealed, r.message.Body = true, p.sealer.seal(m.ID, m.Body)
+	return p.Store(ctx, m, e.Key.IsEmail())
+}
+
+// Store is Publish for one copy that is encoded and addressed already. sealed says whether its body is encrypted while
+// it lies in the database: always where it holds a code or an address. It answers database.ErrNoTx, and stores nothing,
+// when ctx has no transaction; m is left as it is.
+func (p *Publisher) Store(ctx context.Context, m event.Message, sealed bool) error {
+	tx, err := p.db.Tx(ctx)
+	if err != nil {
+		return err
 	}
+	headers := propagation.MapCarrier{}
+	maps.Copy(headers, m.Headers)
+	propagation.TraceContext{}.Inject(ctx, headers)
+	m.Headers = headers
+	if sealed {
+		m.Body = p.sealer.seal(m.ID, m.Body)
+	}
+	now := p.clock.Now()
+	r := row{id: uuid.Must(uuid.NewV7()).String(), message: m, sealed: sealed, createdAt: now, availableAt: now}
 	if err := insert(ctx, tx, r); err != nil {
-		return fmt.Errorf("outbox: storing %s: %w", e.Key, err)
+		return fmt.Errorf("outbox: storing event %s for %s: %w", m.ID, m.Exchange, err)
 	}
 	p.db.AfterCommit(ctx, p.wake)
 	return nil

@@ -90,6 +90,44 @@ func TestBodiesOfMailsAreSealedAtRest(t *testing.T) {
 	})
 }
 
+func TestStoreTakesAMessageAsItIs(t *testing.T) {
+	t.Parallel()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		o := open(t, db)
+		given := event.Message{
+			ID: "evt_1", Exchange: fanoutExchange, ContentType: "text/plain", Timestamp: o.clock.Now().Truncate(time.Second),
+			Mandatory: true, Single: true, Headers: map[string]string{"x-a": "1"}, Body: []byte("code " + code),
+		}
+		want := given
+		require.ErrorIs(t, o.publisher.Store(context.Background(), given, true), database.ErrNoTx)
+		require.Zero(t, o.woken)
+		ctx := trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{
+			TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled,
+		}))
+		require.NoError(t, db.WithinTx(ctx, func(ctx context.Context) error {
+			other := given
+			other.ID, other.Headers, other.Single = "evt_2", nil, false
+			require.NoError(t, o.publisher.Store(ctx, given, true))
+			return o.publisher.Store(ctx, other, false)
+		}))
+		require.Equal(t, want, given, "the caller's message is left alone")
+		require.Equal(t, map[string]string{"x-a": "1"}, given.Headers)
+		require.Equal(t, 2, o.woken)
+		require.NotContains(t, string(o.column("evt_1", "body")), code)
+		require.Contains(t, string(o.column("evt_2", "body")), code)
+
+		require.Equal(t, 2, o.step(o.relay()))
+		require.Equal(t, []string{"evt_2", "evt_1"}, o.broker.ids())
+		sent := o.broker.sent[1]
+		require.True(t, want.Timestamp.Equal(sent.Timestamp))
+		sent.Timestamp = want.Timestamp
+		want.Headers = map[string]string{
+			"x-a": "1", event.HeaderTraceparent: "00-01000000000000000000000000000000-0200000000000000-01",
+		}
+		require.Equal(t, want, sent)
+	})
+}
+
 func TestARowSealedWithAnotherKeyWaitsAlone(t *testing.T) {
 	t.Parallel()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {

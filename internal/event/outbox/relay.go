@@ -80,7 +80,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		if failing {
 			limit = 1 // enough to see that it is over; leasing a whole batch each second only makes dead rows
 		}
-		n, err := r.batch(ctx, limit)
+		n, err := r.relay(ctx, limit)
 		if err != nil && !failing {
 			r.log.Warn().Err(err).Msg("the outbox is waiting; it will be tried every second")
 		}
@@ -108,15 +108,11 @@ func (r *Relay) pause(ctx context.Context, nudge <-chan struct{}) {
 	}
 }
 
-// batch is relay with a deadline instead of ctx's end: a stop lets the batch in flight finish.
-func (r *Relay) batch(ctx context.Context, limit int) (int, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), batchTimeout)
+// relay brings up to limit rows to the broker and answers how many rows it claimed. It has a deadline instead of the
+// end of run: a stop lets what is in flight finish, and begins no further single.
+func (r *Relay) relay(run context.Context, limit int) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), batchTimeout)
 	defer cancel()
-	return r.relay(ctx, limit)
-}
-
-// relay brings up to limit rows to the broker and answers how many rows it claimed.
-func (r *Relay) relay(ctx context.Context, limit int) (int, error) {
 	if err := r.removeConfirmed(ctx); err != nil {
 		return 0, err
 	}
@@ -128,6 +124,19 @@ func (r *Relay) relay(ctx context.Context, limit int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	pipelined, singles := split(rows)
+	if err := r.publish(ctx, pipelined); err != nil {
+		return len(rows), errors.Join(err, release(ctx, r.db, singles))
+	}
+	return len(rows), r.publishSingles(ctx, run.Done(), singles)
+}
+
+// publish sends rows together, deletes those that were confirmed, gives back those that an absent broker did not take
+// and postpones the others. It answers the first of those failures that say something about broker or database.
+func (r *Relay) publish(ctx context.Context, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
 	messages := make([]event.Message, len(rows))
 	for i := range rows {
 		messages[i] = rows[i].message
@@ -136,7 +145,7 @@ func (r *Relay) relay(ctx context.Context, limit int) (int, error) {
 	results := r.sender.Send(ctx, messages) // no transaction is open here
 	took := time.Since(started)
 
-	var unavailable []string
+	var unavailable []row
 	var firstErr error
 	for i, result := range results {
 		switch {
@@ -144,7 +153,7 @@ func (r *Relay) relay(ctx context.Context, limit int) (int, error) {
 			r.confirmed = append(r.confirmed, rows[i].id)
 			r.observer.Published(messages[i], took)
 		case errors.Is(result, event.ErrUnavailable):
-			unavailable = append(unavailable, rows[i].id)
+			unavailable = append(unavailable, rows[i])
 			r.observer.Failed(messages[i], classUnavailable, false)
 			firstErr = cmp.Or(firstErr, result)
 		default:
@@ -153,15 +162,13 @@ func (r *Relay) relay(ctx context.Context, limit int) (int, error) {
 			}
 		}
 	}
-	if len(unavailable) > 0 {
-		if err := release(ctx, r.db, unavailable); err != nil {
-			firstErr = err // they come free when their lease ends
-		}
+	if err := release(ctx, r.db, unavailable); err != nil {
+		firstErr = err // they come free when their lease ends
 	}
 	if err := r.removeConfirmed(ctx); err != nil {
-		return len(rows), err
+		return err
 	}
-	return len(rows), firstErr
+	return firstErr
 }
 
 // open unseals the bodies of rows. A row that does not open is postponed and left out.

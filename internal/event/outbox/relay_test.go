@@ -123,17 +123,13 @@ func TestConfirmedRowsAreNotSentAgainWhenTheirDeletionFails(t *testing.T) {
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		o := open(t, db)
 		o.publish(o.state("evt_1"))
-		rename := func(from, to string) {
-			_, err := db.Conn(context.Background()).ExecContext(context.Background(), "ALTER TABLE "+from+" RENAME TO "+to)
-			require.NoError(t, err)
-		}
-		o.broker.answer = func(event.Message) error { rename("outbox", "gone"); return nil }
+		o.broker.answer = func(event.Message) error { o.rename("outbox", "gone"); return nil }
 		r := o.relay()
 		_, err := r.relay(context.Background(), batchSize)
 		require.Error(t, err)
 		_, err = r.relay(context.Background(), batchSize)
 		require.Error(t, err, "nothing is claimed before the confirmed rows are gone")
-		rename("gone", "outbox")
+		o.rename("gone", "outbox")
 		o.broker.answer = nil
 		require.Equal(t, 1, o.depth().Rows)
 		o.clock.advance(2 * lease)

@@ -19,6 +19,7 @@ type row struct {
 	sealed      bool
 	createdAt   time.Time
 	availableAt time.Time
+	leaseUntil  time.Time
 	attempts    int
 }
 
@@ -29,10 +30,10 @@ func insert(ctx context.Context, q database.Querier, r row) error {
 	}
 	m := r.message
 	_, err = q.ExecContext(ctx, `
-		INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed,
-			event_time, created_at, available_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, string(headers), m.Body, r.sealed,
+		INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body,
+			sealed, event_time, created_at, available_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, m.Single, string(headers), m.Body, r.sealed,
 		m.Timestamp, r.createdAt, r.availableAt)
 	return err
 }
@@ -48,8 +49,8 @@ func claim(ctx context.Context, db *database.DB, now time.Time, lease time.Durat
 			LIMIT $2`+db.Dialect().ForUpdateSkipLocked()+`)
 		UPDATE outbox SET lease_until = $3
 		WHERE id IN (SELECT id FROM due)
-		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed, event_time,
-			created_at, available_at, attempts`, now, limit, now.Add(lease))
+		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body, sealed, event_time,
+			created_at, available_at, lease_until, attempts`, now, limit, now.Add(lease))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: claiming rows: %w", err)
 	}
@@ -69,8 +70,8 @@ func scanRows(rows *sql.Rows) (out []row, err error) {
 		var r row
 		var headers string
 		m := &r.message
-		if err := rows.Scan(&r.id, &m.ID, &m.Exchange, &m.RoutingKey, &m.ContentType, &m.Mandatory, &headers, &m.Body,
-			&r.sealed, &m.Timestamp, &r.createdAt, &r.availableAt, &r.attempts); err != nil {
+		if err := rows.Scan(&r.id, &m.ID, &m.Exchange, &m.RoutingKey, &m.ContentType, &m.Mandatory, &m.Single, &headers,
+			&m.Body, &r.sealed, &m.Timestamp, &r.createdAt, &r.availableAt, &r.leaseUntil, &r.attempts); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(headers), &m.Headers); err != nil {
@@ -88,10 +89,18 @@ func remove(ctx context.Context, db *database.DB, ids []string) error {
 	return err
 }
 
-// release gives rows back untouched, due at once: nothing was wrong with them.
-func release(ctx context.Context, db *database.DB, ids []string) error {
-	_, err := db.Conn(ctx).ExecContext(ctx,
-		"UPDATE outbox SET lease_until = NULL WHERE id IN ("+database.Placeholders(1, len(ids))+")", anys(ids)...)
+// release gives rows of one claim back untouched, due at once: nothing was wrong with them. A row whose lease somebody
+// else holds by now, because this process was stopped for longer than its own lasted, is left to him.
+func release(ctx context.Context, db *database.DB, rows []row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	args := []any{rows[0].leaseUntil.UTC()}
+	for _, r := range rows {
+		args = append(args, r.id)
+	}
+	_, err := db.Conn(ctx).ExecContext(ctx, "UPDATE outbox SET lease_until = NULL WHERE lease_until = $1 AND id IN ("+
+		database.Placeholders(2, len(rows))+")", args...)
 	return err
 }
 
@@ -131,6 +140,16 @@ func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (Depth, erro
 		d.OldestDue = now.Sub(oldest)
 	}
 	return d, nil
+}
+
+// Waiting counts the rows addressed to exchange, given-up ones included: what may still appear there.
+func Waiting(ctx context.Context, db *database.DB, exchange string) (int, error) {
+	var n int
+	err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE exchange = $1", exchange).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("outbox: counting rows for %s: %w", exchange, err)
+	}
+	return n, nil
 }
 
 // Retry makes every failed row due again and answers how many there were.
