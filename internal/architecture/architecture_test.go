@@ -59,6 +59,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 	rules := []rule{
 		{"internal/event", nil, []string{uuid}},
 		{"internal/event/outbox", []string{"internal/event", "pkg/"}, []string{"*"}},
+		{"internal/event/fanout", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/rabbitmq", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"pkg/", []string{"pkg/"}, []string{"*"}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,6 +170,26 @@ func TestRouter(t *testing.T) {
 	require.Equal(t, "panic", event.ErrorClass(err))
 	require.ErrorIs(t, dispatch("a.fail"), classed{})
 	require.ErrorContains(t, dispatch("a.other"), "a.other")
+
+	require.Panics(t, func() { router.Wrap("a.other", func(h event.Handler) event.Handler { return h }) })
+	router.Wrap("a.fail", func(next event.Handler) event.Handler {
+		return func(ctx context.Context, m event.Message) error { return errors.Join(next(ctx, m), errWrapped) }
+	})
+	require.ErrorIs(t, dispatch("a.fail"), classed{})
+	require.ErrorIs(t, dispatch("a.fail"), errWrapped)
+	router.Else(func(context.Context, event.Message) error { panic("nobody expected this key") })
+	_, ok = errors.AsType[*event.PanicError](dispatch("a.other"))
+	require.True(t, ok, "the rest has the same net below it")
+	require.ErrorIs(t, dispatch("a.fail"), errWrapped, "a key with a handler of its own keeps it")
+}
+
+var errWrapped = errors.New("wrapped")
+
+func TestAMovedMessageCanBeRecognised(t *testing.T) {
+	t.Parallel()
+	moved := event.Message{Exchange: "x", RoutingKey: "k"}.Moved("q", map[string]string{event.HeaderMoves: "1"})
+	require.True(t, strings.HasPrefix(moved.ID, "evt_"), moved.ID)
+	require.Equal(t, moved.ID, moved.Moved("q", nil).ID, "once it has an id it keeps it")
 }
 
 func TestErrorsKeepTheirCause(t *testing.T) {

@@ -25,7 +25,10 @@ func Handle[T Payload](fn func(ctx context.Context, e Received, data T) error) H
 }
 
 // Router finds the handler of a routing key. It is filled before the first delivery and only read afterwards.
-type Router struct{ handlers map[RoutingKey]Handler }
+type Router struct {
+	handlers map[RoutingKey]Handler
+	rest     Handler // nil: an unknown key is Permanent
+}
 
 // NewRouter answers an empty router.
 func NewRouter() *Router { return &Router{handlers: map[RoutingKey]Handler{}} }
@@ -38,10 +41,25 @@ func (r *Router) On(key RoutingKey, h Handler) {
 	r.handlers[key] = h
 }
 
+// Wrap puts a handler around the one that a key has by now. A key without one is a programming mistake: it panics.
+func (r *Router) Wrap(key RoutingKey, around func(Handler) Handler) {
+	h, ok := r.handlers[key]
+	if !ok {
+		panic(fmt.Sprintf("event: routing key %q has no handler to wrap", key))
+	}
+	r.handlers[key] = around(h)
+}
+
+// Else registers the handler of every key that has none of its own, for a queue whose messages carry no key.
+func (r *Router) Else(h Handler) { r.rest = h }
+
 // Dispatch runs the handler of a delivery. An unknown key is Permanent; a panic is a *PanicError.
 func (r *Router) Dispatch(ctx context.Context, d Delivery) (err error) {
 	h, ok := r.handlers[RoutingKey(d.RoutingKey)]
 	if !ok {
+		h = r.rest
+	}
+	if h == nil {
 		return Permanent(ReasonUnknownKey, fmt.Errorf("event: no handler for routing key %q", d.RoutingKey))
 	}
 	defer func() {
