@@ -270,6 +270,7 @@ func TestTwentyCutsLeakNothing(t *testing.T) {
 		return
 	}
 	q := newQueue(t, 1, 5)
+	q.Source = q.Name + ".nowhere" // looked for all the time
 	declare(t, q)
 	proxy, url := startProxy(t)
 	before := ours()
@@ -282,6 +283,7 @@ func TestTwentyCutsLeakNothing(t *testing.T) {
 			Queue: q, Observer: eventtest.NewObserver(),
 			Handle: func(context.Context, event.Delivery) error { return nil },
 		}})
+		c.probeEvery = time.Millisecond
 		ctx, cancel := context.WithCancel(context.Background())
 		var both sync.WaitGroup
 		both.Go(func() { require.NoError(t, p.Run(ctx)) })

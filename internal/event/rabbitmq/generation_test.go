@@ -119,8 +119,12 @@ func TestACopyWithoutAnIDIsNeverTakenForAnother(t *testing.T) {
 	ctx := context.Background()
 	w.handle(ctx, ctx, delivered("", 1, 1, false)) // no channel: the ack is lost
 	generation := w.attach(&fakeChannel{})
-	w.handle(ctx, ctx, delivered("", 1, generation, true))
+	another := delivered("", 1, generation, true)
+	another.Body = []byte("another")
+	w.handle(ctx, ctx, another)
 	require.Equal(t, 2, *calls)
+	w.handle(ctx, ctx, delivered("", 2, generation, true))
+	require.Equal(t, 2, *calls, "this one is known by its body")
 }
 
 // staleAck is the generation guard on a real broker: A's handler outlives its connection, B gets A's delivery tag.

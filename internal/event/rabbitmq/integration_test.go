@@ -48,6 +48,24 @@ func TestIntegration(t *testing.T) {
 		"dead letters: listing loses nothing and keeps the order": deadListing,
 		"check: connected, frozen, gone":                          checkConnection,
 		"check: wrong exchange":                                   checkWrongExchange,
+		"source: found, gone, found":                              sourceComesAndGoes,
+		"source: deleted while its messages are handled":          sourceDeletedAtWork,
+		"source: every other reader is served first":              sourceBehindOthers,
+		"source: what was begun before is adopted":                sourceAdopted,
+		"source: a retry comes back to our own queue":             sourceRetried,
+		"source: a stop gives back what nobody has begun":         sourceDrained,
+		"source: a lost connection":                               sourceCut,
+		"source: its messages share our workers":                  sourceWorkers,
+		"source: somebody else's alone":                           sourceExclusive,
+		"fanout: declared without arguments":                      fanoutArguments,
+		"on demand: declared before the first message":            onDemandFirst,
+		"on demand: an exchange nobody knows":                     onDemandUnknown,
+		"on demand: a deleted exchange":                           onDemandDeletedExchange,
+		"on demand: a deleted queue":                              onDemandDeletedQueue,
+		"on demand: another's return does not bring it back":      onDemandStaysDeleted,
+		"on demand: refused":                                      onDemandRefused,
+		"at once: declared unasked, and refused":                  atOnce,
+		"on demand: the broker does not answer":                   onDemandFrozen,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -113,11 +131,22 @@ func deleteAfter(t testing.TB, queues ...event.Queue) {
 	t.Helper()
 	t.Cleanup(func() {
 		ch := rawChannel(t)
-		for _, q := range NewTopology(queues).queues {
-			_, err := ch.QueueDelete(q.Name, false, false, false)
-			require.NoError(t, err)
-		}
+		deleteAll(t, ch, NewTopology(queues))
 	})
+}
+
+// deleteAll takes away the topology's queues, and exchanges that are a test's own.
+func deleteAll(t testing.TB, ch *amqp.Channel, topology Topology) {
+	t.Helper()
+	for _, q := range topology.queues {
+		_, err := ch.QueueDelete(q.Name, false, false, false)
+		require.NoError(t, err)
+	}
+	for _, e := range topology.exchanges {
+		if e.Name != event.Exchange && e.Name != DeadLetterExchange {
+			require.NoError(t, ch.ExchangeDelete(e.Name, false, false))
+		}
+	}
 }
 
 // declare makes the queues exist before any consumer or publisher runs.
@@ -162,7 +191,11 @@ func ready(t testing.TB, ch *amqp.Channel, queue string) int {
 // startPublisher runs a publisher until the test ends.
 func startPublisher(t testing.TB, url string, queues ...event.Queue) *Publisher {
 	t.Helper()
-	p := NewPublisher(options(url, t.Name()), NewTopology(queues))
+	return runPublisher(t, NewPublisher(options(url, t.Name()), NewTopology(queues)))
+}
+
+func runPublisher(t testing.TB, p *Publisher) *Publisher {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- p.Run(ctx) }()
@@ -185,12 +218,19 @@ type running struct {
 func startConsumer(t testing.TB, url string, sender event.Sender, drain time.Duration, q event.Queue,
 	handle func(context.Context, event.Delivery) error) *running {
 	t.Helper()
+	return startConsumerOn(t, options(url, t.Name()), sender, drain, q, handle)
+}
+
+func startConsumerOn(t testing.TB, o rabbitmq.Options, sender event.Sender, drain time.Duration, q event.Queue,
+	handle func(context.Context, event.Delivery) error) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Observer: eventtest.NewObserver(), end: cancel, ended: make(chan error, 1)}
 	r.Consumer = NewConsumer(ConsumerOptions{
-		Connection: options(url, t.Name()), Topology: NewTopology([]event.Queue{q}), Sender: sender, Now: time.Now,
+		Connection: o, Topology: NewTopology([]event.Queue{q}), Sender: sender, Now: time.Now,
 		DrainTimeout: drain, StaleAck: func(string) { r.stale.Add(1) },
 	}, []event.Consumer{{Queue: q, Handle: handle, Observer: r.Observer}})
+	r.probeEvery = 5 * time.Millisecond
 	go func() { defer close(r.ended); r.ended <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()

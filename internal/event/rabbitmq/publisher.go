@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,6 @@ const (
 	window = 1024
 	// confirmTimeout is how long a confirm may take before the connection counts as dead.
 	confirmTimeout = 10 * time.Second
-	// healDelay is how long after an unroutable message the topology is declared anew. Not at once: a quorum queue that
-	// is declared again within some 30 ms of its deletion (measured on 3.10) keeps its consumers in name only; they are
-	// not cancelled, and get nothing for ever.
-	healDelay = time.Second
 )
 
 // errNoConfirm ends a session whose broker has stopped confirming.
@@ -32,6 +29,7 @@ var errNoConfirm = errors.New("rabbitmq: no confirm in time; rebuilding the conn
 type Publisher struct {
 	options  rabbitmq.Options
 	topology Topology
+	others   []Other
 	requests chan request
 	live     atomic.Pointer[publishSession] // nil while there is no connection
 	refusal  atomic.Pointer[error]          // why the last connection could not be used; nil when it could
@@ -48,10 +46,18 @@ type pending struct {
 	sentAt  time.Time
 }
 
-// NewPublisher answers a Publisher that works once Run does. It declares topology on every connection, so that a
-// message has its queue even when no consumer has ever run.
-func NewPublisher(o rabbitmq.Options, t Topology) *Publisher {
-	return &Publisher{options: o, topology: t, requests: make(chan request)}
+// Other is a topology the Publisher can do without: when the broker refuses it, only messages to its exchanges wait.
+type Other struct {
+	Topology
+	// AtOnce has it declared on every connection. Without it that is done once a message is sent to one of its
+	// exchanges, once per connection: for what may be cleaned up for good, and must be there again for a late message.
+	AtOnce bool
+}
+
+// NewPublisher answers a Publisher that works once Run does. It declares t on every connection, so that a message has
+// its queue even when no consumer has ever run, and does nothing while the broker refuses that.
+func NewPublisher(o rabbitmq.Options, t Topology, others ...Other) *Publisher {
+	return &Publisher{options: o, topology: t, others: others, requests: make(chan request)}
 }
 
 // Run keeps the connection until ctx ends, and then answers nil.
@@ -60,7 +66,9 @@ func (p *Publisher) Run(ctx context.Context) error {
 }
 
 // Send implements event.Sender. Without a connection it answers event.ErrUnavailable at once; with one it returns
-// within about twice confirmTimeout whatever the broker does. Messages are sent in the order given.
+// within about twice confirmTimeout whatever the broker does. Messages are sent in the order given. One for an exchange
+// that is in no topology of the Publisher, or that the broker does not let us declare, is event.ErrUnroutable and is not
+// sent: publishing to an exchange that is missing would end the connection for all others.
 func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error {
 	results := make([]error, len(messages))
 	session := p.live.Load()
@@ -94,7 +102,8 @@ type publishSession struct {
 	returns   chan amqp.Return
 	blocked   atomic.Pointer[string]
 	ended     chan struct{}
-	healing   atomic.Bool
+	// What this session publishes to: the Publisher's topology, then the others.
+	declarations []*declaration
 }
 
 func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
@@ -116,7 +125,13 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 		// Every message in flight can come back: those in the window, the one whose confirm is awaited and the one that
 		// waits for a place. With room for all of them the library's reader never waits for us, and never drops one.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window+2)),
+		// The first has just been declared.
+		declarations: []*declaration{{Topology: p.topology, declared: true}},
 	}
+	for _, o := range p.others {
+		s.declarations = append(s.declarations, &declaration{Topology: o.Topology, atOnce: o.AtOnce})
+	}
+	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	go s.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 16)))
 
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -127,7 +142,7 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 		s.collect(cancel)
 	}()
 	p.live.Store(s)
-	err = s.publish(ctx)
+	err = s.publish(ctx, closed)
 	p.live.Store(nil)
 	close(s.ended)
 	close(s.inflight)
@@ -142,21 +157,41 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 }
 
 // publish hands requests to the channel until ctx ends or the channel fails.
-func (s *publishSession) publish(ctx context.Context) error {
+func (s *publishSession) publish(ctx context.Context, closed <-chan *amqp.Error) error {
+	if err := s.declareAtOnce(ctx); err != nil {
+		return err
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case err := <-closed: // as for an exchange that somebody has deleted
+			return fmt.Errorf("rabbitmq: the broker closed the channel that publishes: %w", cmp.Or(err, amqp.ErrClosed))
 		case r := <-s.publisher.requests:
-			m := r.message
-			confirm, err := s.channel.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, m.Mandatory, false, toPublishing(*m))
-			if err != nil {
-				r.done(fmt.Errorf("%w: %w", event.ErrUnavailable, err))
-				return fmt.Errorf("rabbitmq: publishing: %w", err)
+			if err := s.publishOne(ctx, r); err != nil {
+				return err
 			}
-			s.inflight <- pending{request: r, confirm: confirm, sentAt: time.Now()}
 		}
 	}
+}
+
+// publishOne hands one request to the channel, or answers it. An error ends the session.
+func (s *publishSession) publishOne(ctx context.Context, r request) error {
+	m := r.message
+	if err := s.reach(ctx, m.Exchange); err != nil {
+		r.done(err)
+		if errors.Is(err, event.ErrUnavailable) {
+			return err
+		}
+		return nil
+	}
+	confirm, err := s.channel.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, m.Mandatory, false, toPublishing(*m))
+	if err != nil {
+		r.done(fmt.Errorf("%w: %w", event.ErrUnavailable, err))
+		return fmt.Errorf("rabbitmq: publishing: %w", err)
+	}
+	s.inflight <- pending{request: r, confirm: confirm, sentAt: time.Now()}
+	return nil
 }
 
 // collect waits for the confirms in the order of publishing and answers each request. Out of order confirms only
@@ -202,7 +237,7 @@ func (s *publishSession) outcome(p pending, returned map[string]int) error {
 		if returned[key]--; returned[key] == 0 {
 			delete(returned, key)
 		}
-		s.heal()
+		s.heal(m.Exchange)
 		return event.ErrUnroutable
 	}
 	switch {
@@ -216,26 +251,6 @@ func (s *publishSession) outcome(p pending, returned map[string]int) error {
 }
 
 func copyKey(id, exchange, key string) string { return id + "\x00" + exchange + "\x00" + key }
-
-// heal has the topology declared anew after healDelay: somebody has deleted a queue or binding.
-func (s *publishSession) heal() {
-	if !s.healing.CompareAndSwap(false, true) {
-		return
-	}
-	time.AfterFunc(healDelay, func() {
-		defer s.healing.Store(false)
-		select {
-		case <-s.ended: // the next connection declares it anyway
-			return
-		default:
-		}
-		if err := s.publisher.topology.declareOn(s.conn); err != nil {
-			s.publisher.options.Log.Error().Err(err).Msg("a message was unroutable and the topology cannot be declared")
-			return
-		}
-		s.publisher.options.Log.Warn().Msg("a message was unroutable; the topology has been declared anew")
-	})
-}
 
 // watchBlocked keeps the broker's own word on why it takes no messages (memory or disk alarm).
 func (s *publishSession) watchBlocked(notices <-chan amqp.Blocking) {

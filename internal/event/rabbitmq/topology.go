@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -44,7 +45,8 @@ type Topology struct {
 	bindings  []binding
 }
 
-// NewTopology derives exchanges, queues and bindings from the queues this service consumes (docs/adr/0003).
+// NewTopology derives exchanges, queues and bindings from the queues this service consumes (docs/adr/0003). A Source
+// belongs to somebody else and is not declared.
 func NewTopology(queues []event.Queue) Topology {
 	t := Topology{exchanges: []exchange{
 		{event.Exchange, amqp.ExchangeTopic}, // no arguments: neighbours declare it so, anything else is 406 for them
@@ -68,6 +70,21 @@ func NewTopology(queues []event.Queue) Topology {
 		t.bindings = append(t.bindings, binding{q.DeadQueue(), q.Name, DeadLetterExchange})
 	}
 	return t
+}
+
+// FanoutTopology is a durable fanout exchange, and one durable queue bound to it with the empty key, both without any
+// argument: what others declare so, anything else would be 406 for them (docs/adr/0006).
+func FanoutTopology(exchangeName, queueName string) Topology {
+	return Topology{
+		exchanges: []exchange{{exchangeName, amqp.ExchangeFanout}},
+		queues:    []queue{{queueName, nil}},
+		bindings:  []binding{{queueName, "", exchangeName}},
+	}
+}
+
+// declares tells whether exchange is one of t's.
+func (t Topology) declares(name string) bool {
+	return slices.ContainsFunc(t.exchanges, func(e exchange) bool { return e.Name == name })
 }
 
 // retryArgs make a queue whose messages wait exactly delay, in order, and go back to one queue. It is addressed

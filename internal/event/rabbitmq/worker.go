@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strconv"
@@ -31,6 +32,8 @@ type acker interface {
 type worker struct {
 	options  ConsumerOptions
 	consumer event.Consumer
+	reads    string  // Queue.Name, or Queue.Source
+	source   *source // reads Queue.Source for the same handlers; nil without one
 	jobs     chan job
 	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
 
@@ -39,9 +42,10 @@ type worker struct {
 	channel    acker
 }
 
-// job is one delivery with the generation of the channel that may settle it.
+// job is one delivery with its worker, and the generation of the channel that may settle it.
 type job struct {
 	amqp.Delivery
+	worker     *worker
 	generation uint64
 	life       context.Context // ends with the connection
 }
@@ -51,42 +55,55 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &worker{options: o, consumer: c, jobs: make(chan job), done: done}
+	return &worker{options: o, consumer: c, reads: c.Queue.Name, jobs: make(chan job), done: done}
 }
 
-// feed consumes on conn and hands deliveries to the workers until the connection is lost. When stop ends it cancels
+// feed consumes on conn and hands deliveries to the handlers until the connection is lost. When stop ends it cancels
 // the consumer, gives back what nobody has begun, and keeps the channel for the acks still to come.
 func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started chan<- struct{}) error {
-	queue := w.consumer.Queue
-	ch, err := conn.Channel()
+	ch, generation, err := w.open(conn)
 	if err != nil {
-		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
+		return err
 	}
-	if err := ch.Qos(queue.Prefetch, 0, false); err != nil {
-		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
-	}
-	cancelled := ch.NotifyCancel(make(chan string, 1))
-	generation := w.attach(ch)
 	defer w.detach(generation)
-	deliveries, err := ch.Consume(queue.Name, event.Service, false, false, false, false, nil)
+	cancelled := ch.NotifyCancel(make(chan string, 1))
+	deliveries, err := ch.Consume(w.reads, event.Service, false, false, false, false, nil)
 	if err != nil {
-		return fmt.Errorf("rabbitmq: consuming %s: %w", queue.Name, err)
+		return fmt.Errorf("rabbitmq: consuming %s: %w", w.reads, err)
 	}
 	started <- struct{}{}
+	return w.handOver(stop, life, ch, generation, deliveries, cancelled)
+}
+
+// open answers a channel of conn that is the one to settle on from now on, and its generation.
+func (w *worker) open(conn *amqp.Connection) (*amqp.Channel, uint64, error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return nil, 0, fmt.Errorf("rabbitmq: opening a channel: %w", err)
+	}
+	if err := ch.Qos(w.consumer.Queue.Prefetch, 0, false); err != nil {
+		return nil, 0, fmt.Errorf("rabbitmq: setting prefetch: %w", err)
+	}
+	return ch, w.attach(ch), nil
+}
+
+// handOver hands deliveries to the handlers until the consumer on ch ends, which is an error, or life or stop do.
+func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generation uint64,
+	deliveries <-chan amqp.Delivery, cancelled <-chan string) error {
 	for {
 		select {
 		case <-life.Done():
 			return nil
 		case <-cancelled:
-			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", queue.Name)
+			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.reads)
 		case <-stop.Done():
 			return w.drain(life, ch, deliveries)
 		case d, ok := <-deliveries:
 			if !ok {
-				return fmt.Errorf("rabbitmq: the channel of %s was closed", queue.Name)
+				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.reads)
 			}
 			select {
-			case w.jobs <- job{Delivery: d, generation: generation, life: life}:
+			case w.jobs <- job{Delivery: d, worker: w, generation: generation, life: life}:
 			case <-life.Done():
 				return nil // unacked: the broker hands it out again
 			case <-stop.Done():
@@ -100,28 +117,28 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 // again, until they count as a crash loop. unbegun are those that have already been read from deliveries.
 func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
 	if err := ch.Cancel(event.Service, false); err != nil {
-		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.consumer.Queue.Name, err)
+		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.reads, err)
 	}
 	for d := range deliveries {
 		unbegun = append(unbegun, d)
 	}
 	for _, d := range unbegun {
 		if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
-			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.consumer.Queue.Name, err)
+			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.reads, err)
 		}
 	}
 	<-life.Done()
 	return nil
 }
 
-// run handles one job after the other until stop ends. A job is handed over in person, so none is left behind.
-func (w *worker) run(stop, handlers context.Context) {
+// work handles one job after the other until stop ends. A job is handed over in person, so none is left behind.
+func work(stop, handlers context.Context, jobs <-chan job) {
 	for {
 		select {
 		case <-stop.Done():
 			return
-		case j := <-w.jobs:
-			w.handle(stop, handlers, j)
+		case j := <-jobs:
+			j.worker.handle(stop, handlers, j)
 		}
 	}
 }
@@ -130,23 +147,37 @@ func (w *worker) handle(stop, handlers context.Context, j job) {
 	d := event.Delivery{Message: toMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
 	ctx, finish := w.consumer.Observer.Begin(handlers, w.consumer.Queue, d)
 	decision, err := w.decide(ctx, stop, j, d)
+	finish(w.carryOut(stop, j, d, decision), err)
+}
+
+// carryOut answers what has become of the message: what was decided, or requeued.
+func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decision event.Decision) event.Decision {
+	queue := w.consumer.Queue
 	switch decision.Action {
 	case event.Ack:
 		w.ack(j, d)
+	case adopt:
+		return w.move(stop, j, d, queue.Name, decision)
 	case event.Requeue:
+		if w.foreign() { // it has been begun: from here on it is for a reader who remembers that
+			return w.move(stop, j, d, queue.Name, adopted(d))
+		}
 		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
 	case event.Retry:
-		decision = w.move(stop, j, d, w.consumer.Queue.RetryQueue(decision.Level), decision)
+		return w.move(stop, j, d, queue.RetryQueue(decision.Level), decision)
 	case event.Dead:
-		decision = w.move(stop, j, d, w.consumer.Queue.DeadQueue(), decision)
+		return w.move(stop, j, d, queue.DeadQueue(), decision)
 	}
-	finish(decision, err)
+	return decision
 }
 
 // decide runs the handler, unless there is nothing to run it for.
 func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (event.Decision, error) {
 	if j.Redelivered && w.done.Remove(copyName(d)) {
 		return event.Decision{Action: event.Ack, Outcome: event.DropDuplicate}, nil
+	}
+	if w.foreign() && j.Redelivered {
+		return adopted(d), nil
 	}
 	if loop, ok := event.DecideCrashLoop(d, w.options.Now()); ok {
 		return loop, errors.New("the broker has handed this message out too often: it seems to kill its handler")
@@ -159,14 +190,15 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 // the delivery is still ours to settle. It answers what has become of the message: moved as decided, or requeued.
 func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) event.Decision {
 	requeued := event.Decision{Action: event.Requeue, Outcome: "requeue"}
+	moved := d.Moved(queue, decision.Headers) // once: sent again, it has the same id
 	for tries := 0; ; tries++ {
-		err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{d.Moved(queue, decision.Headers)})[0]
+		err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{moved})[0]
 		if err == nil {
 			w.ack(j, d)
 			return decision
 		}
 		if tries == 0 {
-			w.options.Connection.Log.Warn().Err(err).Str("event_id", d.ID).Str("to", queue).
+			w.options.Connection.Log.Warn().Err(err).Str("event_id", moved.ID).Str("to", queue).
 				Msg("a message cannot be moved yet; its handler's place stays taken until it can")
 		}
 		timer := time.NewTimer(moveRetry)
@@ -185,7 +217,7 @@ func (w *worker) move(stop context.Context, j job, d event.Delivery, queue strin
 
 // ack settles a finished delivery, or remembers it when that is no longer possible.
 func (w *worker) ack(j job, d event.Delivery) {
-	if !w.settle(j, func(ch acker) error { return ch.Ack(j.DeliveryTag, false) }) && d.ID != "" {
+	if !w.settle(j, func(ch acker) error { return ch.Ack(j.DeliveryTag, false) }) {
 		w.done.Add(copyName(d), struct{}{})
 	}
 }
@@ -218,5 +250,12 @@ func (w *worker) detach(generation uint64) {
 	}
 }
 
-// copyName tells one copy of an event from the copies that later travel through retry queues.
-func copyName(d event.Delivery) string { return d.ID + "#" + strconv.Itoa(d.Moves()) }
+// copyName tells one copy of an event from the copies that later travel through retry queues. A message without an id
+// is known by its body: the digest stays in this process's memory.
+func copyName(d event.Delivery) string {
+	if d.ID == "" {
+		digest := sha256.Sum256(d.Body)
+		return string(digest[:])
+	}
+	return d.ID + "#" + strconv.Itoa(d.Moves())
+}
