@@ -159,6 +159,18 @@ func TestTheRegistryIsComplete(t *testing.T) {
 	}
 }
 
+// TestTheGuideShowsTheExamples: what docs/migration-guide.md shows to the authors of other services is what is compiled.
+func TestTheGuideShowsTheExamples(t *testing.T) {
+	t.Parallel()
+	guide, err := os.ReadFile("../docs/migration-guide.md")
+	require.NoError(t, err)
+	for language, path := range map[string]string{"go": "main.go", "python": "consumer.py"} {
+		example, err := os.ReadFile("../docs/examples/consumer/" + path)
+		require.NoError(t, err)
+		require.Contains(t, string(guide), "```"+language+"\n"+string(example)+"```\n")
+	}
+}
+
 // reference is `$ref: …`.
 type reference struct {
 	Ref string `yaml:"$ref"`

@@ -136,6 +136,9 @@ func TestAMovedMessageArrivesUnderItsOwnKey(t *testing.T) {
 	require.Equal(t, "1", arrived.Headers["a"])
 	require.Equal(t, 1, arrived.Attempts())
 	require.Equal(t, "email.x", sent.Arrived().RoutingKey)
+
+	keyless := event.Message{Exchange: "fanout"}.Moved("q.dead", map[string]string{event.HeaderRoutingKey: ""})
+	require.Empty(t, keyless.Arrived().RoutingKey, "it does not take the name of a queue for a key")
 }
 
 func TestHeadersThatCannotBeRead(t *testing.T) {

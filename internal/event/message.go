@@ -76,9 +76,10 @@ func (m Message) Moved(queue string, headers map[string]string) Message {
 	return m
 }
 
-// Arrived answers m with the routing key its producer gave it, whatever queues it has travelled through since.
+// Arrived answers m with the routing key its producer gave it, which may be none, whatever queues it has travelled
+// through since.
 func (m Message) Arrived() Message {
-	if key := m.Headers[HeaderRoutingKey]; key != "" {
+	if key, moved := m.Headers[HeaderRoutingKey]; moved {
 		m.RoutingKey = key
 	}
 	return m
