@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/pressly/goose/v3"
@@ -22,8 +24,9 @@ import (
 //go:embed postgres/*.sql sqlite/*.sql
 var migrations embed.FS
 
-// outboxVersion is the step that creates the outbox.
-const outboxVersion = 2
+// ownVersion is the first step beyond the previous release's tables. It creates the outbox, and brings unique indexes on
+// living rows in place of the one on every username.
+const ownVersion = 2
 
 // Migration is one step and whether this database has taken it.
 type Migration struct {
@@ -32,15 +35,27 @@ type Migration struct {
 	AppliedAt time.Time // zero: pending
 }
 
-// Up applies what is pending and answers what it applied. A failing step is rolled back and named in the error;
-// the steps before it stay.
+// Up applies what is pending and answers what it applied. Rows of the previous release that are in the way (Obstacles)
+// are an *ObstaclesError before anything is changed. A failing step is rolled back and named in the error; the steps
+// before it stay.
 func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	p, err := provider(db)
 	if err != nil {
 		return nil, err
 	}
+	obstacles, err := Obstacles(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if len(obstacles) > 0 {
+		return nil, &ObstaclesError{obstacles}
+	}
 	results, err := p.Up(ctx)
 	if err != nil {
+		// Pods of the previous release go on writing: a row may have come in the way after the look.
+		if obstacles, lookErr := Obstacles(ctx, db); lookErr == nil && len(obstacles) > 0 {
+			return nil, &ObstaclesError{obstacles}
+		}
 		return nil, fmt.Errorf("schema: migrating up: %w", err)
 	}
 	var applied []string
@@ -54,24 +69,19 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 var ErrOutboxNotEmpty = errors.New("schema: the outbox still holds events, which would be lost; let it run empty first")
 
 // Down takes the newest step back and answers its name, "" when there was none. It refuses to drop an outbox that is
-// not empty (ErrOutboxNotEmpty).
+// not empty (ErrOutboxNotEmpty), and to take 00002 back while names have been used twice (*ObstaclesError): the previous
+// release's constraint would not have it.
 func Down(ctx context.Context, db *database.DB) (string, error) {
 	p, err := provider(db)
 	if err != nil {
 		return "", err
 	}
-	version, err := p.GetDBVersion(ctx)
-	if err != nil {
-		return "", fmt.Errorf("schema: reading the migration table: %w", err)
+	taken, err := history(ctx, db)
+	if err != nil || len(taken) == 0 {
+		return "", err
 	}
-	if version >= outboxVersion {
-		var rows int
-		if err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&rows); err != nil {
-			return "", fmt.Errorf("schema: looking into the outbox: %w", err)
-		}
-		if rows > 0 {
-			return "", ErrOutboxNotEmpty
-		}
+	if err := mayTakeBack(ctx, db, slices.Max(slices.Collect(maps.Keys(taken)))); err != nil {
+		return "", err
 	}
 	result, err := p.Down(ctx)
 	if errors.Is(err, goose.ErrNoNextVersion) {
@@ -83,19 +93,41 @@ func Down(ctx context.Context, db *database.DB) (string, error) {
 	return result.Source.Path, nil
 }
 
-// Status answers every step in order.
+func mayTakeBack(ctx context.Context, db *database.DB, version int64) error {
+	if version >= ownVersion {
+		var rows int
+		if err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&rows); err != nil {
+			return fmt.Errorf("schema: looking into the outbox: %w", err)
+		}
+		if rows > 0 {
+			return ErrOutboxNotEmpty
+		}
+	}
+	if version == ownVersion && db.Dialect() == database.Postgres { // SQLite never had that constraint
+		obstacles, err := namesUsedTwice.in(ctx, db)
+		if err != nil {
+			return err
+		}
+		if len(obstacles) > 0 {
+			return &ObstaclesError{obstacles}
+		}
+	}
+	return nil
+}
+
+// Status answers every step in order. It only looks.
 func Status(ctx context.Context, db *database.DB) ([]Migration, error) {
 	p, err := provider(db)
 	if err != nil {
 		return nil, err
 	}
-	status, err := p.Status(ctx)
+	taken, err := history(ctx, db)
 	if err != nil {
-		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
+		return nil, err
 	}
-	out := make([]Migration, len(status))
-	for i, s := range status {
-		out[i] = Migration{Version: s.Source.Version, Name: s.Source.Path, AppliedAt: s.AppliedAt}
+	var out []Migration
+	for _, s := range p.ListSources() {
+		out = append(out, Migration{Version: s.Version, Name: s.Path, AppliedAt: taken[s.Version]})
 	}
 	return out, nil
 }

@@ -124,21 +124,3 @@ func adopt(t *testing.T, url string) {
 		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'trialing', now())`)
 	require.True(t, db.Dialect().IsUniqueViolation(err), "one living subscription per user: %v", err)
 }
-
-// Rows that cannot be unique stop the migration, and what was there stays as it was.
-func TestRowsInTheWayStopTheMigration(t *testing.T) {
-	t.Parallel()
-	schematest.OnPostgres(t, refuse)
-}
-
-func refuse(t *testing.T, url string) {
-	ctx := context.Background()
-	db := connect(t, url)
-	exec(t, db, previousRelease)
-	exec(t, db, "INSERT INTO users (username) VALUES ('an@example.com')")
-	_, err := schema.Up(ctx, db)
-	require.ErrorContains(t, err, "users_username_live")
-	require.Error(t, schema.Current(ctx, db))
-	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('an@example.com')")
-	require.True(t, db.Dialect().IsUniqueViolation(err), "the old constraint is still there: %v", err)
-}

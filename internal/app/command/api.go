@@ -7,7 +7,6 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
-	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -25,58 +24,6 @@ func API() *cobra.Command {
 	})
 	root.AddCommand(migrate(), admin(), healthCommand(config.API))
 	return root
-}
-
-func migrate() *cobra.Command {
-	group := &cobra.Command{Use: "migrate", Short: "Look at the database's schema and change it"}
-	group.AddCommand(
-		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs,
-			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
-				applied, err := schema.Up(cmd.Context(), db)
-				for _, step := range applied {
-					fmt.Fprintln(cmd.OutOrStdout(), "applied", step)
-				}
-				if err == nil && len(applied) == 0 {
-					fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
-				}
-				return err
-			})},
-		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs,
-			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
-				step, err := schema.Down(cmd.Context(), db)
-				switch {
-				case err != nil:
-					return err
-				case step == "":
-					fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
-				default:
-					fmt.Fprintln(cmd.OutOrStdout(), "took back", step)
-				}
-				return nil
-			})},
-		&cobra.Command{Use: "status", Short: "List the steps; fails when some are pending", Args: cobra.NoArgs,
-			RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, _ []string) error {
-				steps, err := schema.Status(cmd.Context(), db)
-				if err != nil {
-					return err
-				}
-				pending := 0
-				for _, s := range steps {
-					when := "pending"
-					if s.AppliedAt.IsZero() {
-						pending++
-					} else {
-						when = "applied " + s.AppliedAt.UTC().Format("2006-01-02 15:04:05")
-					}
-					fmt.Fprintf(cmd.OutOrStdout(), "%-40s %s\n", s.Name, when)
-				}
-				if pending > 0 {
-					return fmt.Errorf("%d steps are pending; run `api migrate up`", pending)
-				}
-				return nil
-			})},
-	)
-	return group
 }
 
 func admin() *cobra.Command {

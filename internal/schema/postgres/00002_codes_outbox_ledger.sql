@@ -1,4 +1,23 @@
 -- +goose Up
+-- Pods of the previous release work on meanwhile. Both tables are locked at once or, after a moment, neither: who holds
+-- one and waits for the other can deadlock with them, and behind one who waits long for a lock everybody else waits too.
+-- +goose StatementBegin
+DO $$
+BEGIN
+    PERFORM set_config('lock_timeout', '500ms', true);
+    FOR try IN 1..60 LOOP
+        BEGIN
+            LOCK TABLE users, subscriptions IN ACCESS EXCLUSIVE MODE;
+            RETURN;
+        EXCEPTION WHEN lock_not_available THEN
+            PERFORM pg_sleep(0.1);
+        END;
+    END LOOP;
+    RAISE EXCEPTION 'users or subscriptions stay locked: somebody keeps a transaction open (see pg_stat_activity)';
+END
+$$;
+-- +goose StatementEnd
+
 -- Addresses are unique among living users whatever their case; a deleted user no longer blocks a registration.
 ALTER TABLE users DROP CONSTRAINT IF EXISTS users_username_key;
 CREATE UNIQUE INDEX users_username_live ON users (lower(username)) WHERE deleted_at IS NULL;

@@ -1,0 +1,94 @@
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+func migrate() *cobra.Command {
+	group := &cobra.Command{Use: "migrate", Short: "Look at the database's schema and change it"}
+	group.AddCommand(
+		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs, RunE: onDatabase(migrateUp)},
+		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs, RunE: onDatabase(migrateDown)},
+		&cobra.Command{Use: "status", Short: "List the steps, and the rows in their way; fails when some are pending",
+			Args: cobra.NoArgs, RunE: onDatabase(migrateStatus)},
+	)
+	return group
+}
+
+func migrateUp(cmd *cobra.Command, db *database.DB, _ []string) error {
+	applied, err := schema.Up(cmd.Context(), db)
+	for _, step := range applied {
+		fmt.Fprintln(cmd.OutOrStdout(), "applied", step)
+	}
+	if err == nil && len(applied) == 0 {
+		fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
+	}
+	return err
+}
+
+func migrateDown(cmd *cobra.Command, db *database.DB, _ []string) error {
+	step, err := schema.Down(cmd.Context(), db)
+	if refused, ok := errors.AsType[*schema.ObstaclesError](err); ok {
+		printObstacles(cmd.OutOrStdout(), refused.Obstacles)
+	}
+	switch {
+	case err != nil:
+		return err
+	case step == "":
+		fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
+	default:
+		fmt.Fprintln(cmd.OutOrStdout(), "took back", step)
+	}
+	return nil
+}
+
+func migrateStatus(cmd *cobra.Command, db *database.DB, _ []string) error {
+	steps, err := schema.Status(cmd.Context(), db)
+	if err != nil {
+		return err
+	}
+	obstacles, err := schema.Obstacles(cmd.Context(), db)
+	if err != nil {
+		return err
+	}
+	pending := 0
+	for _, s := range steps {
+		when := "pending"
+		if s.AppliedAt.IsZero() {
+			pending++
+		} else {
+			when = "applied " + s.AppliedAt.UTC().Format("2006-01-02 15:04:05")
+		}
+		fmt.Fprintf(cmd.OutOrStdout(), "%-40s %s\n", s.Name, when)
+	}
+	printObstacles(cmd.OutOrStdout(), obstacles)
+	switch {
+	case len(obstacles) > 0:
+		return fmt.Errorf("%d steps are pending, and rows are in their way; change those, then run `api migrate up`", pending)
+	case pending > 0:
+		return fmt.Errorf("%d steps are pending; run `api migrate up`", pending)
+	}
+	return nil
+}
+
+// printObstacles shows the rows in full, addresses included: they are for the person who has to change them.
+func printObstacles(out io.Writer, obstacles []schema.Obstacle) {
+	for _, o := range obstacles {
+		fmt.Fprintf(out, "\nin the way: %d %s\n", len(o.Rows), o.Rule)
+		for _, r := range o.Rows {
+			line := fmt.Sprintf("user %s %q", r.UserID, r.Username)
+			if r.SubscriptionID != "" {
+				line += " subscription " + r.SubscriptionID
+			}
+			fmt.Fprintf(out, "  %s, %s, since %s\n", line, r.State, r.Since.Format("2006-01-02 15:04:05"))
+		}
+		fmt.Fprintf(out, "  -> %s\n", o.Rule.Remedy())
+	}
+}

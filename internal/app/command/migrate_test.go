@@ -1,0 +1,105 @@
+package command_test
+
+import (
+	"bytes"
+	"context"
+	"net/url"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/app/command"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// api runs the binary's command line and answers what it prints.
+func api(args ...string) (output string, err error) {
+	root := command.API()
+	var out bytes.Buffer
+	root.SetOut(&out)
+	root.SetArgs(args)
+	err = root.Execute()
+	return out.String(), err
+}
+
+// onPostgres runs test on an empty database, which is that of the commands as well. Not parallel: they read the
+// environment.
+func onPostgres(t *testing.T, test func(t *testing.T, exec func(query string))) {
+	schematest.OnPostgres(t, func(t *testing.T, address string) {
+		u, err := url.Parse(address)
+		require.NoError(t, err)
+		t.Setenv("POSTGRES_DB", u.Path[1:])
+		db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: address})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		test(t, func(query string) {
+			_, err := db.Conn(context.Background()).ExecContext(context.Background(), query)
+			require.NoError(t, err)
+		})
+	})
+}
+
+func TestMigrateListsRowsInTheWay(t *testing.T) {
+	onPostgres(t, func(t *testing.T, exec func(string)) {
+		exec(`CREATE TABLE users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), username varchar(255) UNIQUE NOT NULL,
+				full_name varchar(100), password_hash varchar(255), avatar_url varchar(255), is_active boolean, otp varchar(6),
+				otp_expired_at timestamptz, role_hash text, created_at timestamptz, updated_at timestamptz, deleted_at timestamptz);
+			INSERT INTO users (id, username, is_active, created_at) VALUES
+				('019c1000-0000-7000-8000-000000000001', 'An@Example.com', true, '2025-03-01 08:00:00+00'),
+				('019c1000-0000-7000-8000-000000000002', 'an@example.com', NULL, '2025-03-02 08:00:00+00')`)
+
+		out, err := api("migrate", "status")
+		require.EqualError(t, err, "3 steps are pending, and rows are in their way; change those, then run `api migrate up`")
+		require.Equal(t, `00001_previous_release.sql               pending
+00002_codes_outbox_ledger.sql            pending
+00003_fanout_migration.sql               pending
+
+in the way: 2 living users whose names differ only in the case of letters
+  user 019c1000-0000-7000-8000-000000000001 "An@Example.com", verified, since 2025-03-01 08:00:00
+  user 019c1000-0000-7000-8000-000000000002 "an@example.com", not verified, since 2025-03-02 08:00:00
+  -> one of them can keep the name: change users.username of the others, or set their deleted_at
+`, out)
+
+		out, err = api("migrate", "up")
+		require.ErrorContains(t, err, "`api migrate status` lists them")
+		require.NotContains(t, err.Error(), "xample.com")
+		require.Empty(t, out)
+
+		exec("UPDATE users SET deleted_at = now(), username = 'binh@example.com' WHERE username = 'an@example.com'")
+		out, err = api("migrate", "up")
+		require.NoError(t, err)
+		require.Contains(t, out, "applied 00003_fanout_migration.sql")
+		out, err = api("migrate", "status")
+		require.NoError(t, err)
+		require.NotContains(t, out, "pending")
+		require.NotContains(t, out, "in the way")
+	})
+}
+
+func TestMigrateDownListsRowsInTheWay(t *testing.T) {
+	onPostgres(t, func(t *testing.T, exec func(string)) {
+		_, err := api("migrate", "up")
+		require.NoError(t, err)
+		exec(`INSERT INTO users (id, username, is_active, created_at, deleted_at) VALUES
+			('019c1000-0000-7000-8000-000000000001', 'an@example.com', true, '2025-03-01 08:00:00+00', '2025-04-01 08:00:00+00'),
+			('019c1000-0000-7000-8000-000000000002', 'an@example.com', true, '2025-05-01 08:00:00+00', NULL)`)
+		out, err := api("migrate", "down")
+		require.NoError(t, err)
+		require.Equal(t, "took back 00003_fanout_migration.sql\n", out)
+
+		out, err = api("migrate", "down")
+		require.ErrorContains(t, err, "`api migrate down` lists them")
+		require.Equal(t, `
+in the way: 2 users with the same name, deleted ones included
+  user 019c1000-0000-7000-8000-000000000001 "an@example.com", deleted, since 2025-03-01 08:00:00
+  user 019c1000-0000-7000-8000-000000000002 "an@example.com", verified, since 2025-05-01 08:00:00
+  -> the previous release gives a name away only once: change users.username of the deleted ones
+`, out)
+
+		exec("UPDATE users SET username = id::text WHERE deleted_at IS NOT NULL")
+		out, err = api("migrate", "down")
+		require.NoError(t, err)
+		require.Equal(t, "took back 00002_codes_outbox_ledger.sql\n", out)
+	})
+}

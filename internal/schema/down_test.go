@@ -1,0 +1,140 @@
+package schema_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/internal/subscription"
+	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// content answers every row of the previous release's tables, with the columns it knows.
+func content(t *testing.T, db *database.DB) (all []string) {
+	t.Helper()
+	for _, query := range []string{
+		`SELECT row_to_json(r)::text FROM (SELECT id, username, full_name, password_hash, avatar_url, is_active, otp, otp_expired_at,
+			role_hash, created_at, updated_at, deleted_at FROM users ORDER BY id) r`,
+		"SELECT row_to_json(r)::text FROM (SELECT * FROM plans ORDER BY id) r",
+		`SELECT row_to_json(r)::text FROM (SELECT id, user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at,
+			created_at, updated_at, deleted_at FROM subscriptions ORDER BY id) r`,
+	} {
+		rows, err := db.Conn(context.Background()).QueryContext(context.Background(), query)
+		require.NoError(t, err)
+		defer rows.Close()
+		for rows.Next() {
+			var row string
+			require.NoError(t, rows.Scan(&row))
+			all = append(all, row)
+		}
+		require.NoError(t, rows.Err())
+	}
+	return all
+}
+
+// writeOurs has a person register and start a trial by our own repositories, and one of the previous release promoted.
+func writeOurs(t *testing.T, db *database.DB) authentication.User {
+	t.Helper()
+	users, subscriptions := authsql.NewUsers(db), subscriptionsql.NewSubscriptions(db)
+	u := authentication.User{
+		ID: id("a1"), Email: "chi@example.com", FullName: "Chi", PasswordHash: "$2a$10$def", Role: authentication.RoleUser,
+		Active: true, CreatedAt: day, UpdatedAt: day.Add(time.Minute),
+	}
+	require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+		old, err := users.LockByEmail(ctx, "an@example.com")
+		require.NoError(t, err)
+		old.Role, old.UpdatedAt = authentication.RoleAdmin, day
+		require.NoError(t, users.Update(ctx, old))
+
+		require.NoError(t, users.Create(ctx, u))
+		require.NoError(t, authsql.NewLegacyCodes(db).Save(ctx, u.ID, "012345", day.Add(authentication.CodeLifetime)))
+		require.NoError(t, authsql.NewCodes(db).Save(ctx, authentication.Code{
+			UserID: u.ID, Purpose: authentication.PurposeVerification, Digest: []byte("digest"), EventID: "evt_1",
+			CreatedAt: day, ExpiresAt: day.Add(authentication.CodeLifetime), UsedAt: day.Add(time.Minute),
+		}))
+		plan, err := subscriptionsql.NewPlans(db).Ensure(ctx, subscription.Plan{
+			ID: id("a2"), Name: "Team", Code: "team", CreatedAt: day, UpdatedAt: day,
+		})
+		require.NoError(t, err)
+		trial := subscription.NewTrial(id("a3"), u.ID, plan, day)
+		trial.Version, err = subscriptions.NextVersion(ctx, u.ID)
+		require.NoError(t, err)
+		return subscriptions.Create(ctx, trial)
+	}))
+	return u
+}
+
+func TestDownAndUpAgainLosesNobody(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, thereAndBack)
+}
+
+func thereAndBack(t *testing.T, url string) {
+	ctx := context.Background()
+	db := connect(t, url)
+	exec(t, db, previousRelease)
+	old := catalog(t, db)
+	_, err := schema.Up(ctx, db)
+	require.NoError(t, err)
+	u := writeOurs(t, db)
+	before := content(t, db)
+	require.Len(t, before, 3+2+3)
+
+	back(t, db)
+	require.Equal(t, before, content(t, db))
+	exec(t, db, "DROP TABLE goose_db_version")
+	require.Equal(t, old, catalog(t, db), "it is the database of the previous release again")
+	previousReleaseWorks(t, db, "dung@example.com")
+	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('gone@example.com')")
+	require.True(t, db.Dialect().IsUniqueViolation(err), "which gives a name away only once: %v", err)
+	before = content(t, db)
+
+	_, err = schema.Up(ctx, db)
+	require.NoError(t, err)
+	require.Equal(t, before, content(t, db))
+	got, err := authsql.NewUsers(db).ByEmail(ctx, u.Email)
+	require.NoError(t, err)
+	require.Equal(t, u, got)
+	trial, err := subscriptionsql.NewSubscriptions(db).ByID(ctx, id("a3"))
+	require.NoError(t, err)
+	require.Equal(t, u.ID, trial.UserID)
+}
+
+// A name that was given away again after its owner's deletion is nothing the previous release's constraint can hold.
+func TestNamesUsedTwiceKeepTheConstraintFromComingBack(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, func(t *testing.T, url string) {
+		ctx := context.Background()
+		db := connect(t, url)
+		exec(t, db, previousRelease)
+		_, err := schema.Up(ctx, db)
+		require.NoError(t, err)
+		addUser(t, db, id("21"), "gone@example.com", true, 0, nil)
+		addUser(t, db, id("22"), "GONE@example.com", true, 0, day) // spelled otherwise: no obstacle
+		_, err = schema.Down(ctx, db)
+		require.NoError(t, err, "00003 has nothing to do with names")
+
+		before := catalog(t, db)
+		_, err = schema.Down(ctx, db)
+		var refused *schema.ObstaclesError
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, []schema.Obstacle{{Rule: schema.NamesUsedTwice, Rows: []schema.Row{
+			{UserID: id("21"), Username: "gone@example.com", State: "verified", Since: day},
+			{UserID: id("02"), Username: "gone@example.com", State: "deleted", Since: day.AddDate(0, 0, 1)},
+		}}}, refused.Obstacles)
+		require.EqualError(t, err, "schema: rows are in the way: 1 × users with the same name, deleted ones included (2 rows);"+
+			" `api migrate down` lists them")
+		require.Equal(t, before, catalog(t, db))
+
+		exec(t, db, "UPDATE users SET username = id::text WHERE deleted_at IS NOT NULL")
+		_, err = schema.Down(ctx, db)
+		require.NoError(t, err)
+	})
+}

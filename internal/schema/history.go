@@ -1,0 +1,47 @@
+package schema
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// history answers the steps this database has taken, and when. The migration tool would create its table where there
+// is none, and wait for whoever migrates; this only looks.
+func history(ctx context.Context, db *database.DB) (map[int64]time.Time, error) {
+	exists, err := hasTable(ctx, db, "goose_db_version")
+	if err != nil || !exists {
+		return nil, err
+	}
+	rows, err := db.Conn(ctx).QueryContext(ctx, "SELECT version_id, tstamp FROM goose_db_version WHERE is_applied")
+	if err != nil {
+		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
+	}
+	defer rows.Close()
+	taken := map[int64]time.Time{}
+	for rows.Next() {
+		var version int64
+		var at time.Time
+		if err := rows.Scan(&version, &at); err != nil {
+			return nil, fmt.Errorf("schema: reading the migration table: %w", err)
+		}
+		taken[version] = at
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
+	}
+	return taken, nil
+}
+
+func hasTable(ctx context.Context, db *database.DB, name string) (exists bool, err error) {
+	query := "SELECT to_regclass($1) IS NOT NULL"
+	if db.Dialect() == database.SQLite {
+		query = "SELECT count(*) > 0 FROM sqlite_master WHERE type = 'table' AND name = $1"
+	}
+	if err := db.Conn(ctx).QueryRowContext(ctx, query, name).Scan(&exists); err != nil {
+		return false, fmt.Errorf("schema: looking for table %s: %w", name, err)
+	}
+	return exists, nil
+}

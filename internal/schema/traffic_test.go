@@ -1,0 +1,125 @@
+package schema_test
+
+import (
+	"context"
+	"database/sql"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// upBehind starts a transaction of the previous release with statement, and a migration that has to wait for it.
+func upBehind(t *testing.T, db *database.DB, statement string) (tx *sql.Tx, up <-chan error) {
+	t.Helper()
+	ctx := context.Background()
+	tx, err := db.Pool().BeginTx(ctx, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	_, err = tx.ExecContext(ctx, statement)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() {
+		_, err := schema.Up(ctx, db)
+		done <- err
+	}()
+	require.Eventually(t, func() bool {
+		return count(t, db, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"+
+			" WHERE NOT l.granted AND l.locktype = 'relation' AND d.datname = current_database()") > 0
+	}, 20*time.Second, time.Millisecond, "the migration waits")
+	return tx, done
+}
+
+// Pods of the previous release write while the migration looks: what it did not see stops it all the same.
+func TestARowThatComesInTheWayMeanwhile(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, func(t *testing.T, url string) {
+		db := connect(t, url)
+		exec(t, db, previousRelease)
+		tx, up := upBehind(t, db, "INSERT INTO users (username) VALUES ('an@example.com')")
+		require.NoError(t, tx.Commit())
+		var refused *schema.ObstaclesError
+		require.ErrorAs(t, <-up, &refused)
+		require.Len(t, refused.Obstacles, 1)
+		_, err := db.Conn(context.Background()).ExecContext(context.Background(), "INSERT INTO users (username) VALUES ('an@example.com')")
+		require.True(t, db.Dialect().IsUniqueViolation(err), "the old constraint is still there: %v", err)
+	})
+}
+
+// Whichever table a transaction of the previous release has touched first, the migration gets out of its way.
+func TestTheMigrationDeadlocksWithNobody(t *testing.T) {
+	t.Parallel()
+	const subscribe = `INSERT INTO subscriptions (user_id, plan_id, status, starts_at) VALUES
+		('019c1000-0000-7000-8000-000000000002', '019c1000-0000-7000-8000-000000000003', 'trialing', now())`
+	const activate = "UPDATE users SET is_active = true WHERE id = '019c1000-0000-7000-8000-000000000002'"
+	for name, statements := range map[string][2]string{
+		"users first":         {activate, subscribe},
+		"subscriptions first": {"SELECT FROM subscriptions", activate},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			schematest.OnPostgres(t, func(t *testing.T, url string) {
+				db := connect(t, url)
+				exec(t, db, previousRelease)
+				tx, up := upBehind(t, db, statements[0])
+				_, err := tx.ExecContext(context.Background(), statements[1])
+				require.NoError(t, err)
+				require.NoError(t, tx.Commit())
+				require.NoError(t, <-up)
+				require.NoError(t, schema.Current(context.Background(), db))
+			})
+		})
+	}
+}
+
+// What pods of the previous release do all day, with the columns they know.
+func TestPodsOfThePreviousReleaseWorkOnThisSchema(t *testing.T) {
+	t.Parallel()
+	schematest.OnPostgres(t, func(t *testing.T, url string) {
+		db := connect(t, url)
+		exec(t, db, previousRelease)
+		_, err := schema.Up(context.Background(), db)
+		require.NoError(t, err)
+		previousReleaseWorks(t, db, "binh@example.com")
+
+		// A name is only taken by the living, which that release never finds out: it looks before it writes.
+		exec(t, db, "INSERT INTO users (username) VALUES ('binh@example.com')")
+	})
+}
+
+// previousReleaseWorks registers username, verifies it and deletes it again, as pods of the previous release do.
+func previousReleaseWorks(t *testing.T, db *database.DB, username string) {
+	t.Helper()
+	ctx := context.Background()
+	q := db.Conn(ctx)
+	var userID, planID, subscriptionID string
+	require.NoError(t, q.QueryRowContext(ctx, `INSERT INTO users
+		(username, full_name, password_hash, avatar_url, is_active, otp, otp_expired_at, role_hash, created_at, updated_at, deleted_at)
+		VALUES ($1, NULL, '$2a$10$abc', NULL, false, NULL, NULL, 'cm9sZQ==', now(), now(), NULL) RETURNING id`, username).Scan(&userID))
+	_, err := q.ExecContext(ctx, "INSERT INTO users (username) VALUES ($1)", username)
+	require.True(t, db.Dialect().IsUniqueViolation(err), "%v", err)
+	exec(t, db, "UPDATE users SET otp = '012345', otp_expired_at = now() + interval '24 hours', updated_at = now() WHERE id = $1", userID)
+
+	var found, otp, hash string
+	var valid bool
+	require.NoError(t, q.QueryRowContext(ctx, `SELECT id, otp, otp_expired_at > now(), password_hash FROM users
+		WHERE username = $1 AND deleted_at IS NULL LIMIT 1`, username).Scan(&found, &otp, &valid, &hash))
+	require.Equal(t, []any{userID, "012345", true, "$2a$10$abc"}, []any{found, otp, valid, hash})
+
+	exec(t, db, "UPDATE users SET is_active = true, updated_at = now() WHERE id = $1", userID)
+	require.NoError(t, q.QueryRowContext(ctx, "SELECT id FROM plans WHERE code = 'free' AND deleted_at IS NULL").Scan(&planID))
+	require.NoError(t, q.QueryRowContext(ctx, `INSERT INTO subscriptions
+		(user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at, created_at, updated_at, deleted_at)
+		VALUES ($1, $2, 'trialing', now() + interval '14 days', now(), NULL, NULL, now(), now(), NULL) RETURNING id`,
+		userID, planID).Scan(&subscriptionID))
+	exec(t, db, "UPDATE subscriptions SET status = 'active', ends_at = now() + interval '1 year', updated_at = now() WHERE id = $1", subscriptionID)
+	exec(t, db, "UPDATE subscriptions SET status = 'cancelled', cancelled_at = now() WHERE id = $1", subscriptionID)
+	exec(t, db, "UPDATE subscriptions SET deleted_at = now() WHERE id = $1", subscriptionID)
+	exec(t, db, "UPDATE users SET deleted_at = now() WHERE id = $1", userID)
+	err = q.QueryRowContext(ctx, "SELECT id FROM users WHERE username = $1 AND deleted_at IS NULL", username).Scan(&found)
+	require.True(t, database.IsNotFound(err), "%v", err)
+}
