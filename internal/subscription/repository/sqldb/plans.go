@@ -18,29 +18,44 @@ func NewPlans(db *database.DB) *Plans { return &Plans{db} }
 var _ subscription.PlanRepository = (*Plans)(nil)
 
 // Ensure implements subscription.PlanRepository. A plan of this code that was deleted is taken back into use as it
-// was: codes are unique among deleted plans too. A plan of another code that has the name already is an error.
+// was: codes are unique among deleted plans too. Names are as well, and the previous release let anybody give a plan
+// any name: where another plan has this one, the new plan is called by name and code, as in "Free (free)". It is an
+// error when that is taken too.
 func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
 	stored, err := r.byCode(ctx, p.Code) // nearly always there: then nothing is written and nobody waits
 	if !database.IsNotFound(err) {
 		return stored, err
 	}
+	for _, name := range []string{p.Name, fmt.Sprintf("%s (%s)", p.Name, p.Code)} {
+		p.Name = name
+		if err := r.insert(ctx, p); err != nil {
+			return subscription.Plan{}, err
+		}
+		stored, err = r.byCode(ctx, p.Code)
+		if !database.IsNotFound(err) {
+			return stored, err
+		}
+	}
+	return subscription.Plan{}, fmt.Errorf("subscription: plan %q cannot be created: another plan is called %q; rename that one",
+		p.Code, p.Name)
+}
+
+// insert stores p, or takes the deleted plan of its code back into use. It does nothing when there is a plan of its
+// code, or another of its name.
+func (r *Plans) insert(ctx context.Context, p subscription.Plan) error {
 	conn := r.db.Conn(ctx)
-	_, err = conn.ExecContext(ctx, `INSERT INTO plans (id, name, code, description, max_usage, created_at, updated_at)
+	_, err := conn.ExecContext(ctx, `INSERT INTO plans (id, name, code, description, max_usage, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
 		p.ID, p.Name, p.Code, p.Description, p.MaxUsage, p.CreatedAt, p.UpdatedAt)
 	if err != nil {
-		return subscription.Plan{}, fmt.Errorf("subscription: storing plan %q: %w", p.Code, err)
+		return fmt.Errorf("subscription: storing plan %q: %w", p.Code, err)
 	}
 	_, err = conn.ExecContext(ctx, "UPDATE plans SET deleted_at = NULL, updated_at = $2 WHERE code = $1 AND deleted_at IS NOT NULL",
 		p.Code, p.UpdatedAt)
 	if err != nil {
-		return subscription.Plan{}, fmt.Errorf("subscription: taking plan %q back into use: %w", p.Code, err)
+		return fmt.Errorf("subscription: taking plan %q back into use: %w", p.Code, err)
 	}
-	stored, err = r.byCode(ctx, p.Code)
-	if database.IsNotFound(err) {
-		return stored, fmt.Errorf("subscription: plan %q cannot be created: another plan is called %q; rename that one", p.Code, p.Name)
-	}
-	return stored, err
+	return nil
 }
 
 func (r *Plans) byCode(ctx context.Context, code string) (subscription.Plan, error) {

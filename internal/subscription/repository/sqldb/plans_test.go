@@ -48,13 +48,60 @@ func TestEnsureTakesADeletedPlanBack(t *testing.T) {
 	})
 }
 
-func TestEnsureSaysWhenTheNameIsTaken(t *testing.T) {
+// The previous release let anybody call any plan "Free"; people have to be able to start their trials all the same.
+func TestEnsureFindsANameWhenAnotherPlanHasIt(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
+		s.exec("UPDATE plans SET code = 'gratis' WHERE id = $1", s.plan.ID)
+		want := plan()
+		got, err := s.ensure(want)
+		require.NoError(s.t, err)
+		want.Name = "Free (free)"
+		require.Equal(s.t, want, got)
+		got, err = s.ensure(plan())
+		require.NoError(s.t, err)
+		require.Equal(s.t, want, got, "and finds it again")
+	})
+}
+
+func TestEnsureFindsANameWhenADeletedPlanHasIt(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		s.exec("UPDATE plans SET code = 'gratis', deleted_at = $2 WHERE id = $1", s.plan.ID, now)
+		got, err := s.ensure(plan())
+		require.NoError(s.t, err)
+		require.Equal(s.t, "Free (free)", got.Name)
+	})
+}
+
+// Two that start at once agree on one plan, whoever comes first.
+func TestEnsureByManyFindsOneName(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		s.exec("UPDATE plans SET code = 'gratis' WHERE id = $1", s.plan.ID)
+		got := make([]subscription.Plan, 10)
+		errs := together(len(got), func(i int) (err error) {
+			got[i], err = s.ensure(plan())
+			return err
+		})
+		for i, err := range errs {
+			require.NoError(s.t, err)
+			require.Equal(s.t, got[0], got[i])
+		}
+	})
+}
+
+func TestEnsureSaysWhenBothNamesAreTaken(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		other := plan()
+		other.Name, other.Code = "Free (free-2)", "other"
+		_, err := s.ensure(other)
+		require.NoError(s.t, err)
 		p := plan()
 		p.Code = "free-2"
-		_, err := s.ensure(p)
-		require.ErrorContains(s.t, err, `another plan is called "Free"; rename that one`)
+		_, err = s.ensure(p)
+		require.ErrorContains(s.t, err, `another plan is called "Free (free-2)"; rename that one`)
 	})
 }
 
