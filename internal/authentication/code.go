@@ -16,6 +16,9 @@ const (
 	ResendInterval = 60 * time.Second // between two stored codes of one user
 )
 
+// maxSkew is how far ahead the clock of a pod of the previous release may be: its codes carry that clock's time.
+const maxSkew = time.Minute
+
 // Purpose is what a code proves.
 type Purpose string
 
@@ -28,11 +31,24 @@ type Code struct {
 	UserID     string
 	Purpose    Purpose
 	Digest     []byte
-	EventID    string // the event that carries the digits; a mail of any other event is out of date
+	EventID    string // the event that carries the digits; a mail of any other event is out of date. Empty: adopted
 	WrongTries int
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
 	UsedAt     time.Time // zero: not used
+}
+
+// LegacyCode is a code of the previous release, which keeps the digits themselves (docs/adr/0006).
+type LegacyCode struct {
+	Digits    string
+	CreatedAt time.Time // by the clock of the pod that made it
+}
+
+// Replaces tells whether l is the code to go by instead of newest, the zero Code when there is none: l is the newer of the
+// two, at most CodeLifetime old, although it lived longer where it comes from, and not from the future.
+func (l LegacyCode) Replaces(newest Code, now time.Time) bool {
+	age := now.Sub(l.CreatedAt)
+	return -maxSkew <= age && age <= CodeLifetime && l.CreatedAt.After(newest.CreatedAt)
 }
 
 // NewDigits answers six decimal digits, each value equally likely, from the system's CSPRNG.
@@ -52,6 +68,15 @@ func (k CodeKey) Digest(purpose Purpose, userID, digits string) []byte {
 	mac := hmac.New(sha256.New, k)
 	fmt.Fprintf(mac, "%s\x00%s\x00%s", purpose, userID, digits)
 	return mac.Sum(nil)
+}
+
+// Adopt answers l as a code of ours: nothing tried yet, and no event, for its mail was not ours.
+// It keeps the time it was made, so that once it is stored it no longer Replaces what is stored.
+func (k CodeKey) Adopt(l LegacyCode, purpose Purpose, userID string) Code {
+	return Code{
+		UserID: userID, Purpose: purpose, Digest: k.Digest(purpose, userID, l.Digits),
+		CreatedAt: l.CreatedAt, ExpiresAt: l.CreatedAt.Add(CodeLifetime),
+	}
 }
 
 // CanResend tells whether a new code may replace this one.

@@ -159,3 +159,49 @@ func TestDigestIsBound(t *testing.T) {
 		require.ErrorIs(t, code.Try(other, created), authentication.ErrWrongCode, name)
 	}
 }
+
+func TestLegacyCodeReplaces(t *testing.T) {
+	t.Parallel()
+	const longAgo = 365 * 24 * time.Hour
+	for name, tc := range map[string]struct {
+		age     time.Duration // of the previous release's code
+		newest  time.Duration // age of the newest of ours
+		missing bool          // there is none of ours
+		want    bool
+	}{
+		"the only one":                           {age: time.Minute, missing: true, want: true},
+		"just made":                              {age: 0, missing: true, want: true},
+		"ten minutes old":                        {age: 10 * time.Minute, missing: true, want: true},
+		"a microsecond older":                    {age: 10*time.Minute + time.Microsecond, missing: true},
+		"a day old, as one of ours put there is": {age: 24*time.Hour - authentication.CodeLifetime, missing: true},
+		"from a clock a minute ahead":            {age: -time.Minute, missing: true, want: true},
+		"from the future":                        {age: -time.Minute - time.Microsecond, missing: true},
+		"newer than ours":                        {age: time.Minute, newest: time.Minute + time.Microsecond, want: true},
+		"much newer than ours":                   {age: time.Minute, newest: longAgo, want: true},
+		"as old as ours: it was adopted":         {age: time.Minute, newest: time.Minute},
+		"older than ours":                        {age: time.Minute + time.Microsecond, newest: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var newest authentication.Code
+			if !tc.missing {
+				newest = newCode()
+				newest.CreatedAt = created.Add(-tc.newest)
+			}
+			l := authentication.LegacyCode{Digits: "123456", CreatedAt: created.Add(-tc.age)}
+			require.Equal(t, tc.want, l.Replaces(newest, created))
+		})
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	t.Parallel()
+	l := authentication.LegacyCode{Digits: "123456", CreatedAt: created}
+	adopted := key.Adopt(l, authentication.PurposeVerification, "user-1")
+	want := newCode()
+	want.EventID = ""
+	require.Equal(t, want, adopted)
+	require.False(t, l.Replaces(adopted, created), "a second time")
+	require.False(t, adopted.Current("evt_1"), "a mail of ours carries another code")
+	require.NoError(t, adopted.Try(right, created.Add(time.Minute)))
+}

@@ -76,7 +76,7 @@ func TestGateTurnsAwayWhoHasWaitedLongEnough(t *testing.T) {
 
 func TestGateTurnsAwayWhoHasGone(t *testing.T) {
 	t.Parallel()
-	h := &Hasher{newGate(1, time.Minute)}
+	h := &Hasher{gate: newGate(1, time.Minute)}
 	leave, err := h.gate.enter(context.Background())
 	require.NoError(t, err)
 	defer leave()

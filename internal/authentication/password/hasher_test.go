@@ -22,7 +22,7 @@ const secret = "correct horse"
 
 func verify(t *testing.T, hash, attempt string) (ok, outdated bool) {
 	t.Helper()
-	ok, outdated, err := password.New().Verify(context.Background(), hash, attempt)
+	ok, outdated, err := password.New(password.Options{}).Verify(context.Background(), hash, attempt)
 	require.NoError(t, err)
 	return ok, outdated
 }
@@ -36,7 +36,7 @@ func argon(secret string, m, passes uint32, p uint8, salt []byte, size uint32) s
 
 func TestHash(t *testing.T) {
 	t.Parallel()
-	h := password.New()
+	h := password.New(password.Options{})
 	hash, err := h.Hash(context.Background(), secret)
 	require.NoError(t, err)
 	require.Regexp(t, `^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, hash)
@@ -57,11 +57,48 @@ func TestHash(t *testing.T) {
 func TestHashCountsLongPasswordsInFull(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("p", authentication.MaxPasswordBytes)
-	hash, err := password.New().Hash(context.Background(), long)
+	hash, err := password.New(password.Options{}).Hash(context.Background(), long)
 	require.NoError(t, err)
 	ok, _ := verify(t, hash, long)
 	require.True(t, ok)
 	ok, _ = verify(t, hash, long[:len(long)-1]+"q")
+	require.False(t, ok)
+}
+
+// While the previous release may come back, new hashes are what it makes itself: golang.org/x/crypto/bcrypt at cost 10.
+func TestHashThatThePreviousReleaseCanRead(t *testing.T) {
+	t.Parallel()
+	h := password.New(password.Options{ReadableToPrevious: true})
+	for name, secret := range map[string]string{
+		"usual": secret, "at most 72 bytes": strings.Repeat("ễ", 24), "with a NUL": "correct\x00horse", "empty": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			hash, err := h.Hash(context.Background(), secret)
+			require.NoError(t, err)
+			require.Regexp(t, `^\$2a\$10\$[A-Za-z0-9./]{53}$`, hash)
+			require.NoError(t, bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret)), "the previous release's own check")
+			ok, outdated := verify(t, hash, secret)
+			require.True(t, ok)
+			require.True(t, outdated, "to be replaced once nobody has to go back")
+			ok, _ = verify(t, hash, "!"+secret)
+			require.False(t, ok)
+		})
+	}
+}
+
+// bcrypt would judge the first 72 bytes only, and its library refuses to.
+func TestHashOfMoreThanBcryptTakesIn(t *testing.T) {
+	t.Parallel()
+	h := password.New(password.Options{ReadableToPrevious: true})
+	long := strings.Repeat("p", 73)
+	hash, err := h.Hash(context.Background(), long)
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(hash, "$argon2id$"), hash)
+	ok, outdated := verify(t, hash, long)
+	require.True(t, ok)
+	require.False(t, outdated)
+	ok, _ = verify(t, hash, long[:72])
 	require.False(t, ok)
 }
 
@@ -151,7 +188,7 @@ func TestVerifyIsNeverRightAboutWhatItCannotRead(t *testing.T) {
 // Argon2 takes its memory anew each time, so what a call allocates tells whether it did the work. Not parallel: others
 // allocate too.
 func TestVerifyCostsTheSameWithoutAHash(t *testing.T) {
-	h := password.New()
+	h := password.New(password.Options{})
 	allocated := func(hash string) uint64 {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
@@ -168,7 +205,7 @@ func TestVerifyCostsTheSameWithoutAHash(t *testing.T) {
 }
 
 func BenchmarkVerify(b *testing.B) {
-	h := password.New()
+	h := password.New(password.Options{})
 	good := argon(secret, 19456, 2, 1, []byte("sixteen bytes ok"), 32)
 	for name, hash := range map[string]string{"argon2id": good, "unknown": ""} {
 		b.Run(name, func(b *testing.B) {

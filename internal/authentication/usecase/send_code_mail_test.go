@@ -3,6 +3,7 @@ package usecase_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
@@ -23,6 +24,7 @@ func TestCodeMailSend(t *testing.T) {
 	}
 	replaced, used := storedCode(), storedCode()
 	replaced.EventID, used.UsedAt = "evt_2", start
+	newerLegacy := adopted(-time.Second)
 	superseded := event.Drop(event.DropSuperseded)
 	for name, tc := range map[string]struct {
 		code    authentication.Code
@@ -37,6 +39,9 @@ func TestCodeMailSend(t *testing.T) {
 			m.EXPECT().SendVerification(gomock.Any(), mail).Return(errBroken)
 		}, want: errBroken},
 		"replaced": {code: replaced, expect: func(m *mock.MockCodeMailer) {
+			m.EXPECT().Supersede(gomock.Any(), "evt_1")
+		}, want: superseded},
+		"replaced by a code of the previous release": {code: newerLegacy, expect: func(m *mock.MockCodeMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
 		"used": {code: used, expect: func(m *mock.MockCodeMailer) {

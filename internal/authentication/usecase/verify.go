@@ -45,15 +45,15 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	if err != nil {
 		return authentication.User{}, nil, err
 	}
+	now := uc.Clock.Now()
 	digest := uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
-	code, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
+	code, err := uc.currentCode(ctx, user, now)
 	if errors.Is(err, authentication.ErrCodeNotFound) {
 		return authentication.User{}, authentication.ErrWrongCode, nil
 	}
 	if err != nil {
 		return authentication.User{}, nil, err
 	}
-	now := uc.Clock.Now()
 	refusal = code.Try(digest, now)
 	if err := uc.Codes.Save(ctx, code); err != nil {
 		return authentication.User{}, nil, err

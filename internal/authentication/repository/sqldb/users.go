@@ -1,8 +1,8 @@
 // Package sqldb stores users and their codes in PostgreSQL or SQLite, in the tables of the previous release and one
 // beside them.
 //
-// It promises that every method takes part in the transaction of its context. Columns it does not know, such as the
-// previous release's otp, keep their values. It deletes nothing.
+// It promises that every method takes part in the transaction of its context. Columns it does not know, such as
+// avatar_url, keep their values, and only LegacyCodes touches the previous release's otp. It deletes nothing.
 package sqldb
 
 import (
