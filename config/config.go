@@ -23,11 +23,12 @@ type Config struct {
 	HTTP         HTTP
 	Postgres     Postgres
 	RabbitMQ     RabbitMQ
+	Events       Events
 	Redis        Redis
 	SMTP         SMTP
 	Secrets      Secrets
 	Cookie       Cookie
-	Email        Workers // of the queue identity.email
+	Email        Workers // of the queue identity.email, and of identity.legacy
 	Subscription Workers // of the queue identity.subscription
 	Embedded     Embedded
 }
@@ -64,6 +65,13 @@ type Workers struct {
 	Prefetch int // unacknowledged deliveries held, those being handled included; not less than Count
 }
 
+// Events is how far the service has left the previous release's fanout (docs/adr/0006). It is zero in the standalone,
+// which nobody ever comes to from that release.
+type Events struct {
+	Phase         string // prepare, dual, cutover or complete: which copies of a mail are committed
+	ConsumeLegacy bool   // whether the previous release's queue is read while it exists
+}
+
 // Embedded is what only the standalone has.
 type Embedded struct {
 	DataDir   string
@@ -93,9 +101,13 @@ func Load(role Role) (Config, error) {
 			ConsumerPort: r.integer("CONSUMER_PORT", 0, maxPort),
 		},
 		Postgres: readPostgres(r),
-		RabbitMQ: RabbitMQ{URL: r.secret("RABBITMQ_URL")},
-		Redis:    readRedis(r),
-		SMTP:     readSMTP(r),
+		RabbitMQ: RabbitMQ{URL: r.secret("RABBITMQ_URL"), ManagementURL: r.secret("RABBITMQ_MANAGEMENT_URL")},
+		Events: Events{
+			Phase:         r.oneOf("EVENTS_MIGRATION_PHASE", "prepare", "dual", "cutover", "complete"),
+			ConsumeLegacy: r.oneOf("EVENTS_CONSUME_LEGACY", "on", "off") == "on",
+		},
+		Redis: readRedis(r),
+		SMTP:  readSMTP(r),
 		Secrets: Secrets{
 			JWT:        r.secret("JWT_SECRET"),
 			CodeHMAC:   r.key("CODE_HMAC_KEY"),

@@ -58,6 +58,7 @@ func TestLoadAPI(t *testing.T) {
 			SSLMode: "prefer", MaxConns: 20, AutoMigrate: true,
 		},
 		RabbitMQ: RabbitMQ{URL: "amqp://identity:hunter2@mq:5672/"},
+		Events:   Events{Phase: "complete"},
 		Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1},
 		Secrets: Secrets{
 			JWT: Secret(jwt), CodeHMAC: bytes.Repeat([]byte{1}, 32), EventsSeal: bytes.Repeat([]byte{2}, 32),
@@ -81,6 +82,7 @@ func TestLoadConsumer(t *testing.T) {
 	}, cfg.SMTP)
 	require.Equal(t, Workers{Count: 4, Prefetch: 8}, cfg.Email)
 	require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Subscription)
+	require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
 	require.Equal(t, Secrets{EventsSeal: bytes.Repeat([]byte{2}, 32)}, cfg.Secrets)
 	require.Zero(t, cfg.Cookie)
 	require.Zero(t, cfg.Embedded)
@@ -193,6 +195,9 @@ func TestBadValues(t *testing.T) {
 		{API, "RABBITMQ_URL", "http://u:hunter2@mq", "is not an AMQP URL", "amqp://", "", ""},
 		{API, "RABBITMQ_URL", "amqp://u:hunter2%zz@mq", "is not an AMQP URL", "amqp://", "", ""},
 		{API, "RABBITMQ_URL", "amqp://", "is not an AMQP URL", "amqp://", "", ""},
+		{Consumer, "RABBITMQ_MANAGEMENT_URL", "amqp://u:hunter2@mq:15672", "is not an HTTP URL", "http://", "", ""},
+		{API, "EVENTS_MIGRATION_PHASE", "both", `is "both"`, "prepare, dual, cutover, complete", "", ""},
+		{Consumer, "EVENTS_CONSUME_LEGACY", "maybe", `is "maybe"`, "on, off", "", ""},
 		{Consumer, "EMAIL_WORKERS", "0", `is "0"`, "from 1", "", ""},
 		{Consumer, "EMAIL_PREFETCH", "3", "is less than EMAIL_WORKERS", "raise it", "", ""},
 		{Consumer, "SUBSCRIPTION_PREFETCH", "many", `is "many"`, "whole number", "", ""},

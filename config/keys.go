@@ -45,6 +45,9 @@ var variables = []variable{
 	{"DB_AUTO_MIGRATE", "true", "", remote},
 
 	{"RABBITMQ_URL", "", "", remote},
+	{"RABBITMQ_MANAGEMENT_URL", "", "", mailing},
+	{"EVENTS_MIGRATION_PHASE", "complete", "", remote},
+	{"EVENTS_CONSUME_LEGACY", "on", "", mailing},
 	{"EMAIL_WORKERS", "4", "", worker},
 	{"EMAIL_PREFETCH", "8", "", worker},
 	{"SUBSCRIPTION_WORKERS", "8", "", worker},

@@ -64,6 +64,9 @@ func (p Postgres) DSN() string {
 // RabbitMQ is the broker of api (which publishes) and consumer.
 type RabbitMQ struct {
 	URL Secret // amqp:// or amqps://, with user and password
+	// ManagementURL is the HTTP API that only `consumer fanout` asks, with user and password; empty: URL's host and
+	// credentials on the port where it listens by default (15672, with TLS 15671).
+	ManagementURL Secret
 }
 
 // Validate checks the form of the URL.
@@ -74,6 +77,11 @@ func (m RabbitMQ) Validate() Problems {
 	u, err := url.Parse(string(m.URL)) // its error quotes the URL and must not be shown
 	c.that(err == nil && (u.Scheme == "amqp" || u.Scheme == "amqps") && u.Hostname() != "",
 		"RABBITMQ_URL", "is not an AMQP URL", fix)
+	if m.ManagementURL != "" {
+		u, err := url.Parse(string(m.ManagementURL))
+		c.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "", "RABBITMQ_MANAGEMENT_URL",
+			"is not an HTTP URL", "set it to http://USER:PASSWORD@HOST:15672 (reserved characters %-escaped), or unset it")
+	}
 	return c.found
 }
 
