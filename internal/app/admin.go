@@ -72,7 +72,7 @@ func NewDeadLetters(cfg config.Config, db *database.DB, queue string, log zerolo
 	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(rabbitconn.Options{
 		URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: log,
 	}, Queues(cfg))}
-	if queue == EmailQueue && db != nil {
+	if queue != SubscriptionQueue && db != nil {
 		d.mails = ledger.NewLedger(db)
 	}
 	return d

@@ -13,6 +13,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/notification/render"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -31,20 +32,26 @@ type accounts struct {
 	tokens         *token.Issuer
 }
 
-func (p *parts) accounts(publisher event.Publisher) *accounts {
+// passwords hashes what binaries of the previous release can read as long as they may have to take over again.
+func (p *parts) passwords() *password.Hasher {
+	hasher := password.New(password.Options{ReadableToPrevious: p.phase.Returnable()})
+	p.metrics.watchHashing(hasher.Load)
+	return hasher
+}
+
+func (p *parts) accounts(publisher event.Publisher, passwords authentication.PasswordHasher) *accounts {
 	lifecycle := subscriptions.NewLifecycle(p.db, p.clock, subscriptionsql.NewSubscriptions(p.db),
 		subscriptionsql.NewPlans(p.db), publisher)
 	tokens := token.New(token.Options{
 		Secret: []byte(p.cfg.Secrets.JWT), Lifetime: p.cfg.Cookie.MaxAge, RememberLifetime: p.cfg.Cookie.MaxAgeRemember,
 		Clock: p.clock,
 	})
-	hasher := password.New()
-	p.metrics.watchHashing(hasher.Load)
 	return &accounts{
 		authentication: authentications.New(authentications.Deps{
-			Tx: p.db, Users: authsql.NewUsers(p.db), Codes: authsql.NewCodes(p.db), Passwords: hasher, Tokens: tokens,
+			Tx: p.db, Users: authsql.NewUsers(p.db), Codes: authsql.NewCodes(p.db),
+			LegacyCodes: authsql.NewLegacyCodes(p.db), Passwords: passwords, Tokens: tokens,
 			Trials: lifecycle, Events: publisher, Clock: p.clock, CodeKey: authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
-			Rehash: true,
+			Rehash: !p.phase.Returnable(), Mixed: p.phase.Mixed(),
 		}),
 		subscriptions: lifecycle,
 		tokens:        tokens,
@@ -54,6 +61,8 @@ func (p *parts) accounts(publisher event.Publisher) *accounts {
 // domains is what the consumer does with events.
 type domains struct {
 	codeMail   *authentications.CodeMailSender
+	shadow     *fanout.Shadow
+	forward    forwarder
 	projection *subscriptions.Projection
 }
 
@@ -62,17 +71,15 @@ func (p *parts) domains() (*domains, error) {
 	if err != nil {
 		return nil, err
 	}
-	renderer, err := render.New()
-	if err != nil {
-		return nil, err
-	}
 	_, domain, _ := strings.Cut(p.cfg.SMTP.From, "@")
 	sender := notifications.NewSender(notifications.Deps{
-		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: mailContents{renderer},
+		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: mailContents{p.renderer},
 		Clock: p.clock, Observer: p.metrics, Lease: p.mailLease(), Domain: domain,
 	})
 	return &domains{
 		codeMail:   authentications.NewCodeMailSender(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
+		shadow:     fanout.NewShadow(p.db, p.clock, p.renderCode, p.digests(), p.metrics),
+		forward:    forwarder{sender, p.log},
 		projection: p.projection(),
 	}, nil
 }
@@ -102,6 +109,25 @@ func (m codeMailer) SendVerification(ctx context.Context, mail authentication.Co
 
 func (m codeMailer) Supersede(ctx context.Context, eventID string) error {
 	return m.sender.Supersede(ctx, eventID)
+}
+
+// forwarder lets the previous release's mails be sent as they stand.
+type forwarder struct {
+	sender *notifications.Sender
+	log    zerolog.Logger
+}
+
+// Forward implements fanout.Forwarder.
+func (f forwarder) Forward(ctx context.Context, c fanout.Copy) error {
+	err := f.sender.Forward(ctx, notifications.Forwarded{
+		EventID: c.EventID, Recipient: c.Recipient, Cc: c.CcAddresses, ReplyTo: c.ReplyTo, Subject: c.Subject, HTML: c.Body,
+		ExpiresAt: c.ExpiresAt,
+	})
+	if err == nil {
+		log := logger.WithTrace(ctx, f.log)
+		log.Info().Str("event_id", c.EventID).Str("to", logger.MaskEmail(c.Recipient)).Msg("mail of the previous release's path accepted by the server")
+	}
+	return err
 }
 
 // mailContents is notification's Renderer on the templates.

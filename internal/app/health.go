@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -34,6 +35,7 @@ type health struct {
 	redis    *goredis.Client
 	broker   broker
 	version  string
+	phase    fanout.Phase
 	embedded bool // the standalone's own parts
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.
@@ -110,6 +112,7 @@ type part struct {
 	Exchange string `json:"exchange,omitempty"`
 	Type     string `json:"type,omitempty"`
 	Durable  *bool  `json:"durable,omitempty"`
+	Phase    string `json:"phase,omitempty"` // EVENTS_MIGRATION_PHASE of this process
 }
 
 func (p part) ok() bool { return p.Status == healthy }
@@ -157,9 +160,11 @@ func (h *health) checkRedis(ctx context.Context) part {
 func (h *health) checkRabbitMQ(ctx context.Context) part {
 	exchange, err := h.broker.Check(ctx)
 	if err != nil {
-		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name}
+		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: string(h.phase)}
 	}
-	return part{Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable}
+	return part{
+		Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable, Phase: string(h.phase),
+	}
 }
 
 func answerPart(c echo.Context, p part) error {

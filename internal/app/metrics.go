@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/pkg/database"
@@ -29,12 +30,15 @@ type metrics struct {
 	retries       *prometheus.CounterVec
 	deadLetters   *prometheus.CounterVec
 	staleAcks     *prometheus.CounterVec
+
+	legacyPublished prometheus.Counter
+	shadows         *prometheus.CounterVec
 }
 
 // latencyBuckets reach from a confirm on a quiet broker to a mail server near its deadline.
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-func newMetrics() *metrics {
+func newMetrics(phase fanout.Phase) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -58,17 +62,25 @@ func newMetrics() *metrics {
 		retries:     counters("event_retries_total", "Events moved to a retry queue.", "queue", "routing_key"),
 		deadLetters: counters("event_dead_letters_total", "Events moved to a dead queue.", "queue", "reason"),
 		staleAcks:   counters("event_stale_acks_total", "Acknowledgements dropped because their connection had gone.", "queue"),
+
+		legacyPublished: counter("events_legacy_published_total", "Mails published to the previous release's fanout, which is on its way out."),
+		shadows:         counters("mail_shadows_total", "Mails of the previous release's path compared with ours, once per event.", "result"),
 	}
 	m.begin()
+	current := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "events_migration_phase", Help: "1, labelled with EVENTS_MIGRATION_PHASE of this process.", ConstLabels: prometheus.Labels{"phase": string(phase)},
+	})
+	current.Set(1)
 	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
 		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
+		m.legacyPublished, m.shadows, current,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // begin creates the series that alerts watch: one that appears with its first event has no increase to see.
 func (m *metrics) begin() {
-	for _, queue := range []string{EmailQueue, SubscriptionQueue} {
+	for _, queue := range []string{EmailQueue, SubscriptionQueue, LegacyQueue} {
 		for _, reason := range []string{
 			event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected, event.ReasonAmbiguous,
 			event.ReasonExhausted, event.ReasonCrashLoop,
@@ -79,6 +91,17 @@ func (m *metrics) begin() {
 	}
 	m.mailsDropped.WithLabelValues(string(notification.StateExpired))
 	m.mailsDropped.WithLabelValues(string(notification.StateSuperseded))
+	m.shadows.WithLabelValues("match")
+	m.shadows.WithLabelValues("mismatch")
+}
+
+// ShadowCompared implements fanout.ShadowObserver.
+func (m *metrics) ShadowCompared(match bool) {
+	result := "mismatch"
+	if match {
+		result = "match"
+	}
+	m.shadows.WithLabelValues(result).Inc()
 }
 
 // MailAccepted, MailFailed, MailRepeated and MailDropped implement notification.Observer.

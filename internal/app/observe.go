@@ -1,8 +1,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -12,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/pkg/logger"
 )
 
@@ -51,7 +54,10 @@ func (o *consumeObserver) Begin(ctx context.Context, q event.Queue, d event.Deli
 
 func (o *consumeObserver) count(q event.Queue, d event.Delivery, decision event.Decision, took time.Duration) {
 	key := d.RoutingKey
-	if decision.Outcome == event.ReasonUnknownKey {
+	switch {
+	case q.Name == LegacyQueue:
+		key = fanout.Exchange // whose messages carry none
+	case decision.Outcome == event.ReasonUnknownKey:
 		key = "unknown" // anybody can invent keys; a label must not grow with them
 	}
 	o.metrics.handled.WithLabelValues(q.Name, key, decision.Outcome).Observe(took.Seconds())
@@ -78,20 +84,27 @@ func levelOf(d event.Decision) zerolog.Level {
 type publishObserver struct {
 	log     zerolog.Logger
 	metrics *metrics
+	warned  sync.Once
 }
 
 // Published implements outbox.Observer.
 func (o *publishObserver) Published(m event.Message, took time.Duration) {
-	o.metrics.published.WithLabelValues(m.RoutingKey).Inc()
+	o.metrics.published.WithLabelValues(keyOf(m)).Inc()
 	o.metrics.publishDuration.Observe(took.Seconds())
+	if m.Exchange == fanout.Exchange {
+		o.metrics.legacyPublished.Inc()
+		o.warned.Do(func() {
+			o.log.Warn().Str("exchange", m.Exchange).Msg("publishing to the previous release's exchange, which is on its way out; see docs/migration-guide.md")
+		})
+	}
 	log := logger.WithTrace(traceOf(m), o.log)
-	log.Info().Str("event_id", m.ID).Str("routing_key", m.RoutingKey).
+	log.Info().Str("event_id", m.ID).Str("routing_key", keyOf(m)).
 		Float64("duration_ms", float64(took.Microseconds())/1000).Msg("event published")
 }
 
 // Failed implements outbox.Observer. An absent broker is logged once by the relay, not once per row.
 func (o *publishObserver) Failed(m event.Message, class string, final bool) {
-	o.metrics.publishFailures.WithLabelValues(m.RoutingKey, class).Inc()
+	o.metrics.publishFailures.WithLabelValues(keyOf(m), class).Inc()
 	level := zerolog.WarnLevel
 	switch {
 	case final:
@@ -100,9 +113,12 @@ func (o *publishObserver) Failed(m event.Message, class string, final bool) {
 		level = zerolog.DebugLevel
 	}
 	log := logger.WithTrace(traceOf(m), o.log)
-	log.WithLevel(level).Str("event_id", m.ID).Str("routing_key", m.RoutingKey).Str("error_type", class).
+	log.WithLevel(level).Str("event_id", m.ID).Str("routing_key", keyOf(m)).Str("error_type", class).
 		Bool("given_up", final).Msg("event not published")
 }
+
+// keyOf names what m is about: to the fanout everything goes without a key.
+func keyOf(m event.Message) string { return cmp.Or(m.RoutingKey, m.Exchange) }
 
 func traceOf(m event.Message) context.Context {
 	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(m.Headers))

@@ -14,8 +14,10 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/notification/render"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/lifecycle"
@@ -34,16 +36,18 @@ type broker interface {
 // parts is the infrastructure a process stands on. real and embedded (standalone.go) build it; everything else
 // takes it as given.
 type parts struct {
-	cfg     config.Config
-	log     zerolog.Logger
-	db      *database.DB
-	clock   *database.Clock
-	redis   *goredis.Client // the state database
-	broker  broker
-	sealer  *outbox.Sealer
-	metrics *metrics
-	tracing *sdktrace.TracerProvider
-	health  *health
+	cfg      config.Config
+	phase    fanout.Phase
+	log      zerolog.Logger
+	db       *database.DB
+	clock    *database.Clock
+	redis    *goredis.Client // the state database
+	broker   broker
+	sealer   *outbox.Sealer
+	renderer *render.Renderer
+	metrics  *metrics
+	tracing  *sdktrace.TracerProvider
+	health   *health
 	// base roles keep the infrastructure alive; they are stopped after everything that uses it.
 	base []lifecycle.Role
 }
@@ -59,15 +63,20 @@ func real(ctx context.Context, cfg config.Config, name, version string, log zero
 	redis.RouteLogs(log)
 	publisher := rabbitmq.NewPublisher(rabbitconn.Options{
 		URL: string(cfg.RabbitMQ.URL), Name: "identity-" + name + "-publisher", Log: log,
-	}, rabbitmq.NewTopology(Queues(cfg)))
+	}, rabbitmq.NewTopology(Queues(cfg)), rabbitmq.Other{
+		Topology: rabbitmq.FanoutTopology(fanout.Exchange, fanout.Queue), AtOnce: fanout.Phase(cfg.Events.Phase).Declares(),
+	})
 	p := &parts{
-		cfg: cfg, log: log, db: db, broker: publisher,
+		cfg: cfg, phase: fanout.Phase(cfg.Events.Phase), log: log, db: db, broker: publisher,
 		redis: redis.Open(redis.Options{Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.StateDB}),
 		base:  []lifecycle.Role{{Name: "rabbitmq publisher", Run: publisher.Run}},
 	}
 	if err := p.complete(ctx, name, version, cfg.Postgres.AutoMigrate); err != nil {
 		return nil, err
 	}
+	p.base = append(p.base, lifecycle.Role{
+		Name: "heartbeat", Run: fanout.NewHeartbeat(db, p.clock, name, version, p.phase, log).Run,
+	})
 	p.tellAboutRedis(ctx)
 	return p, nil
 }
@@ -107,12 +116,15 @@ func (p *parts) complete(ctx context.Context, name, version string, migrate bool
 	if p.sealer, err = outbox.NewSealer(p.cfg.Secrets.EventsSeal); err != nil {
 		return err
 	}
+	if p.renderer, err = render.New(); err != nil {
+		return err
+	}
 	if p.tracing, err = newTracing(ctx, p.cfg.Service, name, version); err != nil {
 		return err
 	}
-	p.metrics = newMetrics()
+	p.metrics = newMetrics(p.phase)
 	p.metrics.registry.MustRegister(&outboxCollector{p.db, p.clock}, &deadLetterCollector{p.broker, Queues(p.cfg)})
-	p.health = &health{db: p.db, redis: p.redis, broker: p.broker, version: version}
+	p.health = &health{db: p.db, redis: p.redis, broker: p.broker, version: version, phase: p.phase}
 	p.base = append(p.base, lifecycle.Role{Name: "database clock", Run: p.clock.Run})
 	return nil
 }
@@ -161,10 +173,19 @@ func (p *parts) close() {
 
 func (p *parts) tracer() trace.Tracer { return p.tracing.Tracer("github.com/smap-platform/identity") }
 
-// relay answers a relay, and the publisher for use cases that wakes it.
-func (p *parts) relay() (*outbox.Relay, *outbox.Publisher) {
-	r := outbox.NewRelay(p.db, p.sealer, p.clock, p.broker, &publishObserver{p.log, p.metrics}, p.log)
-	return r, outbox.NewPublisher(p.db, p.sealer, p.clock, r.Wake)
+// outbox answers a relay, and the publisher for use cases that wakes it.
+func (p *parts) outbox() (*outbox.Relay, event.Publisher) {
+	relay := outbox.NewRelay(p.db, p.sealer, p.clock, p.broker, &publishObserver{log: p.log, metrics: p.metrics}, p.log)
+	rows := outbox.NewPublisher(p.db, p.sealer, p.clock, relay.Wake)
+	return relay, fanout.NewPublisher(p.phase, rows, rows, p.renderCode, p.digests())
+}
+
+func (p *parts) digests() fanout.Digests { return fanout.NewDigests(p.cfg.Secrets.EventsSeal) }
+
+// renderCode writes the mail with a code: for the previous release's consumers, and to compare with what they got.
+func (p *parts) renderCode(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
+	r, err := p.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
+	return r.Subject, r.HTML, err
 }
 
 // newMailer is the SMTP client of the configuration.

@@ -4,17 +4,22 @@ import (
 	"context"
 	"time"
 
+	"github.com/smap-platform/identity/internal/event/fanout"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
-// ledgerLife is how long the mail ledger remembers: long after the last retry, and long enough for a question
-// "did you send it?".
-const ledgerLife = 30 * 24 * time.Hour
+const (
+	// ledgerLife is how long the mail ledger, and the comparison of mails, remember: long after the last retry, and long
+	// enough for a question "did you send it?".
+	ledgerLife = 30 * 24 * time.Hour
+	// processLife is how long a process that has ended is remembered.
+	processLife = 24 * time.Hour
+)
 
-// purging is the role that forgets old mails, once an hour. Any number of processes may do it.
+// purging is the role that forgets what is old, once an hour. Any number of processes may do it.
 func (p *parts) purging() lifecycle.Role {
-	return lifecycle.Role{Name: "ledger purge", Run: func(ctx context.Context) error {
+	return lifecycle.Role{Name: "purge", Run: func(ctx context.Context) error {
 		tick := time.NewTicker(time.Hour)
 		defer tick.Stop()
 		for {
@@ -22,13 +27,22 @@ func (p *parts) purging() lifecycle.Role {
 			case <-ctx.Done():
 				return nil
 			case <-tick.C:
-				n, err := ledger.NewLedger(p.db).PurgeOlderThan(ctx, p.clock.Now().Add(-ledgerLife))
-				if err != nil {
-					p.log.Warn().Err(err).Msg("old mails were not forgotten; next try in an hour")
-				} else if n > 0 {
-					p.log.Info().Int64("mails", n).Msg("old mails forgotten")
-				}
+				now := p.clock.Now()
+				p.purge(ctx, "mails", func() (int64, error) { return ledger.NewLedger(p.db).PurgeOlderThan(ctx, now.Add(-ledgerLife)) })
+				p.purge(ctx, "comparisons", func() (int64, error) { return fanout.PurgeShadows(ctx, p.db, now.Add(-ledgerLife)) })
+				p.purge(ctx, "processes", func() (int64, error) { return fanout.PurgeProcesses(ctx, p.db, now.Add(-processLife)) })
 			}
 		}
 	}}
+}
+
+func (p *parts) purge(ctx context.Context, what string, purge func() (int64, error)) {
+	n, err := purge()
+	switch {
+	case ctx.Err() != nil: // stopping
+	case err != nil:
+		p.log.Warn().Err(err).Str("what", what).Msg("what is old was not forgotten; next try in an hour")
+	case n > 0:
+		p.log.Info().Int64("rows", n).Str("what", what).Msg("what was old is forgotten")
+	}
 }

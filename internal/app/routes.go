@@ -7,6 +7,7 @@ import (
 	"github.com/smap-platform/identity/config"
 	authevents "github.com/smap-platform/identity/internal/authentication/delivery/rabbitmq"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	subscriptionevents "github.com/smap-platform/identity/internal/subscription/delivery/rabbitmq"
 )
 
@@ -15,15 +16,20 @@ import (
 const (
 	EmailQueue        = "identity.email"
 	SubscriptionQueue = "identity.subscription"
+	// LegacyQueue takes what the previous release's queue has handed us and could not be sent at once.
+	LegacyQueue = "identity.legacy"
 )
 
 // Queues answers every queue of this service: name ← bindings, retry levels, and how much one process takes on.
 func Queues(cfg config.Config) []event.Queue {
-	return []event.Queue{
+	mails := event.Policy{
+		Levels:      []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute},
+		GiveUpAfter: time.Hour,
+	}
+	queues := []event.Queue{
 		{
 			Name: EmailQueue, Bindings: []string{"email.#"},
-			Retry:   event.Policy{Levels: []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute}, GiveUpAfter: time.Hour},
-			Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch,
+			Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch,
 		},
 		{
 			Name: SubscriptionQueue, Bindings: []string{"subscription.#"},
@@ -31,19 +37,31 @@ func Queues(cfg config.Config) []event.Queue {
 			Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch,
 		},
 	}
+	if cfg.Events.Phase == "" { // the standalone, where there never was a previous release
+		return queues
+	}
+	legacy := event.Queue{Name: LegacyQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}
+	if cfg.Events.ConsumeLegacy {
+		legacy.Source = fanout.Queue
+	}
+	return append(queues, legacy)
 }
 
 // routers answers THE routing table: which handler does the work of which routing key, per queue.
 //
-//	identity.email         email.verification.requested    → the mail with the code, while it is current
+//	identity.email         email.verification.requested    → the mail with the code, while it is current;
+//	                                                         stamped "legacy": compared, never sent
 //	identity.subscription  subscription.created            ┐
 //	                       subscription.cancelled          ├ the user's state in Redis, never backwards
 //	                       subscription.status_changed     ┘
+//	identity.legacy        (none)                          → the previous release's mail, as it stands
 func (d *domains) routers() map[string]*event.Router {
-	email, subscriptions := event.NewRouter(), event.NewRouter()
+	email, subscriptions, legacy := event.NewRouter(), event.NewRouter(), event.NewRouter()
 	authevents.Register(email, d.codeMail)
+	email.Wrap(event.EmailVerificationRequested, d.shadow.Instead)
 	subscriptionevents.Register(subscriptions, d.projection)
-	return map[string]*event.Router{EmailQueue: email, SubscriptionQueue: subscriptions}
+	legacy.Else(fanout.Forward(d.forward))
+	return map[string]*event.Router{EmailQueue: email, SubscriptionQueue: subscriptions, LegacyQueue: legacy}
 }
 
 // consumers joins queues, handlers and observer. No handler outlives limit: a dependency that hangs is an error, and

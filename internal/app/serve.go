@@ -6,30 +6,75 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/authentication"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// ServeAPI runs the api role until ctx ends: HTTP and a relay. It answers nil after an orderly stop.
-func ServeAPI(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) error {
+// API is the api role: HTTP and a relay.
+type API struct {
+	parts    *parts
+	relay    *outbox.Relay
+	accounts *accounts
+}
+
+// Option changes how an API is composed.
+type Option func(*composition)
+
+type composition struct{ passwords authentication.PasswordHasher }
+
+// WithPasswords has h hash the passwords. It is for load tests, which would otherwise measure the hashing.
+func WithPasswords(h authentication.PasswordHasher) Option {
+	return func(c *composition) { c.passwords = h }
+}
+
+// NewAPI connects to what the configuration names; of that only the database has to be there. Run does the work.
+func NewAPI(ctx context.Context, cfg config.Config, version string, log zerolog.Logger, options ...Option) (*API, error) {
 	p, err := real(ctx, cfg, "api", version, log)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var c composition
+	for _, o := range options {
+		o(&c)
+	}
+	if c.passwords == nil {
+		c.passwords = p.passwords()
+	}
+	relay, publisher := p.outbox()
+	return &API{parts: p, relay: relay, accounts: p.accounts(publisher, c.passwords)}, nil
+}
+
+// Authentication is what the api does for people who register and log in.
+func (a *API) Authentication() *authentications.UseCase { return a.accounts.authentication }
+
+// Run serves until ctx ends, and answers nil after an orderly stop. An API runs once.
+func (a *API) Run(ctx context.Context) error {
+	p := a.parts
 	defer p.close()
-	l, err := listen(ctx, "APP_PORT", cfg.HTTP.Host, cfg.HTTP.AppPort)
+	l, err := listen(ctx, "APP_PORT", p.cfg.HTTP.Host, p.cfg.HTTP.AppPort)
 	if err != nil {
 		return err
 	}
-	relay, publisher := p.relay()
-	web := p.web(p.accounts(publisher))
-	log.Info().Str("address", l.Addr().String()).Msg("api is serving")
-	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,
+	web := p.web(a.accounts)
+	p.log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("api is serving")
+	return lifecycle.Run(ctx, p.log, p.cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", web, l)},
-		[]lifecycle.Role{{Name: "relay", Run: relay.Run}},
+		[]lifecycle.Role{{Name: "relay", Run: a.relay.Run}},
 		p.base,
 	)
+}
+
+// ServeAPI runs the api role until ctx ends. It answers nil after an orderly stop.
+func ServeAPI(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) error {
+	api, err := NewAPI(ctx, cfg, version, log)
+	if err != nil {
+		return err
+	}
+	return api.Run(ctx)
 }
 
 // ServeConsumer runs the consumer role until ctx ends: the queues, a relay, and a small HTTP server for health and
@@ -56,8 +101,8 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 		StaleAck:     func(queue string) { p.metrics.staleAcks.WithLabelValues(queue).Inc() },
 	}, domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics}))
 	p.health.consuming = consumer.Consuming
-	relay, _ := p.relay()
-	log.Info().Str("address", l.Addr().String()).Msg("consumer is running")
+	relay, _ := p.outbox()
+	log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("consumer is running")
 	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", p.monitor(), l), {Name: "consumer", Run: consumer.Run}},
 		[]lifecycle.Role{{Name: "relay", Run: relay.Run}, p.purging()},

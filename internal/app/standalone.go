@@ -16,6 +16,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/inprocess"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/inbox"
@@ -107,20 +108,20 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 	queues := Queues(cfg)
 	s.broker = inprocess.New(queues, inprocess.Options{Now: time.Now, DrainTimeout: cfg.Service.ShutdownTimeout / 2, Log: log})
 	s.parts = &parts{
-		cfg: cfg, log: log, db: db, broker: embeddedBroker{s.broker},
+		cfg: cfg, phase: fanout.Complete, log: log, db: db, broker: embeddedBroker{s.broker},
 		redis: redis.Open(redis.Options{Addr: s.redis.Addr(), DB: cfg.Redis.StateDB}),
 	}
 	if err := s.parts.complete(ctx, "standalone", version, true); err != nil {
 		return err
 	}
 	s.parts.health.embedded = true
-	relay, publisher := s.parts.relay()
+	relay, publisher := s.parts.outbox()
 	domains, err := s.parts.domains()
 	if err != nil {
 		return err
 	}
 	consumers := domains.consumers(queues, s.parts.mailLease(), &consumeObserver{log, s.parts.tracer(), s.parts.metrics})
-	s.web = s.parts.web(s.parts.accounts(publisher))
+	s.web = s.parts.web(s.parts.accounts(publisher, s.parts.passwords()))
 	s.roles = [][]lifecycle.Role{
 		{s.parts.serving("http", s.web, s.api)},
 		{{Name: "relay", Run: relay.Run}, s.parts.purging()},

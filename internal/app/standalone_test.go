@@ -215,7 +215,7 @@ func TestHealthAndMetrics(t *testing.T) {
 	for _, path := range []string{"/live", "/ready", "/health", "/health/redis", "/health/rabbitmq"} {
 		p.ok(t, http.StatusOK, http.MethodGet, path, nil)
 	}
-	require.JSONEq(t, `{"status":"healthy","exchange":"smap.events","type":"topic","durable":false}`,
+	require.JSONEq(t, `{"status":"healthy","exchange":"smap.events","type":"topic","durable":false,"phase":"complete"}`,
 		string(p.ok(t, http.StatusOK, http.MethodGet, "/health/rabbitmq", nil)))
 
 	events, untap := p.Tap("#")

@@ -22,7 +22,7 @@ func Consumer() *cobra.Command {
 			return app.ServeConsumer(cmd.Context(), cfg, version(), log)
 		},
 	})
-	root.AddCommand(deadLetters(), state(), outboxCommand(), healthCommand(config.Consumer))
+	root.AddCommand(deadLetters(), state(), outboxCommand(), fanoutCommand(), healthCommand(config.Consumer))
 	return root
 }
 

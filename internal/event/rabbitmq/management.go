@@ -1,0 +1,200 @@
+package rabbitmq
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
+	amqp "github.com/rabbitmq/amqp091-go"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+const (
+	managementTimeout = 5 * time.Second // per question
+	arrivalWindow     = 5 * time.Minute // what QueueState.Arrived counts; the API keeps ten
+	arrivalStep       = 10 * time.Second
+)
+
+// management is the broker's HTTP API, as far as it is asked here. It never changes anything.
+type management struct {
+	client *rabbithole.Client
+	vhost  string
+}
+
+// openManagement finds the API's address; it asks nothing yet.
+func openManagement(brokerURL, managementURL string) (*management, error) {
+	broker, err := amqp.ParseURI(brokerURL)
+	if err != nil {
+		return nil, errors.New("the broker's URL cannot be read") // what the parser says quotes it
+	}
+	endpoint := &url.URL{Scheme: "http", Host: net.JoinHostPort(broker.Host, "15672")}
+	if broker.Scheme == "amqps" {
+		endpoint = &url.URL{Scheme: "https", Host: net.JoinHostPort(broker.Host, "15671")}
+	}
+	user, password := broker.Username, broker.Password
+	if managementURL != "" {
+		if endpoint, err = url.Parse(managementURL); err != nil {
+			return nil, errors.New("the management API's URL cannot be read")
+		}
+		if endpoint.User != nil {
+			user = endpoint.User.Username()
+			password, _ = endpoint.User.Password()
+			endpoint.User = nil // sent as a header, so that no error can quote it
+		}
+	}
+	client, err := rabbithole.NewClient(strings.TrimRight(endpoint.String(), "/"), user, password)
+	if err != nil {
+		return nil, errors.New("the management API's URL cannot be read")
+	}
+	client.SetTimeout(managementTimeout)
+	return &management{client, broker.Vhost}, nil
+}
+
+// exchanges adds what AMQP does not tell of both exchanges: their type, and the bindings of the fanout.
+func (m *management) exchanges(ctx context.Context, found *Inspection) error {
+	for _, e := range []*event.ExchangeState{&found.Topic, &found.Fanout} {
+		if !e.Exists || e.Type != "" {
+			continue
+		}
+		info, err := ask(ctx, func() (*rabbithole.DetailedExchangeInfo, error) { return m.client.GetExchange(m.vhost, e.Name) })
+		if err != nil {
+			return err
+		}
+		e.Type, e.Durable = info.Type, &info.Durable
+	}
+	if !found.Fanout.Exists {
+		return nil
+	}
+	bindings := []event.Binding{}
+	for _, end := range []rabbithole.BindingVertex{rabbithole.BindingSource, rabbithole.BindingDestination} {
+		some, err := ask(ctx, func() ([]rabbithole.BindingInfo, error) {
+			return m.client.ListExchangeBindings(m.vhost, found.Fanout.Name, end)
+		})
+		if err != nil {
+			return err
+		}
+		for _, b := range some {
+			bindings = append(bindings, event.Binding{
+				Source: b.Source, Destination: b.Destination, Kind: b.DestinationType, Key: b.RoutingKey,
+			})
+		}
+	}
+	found.Bindings = bindings
+	return nil
+}
+
+// queues adds what AMQP does not tell of each queue.
+func (m *management) queues(ctx context.Context, queues []event.QueueState) error {
+	// Without the right to list connections, foreign readers are known by their address alone.
+	connections, _ := ask(ctx, func() ([]rabbithole.ConnectionInfo, error) { return m.client.ListVhostConnections(m.vhost) })
+	clients := make(map[string]string, len(connections))
+	for _, c := range connections {
+		clients[c.Name], _ = c.ClientProperties["connection_name"].(string)
+	}
+	samples := url.Values{
+		"msg_rates_age":  {strconv.Itoa(int(arrivalWindow.Seconds()))},
+		"msg_rates_incr": {strconv.Itoa(int(arrivalStep.Seconds()))},
+	}
+	for i := range queues {
+		if !queues[i].Exists {
+			continue
+		}
+		info, err := ask(ctx, func() (*rabbithole.DetailedQueueInfo, error) {
+			return m.client.GetQueueWithParameters(m.vhost, queues[i].Name, samples)
+		})
+		if refusal, ok := errors.AsType[answered](err); ok && refusal.status == http.StatusNotFound {
+			continue // it does not know it yet, or not any more
+		}
+		if err != nil {
+			return err
+		}
+		describeQueue(&queues[i], info, clients)
+	}
+	return nil
+}
+
+// describeQueue takes over what the API has figures for. A queue that is some seconds old has none, and one that
+// collects no statistics never has: what is missing in the answer is read as 0 by the library, so presence is told by
+// what comes with it.
+func describeQueue(q *event.QueueState, info *rabbithole.DetailedQueueInfo, clients map[string]string) {
+	if info.MessagesUnacknowledgedDetails != nil {
+		q.Unacked, q.Arrived = &info.MessagesUnacknowledged, arrivals(info.MessageStats)
+	}
+	if info.ConsumerDetails == nil || len(*info.ConsumerDetails) != q.Consumers {
+		return // AMQP has counted them just now: the API's list is of another moment
+	}
+	q.Readers = []event.Reader{}
+	for _, c := range *info.ConsumerDetails {
+		q.Readers = append(q.Readers, event.Reader{
+			Tag: c.ConsumerTag, Ours: c.ConsumerTag == event.Service,
+			Client: clients[c.ChannelDetails.ConnectionName], Connection: c.ChannelDetails.ConnectionName,
+		})
+	}
+}
+
+// arrivals is how much the count of messages routed to a queue has grown within arrivalWindow; nil when not known.
+func arrivals(stats *rabbithole.MessageStats) *int {
+	if stats == nil {
+		return new(0) // a queue that has never seen a message has none
+	}
+	samples := stats.PublishDetails.Samples // the newest first
+	if len(samples) == 0 {
+		return nil
+	}
+	return new(int(samples[0].Sample - samples[len(samples)-1].Sample))
+}
+
+// answered is a refusal that the API itself has pronounced.
+type answered struct{ status int }
+
+func (a answered) Error() string {
+	switch a.status {
+	case http.StatusUnauthorized:
+		return "the management API refuses the credentials (401)"
+	default:
+		return fmt.Sprintf("the management API answers %d %s", a.status, http.StatusText(a.status))
+	}
+}
+
+// ask puts one question, unless ctx has ended, and makes an error of it that quotes no URL and no body.
+func ask[T any](ctx context.Context, question func() (T, error)) (answer T, err error) {
+	if err := ctx.Err(); err != nil {
+		return answer, err
+	}
+	if answer, err = question(); err != nil {
+		return answer, reason(err)
+	}
+	return answer, nil
+}
+
+func reason(err error) error {
+	if refusal, ok := errors.AsType[rabbithole.ErrorResponse](err); ok {
+		return answered{refusal.StatusCode}
+	}
+	if strings.Contains(err.Error(), "401 Unauthorized") { // the library makes a plain text of this one
+		return answered{http.StatusUnauthorized}
+	}
+	failure, ok := errors.AsType[*url.Error](err)
+	if !ok {
+		return errors.New("the answer of the management API cannot be read")
+	}
+	if failure.Timeout() {
+		return fmt.Errorf("the management API does not answer within %s", managementTimeout)
+	}
+	if network, ok := errors.AsType[*net.OpError](failure); ok {
+		return fmt.Errorf("the management API cannot be reached: %w", network)
+	}
+	if certificate, ok := errors.AsType[*tls.CertificateVerificationError](failure); ok {
+		return fmt.Errorf("the management API cannot be reached: %w", certificate)
+	}
+	return errors.New("the management API cannot be reached")
+}

@@ -1,0 +1,72 @@
+package event
+
+// What somebody who looked has found at a broker. A pointer or slice that is nil was not to be found out.
+
+// ExchangeState is one exchange.
+type ExchangeState struct {
+	Name    string `json:"name"`
+	Exists  bool   `json:"exists"`
+	Type    string `json:"type,omitempty"` // "" when not known
+	Durable *bool  `json:"durable"`
+}
+
+// QueueState is one queue.
+type QueueState struct {
+	Name      string `json:"name"`
+	Exists    bool   `json:"exists"`
+	Ready     int    `json:"ready"`     // messages waiting for a reader
+	Unacked   *int   `json:"unacked"`   // messages a reader holds
+	Consumers int    `json:"consumers"` // how many there are
+	// Readers are the same, one by one.
+	Readers []Reader `json:"readers"`
+	// Arrived is how many messages were routed to the queue in the last 5 minutes.
+	Arrived *int `json:"arrived_5m"`
+}
+
+// Ours counts the readers that are consumers of this service. It is 0 while the readers are not known.
+func (q QueueState) Ours() (n int) {
+	for _, r := range q.Readers {
+		if r.Ours {
+			n++
+		}
+	}
+	return n
+}
+
+// Foreign answers the readers that are not consumers of this service. It is empty while the readers are not known.
+func (q QueueState) Foreign() (foreign []Reader) {
+	for _, r := range q.Readers {
+		if !r.Ours {
+			foreign = append(foreign, r)
+		}
+	}
+	return foreign
+}
+
+// Reader is one consumer of a queue.
+type Reader struct {
+	Tag        string `json:"tag"`
+	Ours       bool   `json:"ours"`                 // told by the tag, which is Service
+	Client     string `json:"client,omitempty"`     // the name its connection gave itself, if it did
+	Connection string `json:"connection,omitempty"` // the broker's name for its connection: its address and the broker's
+}
+
+// Name is what a person can find the reader by.
+func (r Reader) Name() string {
+	switch {
+	case r.Client != "" && r.Connection != "":
+		return r.Client + " at " + r.Connection
+	case r.Connection != "":
+		return r.Connection
+	default:
+		return r.Tag
+	}
+}
+
+// Binding leads from one exchange to a queue or another exchange.
+type Binding struct {
+	Source      string `json:"source"`
+	Destination string `json:"destination"`
+	Kind        string `json:"kind"` // of the destination: queue or exchange
+	Key         string `json:"key"`
+}
