@@ -1,0 +1,303 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
+
+	"github.com/smap-platform/identity/internal/smtptest"
+	"github.com/smap-platform/identity/test/system"
+)
+
+// The previous release's names, spelled as it and its neighbours do.
+const (
+	fanoutExchange = "smtp_send_email_exc"
+	fanoutQueue    = "smtp_send_email"
+)
+
+func inPhase(phase string, more ...string) map[string]string {
+	env := map[string]string{"EVENTS_MIGRATION_PHASE": phase}
+	for i := 0; i < len(more); i += 2 {
+		env[more[i]] = more[i+1]
+	}
+	return env
+}
+
+// otherTeam binds a queue of its own to the fanout and answers its name.
+func otherTeam(t *testing.T, s *system.System) string {
+	t.Helper()
+	const queue = "reporting.mails"
+	s.OnBroker(func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDeclare(fanoutExchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+			return err
+		}
+		if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
+			return err
+		}
+		return ch.QueueBind(queue, "", fanoutExchange, false, nil)
+	})
+	return queue
+}
+
+// taken answers the next message of a queue.
+func taken(t *testing.T, s *system.System, queue string) (d amqp.Delivery) {
+	t.Helper()
+	system.Soon(t, func() error {
+		found := false
+		s.OnBroker(func(ch *amqp.Channel) (err error) {
+			d, found, err = ch.Get(queue, true)
+			return err
+		})
+		if !found {
+			return fmt.Errorf("%s is empty", queue)
+		}
+		return nil
+	})
+	return d
+}
+
+var codeInHTML = regexp.MustCompile(`Your code is ([0-9]{6})`)
+
+func htmlCode(t *testing.T, html string) string {
+	t.Helper()
+	found := codeInHTML.FindStringSubmatch(html)
+	require.NotNil(t, found, "the mail has no code")
+	return found[1]
+}
+
+// TestPrepare: a fanout copy is all there is, what an old consumer needs is in it, and ours sends it as it stands.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	neighbour, team := s.Neighbour(), otherTeam(t, s)
+	p := register(t, s)
+	mail := oneMail(t, s, p.email)
+	id := mailEvent(t, s, p)
+	require.Equal(t, "Your SMAP verification code", mail.Subject)
+	require.Empty(t, mail.Text, "the previous release's mails are HTML and nothing else")
+	require.Equal(t, id, mail.MessageID[:len(id)])
+	p.code = htmlCode(t, mail.HTML)
+
+	fanout := taken(t, s, team)
+	require.Equal(t, id, fanout.MessageId)
+	require.Equal(t, "text/plain", fanout.ContentType)
+	require.Empty(t, fanout.RoutingKey)
+	require.Empty(t, fanout.Expiration)
+	require.EqualValues(t, amqp.Persistent, fanout.DeliveryMode)
+	expires, err := time.Parse(time.RFC3339Nano, fanout.Headers["x-expires-at"].(string))
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now().Add(10*time.Minute), expires, time.Minute)
+	require.Regexp(t, `^\{"Subject":"Your SMAP verification code","Recipient":"`+p.email+
+		`","Body":".+","ReplyTo":"","CcAddresses":null,"Attachments":\[\]\}$`, string(fanout.Body))
+	require.Equal(t, 1, s.Count("SELECT count(*) FROM mail_deliveries WHERE event_id = $1 AND state = 'accepted'", id))
+
+	// A pod of the previous release could take over here: it finds the code, and can read the password.
+	var otp, hash string
+	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT otp, password_hash FROM users WHERE id = $1 AND otp_expired_at > now()", p.id).
+		Scan(&otp, &hash))
+	require.Equal(t, p.code, otp)
+	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(hash), []byte(system.Password)))
+
+	p.verify(t)
+	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+	neighbour.Wait("subscription.created", p.id)
+	require.Empty(t, neighbour.Events("email.verification.requested"))
+	says(t, s.APIs[0], "/health/rabbitmq", http.StatusOK, `"phase":"prepare"`)
+	published := 0.0
+	for _, process := range s.Processes() {
+		n, err := process.Metric(t.Context(), "events_legacy_published_total")
+		require.NoError(t, err)
+		published += n
+	}
+	require.EqualValues(t, 1, published, "by whichever relay")
+	keepsSecrets(t, s, p)
+}
+
+// TestDual: the stamped copy is compared and never sent; status says what stands in the way of the next step.
+func TestDual(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
+	neighbour, team := s.Neighbour(), otherTeam(t, s)
+	p := register(t, s)
+	mail := oneMail(t, s, p.email)
+	id := mailEvent(t, s, p)
+	stamped := neighbour.Wait("email.verification.requested", p.id)
+	require.Equal(t, "legacy", stamped.Headers["x-mail-owner"])
+	require.Equal(t, id, stamped.MessageId)
+	system.Soon(t, func() error {
+		if n := s.Count("SELECT count(*) FROM mail_shadows WHERE event_id = $1 AND differing = ''", id); n != 1 {
+			return fmt.Errorf("%d matches", n)
+		}
+		return nil
+	})
+	matches, err := s.Consumers[0].Metric(t.Context(), `mail_shadows_total{result="match"}`)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, matches)
+	p.code = htmlCode(t, mail.HTML)
+	p.verify(t)
+
+	var refusal system.Output
+	system.Soon(t, func() error { // the management database lags
+		if refusal = s.Command(nil, system.Consumer, "fanout", "status", "--to", "cutover"); !regexp.MustCompile("not yet.*" + team).MatchString(refusal.Stdout) {
+			return errors.New(refusal.Stdout + refusal.Stderr)
+		}
+		return nil
+	})
+	require.NotZero(t, refusal.Code)
+	s.OnBroker(func(ch *amqp.Channel) error { _, err := ch.QueueDelete(team, false, false, false); return err })
+	system.Soon(t, func() error {
+		out := s.Command(nil, system.Consumer, "fanout", "status", "--to", "cutover")
+		if out.Code != 0 {
+			return errors.New(out.Stdout + out.Stderr)
+		}
+		require.Contains(t, out.Stdout, "safe to go to cutover")
+		return nil
+	})
+	out := s.Command(nil, system.Consumer, "fanout", "status", "--to", "cutover", "--json")
+	require.Zero(t, out.Code)
+	require.True(t, json.Valid([]byte(out.Stdout)), out.Stdout)
+	require.Len(t, s.Mailbox.All(p.email), 1)
+	keepsSecrets(t, s, p)
+}
+
+// previousMail is what a pod of the previous release publishes: transient, without an id or a header.
+func previousMail(t *testing.T, s *system.System, body string) {
+	t.Helper()
+	s.Publish(fanoutExchange, "", amqp.Publishing{ContentType: "text/plain", Body: []byte(body)})
+}
+
+func previousBody(recipient, attachments string) string {
+	return `{"Subject":"Mã xác thực","Recipient":"` + recipient + `","Body":"\u003cb\u003e123456\u003c/b\u003e","ReplyTo":"","CcAddresses":null,"Attachments":` + attachments + `}`
+}
+
+// TestMailsOfThePreviousRelease: its pods' mails are sent in every phase, its poison does not go round for ever.
+func TestMailsOfThePreviousRelease(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{Consumers: 1, Env: inPhase("cutover")})
+	s.Consumers[0].WaitLine(t, `"queue":"smtp_send_email"`, "found") // before, nothing is bound, and the fanout drops
+	to := system.Email()
+	previousMail(t, s, previousBody(to, "[]"))
+	mail := oneMail(t, s, to)
+	require.Equal(t, "Mã xác thực", mail.Subject)
+	require.Contains(t, mail.HTML, "<b>123456</b>")
+
+	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Reply(451).Times(1))
+	later := system.Email()
+	previousMail(t, s, previousBody(later, "[]"))
+	s.Consumers[0].WaitLine(t, `"queue":"identity.legacy"`, `"outcome":"retry"`)
+	system.Soon(t, func() error {
+		if n := len(s.Mailbox.Accepted(later)); n != 1 {
+			return fmt.Errorf("%d mails", n)
+		}
+		return nil
+	})
+	require.Equal(t, 1, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "a repeat has an id, and the ledger knows it")
+
+	previousMail(t, s, `<not json>`)
+	previousMail(t, s, previousBody(system.Email(), `[{"Name":"a.pdf"}]`))
+	letters := deadLetters(t, s, "identity.legacy", 2)
+	require.ElementsMatch(t, []string{"unreadable", "invalid"}, []string{letters[0].Reason, letters[1].Reason})
+	require.NotEmpty(t, letters[0].EventID)
+	require.Zero(t, s.QueueLength(fanoutQueue))
+	for _, address := range []string{to, later} {
+		keepsSecrets(t, s, &person{email: address})
+	}
+}
+
+// TestLateFanoutCopy: what a pod of an earlier phase has left in the outbox is sent in complete, although nothing of the
+// old topology is there any more.
+func TestLateFanoutCopy(t *testing.T) {
+	t.Parallel()
+	nowhere := inPhase("prepare", "RABBITMQ_URL", "amqp://nobody:nothing@127.0.0.1:1/")
+	s := system.Start(t, system.Options{APIs: 1, Env: nowhere})
+	p := register(t, s)
+	require.NoError(t, s.APIs[0].Kill())
+	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET lease_until = NULL")
+	require.NoError(t, err)
+
+	here := []string{"RABBITMQ_URL=" + s.BrokerURL, "EVENTS_MIGRATION_PHASE=complete"}
+	consumer := s.NewConsumer(here...)
+	require.NoError(t, consumer.Start(t.Context()))
+	mail := oneMail(t, s, p.email)
+	require.NotEmpty(t, htmlCode(t, mail.HTML))
+	s.OutboxEmpty()
+}
+
+// TestFanoutCleanup: the old topology goes when nobody needs it, and not a moment before.
+func TestFanoutCleanup(t *testing.T) {
+	t.Parallel()
+	// Nobody registers before: five minutes would have to pass after the last fanout copy.
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
+	cleanup := func(args ...string) system.Output {
+		return s.Command(nil, system.Consumer, append([]string{"fanout", "cleanup"}, args...)...)
+	}
+	out := cleanup()
+	require.NotZero(t, out.Code)
+	require.Contains(t, out.Stdout+out.Stderr, "dual")
+
+	for _, p := range s.Processes() {
+		p.Terminate(t)
+	}
+	api, consumer := s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")
+	require.NoError(t, api.Start(t.Context()))
+	require.NoError(t, consumer.Start(t.Context()))
+	s.Ready(consumer)
+	require.NotZero(t, cleanup().Code, "the old processes have only just gone")
+	_, err := s.DB.ExecContext(t.Context(), "UPDATE processes SET seen_at = seen_at - interval '6 minutes' WHERE phase = 'dual'")
+	require.NoError(t, err)
+
+	system.Soon(t, func() error { // the management database lags
+		if out := cleanup("--dry-run"); out.Code != 0 {
+			return errors.New(out.Stdout + out.Stderr)
+		}
+		return nil
+	})
+	require.Zero(t, s.QueueLength(fanoutQueue), "it is still there")
+	out = cleanup()
+	require.Zero(t, out.Code, out.Stderr)
+	require.Contains(t, out.Stdout, fanoutQueue)
+	require.Contains(t, out.Stdout, fanoutExchange)
+	require.Zero(t, cleanup().Code, "there is nothing left to do")
+
+	p := registered(t, s)
+	p.verify(t)
+	require.Len(t, s.Mailbox.All(p.email), 1)
+	out = s.Command(nil, system.Consumer, "fanout", "status")
+	require.Zero(t, out.Code, out.Stdout+out.Stderr)
+}
+
+// TestCodeOfThePreviousRelease: who registered at a pod of the previous release verifies and logs in at one of ours.
+func TestCodeOfThePreviousRelease(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	hash, err := bcrypt.GenerateFromPassword([]byte(system.Password), bcrypt.MinCost)
+	require.NoError(t, err)
+	enroll := func(age string) *person {
+		p := &person{email: system.Email(), client: s.Client(), code: "042317"}
+		_, err := s.DB.ExecContext(t.Context(), `INSERT INTO users (username, password_hash, is_active, otp, otp_expired_at, created_at, updated_at)
+			VALUES ($1, $2, false, $3, now() + interval '24 hours' - $4::interval, now(), now())`, p.email, string(hash), p.code, age)
+		require.NoError(t, err)
+		p.id = userID(t, s, p.email)
+		return p
+	}
+	p := enroll("2 minutes")
+	refused(t, http.StatusBadRequest, 20005)(p.client.Verify(t.Context(), p.email, "111111"))
+	p.verify(t)
+	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+	state(t, s, p.id, "trialing")
+
+	late := enroll("11 minutes")
+	answer, err := late.client.Verify(t.Context(), late.email, late.code)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, answer.Status, http.StatusBadRequest, "a code lives ten minutes, whoever made it")
+}
