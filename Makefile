@@ -60,6 +60,10 @@ run-consumer: ## Run the consumer on the stack
 test-integration: need-cc stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
 	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 20m -p 1 -tags e2e ./...
 
+.PHONY: fanout-walk
+fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
+	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/walk
+
 .PHONY: bench
 bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
 	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench

@@ -25,17 +25,38 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "smap-identity-"); err != nil {
 		return "", err
 	}
-	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", dir, "./cmd/"+API, "./cmd/"+Consumer) //nolint:gosec // G204: a folder of our own making
-	build.Dir = root
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("building the binaries: %w\n%s", err, out), os.RemoveAll(dir))
+	if err := build(root, dir, "./cmd/"+API, "./cmd/"+Consumer); err != nil {
+		return "", errors.Join(err, os.RemoveAll(dir))
 	}
 	built = dir
 	return dir, nil
 })
 
 var built string
+
+// build puts the programs of these packages, paths from the repository's root on, into dir.
+func build(root, dir string, packages ...string) error {
+	command := exec.Command("go", append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir}, packages...)...) //nolint:gosec // G204: a folder of our own making
+	command.Dir = root
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %q: %w\n%s", packages, err, out)
+	}
+	return nil
+}
+
+// program builds a program of the test tree, once per run of the test program, and answers its name among the binaries.
+func program(dir, source string) (name string, err error) {
+	name = filepath.Base(source)
+	if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+		return name, nil
+	}
+	root, err := repository()
+	if err != nil {
+		return "", err
+	}
+	return name, build(root, dir, source)
+}
 
 // RemoveBinaries deletes what was built. Call it once, when everything has ended (TestMain).
 func RemoveBinaries() error {

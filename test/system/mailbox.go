@@ -58,6 +58,10 @@ func (m *Mailbox) WaitReached(verb smtptest.Verb, n int) {
 	require.NoError(m.tb, m.current().WaitReached(ctx, verb, n))
 }
 
+// Reached is how often a verb has been reached since the mail server (or its last Up) started; smtptest.EndOfData
+// counts the mails, without a look at any of them.
+func (m *Mailbox) Reached(verb smtptest.Verb) int { return m.current().Reached(verb) }
+
 // Down kills the server: connections are cut, new ones refused. Mails that came stay readable.
 func (m *Mailbox) Down() { m.current().Close() }
 

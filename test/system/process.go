@@ -21,20 +21,25 @@ import (
 // shownLines is how much of each log a failed test shows.
 const shownLines = 40
 
-// Process is one api or consumer. It can live several times: after Kill or Terminate, Start begins the next life, on
-// another port. Its methods may be called from any goroutine, but those that take a TB only from the test's own.
+// Process is one api or consumer, or another program of the tests. It can live several times: after Kill or Terminate,
+// Start begins the next life, on another port. Its methods may be called from any goroutine, but those that take a TB
+// only from the test's own.
 type Process struct {
 	Name string // "api-1"
 	Log  *Log
 
-	path string
-	env  []string
+	path   string
+	begins string // part of the line that says it has begun
 
 	mu   sync.Mutex
+	env  []string
 	life *life
 	url  string
 	over bool // the test has ended: no further life
 }
+
+// listens begins the part of the line by which ours say where they listen.
+const listens = `"address":"`
 
 // life is one operating system process.
 type life struct {
@@ -44,7 +49,14 @@ type life struct {
 }
 
 func newProcess(dir, binary, name string, env []string) *Process {
-	return &Process{Name: name, Log: newLog(), path: filepath.Join(dir, binary), env: env}
+	return &Process{Name: name, Log: newLog(), path: filepath.Join(dir, binary), begins: listens, env: env}
+}
+
+// Setenv sets a variable of the environment from the next life on.
+func (p *Process) Setenv(name, value string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.env = append(p.env, name+"="+value) // the last one counts
 }
 
 // Start begins a life and returns when the process listens; see Ready for when it can work.
@@ -55,7 +67,7 @@ func (p *Process) Start(ctx context.Context) error {
 		return err
 	}
 	// A process that ends early says why in its log; there is nothing to wait for then.
-	ctx, cancel := context.WithTimeoutCause(ctx, Patience, fmt.Errorf("%s did not begin to listen", p.Name))
+	ctx, cancel := context.WithTimeoutCause(ctx, Patience, fmt.Errorf("%s did not begin", p.Name))
 	defer cancel()
 	waiting, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
@@ -66,8 +78,8 @@ func (p *Process) Start(ctx context.Context) error {
 		case <-waiting.Done():
 		}
 	}()
-	line, err := p.Log.Wait(waiting, from, `"address":"`)
-	if err != nil {
+	line, err := p.Log.Wait(waiting, from, p.begins)
+	if err != nil || p.begins != listens {
 		return err
 	}
 	var said struct{ Address string }
@@ -112,6 +124,16 @@ func (p *Process) URL() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.url
+}
+
+// PID is the process id of the current life, or of the last one; 0 before the first.
+func (p *Process) PID() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.life == nil {
+		return 0
+	}
+	return p.life.command.Process.Pid
 }
 
 // Ready answers nil when /ready does with 200.

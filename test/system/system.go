@@ -2,6 +2,7 @@ package system
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -104,12 +105,28 @@ func (s *System) NewConsumer(env ...string) *Process {
 }
 
 func (s *System) newProcess(binary string, number int, env []string) *Process {
-	p := newProcess(s.dir, binary, binary+"-"+strconv.Itoa(number), append(s.environment(), env...))
+	return s.process(binary, binary+"-"+strconv.Itoa(number), env)
+}
+
+func (s *System) process(binary, name string, env []string) *Process {
+	p := newProcess(s.dir, binary, name, append(s.environment(), env...))
 	s.tb.Cleanup(func() { p.finish(s.tb) })
 	return p
 }
 
-// Processes answers all of them.
+// NewProgram adds a program of the test tree, built from the folder source ("./test/walk/publisher"), with env over its
+// environment; it does not start it. Start returns when a line with begins in it has been written; empty means when the
+// program says where it listens, as ours do. It is not one of Processes.
+func (s *System) NewProgram(source, name, begins string, env ...string) *Process {
+	s.tb.Helper()
+	binary, err := program(s.dir, source)
+	require.NoError(s.tb, err)
+	p := s.process(binary, name, env)
+	p.begins = cmp.Or(begins, listens)
+	return p
+}
+
+// Processes answers all apis and consumers.
 func (s *System) Processes() []*Process {
 	return append(append([]*Process{}, s.APIs...), s.Consumers...)
 }
