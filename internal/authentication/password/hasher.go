@@ -12,6 +12,7 @@ import (
 	"crypto/subtle"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
@@ -69,7 +70,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 }
 
 // Verify tells whether password made hash, and whether the hash should be made anew: every bcrypt hash should, whoever
-// made it. A hash that is empty or cannot be read costs as much as an argon2id one and is never right. ErrBusy as in Hash.
+// made it. A hash that is empty or cannot be read costs as much as one that Hash makes now and is never right. ErrBusy as
+// in Hash.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
 	leave, err := h.gate.enter(ctx)
 	if err != nil {
@@ -83,13 +85,31 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdate
 	}
 	stored, err := parsePHC(hash)
 	if err != nil {
-		current.derive(password, make([]byte, saltBytes), keyBytes)
+		h.spend(password)
 		return false, false, nil
 	}
 	key := stored.params.derive(password, stored.salt, len(stored.key))
 	ok = subtle.ConstantTimeCompare(key, stored.key) == 1
 	return ok, ok && !stored.isCurrent(), nil
 }
+
+// spend takes the time of a check: who is not there must not be told from who is by how long the answer takes.
+func (h *Hasher) spend(password string) {
+	if h.options.ReadableToPrevious { // then nearly everybody's is bcrypt
+		_ = bcrypt.CompareHashAndPassword(nobody(), []byte(password))
+		return
+	}
+	current.derive(password, make([]byte, saltBytes), keyBytes)
+}
+
+// nobody is the hash of no password that anybody could type.
+var nobody = sync.OnceValue(func() []byte {
+	hash, err := bcrypt.GenerateFromPassword([]byte(rand.Text()), previousCost)
+	if err != nil {
+		panic(err) // only for a password of more than 72 bytes, or a cost out of range
+	}
+	return hash
+})
 
 func isBcrypt(hash string) bool {
 	if !strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$") {
