@@ -30,6 +30,8 @@ type Config struct {
 	Cookie       Cookie
 	Email        Workers // of the queue identity.email, and of identity.legacy
 	Subscription Workers // of the queue identity.subscription
+	Project      Workers // of the queue identity.project
+	Invitations  Invitations
 	Embedded     Embedded
 }
 
@@ -70,6 +72,15 @@ type Workers struct {
 type Events struct {
 	Phase         string // prepare, dual, cutover or complete: which copies of a mail are committed
 	ConsumeLegacy bool   // whether the previous release's queue is read while it exists
+}
+
+// Invitations is how people are invited in bulk.
+type Invitations struct {
+	// PerSecond is how many mails of all batches together leave in a second; it is the same in every process.
+	PerSecond int
+	// URL is the front end's page that takes an invitation, with {token} where the token belongs. Empty: the mail shows
+	// the token itself.
+	URL string
 }
 
 // Embedded is what only the standalone has.
@@ -117,6 +128,8 @@ func Load(role Role) (Config, error) {
 		Cookie:       readCookie(r),
 		Email:        readWorkers(r, "EMAIL"),
 		Subscription: readWorkers(r, "SUBSCRIPTION"),
+		Project:      readWorkers(r, "PROJECT"),
+		Invitations:  Invitations{PerSecond: r.integer("INVITATIONS_PER_SECOND", 1, 10_000), URL: r.text("INVITATION_URL")},
 		Embedded: Embedded{
 			DataDir:   r.text("DATA_DIR"),
 			InboxPort: r.integer("INBOX_PORT", 0, maxPort),
@@ -142,10 +155,11 @@ func (cfg Config) Validate(role Role) error {
 func (cfg Config) problems() Problems {
 	var all Problems
 	for _, section := range []interface{ Validate() Problems }{
-		cfg.Service, cfg.HTTP, cfg.Postgres, cfg.RabbitMQ, cfg.Redis, cfg.SMTP, cfg.Secrets, cfg.Cookie, cfg.Embedded,
+		cfg.Service, cfg.HTTP, cfg.Postgres, cfg.RabbitMQ, cfg.Redis, cfg.SMTP, cfg.Secrets, cfg.Cookie, cfg.Invitations, cfg.Embedded,
 	} {
 		all = append(all, section.Validate()...)
 	}
 	all = append(all, cfg.Email.validate("EMAIL")...)
-	return append(all, cfg.Subscription.validate("SUBSCRIPTION")...)
+	all = append(all, cfg.Subscription.validate("SUBSCRIPTION")...)
+	return append(all, cfg.Project.validate("PROJECT")...)
 }

@@ -67,6 +67,7 @@ func TestLoadAPI(t *testing.T) {
 			Name: "smap_auth_token", Secure: true, SameSite: http.SameSiteLaxMode,
 			MaxAge: 2 * time.Hour, MaxAgeRemember: 30 * 24 * time.Hour,
 		},
+		Invitations: Invitations{PerSecond: 20},
 	}, cfg, "what the api does not use stays zero")
 }
 
@@ -82,6 +83,8 @@ func TestLoadConsumer(t *testing.T) {
 	}, cfg.SMTP)
 	require.Equal(t, Workers{Count: 4, Prefetch: 8}, cfg.Email)
 	require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Subscription)
+	require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Project)
+	require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)
 	require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
 	require.Equal(t, Secrets{EventsSeal: bytes.Repeat([]byte{2}, 32)}, cfg.Secrets)
 	require.Zero(t, cfg.Cookie)

@@ -52,6 +52,10 @@ var variables = []variable{
 	{"EMAIL_PREFETCH", "8", "", worker},
 	{"SUBSCRIPTION_WORKERS", "8", "", worker},
 	{"SUBSCRIPTION_PREFETCH", "32", "", worker},
+	{"PROJECT_WORKERS", "8", "", worker},
+	{"PROJECT_PREFETCH", "32", "", worker},
+	{"INVITATIONS_PER_SECOND", "20", "", servers},
+	{"INVITATION_URL", "", "", worker},
 
 	{"REDIS_HOST", "", "", remote},
 	{"REDIS_PORT", "6379", "", remote},

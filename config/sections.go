@@ -26,6 +26,22 @@ func (h HTTP) Validate() Problems {
 	return c.found
 }
 
+// tokenPlace is where the token goes in INVITATION_URL.
+const tokenPlace = "{token}"
+
+// Validate checks that the URL has a place for the token. Behind the # it is never sent to a server, and stays out of
+// logs.
+func (i Invitations) Validate() Problems {
+	var c check
+	if i.URL != "" {
+		u, err := url.Parse(strings.ReplaceAll(i.URL, tokenPlace, "token"))
+		c.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && strings.Count(i.URL, tokenPlace) == 1,
+			"INVITATION_URL", "is not an HTTP URL with one {token} in it",
+			"set it to one like https://smap.example/accept-invitation#token={token}, or unset it")
+	}
+	return c.found
+}
+
 // Validate checks that there is a folder.
 func (e Embedded) Validate() Problems {
 	var c check

@@ -175,7 +175,8 @@ func (p *parts) tracer() trace.Tracer { return p.tracing.Tracer("github.com/smap
 
 // outbox answers a relay, and the publisher for use cases that wakes it.
 func (p *parts) outbox() (*outbox.Relay, event.Publisher) {
-	relay := outbox.NewRelay(p.db, p.sealer, p.clock, p.broker, &publishObserver{log: p.log, metrics: p.metrics}, p.log)
+	relay := outbox.NewRelay(p.db, p.sealer, p.clock, p.broker, &publishObserver{log: p.log, metrics: p.metrics},
+		float64(p.cfg.Invitations.PerSecond), p.log)
 	rows := outbox.NewPublisher(p.db, p.sealer, p.clock, relay.Wake)
 	return relay, fanout.NewPublisher(p.phase, rows, rows, p.renderCode, p.digests())
 }

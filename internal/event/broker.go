@@ -67,6 +67,37 @@ type Consumer struct {
 	Queue    Queue
 	Handle   func(ctx context.Context, d Delivery) error // usually Router.Dispatch
 	Observer Observer
+	// Settle, when there is one, is told what has been decided for good – Ack or Dead – before that is carried out. Its
+	// error keeps the event: it is tried again at the last retry level, for however long it takes.
+	Settle func(ctx context.Context, d Delivery, decision Decision) error
+}
+
+// Decide is the decision on d, whose handler has answered handled: that of the function Decide, unless Settle objects.
+// The error is the reason for it.
+func (c Consumer) Decide(ctx context.Context, handled error, d Delivery, stopping bool, now time.Time) (Decision, error) {
+	return c.settle(ctx, Decide(handled, d, c.Queue.Retry, stopping, now), handled, d, now)
+}
+
+// DecideCrashLoop is the function DecideCrashLoop, unless Settle objects.
+func (c Consumer) DecideCrashLoop(ctx context.Context, d Delivery, now time.Time) (decision Decision, is bool, err error) {
+	decision, is = DecideCrashLoop(d, now)
+	if !is {
+		return decision, false, nil
+	}
+	decision, err = c.settle(ctx, decision, errCrashLoop, d, now)
+	return decision, true, err
+}
+
+var errCrashLoop = errors.New("the broker has handed this message out too often: it seems to kill its handler")
+
+func (c Consumer) settle(ctx context.Context, decision Decision, handled error, d Delivery, now time.Time) (Decision, error) {
+	if c.Settle == nil || decision.Action != Ack && decision.Action != Dead {
+		return decision, handled
+	}
+	if err := c.Settle(ctx, d, decision); err != nil {
+		return again(err, d, len(c.Queue.Retry.Levels)-1, d.Attempts(), now), err
+	}
+	return decision, handled
 }
 
 // DeadLetter is a message in a dead queue, as it may be shown: no body.

@@ -52,11 +52,7 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 	if stopping && errors.Is(err, context.Canceled) {
 		return Decision{Action: Requeue, Outcome: "requeue"}
 	}
-	first := d.FirstFailed()
-	if first.IsZero() {
-		first = now
-	}
-	if now.Sub(first) >= p.GiveUpAfter {
+	if now.Sub(firstFailed(d, now)) >= p.GiveUpAfter {
 		return dead(ReasonExhausted, err, d, now)
 	}
 	attempts, level := d.Attempts(), 0
@@ -68,10 +64,23 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 		level = min(attempts, len(p.Levels)-1)
 		attempts++
 	}
+	return again(err, d, level, attempts, now)
+}
+
+// again is the decision to try d again from a level on, for the reason err.
+func again(err error, d Delivery, level, attempts int, now time.Time) Decision {
 	return Decision{Action: Retry, Outcome: "retry", Level: level, Headers: map[string]string{
 		HeaderRoutingKey: d.RoutingKey, HeaderError: ErrorClass(err), HeaderMoves: strconv.Itoa(d.Moves() + 1),
-		HeaderAttempts: strconv.Itoa(attempts), HeaderFirstFailed: first.UTC().Format(time.RFC3339Nano),
+		HeaderAttempts: strconv.Itoa(attempts), HeaderFirstFailed: firstFailed(d, now).UTC().Format(time.RFC3339Nano),
 	}}
+}
+
+// firstFailed is when the first try of d failed, which is now when none has before.
+func firstFailed(d Delivery, now time.Time) time.Time {
+	if first := d.FirstFailed(); !first.IsZero() {
+		return first
+	}
+	return now
 }
 
 // DecideCrashLoop answers a Dead decision when the broker has handed d out too often, before its handler is run

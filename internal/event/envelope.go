@@ -31,16 +31,22 @@ type Event struct {
 	Time      time.Time // when the fact happened, by the database's clock
 	ProjectID string    // only where the event belongs to a project
 	Data      Payload
+
+	// NotBefore is when it may leave at the earliest; zero: at once. It keeps a batch from standing in everybody's way.
+	NotBefore time.Time
+	// Batch names what it is one of many of, so that those which have not left can be withdrawn together; empty: nothing.
+	// Such an event leaves behind those that stand for themselves.
+	Batch string
 }
 
 // NewID mints an event id: evt_<uuidv7>. To every reader it is opaque.
 func NewID() string { return "evt_" + uuid.Must(uuid.NewV7()).String() }
 
-// Publisher is all a use case knows of messaging. Publish takes part in the transaction of ctx: the event leaves
-// if and only if that transaction commits. It answers an error, and stores nothing, when there is no transaction,
-// when Data is not valid or when the body is too large (ErrTooLarge).
+// Publisher is all a use case knows of messaging. Publish takes part in the transaction of ctx: the events leave
+// if and only if that transaction commits. Many at once cost less than one after the other. It answers an error, and
+// stores nothing, when there is no transaction, when Data is not valid or when a body is too large (ErrTooLarge).
 type Publisher interface {
-	Publish(ctx context.Context, e Event) error
+	Publish(ctx context.Context, events ...Event) error
 }
 
 // timestampLayout is ISO 8601 with milliseconds (docs/events.md).
@@ -84,7 +90,7 @@ func Encode(e Event) (Message, error) {
 	}
 	return Message{
 		ID: e.ID, Exchange: Exchange, RoutingKey: string(e.Key), ContentType: "application/json",
-		Timestamp: e.Time.UTC().Truncate(time.Second), Mandatory: true, // AMQP 0-9-1 timestamps are whole seconds
+		Timestamp: e.Time.UTC().Truncate(time.Second), Mandatory: e.Key.Mandatory(), // AMQP 0-9-1 timestamps are whole seconds
 		Headers: map[string]string{}, Body: body.Bytes(),
 	}, nil
 }

@@ -14,7 +14,16 @@ const (
 	SubscriptionCreated        RoutingKey = "subscription.created"
 	SubscriptionCancelled      RoutingKey = "subscription.cancelled"
 	SubscriptionStatusChanged  RoutingKey = "subscription.status_changed"
+
+	EmailInvitationRequested       RoutingKey = "email.invitation.requested"
+	EmailProjectCompletedRequested RoutingKey = "email.project_completed.requested"
+	ProjectCreated                 RoutingKey = "project.created" // the Project service's
+	JobCompleted                   RoutingKey = "job.completed"
 )
+
+// Mandatory tells whether an event of this key that no queue takes is an error. It is not for job.completed, which no
+// queue of ours takes: while nobody else listens it would come back for ever.
+func (k RoutingKey) Mandatory() bool { return k != JobCompleted }
 
 // IsEmail tells whether events of this key carry personal data and codes: their bodies are sealed in the outbox.
 func (k RoutingKey) IsEmail() bool { return strings.HasPrefix(string(k), "email.") }

@@ -23,6 +23,66 @@ func (d VerificationRequested) Validate() error {
 	)
 }
 
+// InvitationRequested is the data of email.invitation.requested: a token to be mailed. The envelope's project_id is
+// that of the batch.
+type InvitationRequested struct {
+	UserID    string    `json:"user_id"`
+	Recipient string    `json:"recipient"`
+	Token     string    `json:"token"`  // URL-safe, at least 128 bit
+	Locale    string    `json:"locale"` // en | vi
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Validate names the first missing field.
+func (d InvitationRequested) Validate() error {
+	return firstMissing(
+		field{"user_id", d.UserID == ""}, field{"recipient", d.Recipient == ""}, field{"token", d.Token == ""},
+		field{"expires_at", d.ExpiresAt.IsZero()},
+	)
+}
+
+// ProjectCompletedMail is the data of email.project_completed.requested: who started a project is told that it is done.
+type ProjectCompletedMail struct {
+	Recipient string `json:"recipient"`
+	Locale    string `json:"locale"` // en | vi
+	ProjectID string `json:"project_id"`
+	Total     int64  `json:"total"`
+	Done      int64  `json:"done"`   // failures included
+	Errors    int64  `json:"errors"` // those of Done that failed
+}
+
+// Validate names the first missing field.
+func (d ProjectCompletedMail) Validate() error {
+	return firstMissing(field{"recipient", d.Recipient == ""}, field{"project_id", d.ProjectID == ""})
+}
+
+// JobCompletedData is the data of job.completed: every item of a project has been finished.
+type JobCompletedData struct {
+	ProjectID   string    `json:"project_id"`
+	UserID      string    `json:"user_id,omitempty"` // the owner, where he is known
+	Total       int64     `json:"total"`
+	Done        int64     `json:"done"` // failures included
+	Errors      int64     `json:"errors"`
+	CompletedAt time.Time `json:"completed_at"`
+}
+
+// Validate names the first missing field.
+func (d JobCompletedData) Validate() error {
+	return firstMissing(field{"project_id", d.ProjectID == ""}, field{"completed_at", d.CompletedAt.IsZero()})
+}
+
+// ProjectCreatedData is what this service needs of project.created, whose producer, the Project service, writes it flat
+// below payload. What else is in it is left alone.
+type ProjectCreatedData struct {
+	ProjectID string `json:"project_id"`
+	UserID    string `json:"user_id"`
+}
+
+// Validate names the first missing field.
+func (d ProjectCreatedData) Validate() error {
+	return firstMissing(field{"project_id", d.ProjectID == ""}, field{"user_id", d.UserID == ""})
+}
+
 // SubscriptionCreatedData is the data of subscription.created.
 type SubscriptionCreatedData struct {
 	Version           int64      `json:"version"` // rises with every change of any subscription of this user

@@ -68,3 +68,18 @@ func Placeholders(first, n int) string {
 	}
 	return b.String()
 }
+
+// Rows answers "($1, …), (…)" for n rows of this many columns, to be put behind VALUES. What Placeholders says of
+// SQLite's driver holds here as well.
+func Rows(n, columns int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('(')
+		b.WriteString(Placeholders(1+i*columns, columns))
+		b.WriteByte(')')
+	}
+	return b.String()
+}

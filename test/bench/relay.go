@@ -129,7 +129,7 @@ func (b *relayBench) ours(ctx context.Context) error {
 	defer cancel()
 	observer := &countPublished{cancel: cancel}
 	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel)
-	return outbox.NewRelay(b.db, b.sealer, b.clock, b.sender, observer, log).Run(ctx)
+	return outbox.NewRelay(b.db, b.sealer, b.clock, b.sender, observer, batch, log).Run(ctx)
 }
 
 // countPublished ends the relay with its last event: Run then still deletes the batch.

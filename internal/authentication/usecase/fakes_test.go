@@ -77,11 +77,11 @@ func (m ctxMatcher) String() string {
 // txRecorder is a Recorder that insists on a transaction, as the outbox does.
 type txRecorder struct{ eventtest.Recorder }
 
-func (r *txRecorder) Publish(ctx context.Context, e event.Event) error {
+func (r *txRecorder) Publish(ctx context.Context, events ...event.Event) error {
 	if ctx.Value(inTx{}) == nil {
 		return errors.New("published outside a transaction")
 	}
-	return r.Recorder.Publish(ctx, e)
+	return r.Recorder.Publish(ctx, events...)
 }
 
 type fixture struct {

@@ -18,17 +18,19 @@ type Recorder struct {
 	events []event.Event
 }
 
-// Publish records e.
-func (r *Recorder) Publish(_ context.Context, e event.Event) error {
+// Publish records events: all of them, or none with an error.
+func (r *Recorder) Publish(_ context.Context, events ...event.Event) error {
 	if r.Err != nil {
 		return r.Err
 	}
-	if _, err := event.Encode(e); err != nil {
-		return err
+	for _, e := range events {
+		if _, err := event.Encode(e); err != nil {
+			return err
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.events = append(r.events, e)
+	r.events = append(r.events, events...)
 	return nil
 }
 

@@ -27,13 +27,29 @@ func NewPublisher(phase Phase, next event.Publisher, rows Rows, render Render, d
 	return &Publisher{phase: phase, next: next, rows: rows, render: render, digests: digests}
 }
 
-// Publish stores the copies of e as rows of ctx's transaction. It answers what the event.Publisher it stands for does,
-// and event.Permanent when the mail of a fanout copy cannot be written. After an error there can be one copy without the
-// other: the transaction has to be rolled back, as after every error.
-func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
-	if e.Key != event.EmailVerificationRequested || !p.phase.Fanout() {
-		return p.next.Publish(ctx, e)
+// Publish stores the copies of events as rows of ctx's transaction. It answers what the event.Publisher it stands for
+// does, and event.Permanent when the mail of a fanout copy cannot be written. After an error there can be one copy
+// without the other: the transaction has to be rolled back, as after every error.
+func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
+	if !p.phase.Fanout() {
+		return p.next.Publish(ctx, events...)
 	}
+	rest := make([]event.Event, 0, len(events))
+	for _, e := range events {
+		if e.Key != event.EmailVerificationRequested {
+			rest = append(rest, e)
+		} else if err := p.publishCopies(ctx, e); err != nil {
+			return err
+		}
+	}
+	if len(rest) == 0 {
+		return nil
+	}
+	return p.next.Publish(ctx, rest...)
+}
+
+// publishCopies stores the copies of a mail that the previous release sent.
+func (p *Publisher) publishCopies(ctx context.Context, e event.Event) error {
 	topic, err := event.Encode(e) // also where no topic copy is made: one phase is as strict as the other
 	if err != nil {
 		return err

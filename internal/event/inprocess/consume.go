@@ -68,8 +68,7 @@ func (b *Broker) take(handlers context.Context, q *queue) (event.Delivery, bool)
 
 func (b *Broker) handle(stop, handlers context.Context, q *queue, c event.Consumer, d event.Delivery) {
 	ctx, finish := c.Observer.Begin(handlers, c.Queue, d)
-	err := c.Handle(ctx, d)
-	decision := event.Decide(err, d, c.Queue.Retry, stop.Err() != nil, b.options.Now())
+	decision, err := c.Decide(ctx, c.Handle(ctx, d), d, stop.Err() != nil, b.options.Now())
 	b.settle(q, d, decision)
 	finish(decision, err)
 }

@@ -108,7 +108,7 @@ func open(t *testing.T, db *database.DB) *office {
 }
 
 func (o *office) relay() *Relay {
-	return NewRelay(o.db, o.sealer, o.clock, o.broker, o.outcomes, zerolog.Nop())
+	return NewRelay(o.db, o.sealer, o.clock, o.broker, o.outcomes, batchSize, zerolog.Nop())
 }
 
 const code = "493817"

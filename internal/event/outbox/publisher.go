@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,35 +32,51 @@ func NewPublisher(db *database.DB, sealer *Sealer, clock Clock, wake func()) *Pu
 	return &Publisher{db: db, sealer: sealer, clock: clock, wake: wake}
 }
 
-// Publish stores e as a row of ctx's transaction, with the trace of ctx in its headers. It answers the errors of
-// event.Encode, and those of Store.
-func (p *Publisher) Publish(ctx context.Context, e event.Event) error {
-	m, err := event.Encode(e)
-	if err != nil {
-		return err
+// Publish stores events as rows of ctx's transaction, with the trace of ctx in their headers. It answers the errors of
+// event.Encode before anything is stored, and those of Store.
+func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
+	rows := make([]row, len(events))
+	for i, e := range events {
+		m, err := event.Encode(e)
+		if err != nil {
+			return err
+		}
+		rows[i] = row{message: m, sealed: e.Key.IsEmail(), batch: e.Batch, availableAt: e.NotBefore}
 	}
-	return p.Store(ctx, m, e.Key.IsEmail())
+	return p.store(ctx, rows)
 }
 
 // Store is Publish for one copy that is encoded and addressed already. sealed says whether its body is encrypted while
 // it lies in the database: always where it holds a code or an address. It answers database.ErrNoTx, and stores nothing,
 // when ctx has no transaction; m is left as it is.
 func (p *Publisher) Store(ctx context.Context, m event.Message, sealed bool) error {
+	return p.store(ctx, []row{{message: m, sealed: sealed}})
+}
+
+func (p *Publisher) store(ctx context.Context, rows []row) error {
 	tx, err := p.db.Tx(ctx)
 	if err != nil {
 		return err
 	}
-	headers := propagation.MapCarrier{}
-	maps.Copy(headers, m.Headers)
-	propagation.TraceContext{}.Inject(ctx, headers)
-	m.Headers = headers
-	if sealed {
-		m.Body = p.sealer.seal(m.ID, m.Body)
-	}
 	now := p.clock.Now()
-	r := row{id: uuid.Must(uuid.NewV7()).String(), message: m, sealed: sealed, createdAt: now, availableAt: now}
-	if err := insert(ctx, tx, r); err != nil {
-		return fmt.Errorf("outbox: storing event %s for %s: %w", m.ID, m.Exchange, err)
+	for i := range rows {
+		r := &rows[i]
+		headers := propagation.MapCarrier{}
+		maps.Copy(headers, r.message.Headers)
+		propagation.TraceContext{}.Inject(ctx, headers)
+		r.message.Headers = headers
+		if r.sealed {
+			r.message.Body = p.sealer.seal(r.message.ID, r.message.Body)
+		}
+		r.id, r.createdAt = uuid.Must(uuid.NewV7()).String(), now
+		if r.availableAt.Before(now) {
+			r.availableAt = now
+		}
+	}
+	for part := range slices.Chunk(rows, rowsPerInsert) {
+		if err := insert(ctx, tx, part); err != nil {
+			return fmt.Errorf("outbox: storing event %s for %s: %w", part[0].message.ID, part[0].message.Exchange, err)
+		}
 	}
 	p.db.AfterCommit(ctx, p.wake)
 	return nil

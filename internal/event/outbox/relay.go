@@ -50,16 +50,20 @@ type Relay struct {
 	observer Observer
 	log      zerolog.Logger
 	nudge    chan struct{}
+	pace     pace
 	// confirmed rows whose deletion failed: they are deleted before anything else is claimed, so that a short
 	// absence of the database does not send them again.
 	confirmed []string
 }
 
-// NewRelay answers a relay that works once Run does.
-func NewRelay(db *database.DB, sealer *Sealer, clock Clock, sender event.Sender, observer Observer, log zerolog.Logger) *Relay {
+// NewRelay answers a relay that works once Run does. perSecond is how many rows of batches it lets go in a second at
+// most; all others go as fast as the broker takes them.
+func NewRelay(
+	db *database.DB, sealer *Sealer, clock Clock, sender event.Sender, observer Observer, perSecond float64, log zerolog.Logger,
+) *Relay {
 	return &Relay{
 		db: db, sealer: sealer, clock: clock, sender: sender, observer: observer, log: log,
-		nudge: make(chan struct{}, 1),
+		nudge: make(chan struct{}, 1), pace: pace{perSecond: perSecond},
 	}
 }
 
@@ -90,16 +94,16 @@ func (r *Relay) Run(ctx context.Context) error {
 		failing = err != nil || (failing && n == 0)
 		switch {
 		case err != nil:
-			r.pause(ctx, nil) // deaf to nudges: a burst of registrations must not turn into a burst of tries
+			r.pause(ctx, poll, nil) // deaf to nudges: a burst of registrations must not turn into a burst of tries
 		case n < limit:
-			r.pause(ctx, r.nudge)
+			r.pause(ctx, r.rest(ctx), r.nudge)
 		}
 	}
 	return nil
 }
 
-func (r *Relay) pause(ctx context.Context, nudge <-chan struct{}) {
-	timer := time.NewTimer(poll)
+func (r *Relay) pause(ctx context.Context, rest time.Duration, nudge <-chan struct{}) {
+	timer := time.NewTimer(rest)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
@@ -116,9 +120,15 @@ func (r *Relay) relay(run context.Context, limit int) (int, error) {
 	if err := r.removeConfirmed(ctx); err != nil {
 		return 0, err
 	}
-	rows, err := claim(ctx, r.db, r.clock.Now(), lease, limit)
+	now := r.clock.Now()
+	rows, err := claim(ctx, r.db, now, lease, limit, min(limit, r.pace.allowance(now)))
 	if err != nil || len(rows) == 0 {
 		return 0, err
+	}
+	for _, row := range rows {
+		if row.batch != "" {
+			r.pace.spend(1)
+		}
 	}
 	rows, err = r.open(ctx, rows)
 	if err != nil {

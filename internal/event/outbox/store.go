@@ -17,40 +17,57 @@ type row struct {
 	id          string
 	message     event.Message
 	sealed      bool
+	batch       string // what it is one of many of; empty: it stands for itself
 	createdAt   time.Time
 	availableAt time.Time
 	leaseUntil  time.Time
 	attempts    int
 }
 
-func insert(ctx context.Context, q database.Querier, r row) error {
-	headers, err := json.Marshal(r.message.Headers)
-	if err != nil {
-		return err
+// rowsPerInsert rows go into one statement: enough to make the round trip small beside the work, few enough for SQLite's
+// driver, whose time grows with the square of the parameters.
+const rowsPerInsert = 100
+
+// insert stores rows in one statement.
+func insert(ctx context.Context, q database.Querier, rows []row) error {
+	args := make([]any, 0, len(rows)*outboxColumns)
+	for _, r := range rows {
+		headers, err := json.Marshal(r.message.Headers)
+		if err != nil {
+			return err
+		}
+		m := r.message
+		args = append(args, r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, m.Single, string(headers),
+			m.Body, r.sealed, sql.NullString{String: r.batch, Valid: r.batch != ""}, m.Timestamp, r.createdAt, r.availableAt)
 	}
-	m := r.message
-	_, err = q.ExecContext(ctx, `
+	_, err := q.ExecContext(ctx, `
 		INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body,
-			sealed, event_time, created_at, available_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
-		r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, m.Single, string(headers), m.Body, r.sealed,
-		m.Timestamp, r.createdAt, r.availableAt)
+			sealed, batch_id, event_time, created_at, available_at)
+		VALUES `+database.Rows(len(rows), outboxColumns), args...)
 	return err
 }
 
-// claim takes up to limit due rows by a lease, oldest first. Another relay passes over them until it ends.
-func claim(ctx context.Context, db *database.DB, now time.Time, lease time.Duration, limit int) ([]row, error) {
-	// MATERIALIZED: the planner must not run the locking subquery more than once.
-	rows, err := db.Conn(ctx).QueryContext(ctx, `
-		WITH due AS MATERIALIZED (
+// outboxColumns is how many columns insert fills.
+const outboxColumns = 14
+
+// claim takes due rows by a lease: up to limit that stand for themselves, oldest first, and up to batched of those that
+// are one of many. Another relay passes over them until the lease ends.
+func claim(ctx context.Context, db *database.DB, now time.Time, lease time.Duration, limit, batched int) ([]row, error) {
+	due := func(which, limit string) string {
+		return `
 			SELECT id FROM outbox
-			WHERE failed_at IS NULL AND available_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
+			WHERE failed_at IS NULL AND batch_id ` + which + ` AND available_at <= $1
+				AND (lease_until IS NULL OR lease_until <= $1)
 			ORDER BY available_at, id
-			LIMIT $2`+db.Dialect().ForUpdateSkipLocked()+`)
-		UPDATE outbox SET lease_until = $3
-		WHERE id IN (SELECT id FROM due)
-		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body, sealed, event_time,
-			created_at, available_at, lease_until, attempts`, now, limit, now.Add(lease))
+			LIMIT ` + limit + db.Dialect().ForUpdateSkipLocked()
+	}
+	// MATERIALIZED: the planner must not run the locking subqueries more than once.
+	rows, err := db.Conn(ctx).QueryContext(ctx, `
+		WITH alone AS MATERIALIZED (`+due("IS NULL", "$2")+`), batched AS MATERIALIZED (`+due("IS NOT NULL", "$3")+`)
+		UPDATE outbox SET lease_until = $4
+		WHERE id IN (SELECT id FROM alone UNION ALL SELECT id FROM batched)
+		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body, sealed, batch_id,
+			event_time, created_at, available_at, lease_until, attempts`, now, limit, batched, now.Add(lease))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: claiming rows: %w", err)
 	}
@@ -59,7 +76,7 @@ func claim(ctx context.Context, db *database.DB, now time.Time, lease time.Durat
 		return nil, fmt.Errorf("outbox: reading claimed rows: %w", err)
 	}
 	slices.SortFunc(claimed, func(a, b row) int {
-		return cmp.Or(a.availableAt.Compare(b.availableAt), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(a.batch, b.batch), a.availableAt.Compare(b.availableAt), cmp.Compare(a.id, b.id))
 	})
 	return claimed, nil
 }
@@ -69,14 +86,16 @@ func scanRows(rows *sql.Rows) (out []row, err error) {
 	for rows.Next() {
 		var r row
 		var headers string
+		var batch sql.NullString
 		m := &r.message
 		if err := rows.Scan(&r.id, &m.ID, &m.Exchange, &m.RoutingKey, &m.ContentType, &m.Mandatory, &m.Single, &headers,
-			&m.Body, &r.sealed, &m.Timestamp, &r.createdAt, &r.availableAt, &r.leaseUntil, &r.attempts); err != nil {
+			&m.Body, &r.sealed, &batch, &m.Timestamp, &r.createdAt, &r.availableAt, &r.leaseUntil, &r.attempts); err != nil {
 			return nil, err
 		}
 		if err := json.Unmarshal([]byte(headers), &m.Headers); err != nil {
 			return nil, err
 		}
+		r.batch = batch.String
 		out = append(out, r)
 	}
 	return out, rows.Err()
@@ -112,6 +131,47 @@ func postpone(ctx context.Context, db *database.DB, id, class string, availableA
 	return err
 }
 
+// nextBatched answers when the next row that is one of many comes due, zero when there is none.
+func nextBatched(ctx context.Context, db *database.DB, now time.Time) (time.Time, error) {
+	var at time.Time
+	err := db.Conn(ctx).QueryRowContext(ctx, `
+		SELECT available_at FROM outbox
+		WHERE failed_at IS NULL AND batch_id IS NOT NULL AND available_at > $1
+		ORDER BY available_at LIMIT 1`, now).Scan(&at)
+	if database.IsNotFound(err) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, fmt.Errorf("outbox: looking for the next of a batch: %w", err)
+	}
+	return at, nil
+}
+
+// Withdraw deletes, in one statement, the rows of a batch that no relay has in hand, given-up ones included, and answers
+// the ids of their events. It takes part in the transaction of ctx. One that was in hand before, and came back because
+// the broker did not confirm it, may have left all the same: whoever receives it asks whether it still holds.
+func Withdraw(ctx context.Context, db *database.DB, batch string, now time.Time) ([]string, error) {
+	rows, err := db.Conn(ctx).QueryContext(ctx, `
+		DELETE FROM outbox WHERE batch_id = $1 AND (lease_until IS NULL OR lease_until <= $2)
+		RETURNING event_id`, batch, now)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: withdrawing batch %s: %w", batch, err)
+	}
+	defer rows.Close()
+	var ids []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, fmt.Errorf("outbox: withdrawing batch %s: %w", batch, err)
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("outbox: withdrawing batch %s: %w", batch, err)
+	}
+	return ids, nil
+}
+
 // Depth is how full the outbox is.
 type Depth struct {
 	Rows      int           // waiting, due or not
@@ -130,14 +190,16 @@ func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (Depth, erro
 		return d, fmt.Errorf("outbox: counting rows: %w", err)
 	}
 	var oldest time.Time
-	err = q.QueryRowContext(ctx, `
-		SELECT available_at FROM outbox WHERE failed_at IS NULL AND available_at <= $1
-		ORDER BY available_at LIMIT 1`, now).Scan(&oldest)
-	if err != nil && !database.IsNotFound(err) {
-		return d, fmt.Errorf("outbox: reading the oldest due row: %w", err)
-	}
-	if err == nil {
-		d.OldestDue = now.Sub(oldest)
+	for _, which := range []string{"IS NULL", "IS NOT NULL"} { // each has an index of its own
+		err = q.QueryRowContext(ctx, `
+			SELECT available_at FROM outbox WHERE failed_at IS NULL AND batch_id `+which+` AND available_at <= $1
+			ORDER BY available_at LIMIT 1`, now).Scan(&oldest)
+		if err != nil && !database.IsNotFound(err) {
+			return d, fmt.Errorf("outbox: reading the oldest due row: %w", err)
+		}
+		if err == nil {
+			d.OldestDue = max(d.OldestDue, now.Sub(oldest))
+		}
 	}
 	return d, nil
 }

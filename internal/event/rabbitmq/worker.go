@@ -3,7 +3,6 @@ package rabbitmq
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -179,11 +178,11 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 	if w.foreign() && j.Redelivered {
 		return adopted(d), nil
 	}
-	if loop, ok := event.DecideCrashLoop(d, w.options.Now()); ok {
-		return loop, errors.New("the broker has handed this message out too often: it seems to kill its handler")
+	if loop, is, err := w.consumer.DecideCrashLoop(ctx, d, w.options.Now()); is {
+		return loop, err
 	}
 	err := w.consumer.Handle(ctx, d)
-	return event.Decide(err, d, w.consumer.Queue.Retry, stop.Err() != nil, w.options.Now()), err
+	return w.consumer.Decide(ctx, err, d, stop.Err() != nil, w.options.Now())
 }
 
 // move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as

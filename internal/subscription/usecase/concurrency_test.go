@@ -23,11 +23,11 @@ type committed struct {
 	db *database.DB
 }
 
-func (c *committed) Publish(ctx context.Context, e event.Event) error {
+func (c *committed) Publish(ctx context.Context, events ...event.Event) error {
 	if _, err := c.db.Tx(ctx); err != nil {
 		return err
 	}
-	c.db.AfterCommit(ctx, func() { _ = c.Recorder.Publish(ctx, e) })
+	c.db.AfterCommit(ctx, func() { _ = c.Recorder.Publish(ctx, events...) })
 	return nil
 }
 

@@ -58,11 +58,11 @@ func (txMatcher) String() string { return "a context in a transaction" }
 // publisher refuses what is said outside a transaction, as the outbox does.
 type publisher struct{ eventtest.Recorder }
 
-func (p *publisher) Publish(ctx context.Context, e event.Event) error {
+func (p *publisher) Publish(ctx context.Context, events ...event.Event) error {
 	if ctx.Value(inTx{}) == nil {
 		return errors.New("there is no transaction")
 	}
-	return p.Recorder.Publish(ctx, e)
+	return p.Recorder.Publish(ctx, events...)
 }
 
 type fixture struct {
