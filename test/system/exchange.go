@@ -45,7 +45,9 @@ type Neighbour struct {
 	changed chan struct{}
 }
 
-// Neighbour starts one, and returns once its queue is bound.
+// Neighbour starts one, and returns once its queue is bound, for good: RabbitMQ writes what was declared to disk up to two
+// seconds later, and one that is killed before has forgotten the binding. Until the neighbour is back, and binds anew,
+// it would miss what is published.
 func (s *System) Neighbour() *Neighbour {
 	s.tb.Helper()
 	n := &Neighbour{tb: s.tb, changed: make(chan struct{})}
@@ -63,6 +65,7 @@ func (s *System) Neighbour() *Neighbour {
 	case <-time.After(Patience):
 		require.FailNow(s.tb, "the neighbour could not bind its queue")
 	}
+	RabbitMQCtl(s.tb, "eval", "mnesia:sync_log().")
 	return n
 }
 
