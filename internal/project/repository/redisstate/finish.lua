@@ -10,7 +10,7 @@ local hash, items, failed, ownerkey, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], 
 local function number(text)
   if text and string.find(text, '^%d+$') then
     local n = tonumber(text)
-    if n <= 9007199254740991 then
+    if n and n <= 9007199254740991 then
       return n
     end
   end
