@@ -2,7 +2,7 @@
 //
 // It owns the wording and the look of mails. It sends nothing, reads no clock and does not judge its input: whether a
 // code is still worth mailing is the caller's decision. The HTML loads nothing from outside (no image, font or
-// link), works with style sheets removed, and has a plain text with the same content beside it.
+// style sheet), works with style sheets removed, and has a plain text with the same content beside it.
 //
 // A mail consists of one wording file per locale, templates/<mail>.<locale>.tmpl, which is prose only, and of a
 // body, templates/<body>.html.tmpl and .txt.tmpl, set into templates/layout.html.tmpl. A new mail is one Go file
@@ -35,8 +35,10 @@ type Rendered struct {
 
 // Renderer holds the parsed templates. It is safe for concurrent use.
 type Renderer struct {
-	wordings map[string]*texttemplate.Template // "<mail>.<locale>"
-	code     body
+	wordings   map[string]*texttemplate.Template // "<mail>.<locale>"
+	code       body
+	invitation body
+	completed  body
 }
 
 // body is the part of a mail that its locales share.
@@ -48,14 +50,19 @@ type body struct {
 // New parses every template and checks that no wording is incomplete, so that a broken one stops the start and not
 // somebody's registration.
 func New() (*Renderer, error) {
-	code, err := parseBody("code")
-	if err != nil {
-		return nil, err
+	r := &Renderer{wordings: map[string]*texttemplate.Template{}}
+	for name, into := range map[string]*body{"code": &r.code, "invitation": &r.invitation, "completed": &r.completed} {
+		parsed, err := parseBody(name)
+		if err != nil {
+			return nil, err
+		}
+		*into = parsed
 	}
-	r := &Renderer{wordings: map[string]*texttemplate.Template{}, code: code}
-	for _, mail := range []string{verification} {
+	for mail, parts := range map[string][]string{
+		verification: codeParts, invitation: invitationParts, projectCompleted: completedParts,
+	} {
 		for _, locale := range locales {
-			if err := r.parseWording(mail+"."+locale, codeParts); err != nil {
+			if err := r.parseWording(mail+"."+locale, parts); err != nil {
 				return nil, err
 			}
 		}
@@ -77,7 +84,7 @@ func parseBody(name string) (body, error) {
 }
 
 func (r *Renderer) parseWording(name string, parts []string) error {
-	wording, err := texttemplate.ParseFS(files, "templates/"+name+".tmpl")
+	wording, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"count": count}).ParseFS(files, "templates/"+name+".tmpl")
 	if err != nil {
 		return fmt.Errorf("render: the wording %s is broken: %w", name, err)
 	}
