@@ -75,6 +75,7 @@ func (p *parts) domains() (*domains, error) {
 	sender := notifications.NewSender(notifications.Deps{
 		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: mailContents{p.renderer},
 		Clock: p.clock, Observer: p.metrics, Lease: p.mailLease(), Domain: domain,
+		InvitationURL: p.cfg.Invitations.URL,
 	})
 	return &domains{
 		codeMail:   authentications.NewCodeMailSender(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
@@ -135,5 +136,15 @@ type mailContents struct{ renderer *render.Renderer }
 
 func (c mailContents) Verification(locale, code string, now, expiresAt time.Time) (notification.Content, error) {
 	r, err := c.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
+	return notification.Content(r), err
+}
+
+func (c mailContents) Invitation(locale, token, link string, expiresAt time.Time) (notification.Content, error) {
+	r, err := c.renderer.Invitation(locale, render.Invitation{Token: token, Link: link, ExpiresAt: expiresAt})
+	return notification.Content(r), err
+}
+
+func (c mailContents) ProjectCompleted(locale string, done notification.Completion) (notification.Content, error) {
+	r, err := c.renderer.ProjectCompleted(locale, render.Completion(done))
 	return notification.Content(r), err
 }

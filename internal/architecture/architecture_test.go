@@ -72,11 +72,6 @@ func TestWhoMayImportWhom(t *testing.T) {
 			rule{root, []string{"pkg/apperror"}, []string{uuid}},
 			rule{root + "/usecase", []string{root, "internal/event", "pkg/apperror"}, []string{uuid}},
 			rule{root + "/repository/", []string{root, "pkg/database", "pkg/redis", "pkg/apperror"}, []string{uuid, "github.com/redis/go-redis/v9"}},
-		)
-		if d == "notification" { // it hears of events through the domains that ask for mails
-			continue
-		}
-		rules = append(rules,
 			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver"}, []string{uuid, "github.com/labstack/echo/v4", "golang.org/x/text/language"}},
 		)
 	}

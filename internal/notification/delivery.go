@@ -1,6 +1,9 @@
 package notification
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // State of a mail in the ledger.
 type State string
@@ -10,7 +13,7 @@ type State string
 const (
 	StateSending    State = "sending"
 	StateAccepted   State = "accepted"   // the server said 250
-	StateFailed     State = "failed"     // refused for good, or twice unknown
+	StateFailed     State = "failed"     // refused for good, twice unknown, or given up
 	StateExpired    State = "expired"    // what it carries died before it could be sent
 	StateSuperseded State = "superseded" // a newer mail has replaced it
 )
@@ -82,6 +85,23 @@ func (d *Delivery) Accept(now time.Time) { d.end(StateAccepted, "", now) }
 // when it cannot be.
 func (d *Delivery) Fail(class string, now time.Time) { d.end(StateFailed, class, now) }
 
+// GiveUp fails a mail whose event nobody will hand out again, for the reason its handler ended with, in the vocabulary
+// of internal/event. One that has ended already stays what it is; *BusyError says that a try is still under way, which
+// may yet send it.
+func (d *Delivery) GiveUp(reason string, now time.Time) error {
+	switch {
+	case d.State != StateSending:
+		return nil
+	case d.LeaseUntil != nil && now.Before(*d.LeaseUntil):
+		return &BusyError{Until: *d.LeaseUntil, Wait: d.LeaseUntil.Sub(now)}
+	}
+	d.end(StateFailed, givenUp+reason, now)
+	return nil
+}
+
+// givenUp begins the error class of a mail that did not fail by itself.
+const givenUp = "given_up_"
+
 // Release ends a try that certainly did not send anything; the next one is not a repeat.
 func (d *Delivery) Release(class string, now time.Time) { d.end(StateSending, class, now) }
 
@@ -110,6 +130,9 @@ func (d *Delivery) failure() error {
 		return ErrAmbiguous
 	case ErrInvalid.ErrorClass():
 		return ErrInvalid
+	}
+	if reason, ok := strings.CutPrefix(d.ErrorClass, givenUp); ok {
+		return &SendError{Class: ClassGivenUp, Where: reason}
 	}
 	return &SendError{Class: ClassRejected, Where: d.ErrorClass}
 }

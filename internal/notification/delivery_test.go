@@ -16,6 +16,8 @@ const (
 	refused   = "smtp_rcpt_550"
 	ambiguous = "ambiguous"
 	invalid   = "invalid"
+	exhausted = "exhausted"
+	givenUp   = "given_up_exhausted"
 )
 
 var (
@@ -57,6 +59,7 @@ func states() map[string]notification.Delivery {
 		"refused":                 entry(notification.StateFailed, because(refused)),
 		"twice unknown":           entry(notification.StateFailed, because(ambiguous), repeated),
 		"unusable":                entry(notification.StateFailed, because(invalid)),
+		"given up":                entry(notification.StateFailed, because(givenUp)),
 		"expired":                 entry(notification.StateExpired),
 		"superseded":              entry(notification.StateSuperseded),
 	}
@@ -79,6 +82,7 @@ func TestTake(t *testing.T) {
 		"refused":                 {err: &notification.SendError{Class: notification.ClassRejected, Where: refused}},
 		"twice unknown":           {err: notification.ErrAmbiguous},
 		"unusable":                {err: notification.ErrInvalid},
+		"given up":                {err: &notification.SendError{Class: notification.ClassGivenUp, Where: exhausted}},
 		"expired":                 {err: notification.ErrDropped},
 		"superseded":              {err: notification.ErrDropped},
 	} {
@@ -198,7 +202,7 @@ func TestDrop(t *testing.T) {
 	t.Parallel()
 	news := map[string]bool{
 		"new": true, "released": true, "released after a repeat": true, "vanished": true, "vanished twice": true,
-		"refused": true, "twice unknown": true, "unusable": true,
+		"refused": true, "twice unknown": true, "unusable": true, "given up": true,
 	}
 	for state, found := range states() {
 		for _, why := range []notification.State{notification.StateExpired, notification.StateSuperseded} {
@@ -216,6 +220,32 @@ func TestDrop(t *testing.T) {
 			_, err := d.Take(now, lease)
 			require.ErrorIs(t, err, notification.ErrDropped, state)
 		}
+	}
+}
+
+func TestGiveUp(t *testing.T) {
+	t.Parallel()
+	open := map[string]bool{
+		"new": true, "released": true, "released after a repeat": true, "vanished": true, "vanished twice": true,
+	}
+	for state, found := range states() {
+		d := found
+		err := d.GiveUp(exhausted, now)
+		if !open[state] {
+			require.Equal(t, found, d, state)
+			if state == "being sent" {
+				require.Equal(t, &notification.BusyError{Until: *found.LeaseUntil, Wait: time.Microsecond}, err)
+			} else {
+				require.NoError(t, err, state)
+			}
+			continue
+		}
+		require.NoError(t, err, state)
+		require.Equal(t, notification.StateFailed, d.State, state)
+		require.Equal(t, givenUp, d.ErrorClass, state)
+		require.Nil(t, d.LeaseUntil, state)
+		require.Equal(t, now, d.UpdatedAt, state)
+		require.Equal(t, found.Attempts, d.Attempts, state)
 	}
 }
 

@@ -31,6 +31,7 @@ const (
 	ClassRejected  Class = "rejected"  // certainly not sent, the mail server said never; trying again cannot help
 	ClassInvalid   Class = "invalid"   // certainly not sent, nobody was asked: an address or the content is unusable
 	ClassAmbiguous Class = "ambiguous" // nobody can know whether it was sent
+	ClassGivenUp   Class = "given_up"  // its event was, for the reason Where; only the ledger answers it, never a Mailer
 )
 
 // SendError is a Mailer's failure. Where is short and free of personal data, such as "smtp_rcpt_550".

@@ -30,6 +30,9 @@ type Ledger interface {
 	Save(ctx context.Context, d Delivery) error
 	// State answers "" when there is no entry.
 	State(ctx context.Context, eventID string) (State, error)
+	// Outcomes answers the states of those mails that have ended, of a thousand at a time. One that is being sent, or
+	// that nobody has tried yet, is not among them.
+	Outcomes(ctx context.Context, eventIDs []string) (map[string]State, error)
 	// Reopen lets a failed mail be sent again, as if no try of it had ever vanished: a person has decided that. Every
 	// other entry, and a missing one, stays as it is.
 	Reopen(ctx context.Context, eventID string) error
@@ -58,6 +61,17 @@ type Mailer interface {
 // Renderer writes mails in the recipient's language.
 type Renderer interface {
 	Verification(locale, code string, now, expiresAt time.Time) (Content, error)
+	// Invitation shows link, or the token itself where there is no link.
+	Invitation(locale, token, link string, expiresAt time.Time) (Content, error)
+	ProjectCompleted(locale string, c Completion) (Content, error)
+}
+
+// Completion is what the closing mail of a project tells.
+type Completion struct {
+	ProjectID string
+	Total     int64
+	Done      int64 // failures included
+	Errors    int64 // those of Done that failed
 }
 
 // Observer counts.

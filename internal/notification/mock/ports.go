@@ -125,6 +125,21 @@ func (mr *MockLedgerMockRecorder) Lock(ctx, fresh interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockLedger)(nil).Lock), ctx, fresh)
 }
 
+// Outcomes mocks base method.
+func (m *MockLedger) Outcomes(ctx context.Context, eventIDs []string) (map[string]notification.State, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Outcomes", ctx, eventIDs)
+	ret0, _ := ret[0].(map[string]notification.State)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Outcomes indicates an expected call of Outcomes.
+func (mr *MockLedgerMockRecorder) Outcomes(ctx, eventIDs interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Outcomes", reflect.TypeOf((*MockLedger)(nil).Outcomes), ctx, eventIDs)
+}
+
 // Reopen mocks base method.
 func (m *MockLedger) Reopen(ctx context.Context, eventID string) error {
 	m.ctrl.T.Helper()
@@ -226,6 +241,36 @@ func NewMockRenderer(ctrl *gomock.Controller) *MockRenderer {
 // EXPECT returns an object that allows the caller to indicate expected use.
 func (m *MockRenderer) EXPECT() *MockRendererMockRecorder {
 	return m.recorder
+}
+
+// Invitation mocks base method.
+func (m *MockRenderer) Invitation(locale, token, link string, expiresAt time.Time) (notification.Content, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Invitation", locale, token, link, expiresAt)
+	ret0, _ := ret[0].(notification.Content)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Invitation indicates an expected call of Invitation.
+func (mr *MockRendererMockRecorder) Invitation(locale, token, link, expiresAt interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Invitation", reflect.TypeOf((*MockRenderer)(nil).Invitation), locale, token, link, expiresAt)
+}
+
+// ProjectCompleted mocks base method.
+func (m *MockRenderer) ProjectCompleted(locale string, c notification.Completion) (notification.Content, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ProjectCompleted", locale, c)
+	ret0, _ := ret[0].(notification.Content)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ProjectCompleted indicates an expected call of ProjectCompleted.
+func (mr *MockRendererMockRecorder) ProjectCompleted(locale, c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ProjectCompleted", reflect.TypeOf((*MockRenderer)(nil).ProjectCompleted), locale, c)
 }
 
 // Verification mocks base method.

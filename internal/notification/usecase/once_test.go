@@ -97,6 +97,14 @@ func (plain) Verification(string, string, time.Time, time.Time) (notification.Co
 	return content, nil
 }
 
+func (plain) Invitation(string, string, string, time.Time) (notification.Content, error) {
+	return content, nil
+}
+
+func (plain) ProjectCompleted(string, notification.Completion) (notification.Content, error) {
+	return content, nil
+}
+
 type counts struct {
 	mu                         sync.Mutex
 	accepted, failed, repeated int

@@ -12,7 +12,7 @@ import (
 	"github.com/smap-platform/identity/internal/notification"
 )
 
-// Deps are the parts of a Sender; all are needed.
+// Deps are the parts of a Sender; all are needed but the InvitationURL.
 type Deps struct {
 	Tx       notification.Transactor
 	Ledger   notification.Ledger
@@ -24,6 +24,9 @@ type Deps struct {
 	Lease time.Duration
 	// Domain is the right side of every Message-ID, usually that of the sender's address.
 	Domain string
+	// InvitationURL is the page where an invitation is accepted, with {token} in the place of the token. Empty: there is
+	// none, and the mail shows the token itself.
+	InvitationURL string
 }
 
 // Sender sends each mail at most once per event, but for the window the package notification describes. Its errors
@@ -60,28 +63,55 @@ func (s *Sender) SendVerification(ctx context.Context, v Verification) error {
 	return s.send(ctx, v.EventID, notification.Mail{To: v.Recipient, Content: content})
 }
 
-// Supersede records that the mail of eventID is not to be sent any more.
+// Supersede records that the mail of eventID is not to be sent any more. It answers event.Drop with what became of it
+// when it has been sent before, or has expired.
 func (s *Sender) Supersede(ctx context.Context, eventID string) error {
-	return s.drop(ctx, eventID, notification.StateSuperseded)
+	drop, err := s.drop(ctx, eventID, notification.StateSuperseded)
+	if err != nil || drop == event.DropSuperseded {
+		return err
+	}
+	return event.Drop(drop)
 }
 
 // expire is for a mail that would come too late.
 func (s *Sender) expire(ctx context.Context, eventID string) error {
-	if err := s.drop(ctx, eventID, notification.StateExpired); err != nil {
+	drop, err := s.drop(ctx, eventID, notification.StateExpired)
+	if err != nil {
 		return err
 	}
-	return event.Drop(event.DropExpired)
+	return event.Drop(drop)
 }
 
-func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) error {
-	var dropped bool
+// drop ends the mail of eventID unsent, unless it has ended before, and answers which event.Drop it is. One that
+// somebody is sending just now is left to him.
+func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) (string, error) {
+	var news bool
+	found := state
 	err := s.update(ctx, eventID, func(d *notification.Delivery) {
-		dropped = d.Drop(state, s.Clock.Now())
+		if news = d.Drop(state, s.Clock.Now()); d.State != notification.StateSending {
+			found = d.State
+		}
 	})
-	if err == nil && dropped {
+	if err != nil {
+		return "", err
+	}
+	if news {
 		s.Observer.MailDropped(state)
 	}
-	return err
+	return dropOf(found), nil
+}
+
+// dropOf answers why an event is dropped whose mail has ended in state. Only what was sent is a duplicate: whoever
+// counts mails counts the others as not sent, however often the event comes.
+func dropOf(state notification.State) string {
+	switch state {
+	case notification.StateExpired:
+		return event.DropExpired
+	case notification.StateSuperseded:
+		return event.DropSuperseded
+	default:
+		return event.DropDuplicate
+	}
 }
 
 // send is take → SMTP → record. No transaction is open while the server is spoken to.
@@ -141,7 +171,7 @@ func (s *Sender) take(ctx context.Context, eventID string) (taken notification.D
 		return taken, permanent(failure)
 	}
 	if verdict != nil { // already sent, or dropped
-		return taken, event.Drop(event.DropDuplicate)
+		return taken, event.Drop(dropOf(taken.State))
 	}
 	if repeat {
 		s.Observer.MailRepeated()
@@ -211,6 +241,8 @@ func permanent(failure *notification.SendError) error {
 		reason = event.ReasonAmbiguous
 	case notification.ClassInvalid:
 		reason = event.ReasonInvalid
+	case notification.ClassGivenUp:
+		reason = failure.Where
 	}
 	return event.Permanent(reason, failure)
 }

@@ -156,7 +156,7 @@ func TestAMailThatWasAcceptedDoesNotExpire(t *testing.T) {
 	f.observer.EXPECT().MailAccepted() // and no MailDropped
 	f.requireOutcome(event.Ack, "handled")
 	f.clock.now = expiresAt
-	f.requireOutcome(event.Ack, event.DropExpired)
+	f.requireOutcome(event.Ack, event.DropDuplicate)
 	require.Equal(t, notification.StateAccepted, f.entry().State)
 }
 
@@ -178,7 +178,9 @@ func TestASupersededMailIsNotSent(t *testing.T) {
 	require.NoError(t, f.sender.Supersede(context.Background(), eventID))
 	require.NoError(t, f.sender.Supersede(context.Background(), eventID))
 	require.Equal(t, notification.StateSuperseded, f.entry().State)
-	f.requireOutcome(event.Ack, event.DropDuplicate)
+	f.requireOutcome(event.Ack, event.DropSuperseded)
+	f.clock.now = expiresAt
+	f.requireOutcome(event.Ack, event.DropSuperseded) // that it has expired since is no news
 
 	f.failures = 1
 	require.ErrorIs(t, f.sender.Supersede(context.Background(), "evt_2"), errFire)

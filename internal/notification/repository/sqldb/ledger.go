@@ -4,6 +4,7 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/smap-platform/identity/internal/notification"
@@ -78,6 +79,42 @@ func (l *Ledger) State(ctx context.Context, eventID string) (notification.State,
 		return "", fmt.Errorf("mail ledger: reading: %w", err)
 	}
 	return state, nil
+}
+
+// idsPerQuery is few enough for SQLite's driver; see database.Placeholders.
+const idsPerQuery = 200
+
+// Outcomes implements notification.Ledger. What is stored while it reads may be missing.
+func (l *Ledger) Outcomes(ctx context.Context, eventIDs []string) (map[string]notification.State, error) {
+	outcomes := make(map[string]notification.State, len(eventIDs))
+	for ids := range slices.Chunk(eventIDs, idsPerQuery) {
+		if err := l.outcomes(ctx, ids, outcomes); err != nil {
+			return nil, fmt.Errorf("mail ledger: reading outcomes: %w", err)
+		}
+	}
+	return outcomes, nil
+}
+
+func (l *Ledger) outcomes(ctx context.Context, eventIDs []string, into map[string]notification.State) error {
+	args := []any{notification.StateSending}
+	for _, id := range eventIDs {
+		args = append(args, id)
+	}
+	rows, err := l.db.Conn(ctx).QueryContext(ctx, "SELECT event_id, state FROM mail_deliveries WHERE state <> $1 AND event_id IN ("+
+		database.Placeholders(2, len(eventIDs))+")", args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		var state notification.State
+		if err := rows.Scan(&id, &state); err != nil {
+			return err
+		}
+		into[id] = state
+	}
+	return rows.Err()
 }
 
 // Reopen implements notification.Ledger.

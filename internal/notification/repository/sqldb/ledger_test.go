@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -170,6 +171,55 @@ func TestStateOfAnUnknownMail(t *testing.T) {
 		cancel()
 		_, err := s.ledger.State(ended, eventID)
 		require.ErrorIs(s, err, context.Canceled, "not knowing is not the same as unknown")
+	})
+}
+
+func TestOutcomesAreThoseOfMailsThatHaveEnded(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		ctx := context.Background()
+		states := []notification.State{
+			notification.StateSending, notification.StateAccepted, notification.StateFailed, notification.StateExpired,
+			notification.StateSuperseded,
+		}
+		const many = 1000
+		ids := make([]string, many)
+		want := map[string]notification.State{}
+		require.NoError(s, s.db.WithinTx(ctx, func(ctx context.Context) error {
+			for i := range ids {
+				ids[i] = "evt_" + strconv.Itoa(i)
+				if i%7 == 6 {
+					continue // nobody has tried it
+				}
+				d, err := s.ledger.Lock(ctx, notification.NewDelivery(ids[i], ids[i]+"@smap.example", now))
+				require.NoError(s, err)
+				if d.State = states[i%len(states)]; d.State != notification.StateSending {
+					want[ids[i]] = d.State
+				}
+				if err := s.ledger.Save(ctx, d); err != nil {
+					return err
+				}
+			}
+			return nil
+		}))
+		found, err := s.ledger.Outcomes(ctx, ids)
+		require.NoError(s, err)
+		require.Equal(s, want, found)
+		found, err = s.ledger.Outcomes(ctx, []string{"evt_1", "evt_0", "evt_1"})
+		require.NoError(s, err)
+		require.Equal(s, map[string]notification.State{"evt_1": notification.StateAccepted}, found, "no other mail's")
+		found, err = s.ledger.Outcomes(ctx, nil)
+		require.NoError(s, err)
+		require.Empty(s, found)
+		require.NoError(s, s.db.WithinTx(ctx, func(ctx context.Context) error {
+			_, err := s.ledger.Outcomes(ctx, ids)
+			return err
+		}), "in a transaction as well")
+
+		ended, cancel := context.WithCancel(ctx)
+		cancel()
+		_, err = s.ledger.Outcomes(ended, ids)
+		require.ErrorIs(s, err, context.Canceled)
 	})
 }
 
