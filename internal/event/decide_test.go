@@ -111,6 +111,101 @@ func TestDecideCrashLoop(t *testing.T) {
 	require.Equal(t, "2", decision.Headers[event.HeaderAttempts])
 }
 
+// consumer is one whose Settle answers refusal; told is what it was called with.
+func consumer(refusal error) (c event.Consumer, told *[]event.Decision) {
+	told = &[]event.Decision{}
+	return event.Consumer{
+		Queue: event.Queue{Name: "q", Retry: policy},
+		Settle: func(_ context.Context, _ event.Delivery, decision event.Decision) error {
+			*told = append(*told, decision)
+			return refusal
+		},
+	}, told
+}
+
+func TestSettleHearsOfEveryEndAndNothingElse(t *testing.T) {
+	t.Parallel()
+	boom := errors.New("boom")
+	for name, test := range map[string]struct {
+		handled  error
+		delivery event.Delivery
+		stopping bool
+		ends     bool
+	}{
+		"done":            {nil, tried(2, time.Minute), false, true},
+		"dropped":         {event.Drop(event.DropExpired), tried(2, time.Minute), false, true},
+		"permanent":       {event.Permanent(event.ReasonRejected, boom), tried(2, time.Minute), false, true},
+		"exhausted":       {boom, tried(2, time.Hour), false, true},
+		"failed":          {boom, tried(2, time.Minute), false, false},
+		"not yet":         {event.NotYet(time.Second, boom), tried(2, time.Minute), false, false},
+		"cut by the stop": {context.Canceled, tried(2, time.Minute), true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			want := event.Decide(test.handled, test.delivery, policy, test.stopping, now)
+			c, told := consumer(nil)
+			decision, err := c.Decide(context.Background(), test.handled, test.delivery, test.stopping, now)
+			require.Equal(t, test.handled, err)
+			require.Equal(t, want, decision)
+			if test.ends {
+				require.Equal(t, []event.Decision{want}, *told)
+			} else {
+				require.Empty(t, *told)
+			}
+			c.Settle = nil
+			decision, err = c.Decide(context.Background(), test.handled, test.delivery, test.stopping, now)
+			require.Equal(t, test.handled, err)
+			require.Equal(t, want, decision, "a consumer without Settle decides the same")
+		})
+	}
+}
+
+func TestAnEndThatSettleRefusesIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	first := now.Add(-2 * time.Hour) // long after the last try
+	for name, handled := range map[string]error{
+		"done": nil, "dropped": event.Drop(event.DropExpired), "dead": event.Permanent(event.ReasonRejected, errors.New("boom")),
+		"exhausted": errors.New("boom"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, told := consumer(classed{})
+			decision, err := c.Decide(context.Background(), handled, tried(2, now.Sub(first)), true, now)
+			require.Equal(t, classed{}, err)
+			require.Len(t, *told, 1)
+			require.Equal(t, event.Decision{Action: event.Retry, Outcome: "retry", Level: len(policy.Levels) - 1, Headers: map[string]string{
+				event.HeaderRoutingKey: "email.x", event.HeaderAttempts: "2", event.HeaderError: "smtp_450",
+				event.HeaderFirstFailed: first.Format(time.RFC3339Nano), event.HeaderMoves: "3",
+			}}, decision, "no try is used up, and nothing is given up")
+		})
+	}
+}
+
+func TestSettleHearsOfACrashLoop(t *testing.T) {
+	t.Parallel()
+	d := tried(2, time.Minute)
+	d.HandedOut = event.CrashLoopLimit - 1
+	c, told := consumer(nil)
+	_, loop, err := c.DecideCrashLoop(context.Background(), d, now)
+	require.False(t, loop)
+	require.NoError(t, err)
+	require.Empty(t, *told)
+
+	d.HandedOut++
+	decision, loop, err := c.DecideCrashLoop(context.Background(), d, now)
+	require.True(t, loop)
+	require.ErrorContains(t, err, "kill its handler")
+	require.Equal(t, event.ReasonCrashLoop, decision.Outcome)
+	require.Equal(t, []event.Decision{decision}, *told)
+
+	c, told = consumer(classed{})
+	decision, loop, err = c.DecideCrashLoop(context.Background(), d, now)
+	require.True(t, loop, "its handler is not run")
+	require.Equal(t, classed{}, err)
+	require.Equal(t, event.Retry, decision.Action)
+	require.Len(t, *told, 1)
+}
+
 func TestNamesOfQueues(t *testing.T) {
 	t.Parallel()
 	q := event.Queue{Name: "identity.project", Retry: event.Policy{Levels: []time.Duration{

@@ -190,3 +190,55 @@ func publishRaw(t testing.TB, ch *amqp.Channel, messages ...event.Message) {
 		require.True(t, confirm.Wait())
 	}
 }
+
+// What was finished and could not be acked has been settled: handed out again it is only acked.
+func TestSettleHearsOfALostAckOnce(t *testing.T) {
+	t.Parallel()
+	w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+	settled := 0
+	w.consumer.Settle = func(context.Context, event.Delivery, event.Decision) error { settled++; return nil }
+	ctx := context.Background()
+	generation := w.attach(&fakeChannel{broken: errors.New("gone")})
+	w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
+	again := &fakeChannel{}
+	w.handle(ctx, ctx, delivered("evt_a", 2, w.attach(again), true))
+	require.Equal(t, []uint64{2}, again.acked)
+	require.Equal(t, 1, *calls)
+	require.Equal(t, 1, settled)
+}
+
+func TestSettleHearsOfACrashLoop(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		answer error
+		queue  string
+	}{
+		"settled": {nil, "q.dead"},
+		"refused": {errors.New("not now"), "q.retry.1s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ch := &fakeChannel{}
+			w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+			var told []string
+			w.consumer.Settle = func(_ context.Context, d event.Delivery, decision event.Decision) error {
+				require.Empty(t, ch.acked, "before it is carried out")
+				told = append(told, d.ID+" "+decision.Outcome)
+				return test.answer
+			}
+			var moved []string
+			w.options.Sender = senderFunc(func(m event.Message) error {
+				moved = append(moved, m.RoutingKey)
+				return nil
+			})
+			ctx := context.Background()
+			j := delivered("evt_a", 1, w.attach(ch), true)
+			j.Headers = amqp.Table{"x-delivery-count": int64(event.CrashLoopLimit)}
+			w.handle(ctx, ctx, j)
+			require.Equal(t, []string{"evt_a " + event.ReasonCrashLoop}, told)
+			require.Equal(t, []string{test.queue}, moved)
+			require.Equal(t, []uint64{1}, ch.acked)
+			require.Zero(t, *calls)
+		})
+	}
+}
