@@ -7,29 +7,30 @@ import (
 
 // pace is how fast one relay lets rows of batches go. They are spaced when they are inserted (Event.NotBefore), so in
 // quiet times it only wakes the relay in time for each. After an outage all that came due meanwhile would go at once, and
-// whatever comes later would wait behind them at the broker: then it is the limit.
+// whatever comes later would wait behind them at the broker: then it is the limit. Every relay has its own, so what
+// several of them let go then is the rate of each, added up.
 type pace struct {
 	perSecond float64
-	allowed   float64 // rows that may go now
-	counted   time.Time
+	allowed   float64   // rows that may go now
+	counted   time.Time // when allowed was reckoned; zero: not yet
 	looked    time.Time // when the next due row was last looked for
 	next      time.Time // when it comes due; zero: none was found
 }
 
-// burst is how many seconds' worth may go at once: what gathers between two looks.
+// burst is how many seconds' worth may go at once: what gathers between two looks. It is never less than one row.
 const burst = 2.0
 
 // allowance answers how many rows of batches may be claimed at now.
 func (p *pace) allowance(now time.Time) int {
-	if p.counted.IsZero() || now.Before(p.counted) {
-		p.allowed, p.counted = p.perSecond*burst, now
+	most := max(p.perSecond*burst, 1)
+	switch passed := now.Sub(p.counted); {
+	case p.counted.IsZero():
+		p.allowed = most
+	case passed > 0: // a clock that was set back adds nothing
+		p.allowed = min(p.allowed+passed.Seconds()*p.perSecond, most)
 	}
-	p.allowed = min(p.allowed+now.Sub(p.counted).Seconds()*p.perSecond, p.perSecond*burst)
 	p.counted = now
-	if p.perSecond < 1 && p.allowed > 0.999 { // slower than one a second
-		return 1
-	}
-	return int(p.allowed)
+	return int(p.allowed + 1e-6) // sums of fractions fall a hair short of the whole
 }
 
 // spend counts n rows that were claimed.

@@ -69,6 +69,7 @@ func (p *Publisher) store(ctx context.Context, rows []row) error {
 			r.message.Body = p.sealer.seal(r.message.ID, r.message.Body)
 		}
 		r.id, r.createdAt = uuid.Must(uuid.NewV7()).String(), now
+		r.availableAt = r.availableAt.UTC().Truncate(time.Microsecond) // as the clock: SQLite compares times as texts
 		if r.availableAt.Before(now) {
 			r.availableAt = now
 		}

@@ -76,9 +76,17 @@ func claim(ctx context.Context, db *database.DB, now time.Time, lease time.Durat
 		return nil, fmt.Errorf("outbox: reading claimed rows: %w", err)
 	}
 	slices.SortFunc(claimed, func(a, b row) int {
-		return cmp.Or(cmp.Compare(a.batch, b.batch), a.availableAt.Compare(b.availableAt), cmp.Compare(a.id, b.id))
+		return cmp.Or(inTheWay(a)-inTheWay(b), a.availableAt.Compare(b.availableAt), cmp.Compare(a.id, b.id))
 	})
 	return claimed, nil
+}
+
+// inTheWay is 0 for a row that stands for itself and 1 for one of many, of whichever batch: those go last.
+func inTheWay(r row) int {
+	if r.batch == "" {
+		return 0
+	}
+	return 1
 }
 
 func scanRows(rows *sql.Rows) (out []row, err error) {
