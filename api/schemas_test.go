@@ -21,6 +21,7 @@ import (
 const (
 	userID         = "019c1000-0000-7000-8000-000000000001"
 	subscriptionID = "019c1000-0000-7000-8000-00000000abcd"
+	projectID      = "proj_019c1000-0000-7000-8000-00000000beef"
 )
 
 var (
@@ -28,7 +29,7 @@ var (
 	then = now.Add(14 * 24 * time.Hour)
 )
 
-// payloads are representative ones of every key: with everything, and with all that may be missing left out.
+// payloads are representative ones of every key of ours: with everything, and with all that may be missing left out.
 var payloads = map[event.RoutingKey]map[string]event.Payload{
 	event.EmailVerificationRequested: {
 		"code": event.VerificationRequested{
@@ -37,6 +38,19 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 		"whole second": event.VerificationRequested{
 			UserID: userID, Recipient: "an@example.com", OTPCode: "000000", Locale: "en", ExpiresAt: now.Truncate(time.Second),
 		},
+	},
+	event.EmailInvitationRequested: {
+		"invitation": event.InvitationRequested{
+			UserID: userID, Recipient: "an+x@example.com", Token: "q7vR2mXc0sYt4Kd8_w-Zaa", Locale: "vi", ExpiresAt: then,
+		},
+	},
+	event.EmailProjectCompletedRequested: {
+		"all sent":    event.ProjectCompletedMail{Recipient: "an@example.com", Locale: "vi", ProjectID: projectID, Total: 1, Done: 1},
+		"some failed": event.ProjectCompletedMail{Recipient: "an@example.com", Locale: "en", ProjectID: projectID, Total: 100_000, Done: 100_000, Errors: 7},
+	},
+	event.JobCompleted: {
+		"owner known": event.JobCompletedData{ProjectID: projectID, UserID: userID, Total: 3, Done: 3, Errors: 1, CompletedAt: now},
+		"not known":   event.JobCompletedData{ProjectID: projectID, Total: 3, Done: 4, CompletedAt: now.Truncate(time.Second)},
 	},
 	event.SubscriptionCreated: {
 		"trial": event.SubscriptionCreatedData{
@@ -78,11 +92,48 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 	},
 }
 
+// ofProjects are the keys of events that belong to a project.
+var ofProjects = map[event.RoutingKey]bool{
+	event.EmailInvitationRequested: true, event.EmailProjectCompletedRequested: true, event.JobCompleted: true,
+}
+
+// heard are representative bodies of keys that others publish, as they do.
+var heard = map[event.RoutingKey]map[string]string{
+	event.ProjectCreated: {
+		"whole": `{"event_id":"7f6c2f2e-1d3b-4d0e-9a3b-1f2e3d4c5b6a","timestamp":"2026-01-31T09:30:00+07:00","payload":{
+			"project_id":"p1","user_id":"u1","brand_name":"Acme","brand_keywords":["acme"],"competitor_names":["Other"],
+			"competitor_keywords_map":{"Other":["other"]},"date_range":{"from":"2026-01-01","to":"2026-01-31"}}}`,
+		"empty lists": `{"event_id":"7f6c2f2e-1d3b-4d0e-9a3b-1f2e3d4c5b6a","timestamp":"2026-01-31T09:30:00Z","payload":{
+			"project_id":"p1","user_id":"u1","brand_name":"","brand_keywords":null,"competitor_names":null,
+			"competitor_keywords_map":null,"date_range":{"from":"2026-01-01","to":"2026-01-31"}}}`,
+		"what is needed": `{"event_id":"evt_1","payload":{"project_id":"p1","user_id":"u1"}}`,
+	},
+}
+
 func encode(t *testing.T, key event.RoutingKey, data event.Payload) event.Message {
 	t.Helper()
-	m, err := event.Encode(event.Event{ID: event.NewID(), Key: key, Time: now, Data: data})
+	e := event.Event{ID: event.NewID(), Key: key, Time: now, Data: data}
+	if ofProjects[key] {
+		e.ProjectID = projectID
+	}
+	m, err := event.Encode(e)
 	require.NoError(t, err)
 	return m
+}
+
+// TestWhatOthersSayIsUnderstood: a body that follows the schema is one that our handler can read.
+func TestWhatOthersSayIsUnderstood(t *testing.T) {
+	t.Parallel()
+	events := apitest.NewEvents(t)
+	for name, body := range heard[event.ProjectCreated] {
+		m := event.Message{RoutingKey: string(event.ProjectCreated), ContentType: "application/json", Body: []byte(body)}
+		received, data, err := event.Decode[event.ProjectCreatedData](m)
+		require.NoError(t, err, name)
+		require.NoError(t, data.Validate(), name)
+		require.Equal(t, event.ProjectCreatedData{ProjectID: "p1", UserID: "u1"}, data, name)
+		m.ID = received.ID
+		events.Check(t, m)
+	}
 }
 
 func TestEventsFollowTheirSchemas(t *testing.T) {
@@ -98,6 +149,9 @@ func TestEventsFollowTheirSchemas(t *testing.T) {
 			})
 		}
 	}
+	for key := range heard {
+		keys = append(keys, string(key))
+	}
 	require.ElementsMatch(t, keys, events.Keys(), "one schema per key, and one representative payload at least")
 }
 
@@ -111,17 +165,22 @@ func TestAsyncAPIKnowsEveryKey(t *testing.T) {
 	require.ElementsMatch(t, keys, slices.Collect(maps.Keys(channel.Messages)))
 	require.ElementsMatch(t, keys, slices.Collect(maps.Keys(document.Components.Messages)))
 
-	received := map[string]bool{}
+	received, sent := map[string]bool{}, map[string]bool{}
 	for name, operation := range document.Operations {
 		for _, message := range operation.Messages {
 			key, ok := strings.CutPrefix(message.Ref, "#/channels/smap.events/messages/")
 			require.True(t, ok, "%s refers to %s", name, message.Ref)
 			require.Contains(t, channel.Messages, key)
 			received[key] = received[key] || operation.Action == "receive"
+			if operation.Action == "send" {
+				sent[key] = true
+				require.Equal(t, event.RoutingKey(key).Mandatory(), operation.Bindings.AMQP.Mandatory, key)
+			}
 		}
 	}
 	for _, key := range keys {
-		require.True(t, received[key], "our own consumer handles %s", key)
+		require.Equal(t, event.RoutingKey(key).Mandatory(), received[key], "what is mandatory has a queue of ours: %s", key)
+		require.False(t, sent[key] && heard[event.RoutingKey(key)] != nil, "%s is said by others", key)
 	}
 }
 
@@ -188,6 +247,9 @@ type asyncAPIDocument struct {
 	Operations map[string]struct {
 		Action   string
 		Messages []reference
+		Bindings struct {
+			AMQP struct{ Mandatory bool } `yaml:"amqp"`
+		}
 	}
 	Components struct {
 		Messages map[string]struct {
