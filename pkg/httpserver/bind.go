@@ -6,6 +6,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"strconv"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -13,14 +15,27 @@ import (
 )
 
 // Bind reads one JSON object from the request body into target. Unknown fields are ignored, as the existing front
-// end needs (docs/compatibility.md). It answers 415 for another content type, 413 for a body over the server's limit, and
+// end needs (docs/compatibility.md). It answers 415 for another content type, 413 for a body over the route's limit, and
 // malformed (the domain's own "body" error) for everything that is not JSON of the right types.
 func Bind(c echo.Context, target any, malformed *apperror.Error) error {
+	return bind(c, target, malformed, false)
+}
+
+// BindStrict is Bind for routes that no older client knows: an unknown field is malformed as well, so that a misspelt
+// one is not silently left out.
+func BindStrict(c echo.Context, target any, malformed *apperror.Error) error {
+	return bind(c, target, malformed, true)
+}
+
+func bind(c echo.Context, target any, malformed *apperror.Error, strict bool) error {
 	media, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType))
 	if err != nil || media != echo.MIMEApplicationJSON {
 		return echo.NewHTTPError(http.StatusUnsupportedMediaType, "Send JSON with Content-Type: application/json")
 	}
 	dec := json.NewDecoder(c.Request().Body)
+	if strict {
+		dec.DisallowUnknownFields()
+	}
 	if err := dec.Decode(target); err != nil {
 		return bindError(err, malformed)
 	}
@@ -37,5 +52,27 @@ func bindError(err error, malformed *apperror.Error) error {
 	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
 		return malformed.WithFields(map[string]string{wrong.Field: "has the wrong type"})
 	}
+	if name, ok := unknownField(err); ok {
+		return malformed.WithFields(map[string]string{name: "is not known"})
+	}
 	return malformed.WithFields(map[string]string{"body": "is not one JSON object"})
+}
+
+// maxFieldName bounds, in bytes, what of a request's field names comes back in the answer.
+const maxFieldName = 64
+
+// unknownField answers the field that a strict decoder stumbled over; encoding/json has no type for that error.
+func unknownField(err error) (name string, ok bool) {
+	if err == nil {
+		return "", false
+	}
+	quoted, ok := strings.CutPrefix(err.Error(), "json: unknown field ")
+	if !ok {
+		return "", false
+	}
+	name, err = strconv.Unquote(quoted)
+	if err != nil || len(name) > maxFieldName {
+		return "one of the fields", true
+	}
+	return name, true
 }

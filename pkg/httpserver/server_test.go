@@ -344,3 +344,43 @@ func TestBind(t *testing.T) {
 		})
 	}
 }
+
+func TestBindStrictRefusesWhatItDoesNotKnow(t *testing.T) {
+	t.Parallel()
+	b := newBench(Options{})
+	b.POST("/x", func(c echo.Context) error {
+		var target struct {
+			Email string `json:"email"`
+			Inner struct{ Known int }
+		}
+		if err := BindStrict(c, &target, errBody); err != nil {
+			return err
+		}
+		return Success(c, http.StatusOK, target.Email)
+	})
+	refused := func(field, problem string) string {
+		return `{"error_code":20001,"message":"The request is not valid","errors":{"` + field + `":"` + problem + `"}}`
+	}
+	for name, tt := range map[string]struct {
+		body   string
+		status int
+		answer string
+	}{
+		"good":       {`{"email":"a"}`, 200, `{"error_code":0,"message":"Success","data":"a"}`},
+		"unknown":    {`{"email":"a","mail":1}`, 400, refused("mail", "is not known")},
+		"inside":     {`{"inner":{"unknown":1}}`, 400, refused("unknown", "is not known")},
+		"quotes":     {`{"a\"b":1}`, 400, refused(`a\"b`, "is not known")},
+		"a long one": {`{"` + strings.Repeat("a", 65) + `":1}`, 400, refused("one of the fields", "is not known")},
+		"wrong type": {`{"email":1}`, 400, refused("email", "has the wrong type")},
+		"two":        {`{} {}`, 400, refused("body", "is not one JSON object")},
+		"not JSON":   {`json: unknown field "x"`, 400, refused("body", "is not one JSON object")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "/x", strings.NewReader(tt.body))
+			r.Header.Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+			w := b.do(r)
+			require.Equal(t, tt.status, w.Code)
+			require.JSONEq(t, tt.answer, w.Body.String())
+		})
+	}
+}
