@@ -17,12 +17,13 @@ import (
 
 // slow is a server with one route that is in flight from entered until release.
 type slow struct {
-	url     string
-	entered chan struct{}
-	release chan struct{}
-	seen    chan error // the request's context after release
-	stop    context.CancelFunc
-	ended   chan error
+	url      string
+	entered  chan struct{}
+	inFlight context.Context // the one in flight's; set when it has entered
+	release  chan struct{}
+	seen     chan error // the request's context after release
+	stop     context.CancelFunc
+	ended    chan error
 }
 
 func startSlow(t *testing.T, drain time.Duration) *slow {
@@ -36,6 +37,7 @@ func startSlow(t *testing.T, drain time.Duration) *slow {
 	}
 	e := New(Options{Log: zerolog.Nop()})
 	e.GET("/slow", func(c echo.Context) error {
+		s.inFlight = c.Request().Context()
 		close(s.entered)
 		<-s.release
 		s.seen <- c.Request().Context().Err()
@@ -94,6 +96,7 @@ func TestServeCutsWhatDoesNotFinish(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorContains(t, err, "cut the requests still in flight after 1ms")
 	require.Error(t, (<-done).err)
+	<-s.inFlight.Done() // net/http sees the connection go a moment after the client does
 	close(s.release)
 	require.Error(t, <-s.seen, "the handler saw its connection go")
 }
