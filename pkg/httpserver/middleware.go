@@ -3,7 +3,6 @@ package httpserver
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"regexp"
 	"runtime/debug"
@@ -38,24 +37,6 @@ func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set(echo.HeaderReferrerPolicy, "no-referrer")
 		h.Set(echo.HeaderCacheControl, "no-store")
 		return next(c)
-	}
-}
-
-// limitBody refuses a body that says it is too large, and cuts off one that does not say.
-func limitBody(limit int64) echo.MiddlewareFunc {
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			r := c.Request()
-			// The bare writer: MaxBytesReader tells net/http through it to close the connection afterwards.
-			r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, limit)
-			if r.ContentLength > limit {
-				// Read up to the limit all the same: net/http then lets the client read the answer before it closes. A
-				// connection closed with the body still unread is reset, and the answer is lost.
-				_, _ = io.Copy(io.Discard, r.Body)
-				return &http.MaxBytesError{Limit: limit}
-			}
-			return next(c)
-		}
 	}
 }
 

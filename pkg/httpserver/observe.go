@@ -25,23 +25,33 @@ type observer struct {
 	log       zerolog.Logger
 	tracer    trace.Tracer
 	durations *prometheus.HistogramVec
+	streams   *prometheus.GaugeVec
 }
 
-// newDurations registers nothing when metrics is nil.
-func newDurations(metrics prometheus.Registerer) *prometheus.HistogramVec {
-	return promauto.With(metrics).NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "http_request_duration_seconds",
-		Help:    "How long requests took to answer, by method, route pattern and status.",
-		Buckets: prometheus.DefBuckets,
-	}, []string{"method", "route", "status"})
+// newObserver registers nothing when there are no metrics.
+func newObserver(o Options) *observer {
+	metrics := promauto.With(o.Metrics)
+	return &observer{
+		log: o.Log, tracer: o.Tracer,
+		durations: metrics.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "http_request_duration_seconds",
+			Help:    "How long requests took to answer, by method, route pattern and status.",
+			Buckets: prometheus.DefBuckets,
+		}, []string{"method", "route", "status"}),
+		streams: metrics.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "http_streams_open",
+			Help: "Streams that are open now, by route pattern.",
+		}, []string{"route"}),
+	}
 }
 
-func (o observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
+func (o *observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		began := time.Now()
 		ctx, span := o.start(c)
 		defer span.End()
 		c.SetRequest(c.Request().WithContext(ctx))
+		c.Set(observerKey, o)
 
 		err := next(c)
 		if err != nil {
@@ -53,14 +63,23 @@ func (o observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 		if status >= http.StatusInternalServerError {
 			span.SetStatus(codes.Error, "")
 		}
-		o.durations.WithLabelValues(method(c), route(c), strconv.Itoa(status)).Observe(took.Seconds())
+		o.measure(c, took, status)
 		o.write(c, took, err)
 		return nil
 	}
 }
 
+// measure leaves out how long a stream was open: that says nothing about how long anybody has waited.
+func (o *observer) measure(c echo.Context, took time.Duration, status int) {
+	if c.Get(streamKey) != nil {
+		o.streams.WithLabelValues(route(c)).Dec()
+		return
+	}
+	o.durations.WithLabelValues(method(c), route(c), strconv.Itoa(status)).Observe(took.Seconds())
+}
+
 // start begins the server span as a child of the caller's (W3C Trace Context).
-func (o observer) start(c echo.Context) (context.Context, trace.Span) {
+func (o *observer) start(c echo.Context) (context.Context, trace.Span) {
 	r := c.Request()
 	ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 	return o.tracer.Start(ctx, method(c)+" "+route(c),
@@ -70,7 +89,7 @@ func (o observer) start(c echo.Context) (context.Context, trace.Span) {
 }
 
 // write is the request's one line. Errors below 500 are told by their code alone: their text may quote the request.
-func (o observer) write(c echo.Context, took time.Duration, err error) {
+func (o *observer) write(c echo.Context, took time.Duration, err error) {
 	r, w := c.Request(), c.Response()
 	level := zerolog.InfoLevel
 	if isProbe(r.URL.Path) {

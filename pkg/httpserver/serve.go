@@ -11,7 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Limits of one connection. A client that sends its headers slowly, or never ends, must not hold a connection for ever.
+// Limits of one connection; Options.Routes moves two of them. A client that sends its headers slowly, or never ends, must not hold a connection for ever.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
@@ -25,6 +25,9 @@ const (
 // connections are cut and the error says so. An error while ctx lives means that the listener broke.
 func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeout time.Duration) error {
 	server := newServer(e)
+	server.BaseContext = func(net.Listener) context.Context {
+		return context.WithValue(context.Background(), drainingKey{}, ctx.Done())
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 
@@ -44,6 +47,15 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeou
 		return fmt.Errorf("httpserver: serving on %s: %w", listener.Addr(), err)
 	}
 	return nil
+}
+
+type drainingKey struct{}
+
+// Draining answers a channel that is closed when the server of this request begins to stop: it waits for every request,
+// and a stream must not keep it. Nil, which is never closed, for a request that Serve does not serve.
+func Draining(ctx context.Context) <-chan struct{} {
+	draining, _ := ctx.Value(drainingKey{}).(<-chan struct{})
+	return draining
 }
 
 func newServer(e *echo.Echo) *http.Server {

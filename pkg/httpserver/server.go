@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"log"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,11 +18,15 @@ const defaultBodyLimit = 64 << 10
 type Options struct {
 	Log       zerolog.Logger
 	BodyLimit int64 // [64 KiB] bytes of a request's body, however it is sent
+	// Timeout ends what a request waits for when a dependency hangs; the answer is then a 503. [none]
+	Timeout time.Duration
+	// Routes may take more, or less, by method and pattern as they are registered: "POST /users/:id". [none]
+	Routes map[string]Limits
 	// Prefix is taken off every path that starts with it ("/identity/x" is served as "/x"), for requests that have not
 	// come through the ingress which strips it. [none]
 	Prefix  string
 	Tracer  trace.Tracer          // [none] a span per request, a child of the caller's traceparent
-	Metrics prometheus.Registerer // [none] gets http_request_duration_seconds; one server per registerer, or New panics
+	Metrics prometheus.Registerer // [none] gets http_request_duration_seconds and http_streams_open; one server per registerer, or New panics
 }
 
 // New answers an echo without routes. Middleware that is added to it runs inside everything this package does, so a
@@ -45,12 +50,14 @@ func New(o Options) *echo.Echo {
 	if o.Prefix != "" {
 		e.Pre(stripPrefix(o.Prefix))
 	}
+	limits := limiter{usual: Limits{Body: o.BodyLimit, Timeout: o.Timeout}, routes: o.Routes}
 	e.Use(
 		requestID,
 		securityHeaders,
-		observer{log: o.Log, tracer: o.Tracer, durations: newDurations(o.Metrics)}.middleware,
-		limitBody(o.BodyLimit),
+		newObserver(o).middleware,
+		limits.body,
 		recoverPanic,
+		limits.timeout,
 	)
 	return e
 }
