@@ -70,3 +70,21 @@ type CompletionListener interface {
 type Announcer interface {
 	Announce(owner string, p Progress)
 }
+
+// Watcher tells of a project's changes as they happen.
+type Watcher interface {
+	// Watch answers a channel that gets the progress soon after this call and after each change, at most five times a
+	// second; one that is not taken off in time is replaced by the next. It is never closed. stop may be called twice; it
+	// must be called once, or the project is watched for ever.
+	Watch(projectID string) (changes <-chan Progress, stop func())
+}
+
+// Observer hears what is answered to nobody.
+type Observer interface {
+	// Completed: the project's job.completed is in the outbox. Once per project.
+	Completed(c Completion)
+	// SignalFailed: the project is done and its job.completed could not be handed over. The sweeper will repeat it.
+	SignalFailed(projectID string, err error)
+	// Sweeping: the sweeper cannot work, told once per outage; nil: it can again.
+	Sweeping(err error)
+}

@@ -75,6 +75,12 @@ type Completion struct {
 	CompletedAt time.Time
 }
 
+// Actor is who asks.
+type Actor struct {
+	UserID string
+	Admin  bool
+}
+
 // Limits of what other services send.
 const (
 	MaxItems       = 1000      // per call

@@ -390,3 +390,100 @@ func (mr *MockAnnouncerMockRecorder) Announce(owner, p interface{}) *gomock.Call
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Announce", reflect.TypeOf((*MockAnnouncer)(nil).Announce), owner, p)
 }
+
+// MockWatcher is a mock of Watcher interface.
+type MockWatcher struct {
+	ctrl     *gomock.Controller
+	recorder *MockWatcherMockRecorder
+}
+
+// MockWatcherMockRecorder is the mock recorder for MockWatcher.
+type MockWatcherMockRecorder struct {
+	mock *MockWatcher
+}
+
+// NewMockWatcher creates a new mock instance.
+func NewMockWatcher(ctrl *gomock.Controller) *MockWatcher {
+	mock := &MockWatcher{ctrl: ctrl}
+	mock.recorder = &MockWatcherMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockWatcher) EXPECT() *MockWatcherMockRecorder {
+	return m.recorder
+}
+
+// Watch mocks base method.
+func (m *MockWatcher) Watch(projectID string) (<-chan project.Progress, func()) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Watch", projectID)
+	ret0, _ := ret[0].(<-chan project.Progress)
+	ret1, _ := ret[1].(func())
+	return ret0, ret1
+}
+
+// Watch indicates an expected call of Watch.
+func (mr *MockWatcherMockRecorder) Watch(projectID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Watch", reflect.TypeOf((*MockWatcher)(nil).Watch), projectID)
+}
+
+// MockObserver is a mock of Observer interface.
+type MockObserver struct {
+	ctrl     *gomock.Controller
+	recorder *MockObserverMockRecorder
+}
+
+// MockObserverMockRecorder is the mock recorder for MockObserver.
+type MockObserverMockRecorder struct {
+	mock *MockObserver
+}
+
+// NewMockObserver creates a new mock instance.
+func NewMockObserver(ctrl *gomock.Controller) *MockObserver {
+	mock := &MockObserver{ctrl: ctrl}
+	mock.recorder = &MockObserverMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockObserver) EXPECT() *MockObserverMockRecorder {
+	return m.recorder
+}
+
+// Completed mocks base method.
+func (m *MockObserver) Completed(c project.Completion) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Completed", c)
+}
+
+// Completed indicates an expected call of Completed.
+func (mr *MockObserverMockRecorder) Completed(c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Completed", reflect.TypeOf((*MockObserver)(nil).Completed), c)
+}
+
+// SignalFailed mocks base method.
+func (m *MockObserver) SignalFailed(projectID string, err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "SignalFailed", projectID, err)
+}
+
+// SignalFailed indicates an expected call of SignalFailed.
+func (mr *MockObserverMockRecorder) SignalFailed(projectID, err interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SignalFailed", reflect.TypeOf((*MockObserver)(nil).SignalFailed), projectID, err)
+}
+
+// Sweeping mocks base method.
+func (m *MockObserver) Sweeping(err error) {
+	m.ctrl.T.Helper()
+	m.ctrl.Call(m, "Sweeping", err)
+}
+
+// Sweeping indicates an expected call of Sweeping.
+func (mr *MockObserverMockRecorder) Sweeping(err interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Sweeping", reflect.TypeOf((*MockObserver)(nil).Sweeping), err)
+}

@@ -1,0 +1,120 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/golang/mock/gomock"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/project"
+	"github.com/smap-platform/identity/internal/project/usecase"
+)
+
+func mark(f fixture, ctx context.Context) (project.Change, error) {
+	return f.counting().Mark(ctx, "proj_1", []project.Item{{ID: "a"}})
+}
+
+func (f fixture) expectDone() {
+	f.tracker.EXPECT().Mark(gomock.Any(), gomock.Any(), gomock.Any()).Return(done(), nil)
+	f.announcer.EXPECT().Announce(gomock.Any(), gomock.Any())
+}
+
+// Consumers recognise a repeat by it: it must never change.
+func TestTheEventIDFollowsFromTheProject(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, "evt_484f0be3-561d-5046-9f6f-eb07eb6ea3a9", usecase.CompletedEventID("proj_1"))
+	require.NotEqual(t, usecase.CompletedEventID("proj_1"), usecase.CompletedEventID("proj_2"))
+	require.EqualValues(t, 5, uuid.MustParse(usecase.CompletedEventID("x")[len("evt_"):]).Version())
+}
+
+func TestASecondSignalOnlyTellsTheTracker(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.expectDone()
+	f.expectSignal(false)
+	_, err := mark(f, context.Background())
+	require.NoError(t, err)
+	require.Empty(t, f.events.Events())
+	require.Empty(t, f.observer.completed)
+	require.Empty(t, f.observer.failed)
+}
+
+func TestWithoutAListener(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.deps.Listener = nil
+	f.expectDone()
+	f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(true, nil)
+	f.tracker.EXPECT().Signalled(gomock.Any(), "proj_1").Return(nil)
+	_, err := mark(f, context.Background())
+	require.NoError(t, err)
+	require.Len(t, f.events.Events(), 1)
+}
+
+// The mark has been counted. Its caller would repeat it for nothing; the sweeper repeats the signal.
+func TestASignalThatFailsIsNotTheCallers(t *testing.T) {
+	t.Parallel()
+	added := func(f fixture) {
+		f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(true, nil)
+	}
+	heard := func(f fixture, err error) {
+		f.listener.EXPECT().ProjectCompleted(gomock.Any(), gomock.Any()).Return(err)
+	}
+	tests := map[string]struct {
+		prepare   func(f fixture)
+		ends      string
+		completed int
+	}{
+		"remembering it": {func(f fixture) {
+			f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(false, errDown)
+		}, "rollback", 0},
+		"publishing":   {func(f fixture) { added(f); f.events.Err = errDown }, "rollback", 0},
+		"the listener": {func(f fixture) { added(f); heard(f, errDown) }, "rollback", 0},
+		"the commit":   {func(f fixture) { added(f); heard(f, nil); f.tx.commit = errDown }, "rollback", 0},
+		"telling the tracker": {func(f fixture) {
+			added(f)
+			heard(f, nil)
+			f.tracker.EXPECT().Signalled(gomock.Any(), gomock.Any()).Return(errDown)
+		}, "commit", 1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.expectDone()
+			tt.prepare(f)
+			got, err := mark(f, context.Background())
+			require.NoError(t, err)
+			require.Equal(t, done(), got)
+			require.Equal(t, []string{tt.ends}, f.tx.ends)
+			require.Len(t, f.observer.failed, 1)
+			require.ErrorIs(t, f.observer.failed[0], errDown)
+			require.Len(t, f.observer.completed, tt.completed)
+		})
+	}
+}
+
+// The one who happened to send the last item may hang up at once.
+func TestTheCallerHangingUpDoesNotStopASignal(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	f.expectDone()
+	f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).DoAndReturn(
+		func(ctx context.Context, _, _ string, _ time.Time) (bool, error) {
+			cancel()
+			return true, ctx.Err()
+		})
+	f.listener.EXPECT().ProjectCompleted(gomock.Any(), gomock.Any()).Return(nil)
+	f.tracker.EXPECT().Signalled(gomock.Any(), gomock.Any()).DoAndReturn(func(ctx context.Context, _ string) error {
+		_, bounded := ctx.Deadline()
+		require.True(t, bounded)
+		return ctx.Err()
+	})
+	_, err := mark(f, ctx)
+	require.NoError(t, err)
+	require.Empty(t, f.observer.failed)
+}
