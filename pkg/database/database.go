@@ -54,6 +54,14 @@ func Open(o Options) (*DB, error) {
 	return &DB{pool: pool, dialect: o.Dialect, txTimeout: o.TxTimeout}, nil
 }
 
+// WithTxTimeout answers the same pool, on which a transaction may take up to d: for the few that do the work of many.
+// Repositories on either join the transactions of the other.
+func (db *DB) WithTxTimeout(d time.Duration) *DB {
+	patient := *db
+	patient.txTimeout = d
+	return &patient
+}
+
 // Ping answers nil when a statement can be run now.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int

@@ -14,13 +14,13 @@ var ErrNoTx = errors.New("database: this write must be part of a transaction; wr
 type txKey struct{}
 
 type tx struct {
-	db          *DB
+	pool        *sql.DB
 	sql         *sql.Tx
 	afterCommit []func()
 }
 
 func current(ctx context.Context, db *DB) *tx {
-	if t, ok := ctx.Value(txKey{}).(*tx); ok && t.db == db {
+	if t, ok := ctx.Value(txKey{}).(*tx); ok && t.pool == db.pool {
 		return t
 	}
 	return nil
@@ -52,7 +52,7 @@ func (db *DB) WithinTx(ctx context.Context, fn func(ctx context.Context) error) 
 	deadline, _ := life.Deadline()
 	ctx, cancelFn := context.WithDeadline(ctx, deadline)
 	defer cancelFn()
-	t := &tx{db: db, sql: conn}
+	t := &tx{pool: db.pool, sql: conn}
 	committed := false
 	defer func() {
 		if !committed { // also when fn panics

@@ -72,6 +72,26 @@ func TestATransactionBelongsToItsDatabase(t *testing.T) {
 	require.Equal(t, []string{"a"}, names(t, two))
 }
 
+func TestATransactionThatMayTakeLonger(t *testing.T) {
+	t.Parallel()
+	each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
+		patient := db.WithTxTimeout(time.Minute)
+		require.NoError(t, patient.WithinTx(context.Background(), func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			require.Greater(t, time.Until(deadline), 30*time.Second)
+			require.NoError(t, insert(ctx, db, "a"), "whoever knows the pool by its other name takes part")
+			_, err := db.Tx(ctx)
+			require.NoError(t, err)
+			return db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, patient, "b") })
+		}))
+		require.Equal(t, []string{"a", "b"}, names(t, db))
+		require.ErrorIs(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+			<-ctx.Done()
+			return insert(ctx, db, "c")
+		}), context.DeadlineExceeded, "the others keep their limit")
+	})
+}
+
 func TestWithinTxRollsBackOnPanic(t *testing.T) {
 	t.Parallel()
 	each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
