@@ -32,8 +32,15 @@ type UserRepository interface {
 	// LockByEmail is ByEmail that keeps every other LockByEmail of this user waiting until the transaction ends.
 	// Codes are only read for change and written under this lock.
 	LockByEmail(ctx context.Context, email string) (User, error)
+	// LockByID is LockByEmail by the id.
+	LockByID(ctx context.Context, id string) (User, error)
 	// Update stores everything but ID, Email and CreatedAt. It answers ErrUserNotFound when there is none.
 	Update(ctx context.Context, u User) error
+	// Invite creates users, without a password and not active, and answers the addresses of those it created: it passes
+	// over every address that a live user has, waiting for registrations that are under way.
+	Invite(ctx context.Context, users []User) (created []string, err error)
+	// Uninvite deletes those of the users who are still Invited, so that their addresses are free again.
+	Uninvite(ctx context.Context, ids []string, now time.Time) error
 }
 
 // CodeRepository stores the newest code per user and purpose.

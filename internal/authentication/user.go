@@ -28,6 +28,9 @@ type User struct {
 	UpdatedAt    time.Time
 }
 
+// Invited tells whether u is nobody's yet: an address that was written down, and whose owner has not set a password.
+func (u *User) Invited() bool { return !u.Active && u.PasswordHash == "" }
+
 // Limits of a password, in characters and bytes: at least 8 (docs/compatibility.md); the upper bound only keeps hashing cheap
 // and is well above the 64 that OWASP asks for.
 const (

@@ -154,6 +154,21 @@ func (mr *MockUserRepositoryMockRecorder) Create(ctx, u interface{}) *gomock.Cal
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Create", reflect.TypeOf((*MockUserRepository)(nil).Create), ctx, u)
 }
 
+// Invite mocks base method.
+func (m *MockUserRepository) Invite(ctx context.Context, users []authentication.User) ([]string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Invite", ctx, users)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Invite indicates an expected call of Invite.
+func (mr *MockUserRepositoryMockRecorder) Invite(ctx, users interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Invite", reflect.TypeOf((*MockUserRepository)(nil).Invite), ctx, users)
+}
+
 // LockByEmail mocks base method.
 func (m *MockUserRepository) LockByEmail(ctx context.Context, email string) (authentication.User, error) {
 	m.ctrl.T.Helper()
@@ -167,6 +182,35 @@ func (m *MockUserRepository) LockByEmail(ctx context.Context, email string) (aut
 func (mr *MockUserRepositoryMockRecorder) LockByEmail(ctx, email interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByEmail", reflect.TypeOf((*MockUserRepository)(nil).LockByEmail), ctx, email)
+}
+
+// LockByID mocks base method.
+func (m *MockUserRepository) LockByID(ctx context.Context, id string) (authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LockByID", ctx, id)
+	ret0, _ := ret[0].(authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// LockByID indicates an expected call of LockByID.
+func (mr *MockUserRepositoryMockRecorder) LockByID(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByID", reflect.TypeOf((*MockUserRepository)(nil).LockByID), ctx, id)
+}
+
+// Uninvite mocks base method.
+func (m *MockUserRepository) Uninvite(ctx context.Context, ids []string, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Uninvite", ctx, ids, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Uninvite indicates an expected call of Uninvite.
+func (mr *MockUserRepositoryMockRecorder) Uninvite(ctx, ids, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Uninvite", reflect.TypeOf((*MockUserRepository)(nil).Uninvite), ctx, ids, now)
 }
 
 // Update mocks base method.

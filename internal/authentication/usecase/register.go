@@ -2,6 +2,7 @@ package usecase
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -9,7 +10,8 @@ import (
 )
 
 // Register creates an inactive user, the first code and the event that mails it, in one commit. locale is the
-// language of the mail. It answers ErrInvalidEmail, ErrBody (password), ErrEmailTaken or ErrBusy.
+// language of the mail. Somebody who was only invited registers as if he were new. It answers ErrInvalidEmail, ErrBody
+// (password), ErrEmailTaken or ErrBusy.
 func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, locale string) error {
 	email, err := authentication.ParseEmail(c.Email)
 	if err != nil {
@@ -30,8 +32,32 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 	user := authentication.User{
 		ID: id.String(), Email: email, PasswordHash: hash, Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
 	}
-	return uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err = uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
 		if err := uc.Users.Create(ctx, user); err != nil {
+			return err
+		}
+		return uc.issueCode(ctx, user, locale, now)
+	})
+	if errors.Is(err, authentication.ErrEmailTaken) { // that transaction has found out, and can do nothing else
+		return uc.registerInvited(ctx, email, hash, locale)
+	}
+	return err
+}
+
+// registerInvited gives a password and a code to a user whom nobody has had yet, or answers ErrEmailTaken. His invitation
+// stays usable until he is active: it proves more than knowing the address does.
+func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale string) error {
+	return uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.Users.LockByEmail(ctx, email)
+		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Invited() {
+			return authentication.ErrEmailTaken
+		}
+		if err != nil {
+			return err
+		}
+		now := uc.Clock.Now()
+		user.PasswordHash, user.UpdatedAt = hash, now
+		if err := uc.Users.Update(ctx, user); err != nil {
 			return err
 		}
 		return uc.issueCode(ctx, user, locale, now)

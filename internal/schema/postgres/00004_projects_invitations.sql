@@ -21,17 +21,25 @@ CREATE TABLE invitation_batches (
     admin_id        uuid NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     idempotency_key text,             -- as the request had it
     request_digest  bytea,            -- SHA-256 of the request's body: the same key is not taken for another one
-    report          bytea,            -- what was rejected, gzipped JSON, for a repeated request with the same key
     locale          text NOT NULL,
     total           int NOT NULL,     -- invitations
     created_at      timestamptz NOT NULL,
     last_due_at     timestamptz NOT NULL, -- when its last mail may leave
     looked_at       timestamptz NOT NULL, -- when its progress was last compared with the ledger
+    marked_at       timestamptz, -- when everything known of it was last counted again
     cancelled_at    timestamptz,
     completed_at    timestamptz
 );
 CREATE UNIQUE INDEX invitation_batches_idempotency ON invitation_batches (admin_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX invitation_batches_open ON invitation_batches (looked_at) WHERE completed_at IS NULL;
+
+-- What was rejected, for a repeated request with the same key: gzipped JSON in parts, none of which is large.
+CREATE TABLE invitation_reports (
+    batch_id text NOT NULL REFERENCES invitation_batches (id) ON DELETE CASCADE,
+    part     int NOT NULL,
+    data     bytea NOT NULL,
+    PRIMARY KEY (batch_id, part)
+);
 
 CREATE TABLE invitations (
     id           uuid PRIMARY KEY, -- v7
@@ -58,6 +66,7 @@ CREATE TABLE mail_pace (
 -- +goose Down
 DROP TABLE mail_pace;
 DROP TABLE invitations;
+DROP TABLE invitation_reports;
 DROP TABLE invitation_batches;
 DROP TABLE project_completions;
 CREATE INDEX outbox_due ON outbox (available_at, id) WHERE failed_at IS NULL;

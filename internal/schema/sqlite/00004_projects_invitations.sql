@@ -15,18 +15,24 @@ CREATE TABLE invitation_batches (
     admin_id        text NOT NULL REFERENCES users (id) ON DELETE CASCADE,
     idempotency_key text,
     request_digest  blob,
-    report          blob,
     locale          text NOT NULL,
     total           integer NOT NULL,
     created_at      timestamp NOT NULL,
     last_due_at     timestamp NOT NULL,
     looked_at       timestamp NOT NULL,
+    marked_at       timestamp,
     cancelled_at    timestamp,
     completed_at    timestamp
 );
 CREATE UNIQUE INDEX invitation_batches_idempotency ON invitation_batches (admin_id, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE INDEX invitation_batches_open ON invitation_batches (looked_at) WHERE completed_at IS NULL;
 
+CREATE TABLE invitation_reports (
+    batch_id text NOT NULL REFERENCES invitation_batches (id) ON DELETE CASCADE,
+    part     integer NOT NULL,
+    data     blob NOT NULL,
+    PRIMARY KEY (batch_id, part)
+);
 CREATE TABLE invitations (
     id           text PRIMARY KEY,
     batch_id     text NOT NULL REFERENCES invitation_batches (id) ON DELETE CASCADE,
@@ -50,6 +56,7 @@ CREATE TABLE mail_pace (
 -- +goose Down
 DROP TABLE mail_pace;
 DROP TABLE invitations;
+DROP TABLE invitation_reports;
 DROP TABLE invitation_batches;
 DROP TABLE project_completions;
 CREATE INDEX outbox_due ON outbox (available_at, id) WHERE failed_at IS NULL;

@@ -13,10 +13,23 @@ type CodeMail interface {
 	Send(ctx context.Context, eventID string, d event.VerificationRequested) error
 }
 
+// InvitationMail is CodeMail for invitations.
+type InvitationMail interface {
+	Send(ctx context.Context, eventID string, d event.InvitationRequested) error
+}
+
 // Register puts the handler of email.verification.requested on r.
 func Register(r *event.Router, m CodeMail) {
 	r.On(event.EmailVerificationRequested, event.Handle(
 		func(ctx context.Context, e event.Received, d event.VerificationRequested) error {
+			return m.Send(ctx, e.ID, d)
+		}))
+}
+
+// RegisterInvitations puts the handler of email.invitation.requested on r.
+func RegisterInvitations(r *event.Router, m InvitationMail) {
+	r.On(event.EmailInvitationRequested, event.Handle(
+		func(ctx context.Context, e event.Received, d event.InvitationRequested) error {
 			return m.Send(ctx, e.ID, d)
 		}))
 }
