@@ -550,4 +550,3 @@ func TestSomebodyWhoWasInvitedCanRegister(t *testing.T) {
 		require.ErrorIs(f, err, authentication.ErrWrongPassword)
 	})
 }
-

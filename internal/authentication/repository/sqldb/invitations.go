@@ -22,7 +22,7 @@ const invitationColumns = "id, batch_id, user_id, event_id, digest, created_at, 
 // SQLite fewer, because its driver's time grows with the square of the parameters.
 func rowsPer(d database.Dialect) int {
 	if d == database.SQLite {
-		return 50
+		return 20
 	}
 	return 500
 }
