@@ -1,14 +1,14 @@
 -- Gives the project up. ARGV[2] the reason.
 if not found then
-  return {0}
+  return ''
 end
 if status == 'DONE' then
-  return answer(false, true, redis.call('GET', ownerkey))
-end
-if status == 'FAILED' then
+  refused = true
+elseif status == 'FAILED' then
   redis.call('HSETNX', hash, 'failed_reason', ARGV[2]) -- a neighbour gave it up and did not say why
+  refresh = true
 else
   status = 'FAILED'
   redis.call('HSET', hash, 'status', status, 'failed_reason', ARGV[2])
+  refresh = true
 end
-return answer(false, false, refresh())

@@ -321,9 +321,14 @@ func TestDoneButNotSignalledIsTouched(t *testing.T) {
 	})
 }
 
+// touchedAt makes it long ago that the project was marked: at a millisecond by the open projects, and, since a mark
+// repeats none of it within a second, a minute by the keys.
 func (s suite) touchedAt(id string, milliseconds int64) {
 	s.Helper()
 	require.NoError(s, s.client.ZAddXX(ctx, redisstate.OpenKey, goredis.Z{Member: id, Score: float64(milliseconds)}).Err())
+	for _, key := range allKeys(id) {
+		require.NoError(s, s.client.Expire(ctx, key, life-time.Minute).Err())
+	}
 }
 
 func (s suite) openProjects(idle time.Duration, limit int) []string {

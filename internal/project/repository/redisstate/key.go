@@ -19,7 +19,7 @@ func FailedKey(projectID string) string { return Key(projectID) + ":failed" }
 // OwnerKey is the string that holds the owner's user id.
 func OwnerKey(projectID string) string { return "smap:user:" + projectID }
 
-// keys in the order of finish.lua.
+// keys in the order of begin.lua.
 func keys(projectID string) []string {
 	return []string{Key(projectID), ItemsKey(projectID), FailedKey(projectID), OwnerKey(projectID), OpenKey}
 }

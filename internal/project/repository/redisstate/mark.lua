@@ -1,49 +1,49 @@
 -- Counts items. ARGV[2] how many of those that follow are ok; these come first, the failed ones after them. No id is there
 -- twice, and there are 1,000 at most: unpack takes a few thousand.
 if not found then
-  return {0}
+  return ''
 end
-local counted = not final()
-local before_done, before_errors = done, errors
-local last = 2 + tonumber(ARGV[2])
+local last = 2 + ARGV[2]
+local new, wrong = 0, 0
 
 if last > 2 then
-  local new = redis.call('SADD', items, unpack(ARGV, 3, last))
-  done = done + new
+  new = redis.call('SADD', items, unpack(ARGV, 3, last))
   if new < last - 2 then -- some are known: those that had failed are repaired
-    errors = math.max(0, errors - redis.call('SREM', failed, unpack(ARGV, 3, last)))
+    wrong = -redis.call('SREM', failed, unpack(ARGV, 3, last))
   end
 end
-
 if last < #ARGV then
-  -- Only a new one fails: known and ok, ok wins; known and failed, it has been counted.
+  -- Only a new one fails. Known and ok: ok wins. Known and failed: it has been counted.
   local known = redis.call('SMISMEMBER', items, unpack(ARGV, last + 1))
-  local new = {}
+  local bad = {}
   for i = 1, #known do
     if known[i] == 0 then
-      new[#new + 1] = ARGV[last + i]
+      bad[#bad + 1] = ARGV[last + i]
     end
   end
-  if #new > 0 then
-    redis.call('SADD', items, unpack(new))
-    redis.call('SADD', failed, unpack(new))
-    done, errors = done + #new, errors + #new
+  if #bad > 0 then
+    redis.call('SADD', items, unpack(bad))
+    redis.call('SADD', failed, unpack(bad))
+    redis.call('EXPIRE', failed, LIFE)
+    new, wrong = new + #bad, wrong + #bad
   end
 end
 
-local changes = {}
-if done ~= before_done then
-  changes = {'done', decimal(done)}
+if new > 0 then
+  done = done + new
+  if wrong == 0 then
+    redis.call('HSET', hash, 'done', done)
+  end
 end
-if errors ~= before_errors then
-  changes[#changes + 1] = 'errors'
-  changes[#changes + 1] = decimal(errors)
+if wrong ~= 0 then
+  errors = math.max(0, errors + wrong) -- a neighbour may have set it back
+  redis.call('HSET', hash, 'done', done, 'errors', errors)
 end
-local crossed = store(changes)
-local owner = refresh()
-if counted then
-  touch()
-elseif status == 'DONE' then
-  touch('XX')
+
+if status == 'DONE' or status == 'FAILED' then
+  refresh, touch = true, 'again'
+elseif redis.call('PTTL', items) < LIFE * 1000 - 1000 or redis.call('PTTL', hash) < LIFE * 1000 - 1000
+    or not redis.call('ZSCORE', open, ARGV[1]) then
+  -- Once a second is enough, and half the cost of an item.
+  refresh, touch = true, 'count'
 end
-return answer(crossed, false, owner)

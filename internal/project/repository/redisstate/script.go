@@ -5,11 +5,16 @@ import (
 	_ "embed" // for the scripts
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/smap-platform/identity/internal/project"
 )
+
+//go:embed begin.lua
+var beginSource string
 
 //go:embed finish.lua
 var finishSource string
@@ -36,11 +41,11 @@ var forgetSource string
 var openSource string
 
 var (
-	initScript   = redis.NewScript(finishSource + initSource)
-	totalScript  = redis.NewScript(finishSource + totalSource)
-	markScript   = redis.NewScript(finishSource + markSource)
-	failScript   = redis.NewScript(finishSource + failSource)
-	checkScript  = redis.NewScript(finishSource + checkSource)
+	initScript   = redis.NewScript(beginSource + initSource + finishSource)
+	totalScript  = redis.NewScript(beginSource + totalSource + finishSource)
+	markScript   = redis.NewScript(beginSource + markSource + finishSource)
+	failScript   = redis.NewScript(beginSource + failSource + finishSource)
+	checkScript  = redis.NewScript(beginSource + checkSource + finishSource)
 	forgetScript = redis.NewScript(forgetSource)
 	openScript   = redis.NewScript(openSource)
 )
@@ -48,41 +53,47 @@ var (
 // change runs an operation on projectID: the script by its digest, and once more with its text when the server has
 // forgotten it.
 func (s *Store) change(ctx context.Context, doing string, script *redis.Script, projectID string, args ...any) (project.Change, error) {
-	reply, err := script.Run(ctx, s.client, keys(projectID), args...).Slice()
+	answer, err := script.Run(ctx, s.client, keys(projectID), args...).Text()
 	if err != nil {
 		return project.Change{}, unavailable(ctx, doing, err)
 	}
-	change, err := decode(projectID, reply)
+	change, err := decode(projectID, answer)
 	if err != nil {
 		return project.Change{}, unavailable(ctx, doing, err)
 	}
 	return change, nil
 }
 
+// The flags in an answer.
+const (
+	crossed = 1 << iota
+	unsignalled
+	refused
+)
+
 // decode reads the answer that finish.lua describes.
-func decode(projectID string, reply []any) (project.Change, error) {
+func decode(projectID, answer string) (project.Change, error) {
 	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
-	if len(reply) == 1 {
+	if answer == "" {
 		return project.Change{Progress: p}, nil
 	}
-	if len(reply) != 9 {
-		return project.Change{}, fmt.Errorf("the script answered %d values, want 1 or 9", len(reply))
-	}
-	status, isText := reply[1].(string)
-	owner, isID := reply[8].(string)
-	if !isText || !isID {
-		return project.Change{}, errors.New("the script answered no text for the status or the owner")
-	}
-	var n [6]int64 // total, done, errors, crossed, unsignalled, refused
+	var n [5]int64 // total, done, errors, flags, length of the status
 	for i := range n {
-		number, is := reply[i+2].(int64)
-		if !is {
-			return project.Change{}, fmt.Errorf("the script answered no number as value %d", i+3)
+		number, rest, more := strings.Cut(answer, " ")
+		parsed, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || !more {
+			return project.Change{}, fmt.Errorf("value %d of the script's answer is no number", i+1)
 		}
-		n[i] = number
+		n[i], answer = parsed, rest
 	}
-	p.Status, p.Total, p.Done, p.Errors = read(status), n[0], n[1], n[2]
-	return project.Change{Progress: p, Owner: owner, Crossed: n[3] == 1, Unsignalled: n[4] == 1, Refused: n[5] == 1}, nil
+	if n[4] < 0 || n[4] > int64(len(answer)) {
+		return project.Change{}, errors.New("the script's answer is too short for its status")
+	}
+	p.Status, p.Total, p.Done, p.Errors = read(answer[:n[4]]), n[0], n[1], n[2]
+	return project.Change{
+		Progress: p, Owner: answer[n[4]:],
+		Crossed: n[3]&crossed != 0, Unsignalled: n[3]&unsignalled != 0, Refused: n[3]&refused != 0,
+	}, nil
 }
 
 // read is what a stored status means: a neighbour's hash has none at first, and knows one word more than we do.

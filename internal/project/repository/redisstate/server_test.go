@@ -37,7 +37,7 @@ type suite struct {
 
 func each(t *testing.T, test func(s suite)) {
 	t.Parallel()
-	run := func(name string, alone bool, options func(t *testing.T) redis.Options) {
+	run := func(name string, alone bool, options func(t testing.TB) redis.Options) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			client := redis.Open(options(t))
@@ -47,7 +47,7 @@ func each(t *testing.T, test func(s suite)) {
 			test(s)
 		})
 	}
-	run("miniredis", true, func(t *testing.T) redis.Options {
+	run("miniredis", true, func(t testing.TB) redis.Options {
 		return redis.Options{Addr: miniredis.RunT(t).Addr(), DB: 1, ReadTimeout: 10 * time.Second, PoolSize: 20, PoolTimeout: 10 * time.Second}
 	})
 	if os.Getenv("INTEGRATION") != "" {
@@ -55,7 +55,7 @@ func each(t *testing.T, test func(s suite)) {
 	}
 }
 
-func realOptions(t *testing.T) redis.Options {
+func realOptions(t testing.TB) redis.Options {
 	host := os.Getenv("REDIS_HOST")
 	if host == "" {
 		t.Fatal("INTEGRATION is set but REDIS_HOST is not; run make test-integration")

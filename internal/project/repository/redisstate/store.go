@@ -161,7 +161,7 @@ func (s *Store) Progress(ctx context.Context, projectID string) (project.Progres
 	return p, nil
 }
 
-// number is finish.lua's: what is not a whole number, or more than a Lua number holds exactly, reads as 0.
+// number is begin.lua's: what is not a whole number, or more than a Lua number holds exactly, reads as 0.
 func number(text string) int64 {
 	n, err := strconv.ParseUint(text, 10, 53)
 	if err != nil {

@@ -1,20 +1,18 @@
 -- Stores how many items there are. ARGV[2] the total, ARGV[3] the status that goes with it.
 if not found then
-  return {0}
+  return ''
 end
-if final() and total ~= tonumber(ARGV[2]) then
-  return answer(false, true, redis.call('GET', ownerkey))
-end
-
-local changes = {}
-if not final() then
+if status == 'DONE' or status == 'FAILED' then
+  refused = total ~= tonumber(ARGV[2])
+  refresh = not refused
+else
   total = tonumber(ARGV[2])
-  changes = {'total', ARGV[2]}
-  local ours = {[''] = 1, INITIALIZING = 1, CRAWLING = 1, PROCESSING = 1, PROCESSING_WAIT = 1}
-  if ours[status] then
+  -- A status that is not ours stays.
+  if status == '' or status == 'INITIALIZING' or status == 'CRAWLING' or status == 'PROCESSING' or status == 'PROCESSING_WAIT' then
     status = ARGV[3]
-    changes[3], changes[4] = 'status', status
+    redis.call('HSET', hash, 'total', ARGV[2], 'status', status)
+  else
+    redis.call('HSET', hash, 'total', ARGV[2])
   end
+  refresh = true
 end
-local crossed = store(changes)
-return answer(crossed, false, refresh())
