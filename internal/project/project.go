@@ -75,6 +75,13 @@ type Completion struct {
 	CompletedAt time.Time
 }
 
+// Watching is a project that is being watched.
+type Watching struct {
+	Now     Progress        // as it was when the watching began
+	Changes <-chan Progress // see Watcher
+	Stop    func()          // must be called
+}
+
 // Actor is who asks.
 type Actor struct {
 	UserID string

@@ -1,0 +1,25 @@
+package http
+
+import "github.com/smap-platform/identity/internal/project"
+
+// view is how far a project is.
+type view struct {
+	ProjectID string  `json:"project_id"`
+	Status    string  `json:"status"`
+	Total     int64   `json:"total"`
+	Done      int64   `json:"done"`
+	Errors    int64   `json:"errors"`
+	Percent   float64 `json:"percent"`
+}
+
+// changeView is what other services get to know of their call.
+type changeView struct {
+	view
+	Completed bool `json:"completed"` // this call has crossed the finish line
+}
+
+func present(p project.Progress) view {
+	return view{
+		ProjectID: p.ProjectID, Status: string(p.Status), Total: p.Total, Done: p.Done, Errors: p.Errors, Percent: p.Percent(),
+	}
+}

@@ -1,0 +1,50 @@
+package http
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/smap-platform/identity/internal/project"
+	"github.com/smap-platform/identity/pkg/httpserver"
+)
+
+// roleAdmin is the role that may see every project (docs/compatibility.md).
+const roleAdmin = "ADMIN"
+
+// Reading is what people ask of the domain.
+type Reading interface {
+	Progress(ctx context.Context, actor project.Actor, projectID string) (project.Progress, error)
+	Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watching, error)
+}
+
+type reader struct{ reading Reading }
+
+// Register puts GET /projects/:id/progress and GET /projects/:id/progress/stream on g. authenticated must set the
+// principal or refuse the request.
+func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc) {
+	h := reader{r}
+	g.GET("/projects/:id/progress", h.progress, authenticated)
+	g.GET(streamRoute, h.stream, authenticated)
+}
+
+func (h reader) progress(c echo.Context) error {
+	actor, err := actorOf(c)
+	if err != nil {
+		return err
+	}
+	p, err := h.reading.Progress(c.Request().Context(), actor, projectOf(c))
+	if err != nil {
+		return err
+	}
+	return httpserver.Success(c, http.StatusOK, present(p))
+}
+
+func actorOf(c echo.Context) (project.Actor, error) {
+	p, ok := httpserver.PrincipalOf(c)
+	if !ok {
+		return project.Actor{}, echo.NewHTTPError(http.StatusUnauthorized, "Please log in")
+	}
+	return project.Actor{UserID: p.Subject, Admin: p.Role == roleAdmin}, nil
+}
