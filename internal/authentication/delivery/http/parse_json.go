@@ -68,8 +68,11 @@ func (l list) next() (byte, error) {
 
 // element reads the element that begins with b.
 func (l list) element(b byte) (string, error) {
-	if b == '"' {
+	switch b {
+	case '"':
 		return l.text()
+	case '{', '[':
+		return "", errNoList
 	}
 	raw := []byte{b}
 	for {
