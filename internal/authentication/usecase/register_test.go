@@ -79,9 +79,6 @@ func TestRegisterRollsBack(t *testing.T) {
 		expect func(*fixture)
 		want   error
 	}{
-		"when the address is taken": {func(f *fixture) {
-			f.users.EXPECT().Create(inside, gomock.Any()).Return(authentication.ErrEmailTaken)
-		}, authentication.ErrEmailTaken},
 		"when the code cannot be stored": {func(f *fixture) {
 			f.users.EXPECT().Create(inside, gomock.Any())
 			f.codes.EXPECT().Save(inside, gomock.Any()).Return(errBroken)
@@ -122,4 +119,52 @@ func TestRegisterAnswersErrors(t *testing.T) {
 		f.codes.EXPECT().Save(inside, gomock.Any())
 		require.ErrorIs(t, f.Register(context.Background(), credentials(), "en"), errBroken)
 	})
+}
+
+func TestRegisterWhereTheAddressIsTaken(t *testing.T) {
+	t.Parallel()
+	invited := pendingUser()
+	invited.PasswordHash = ""
+	unverified := invited
+	unverified.Active = true // whoever made him active: he is somebody
+	for name, tc := range map[string]struct {
+		user authentication.User
+		err  error
+		want error
+	}{
+		"by somebody who was only invited": {user: invited},
+		"by somebody who has registered":   {user: pendingUser(), want: authentication.ErrEmailTaken},
+		"by somebody who is active":        {user: activeUser(), want: authentication.ErrEmailTaken},
+		"by somebody without a password":   {user: unverified, want: authentication.ErrEmailTaken},
+		"by somebody who has just gone":    {err: authentication.ErrUserNotFound, want: authentication.ErrEmailTaken},
+		"and the database is broken":       {err: errBroken, want: errBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+			f.users.EXPECT().Create(inside, gomock.Any()).Return(authentication.ErrEmailTaken)
+			f.users.EXPECT().LockByEmail(inside, email).Return(tc.user, tc.err)
+			if tc.want != nil {
+				require.ErrorIs(t, f.Register(context.Background(), credentials(), "en"), tc.want)
+				f.requireTx(t, 0, 2)
+				require.Empty(t, f.events.Events())
+				return
+			}
+			f.clock.now = start.Add(time.Hour)
+			want := invited
+			want.PasswordHash, want.UpdatedAt = "new hash", f.clock.now
+			f.users.EXPECT().Update(inside, want)
+			var code authentication.Code
+			f.codes.EXPECT().Save(inside, gomock.Any()).Do(func(_ context.Context, c authentication.Code) { code = c })
+			require.NoError(t, f.Register(context.Background(), credentials(), "vi"))
+			f.requireTx(t, 1, 1)
+			events := f.events.Events()
+			require.Len(t, events, 1)
+			require.Equal(t, userID, events[0].Data.(event.VerificationRequested).UserID)
+			require.Equal(t, "vi", events[0].Data.(event.VerificationRequested).Locale)
+			require.Equal(t, events[0].ID, code.EventID)
+			require.Equal(t, userID, code.UserID)
+		})
+	}
 }

@@ -69,3 +69,40 @@ func TestAnEventThatLacksAFieldIsNotTried(t *testing.T) {
 		})
 	}
 }
+
+type invitationMail struct {
+	eventID string
+	data    event.InvitationRequested
+	calls   int
+	err     error
+}
+
+func (m *invitationMail) Send(_ context.Context, eventID string, d event.InvitationRequested) error {
+	m.eventID, m.data, m.calls = eventID, d, m.calls+1
+	return m.err
+}
+
+func invitationMessage(t *testing.T) (event.Message, event.InvitationRequested) {
+	t.Helper()
+	d := event.InvitationRequested{
+		UserID: "user-1", Recipient: "an@example.com", Token: "a token", Locale: "vi", ExpiresAt: data.ExpiresAt,
+	}
+	m, err := event.Encode(event.Event{
+		ID: "evt_2", Key: event.EmailInvitationRequested, Time: data.ExpiresAt, ProjectID: "proj_1", Data: d,
+	})
+	require.NoError(t, err)
+	return m, d
+}
+
+func TestInvitationsReachTheUseCaseAsTheyWerePublished(t *testing.T) {
+	t.Parallel()
+	router, mail := event.NewRouter(), &invitationMail{err: event.Drop(event.DropSuperseded)}
+	rabbitmq.RegisterInvitations(router, mail)
+	m, d := invitationMessage(t)
+	require.Equal(t, mail.err, router.Dispatch(context.Background(), event.Delivery{Message: m}))
+	require.Equal(t, &invitationMail{"evt_2", d, 1, mail.err}, mail)
+
+	m.Body = []byte(strings.Replace(string(m.Body), `"token"`, `"renamed"`, 1))
+	require.ErrorContains(t, router.Dispatch(context.Background(), event.Delivery{Message: m}), "lacks token")
+	require.Equal(t, 1, mail.calls)
+}
