@@ -138,7 +138,7 @@ func TestWithdrawTakesWhatNobodyHasInHand(t *testing.T) {
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		o := open(t, db)
 		o.publish(o.invitations(2, "mine", time.Time{}, 0)...)
-		claimed, err := claim(context.Background(), db, o.clock.Now(), lease, batchSize, batchSize)
+		claimed, err := claim(context.Background(), db, o.clock.Now(), batchSize, batchSize)
 		require.NoError(t, err)
 		require.Len(t, claimed, 2) // a relay has these in hand
 		later := o.invitations(rowsPerInsert+1, "mine", o.clock.Now().Add(time.Hour), time.Second)

@@ -121,7 +121,7 @@ func (r *Relay) relay(run context.Context, limit int) (int, error) {
 		return 0, err
 	}
 	now := r.clock.Now()
-	rows, err := claim(ctx, r.db, now, lease, limit, min(limit, r.pace.allowance(now)))
+	rows, err := claim(ctx, r.db, now, limit, min(limit, r.pace.allowance(now)))
 	if err != nil || len(rows) == 0 {
 		return 0, err
 	}

@@ -144,7 +144,7 @@ func TestARowOfADeadProcessIsTakenAfterItsLease(t *testing.T) {
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		o := open(t, db)
 		o.publish(o.state("evt_1"))
-		claimed, err := claim(context.Background(), db, o.clock.Now(), lease, batchSize, batchSize)
+		claimed, err := claim(context.Background(), db, o.clock.Now(), batchSize, batchSize)
 		require.NoError(t, err)
 		require.Len(t, claimed, 1) // and the process dies here
 		r := o.relay()

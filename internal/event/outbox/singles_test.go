@@ -216,7 +216,7 @@ func TestARelayThatWasStoppedLeavesTheLeasesOfOthersAlone(t *testing.T) {
 		o.broker.answer = func(event.Message) error {
 			o.clock.advance(lease) // the process was frozen, and somebody has taken over
 			var err error
-			other, err = claim(context.Background(), db, o.clock.Now(), lease, batchSize, batchSize)
+			other, err = claim(context.Background(), db, o.clock.Now(), batchSize, batchSize)
 			require.NoError(t, err)
 			return nil
 		}

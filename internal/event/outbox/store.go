@@ -52,7 +52,7 @@ const outboxColumns = 14
 
 // claim takes due rows by a lease: up to limit that stand for themselves, oldest first, and up to batched of those that
 // are one of many. Another relay passes over them until the lease ends.
-func claim(ctx context.Context, db *database.DB, now time.Time, lease time.Duration, limit, batched int) ([]row, error) {
+func claim(ctx context.Context, db *database.DB, now time.Time, limit, batched int) ([]row, error) {
 	due := func(which, limit string) string {
 		return `
 			SELECT id FROM outbox
