@@ -11,6 +11,7 @@ import (
 	"github.com/smap-platform/identity/api"
 	"github.com/smap-platform/identity/api/apitest"
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/project"
 	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/pkg/apperror"
 	"github.com/smap-platform/identity/pkg/database"
@@ -40,6 +41,9 @@ var sentinels = []*apperror.Error{
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
 	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrInvalidID, subscription.ErrCannotCancel,
 	subscription.ErrNotYours, database.ErrUnavailable,
+	authentication.ErrForbidden, authentication.ErrInvitationInvalid, authentication.ErrInvitationUsed,
+	authentication.ErrInvitationExpired, authentication.ErrBatchNotFound, authentication.ErrUpload, authentication.ErrKeyReused,
+	project.ErrBody, project.ErrNotFound, project.ErrNotYours, project.ErrFinal, project.ErrUnavailable,
 }
 
 // said is one error as the contract or the code has it.
@@ -52,10 +56,12 @@ func TestOpenAPISaysWhatTheErrorsSay(t *testing.T) {
 	t.Parallel()
 	inCode := map[said]bool{
 		// What the HTTP server says without a domain.
-		{413, 413, "The body is too large"}:                         true,
-		{415, 415, "Send JSON with Content-Type: application/json"}: true,
-		{500, 500, "Internal server error"}:                         true,
-		{503, 503, http.StatusText(http.StatusServiceUnavailable)}:  true, // a failed health check
+		{413, 413, "The body is too large"}:                                                                   true,
+		{415, 415, "Send JSON with Content-Type: application/json"}:                                           true,
+		{401, 401, "Send the internal key as X-Internal-Key"}:                                                 true,
+		{415, 415, "Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}: true,
+		{500, 500, "Internal server error"}:                                                                   true,
+		{503, 503, http.StatusText(http.StatusServiceUnavailable)}:                                            true, // a failed health check
 	}
 	for _, e := range sentinels {
 		inCode[said{httpserver.StatusOf(e.Kind), e.Code, e.Message}] = true

@@ -11,14 +11,15 @@ import (
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification"
+	"github.com/smap-platform/identity/internal/notification/render"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
-	"github.com/smap-platform/identity/pkg/redis"
 )
 
 // WithDatabase gives fn the database of the configuration once it answers, and closes it afterwards.
@@ -43,12 +44,34 @@ func Promote(ctx context.Context, db *database.DB, email string) error {
 	return authentications.NewPromoter(db, authsql.NewUsers(db), clock).Promote(ctx, email)
 }
 
-// RebuildState writes every user's subscription state to Redis again, from the database.
-func RebuildState(ctx context.Context, cfg config.Config, db *database.DB) (r subscriptions.Rebuilt, err error) {
-	client := redis.Open(redis.Options{Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.StateDB})
+// Rebuilt is what RebuildState has done.
+type Rebuilt struct {
+	States   subscriptions.Rebuilt
+	Progress authentications.RebuiltBatches
+}
+
+// RebuildState writes every user's subscription state, and the progress of the last week's invitations, to Redis again,
+// from the database. After an error it answers what it has done so far.
+func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger) (r Rebuilt, err error) {
+	client := openState(cfg.Redis)
 	defer func() { err = errors.Join(err, client.Close()) }()
-	p := &parts{db: db, redis: client}
-	return p.projection().RebuildStates(ctx)
+	p := &parts{cfg: cfg, phase: fanout.Phase(cfg.Events.Phase), log: log, db: db, redis: client, cache: client}
+	p.clock, p.metrics = database.NewClock(db), newMetrics(p.phase)
+	if err := p.clock.Sync(ctx); err != nil {
+		return r, err
+	}
+	if p.sealer, err = outbox.NewSealer(cfg.Secrets.EventsSeal); err != nil {
+		return r, err
+	}
+	if p.renderer, err = render.New(); err != nil {
+		return r, err
+	}
+	if r.States, err = p.projection().RebuildStates(ctx); err != nil {
+		return r, err
+	}
+	_, publisher := p.outbox() // what turns out to be done is announced; any relay brings it to the broker
+	r.Progress, err = p.repairer(p.progress(publisher).counting).RebuildBatches(ctx)
+	return r, err
 }
 
 // RetryOutbox makes the rows the relay has given up due again and answers how many there were.
@@ -72,7 +95,7 @@ func NewDeadLetters(cfg config.Config, db *database.DB, queue string, log zerolo
 	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(rabbitconn.Options{
 		URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: log,
 	}, Queues(cfg))}
-	if queue != SubscriptionQueue && db != nil {
+	if (queue == EmailQueue || queue == LegacyQueue) && db != nil {
 		d.mails = ledger.NewLedger(db)
 	}
 	return d

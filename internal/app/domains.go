@@ -19,6 +19,7 @@ import (
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/notification/smtp"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
+	projects "github.com/smap-platform/identity/internal/project/usecase"
 	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -28,6 +29,7 @@ import (
 // accounts is what the api does for people.
 type accounts struct {
 	authentication *authentications.UseCase
+	invitations    *authentications.Invitations
 	subscriptions  *subscriptions.Lifecycle
 	tokens         *token.Issuer
 }
@@ -39,7 +41,9 @@ func (p *parts) passwords() *password.Hasher {
 	return hasher
 }
 
-func (p *parts) accounts(publisher event.Publisher, passwords authentication.PasswordHasher) *accounts {
+func (p *parts) accounts(
+	publisher event.Publisher, passwords authentication.PasswordHasher, counting *projects.Counting,
+) *accounts {
 	lifecycle := subscriptions.NewLifecycle(p.db, p.clock, subscriptionsql.NewSubscriptions(p.db),
 		subscriptionsql.NewPlans(p.db), publisher)
 	tokens := token.New(token.Options{
@@ -53,6 +57,7 @@ func (p *parts) accounts(publisher event.Publisher, passwords authentication.Pas
 			Trials: lifecycle, Events: publisher, Clock: p.clock, CodeKey: authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
 			Rehash: !p.phase.Returnable(), Mixed: p.phase.Mixed(),
 		}),
+		invitations:   p.invitations(publisher, counting, passwords, tokens, lifecycle),
 		subscriptions: lifecycle,
 		tokens:        tokens,
 	}
@@ -60,13 +65,17 @@ func (p *parts) accounts(publisher event.Publisher, passwords authentication.Pas
 
 // domains is what the consumer does with events.
 type domains struct {
-	codeMail   *authentications.CodeMailSender
-	shadow     *fanout.Shadow
-	forward    forwarder
-	projection *subscriptions.Projection
+	codeMail       *authentications.CodeMailSender
+	invitationMail *authentications.InvitationMailSender
+	closingMail    *notifications.Sender
+	shadow         *fanout.Shadow
+	forward        forwarder
+	projection     *subscriptions.Projection
+	counting       *projects.Counting
+	tracking       tracking
 }
 
-func (p *parts) domains() (*domains, error) {
+func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 	client, err := newMailer(p.cfg.SMTP)
 	if err != nil {
 		return nil, err
@@ -77,11 +86,16 @@ func (p *parts) domains() (*domains, error) {
 		Clock: p.clock, Observer: p.metrics, Lease: p.mailLease(), Domain: domain,
 		InvitationURL: p.cfg.Invitations.URL,
 	})
+	mails := mails{sender, p.log}
 	return &domains{
-		codeMail:   authentications.NewCodeMailSender(authsql.NewCodes(p.db), codeMailer{sender, p.log}),
-		shadow:     fanout.NewShadow(p.db, p.clock, p.renderCode, p.digests(), p.metrics),
-		forward:    forwarder{sender, p.log},
-		projection: p.projection(),
+		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(p.db), mails),
+		invitationMail: authentications.NewInvitationMailSender(authsql.NewInvitations(p.db), authsql.NewUsers(p.db), mails),
+		closingMail:    sender,
+		shadow:         fanout.NewShadow(p.db, p.clock, p.renderCode, p.digests(), p.metrics),
+		forward:        forwarder{sender, p.log},
+		projection:     p.projection(),
+		counting:       counting,
+		tracking:       tracking{sender, counting, p.metrics, p.log},
 	}, nil
 }
 
@@ -93,23 +107,36 @@ func (p *parts) projection() *subscriptions.Projection {
 	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), redisstate.New(p.redis))
 }
 
-// codeMailer lets authentication ask notification for a mail: neither domain imports the other.
-type codeMailer struct {
+// mails lets authentication ask notification for mails: neither domain imports the other.
+type mails struct {
 	sender *notifications.Sender
 	log    zerolog.Logger
 }
 
-func (m codeMailer) SendVerification(ctx context.Context, mail authentication.CodeMail) error {
+// SendVerification implements authentication.CodeMailer.
+func (m mails) SendVerification(ctx context.Context, mail authentication.CodeMail) error {
 	err := m.sender.SendVerification(ctx, notifications.Verification(mail))
-	if err == nil {
-		log := logger.WithTrace(ctx, m.log)
-		log.Info().Str("event_id", mail.EventID).Str("to", logger.MaskEmail(mail.Recipient)).Msg("mail accepted by the server")
-	}
+	m.tell(ctx, mail.EventID, mail.Recipient, err)
 	return err
 }
 
-func (m codeMailer) Supersede(ctx context.Context, eventID string) error {
+// SendInvitation implements authentication.InvitationMailer.
+func (m mails) SendInvitation(ctx context.Context, mail authentication.InvitationMail) error {
+	err := m.sender.SendInvitation(ctx, notifications.Invitation(mail))
+	m.tell(ctx, mail.EventID, mail.Recipient, err)
+	return err
+}
+
+// Supersede implements both.
+func (m mails) Supersede(ctx context.Context, eventID string) error {
 	return m.sender.Supersede(ctx, eventID)
+}
+
+func (m mails) tell(ctx context.Context, eventID, recipient string, err error) {
+	if err == nil {
+		log := logger.WithTrace(ctx, m.log)
+		log.Info().Str("event_id", eventID).Str("to", logger.MaskEmail(recipient)).Msg("mail accepted by the server")
+	}
 }
 
 // forwarder lets the previous release's mails be sent as they stand.

@@ -7,13 +7,14 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	"github.com/labstack/echo/v4/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	swagger "github.com/swaggest/swgui/v5emb"
 
 	"github.com/smap-platform/identity/api"
+	"github.com/smap-platform/identity/internal/authentication"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
+	projecthttp "github.com/smap-platform/identity/internal/project/delivery/http"
 	subscriptionhttp "github.com/smap-platform/identity/internal/subscription/delivery/http"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -25,24 +26,32 @@ import (
 const requestTimeout = 15 * time.Second
 
 // web is the api's HTTP side: every route of the service.
-func (p *parts) web(a *accounts) *echo.Echo {
-	e := p.newEcho(p.metrics.registry)
+func (p *parts) web(a *accounts, progress *progress) *echo.Echo {
+	routes := projecthttp.Limits()
+	routes["POST /users/invitations"] = httpserver.Limits{Body: authentication.MaxUploadBytes, Timeout: inviteTimeout}
+	e := p.newEcho(p.metrics.registry, routes)
 	root := e.Group("")
 	authenticated := authhttp.Authenticate(a.tokens, p.cfg.Cookie.Name)
-	authhttp.Register(root, a.authentication, authhttp.CookieOptions{
+	cookie := authhttp.CookieOptions{
 		Name: p.cfg.Cookie.Name, Domain: p.cfg.Cookie.Domain, Secure: p.cfg.Cookie.Secure, SameSite: p.cfg.Cookie.SameSite,
-	}, authenticated)
+	}
+	authhttp.Register(root, a.authentication, cookie, authenticated)
+	authhttp.RegisterInvitations(root, a.invitations, cookie, authenticated)
 	subscriptionhttp.Register(root, a.subscriptions, authenticated)
+	projecthttp.Register(root, progress.reading, authenticated)
+	projecthttp.RegisterInternal(root, progress.counting, httpserver.InternalKey(string(p.cfg.Secrets.Internal)))
 	docs(e)
 	return e
 }
 
 // monitor is the consumer's HTTP side: health and metrics only, and no measuring of its own.
-func (p *parts) monitor() *echo.Echo { return p.newEcho(nil) }
+func (p *parts) monitor() *echo.Echo { return p.newEcho(nil, nil) }
 
-func (p *parts) newEcho(durations prometheus.Registerer) *echo.Echo {
-	e := httpserver.New(httpserver.Options{Log: p.log, Prefix: "/identity", Tracer: p.tracer(), Metrics: durations})
-	e.Use(middleware.ContextTimeout(requestTimeout), explainDatabase)
+func (p *parts) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
+	e := httpserver.New(httpserver.Options{
+		Log: p.log, Prefix: "/identity", Tracer: p.tracer(), Metrics: durations, Timeout: requestTimeout, Routes: routes,
+	})
+	e.Use(explainDatabase)
 	p.health.register(e)
 	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{Registry: p.metrics.registry})))
 	return e

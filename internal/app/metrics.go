@@ -31,6 +31,9 @@ type metrics struct {
 	deadLetters   *prometheus.CounterVec
 	staleAcks     *prometheus.CounterVec
 
+	projectsCompleted prometheus.Counter
+	marksMissed       prometheus.Counter
+
 	legacyPublished prometheus.Counter
 	shadows         *prometheus.CounterVec
 }
@@ -63,6 +66,9 @@ func newMetrics(phase fanout.Phase) *metrics {
 		deadLetters: counters("event_dead_letters_total", "Events moved to a dead queue.", "queue", "reason"),
 		staleAcks:   counters("event_stale_acks_total", "Acknowledgements dropped because their connection had gone.", "queue"),
 
+		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
+		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
+
 		legacyPublished: counter("events_legacy_published_total", "Mails published to the previous release's fanout, which is on its way out."),
 		shadows:         counters("mail_shadows_total", "Mails of the previous release's path compared with ours, once per event.", "result"),
 	}
@@ -73,14 +79,14 @@ func newMetrics(phase fanout.Phase) *metrics {
 	current.Set(1)
 	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
 		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
-		m.legacyPublished, m.shadows, current,
+		m.projectsCompleted, m.marksMissed, m.legacyPublished, m.shadows, current,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
 // begin creates the series that alerts watch: one that appears with its first event has no increase to see.
 func (m *metrics) begin() {
-	for _, queue := range []string{EmailQueue, SubscriptionQueue, LegacyQueue} {
+	for _, queue := range []string{EmailQueue, SubscriptionQueue, ProjectQueue, LegacyQueue} {
 		for _, reason := range []string{
 			event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected, event.ReasonAmbiguous,
 			event.ReasonExhausted, event.ReasonCrashLoop,

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -42,6 +43,7 @@ type parts struct {
 	db       *database.DB
 	clock    *database.Clock
 	redis    *goredis.Client // the state database
+	cache    *goredis.Client // the cache database, and pub/sub
 	broker   broker
 	sealer   *outbox.Sealer
 	renderer *render.Renderer
@@ -68,8 +70,10 @@ func real(ctx context.Context, cfg config.Config, name, version string, log zero
 	})
 	p := &parts{
 		cfg: cfg, phase: fanout.Phase(cfg.Events.Phase), log: log, db: db, broker: publisher,
-		redis: redis.Open(redis.Options{Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.StateDB}),
-		base:  []lifecycle.Role{{Name: "rabbitmq publisher", Run: publisher.Run}},
+		redis: openState(cfg.Redis), cache: redis.Open(redis.Options{
+			Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.CacheDB,
+		}),
+		base: []lifecycle.Role{{Name: "rabbitmq publisher", Run: publisher.Run}},
 	}
 	if err := p.complete(ctx, name, version, cfg.Postgres.AutoMigrate); err != nil {
 		return nil, err
@@ -80,6 +84,17 @@ func real(ctx context.Context, cfg config.Config, name, version string, log zero
 	p.tellAboutRedis(ctx)
 	return p, nil
 }
+
+// openState prepares a client of the state database. Everything done there may be done twice, so a command whose answer
+// was lost is sent once more.
+func openState(c config.Redis) *goredis.Client {
+	return redis.Open(redis.Options{
+		Addr: c.Addr(), Password: string(c.Password), DB: c.StateDB, Retries: 1, PoolSize: statePool,
+	})
+}
+
+// statePool is how many connections one process has to the state database at most.
+const statePool = 32
 
 // tellAboutRedis says at the start what is missing there. Nothing waits for it.
 func (p *parts) tellAboutRedis(ctx context.Context) {
@@ -163,7 +178,7 @@ func (p *parts) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	for what, err := range map[string]error{
-		"redis": p.redis.Close(), "database": p.db.Close(), "tracing": p.tracing.Shutdown(ctx),
+		"redis": errors.Join(p.redis.Close(), p.cache.Close()), "database": p.db.Close(), "tracing": p.tracing.Shutdown(ctx),
 	} {
 		if err != nil {
 			p.log.Warn().Err(err).Str("part", what).Msg("closing failed")

@@ -4,8 +4,10 @@ import (
 	"context"
 	"time"
 
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/event/fanout"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
@@ -30,6 +32,13 @@ func (p *parts) purging() lifecycle.Role {
 				now := p.clock.Now()
 				p.purge(ctx, "mails", func() (int64, error) { return ledger.NewLedger(p.db).PurgeOlderThan(ctx, now.Add(-ledgerLife)) })
 				p.purge(ctx, "comparisons", func() (int64, error) { return fanout.PurgeShadows(ctx, p.db, now.Add(-ledgerLife)) })
+				p.purge(ctx, "completions", func() (int64, error) {
+					return projectsql.NewCompletions(p.db).PurgeOlderThan(ctx, now.Add(-completionLife))
+				})
+				p.purge(ctx, "invitations", func() (int64, error) { return authsql.NewInvitations(p.db).PurgeExpired(ctx, now) })
+				p.purge(ctx, "batches", func() (int64, error) {
+					return authsql.NewBatches(p.db).PurgeOlderThan(ctx, now.Add(-batchLife))
+				})
 				p.purge(ctx, "processes", func() (int64, error) { return fanout.PurgeProcesses(ctx, p.db, now.Add(-processLife)) })
 			}
 		}

@@ -19,6 +19,7 @@ type API struct {
 	parts    *parts
 	relay    *outbox.Relay
 	accounts *accounts
+	progress *progress
 }
 
 // Option changes how an API is composed.
@@ -45,7 +46,10 @@ func NewAPI(ctx context.Context, cfg config.Config, version string, log zerolog.
 		c.passwords = p.passwords()
 	}
 	relay, publisher := p.outbox()
-	return &API{parts: p, relay: relay, accounts: p.accounts(publisher, c.passwords)}, nil
+	progress := p.progress(publisher)
+	return &API{
+		parts: p, relay: relay, accounts: p.accounts(publisher, c.passwords, progress.counting), progress: progress,
+	}, nil
 }
 
 // Authentication is what the api does for people who register and log in.
@@ -59,11 +63,11 @@ func (a *API) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	web := p.web(a.accounts)
+	web := p.web(a.accounts, a.progress)
 	p.log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("api is serving")
 	return lifecycle.Run(ctx, p.log, p.cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", web, l)},
-		[]lifecycle.Role{{Name: "relay", Run: a.relay.Run}},
+		[]lifecycle.Role{{Name: "relay", Run: a.relay.Run}, a.progress.announcing(), a.progress.listening()},
 		p.base,
 	)
 }
@@ -89,7 +93,9 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 	if err != nil {
 		return err
 	}
-	domains, err := p.domains()
+	relay, publisher := p.outbox()
+	progress := p.progress(publisher)
+	domains, err := p.domains(progress.counting)
 	if err != nil {
 		return err
 	}
@@ -101,11 +107,10 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 		StaleAck:     func(queue string) { p.metrics.staleAcks.WithLabelValues(queue).Inc() },
 	}, domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics}))
 	p.health.consuming = consumer.Consuming
-	relay, _ := p.outbox()
 	log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("consumer is running")
 	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", p.monitor(), l), {Name: "consumer", Run: consumer.Run}},
-		[]lifecycle.Role{{Name: "relay", Run: relay.Run}, p.purging()},
+		append(p.upkeep(progress), lifecycle.Role{Name: "relay", Run: relay.Run}, progress.announcing()),
 		p.base,
 	)
 }

@@ -109,22 +109,24 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 	s.broker = inprocess.New(queues, inprocess.Options{Now: time.Now, DrainTimeout: cfg.Service.ShutdownTimeout / 2, Log: log})
 	s.parts = &parts{
 		cfg: cfg, phase: fanout.Complete, log: log, db: db, broker: embeddedBroker{s.broker},
-		redis: redis.Open(redis.Options{Addr: s.redis.Addr(), DB: cfg.Redis.StateDB}),
+		redis: redis.Open(redis.Options{Addr: s.redis.Addr(), DB: cfg.Redis.StateDB, PoolSize: statePool}),
+		cache: redis.Open(redis.Options{Addr: s.redis.Addr(), DB: cfg.Redis.CacheDB}),
 	}
 	if err := s.parts.complete(ctx, "standalone", version, true); err != nil {
 		return err
 	}
 	s.parts.health.embedded = true
 	relay, publisher := s.parts.outbox()
-	domains, err := s.parts.domains()
+	progress := s.parts.progress(publisher)
+	domains, err := s.parts.domains(progress.counting)
 	if err != nil {
 		return err
 	}
 	consumers := domains.consumers(queues, s.parts.mailLease(), &consumeObserver{log, s.parts.tracer(), s.parts.metrics})
-	s.web = s.parts.web(s.parts.accounts(publisher, s.parts.passwords()))
+	s.web = s.parts.web(s.parts.accounts(publisher, s.parts.passwords(), progress.counting), progress)
 	s.roles = [][]lifecycle.Role{
 		{s.parts.serving("http", s.web, s.api)},
-		{{Name: "relay", Run: relay.Run}, s.parts.purging()},
+		append(s.parts.upkeep(progress), lifecycle.Role{Name: "relay", Run: relay.Run}, progress.announcing(), progress.listening()),
 		{{Name: "consumer", Run: func(ctx context.Context) error { return s.broker.Consume(ctx, consumers) }}},
 		append(s.parts.base, s.parts.serving("monitor", s.parts.monitor(), s.worker),
 			lifecycle.Role{Name: "inbox", Run: s.inbox.Run}, lifecycle.Role{Name: "embedded redis", Run: s.passTime}),

@@ -3,6 +3,7 @@ package event
 import (
 	"context"
 	"errors"
+	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -94,10 +95,20 @@ func (c Consumer) settle(ctx context.Context, decision Decision, handled error, 
 	if c.Settle == nil || decision.Action != Ack && decision.Action != Dead {
 		return decision, handled
 	}
-	if err := c.Settle(ctx, d, decision); err != nil {
+	if err := c.askSettle(ctx, d, decision); err != nil {
 		return again(err, d, len(c.Queue.Retry.Levels)-1, d.Attempts(), now), err
 	}
 	return decision, handled
+}
+
+// askSettle takes a panic for an objection, as Router does for a failed try.
+func (c Consumer) askSettle(ctx context.Context, d Delivery, decision Decision) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &PanicError{Value: v, Stack: debug.Stack()}
+		}
+	}()
+	return c.Settle(ctx, d, decision)
 }
 
 // DeadLetter is a message in a dead queue, as it may be shown: no body.

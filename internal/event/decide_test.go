@@ -181,6 +181,15 @@ func TestAnEndThatSettleRefusesIsTriedAgain(t *testing.T) {
 	}
 }
 
+func TestAPanicInSettleIsAnObjection(t *testing.T) {
+	t.Parallel()
+	c, _ := consumer(nil)
+	c.Settle = func(context.Context, event.Delivery, event.Decision) error { panic("boom") }
+	decision, err := c.Decide(context.Background(), nil, tried(0, 0), false, now)
+	require.Equal(t, event.Retry, decision.Action)
+	require.Equal(t, "panic", event.ErrorClass(err))
+}
+
 func TestSettleHearsOfACrashLoop(t *testing.T) {
 	t.Parallel()
 	d := tried(2, time.Minute)

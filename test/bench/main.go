@@ -42,6 +42,7 @@ var benchmarks = []benchmark{
 	{"relay", benchRelay},
 	{"mail", benchMail},
 	{"outage", benchOutage},
+	{"progress", benchProgress},
 }
 
 func main() {

@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 
+	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
@@ -29,10 +30,12 @@ func Consumer() *cobra.Command {
 func state() *cobra.Command {
 	group := &cobra.Command{Use: "state", Short: "Look after the shared state in Redis"}
 	group.AddCommand(&cobra.Command{
-		Use: "rebuild", Short: "Write every user's subscription state to Redis again, from the database", Args: cobra.NoArgs,
+		Use: "rebuild", Short: "Write subscription states and the progress of invitations to Redis again, from the database", Args: cobra.NoArgs,
 		RunE: withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, _ []string) error {
-			r, err := app.RebuildState(cmd.Context(), cfg, db)
-			fmt.Fprintf(cmd.OutOrStdout(), "read %d, written %d, already newer %d\n", r.Read, r.Written, r.Stale)
+			r, err := app.RebuildState(cmd.Context(), cfg, db, zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger())
+			fmt.Fprintf(cmd.OutOrStdout(), "subscriptions: read %d, written %d, already newer %d\n",
+				r.States.Read, r.States.Written, r.States.Stale)
+			fmt.Fprintf(cmd.OutOrStdout(), "invitations: %d batches, %d mails that have ended\n", r.Progress.Batches, r.Progress.Items)
 			return err
 		}),
 	})

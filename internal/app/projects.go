@@ -1,0 +1,160 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/project"
+	"github.com/smap-platform/identity/internal/project/repository/redislive"
+	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
+	projects "github.com/smap-platform/identity/internal/project/usecase"
+	"github.com/smap-platform/identity/pkg/lifecycle"
+)
+
+// progress is everything about how far projects are. Both roles count; the api has those who watch, the consumer the
+// sweeper.
+type progress struct {
+	counting  *projects.Counting
+	sweeper   *projects.Sweeper
+	reading   *projects.Reading
+	hub       *redislive.Hub
+	announcer *redislive.Announcer
+}
+
+func (p *parts) progress(publisher event.Publisher) *progress {
+	store := redisstate.New(p.redis)
+	announcer := redislive.NewAnnouncer(p.cache, p.tellOutage("progress is not announced to those who watch live"))
+	hub := redislive.NewHub(p.cache, store, p.tellOutage("those who watch a project live hear of changes later"))
+	deps := projects.Deps{
+		Tx: p.db, Clock: p.clock, Tracker: store, Completions: projectsql.NewCompletions(p.db), Publisher: publisher,
+		Listener:  closer{authentications.NewBatchCloser(authsql.NewBatches(p.db), authsql.NewUsers(p.db), publisher)},
+		Announcer: announcer, Observer: &projectObserver{p.log, p.metrics},
+	}
+	return &progress{
+		counting: projects.NewCounting(deps), sweeper: projects.NewSweeper(deps), reading: projects.NewReading(store, hub),
+		hub: hub, announcer: announcer,
+	}
+}
+
+// announcing is the role that tells those who watch.
+func (p *progress) announcing() lifecycle.Role {
+	return lifecycle.Role{Name: "announcer", Run: p.announcer.Run}
+}
+
+// listening is the role that hears of changes, for those who watch at this process.
+func (p *progress) listening() lifecycle.Role {
+	return lifecycle.Role{Name: "live progress", Run: p.hub.Run}
+}
+
+// upkeep is what a consumer does beside the queues.
+func (p *parts) upkeep(progress *progress) []lifecycle.Role {
+	return []lifecycle.Role{
+		{Name: "sweeper", Run: progress.sweeper.Run}, {Name: "repairer", Run: p.repairer(progress.counting).Run}, p.purging(),
+	}
+}
+
+// tellOutage logs an outage of Redis once, and its end.
+func (p *parts) tellOutage(what string) func(error) {
+	return func(err error) {
+		if err != nil {
+			p.log.Warn().Err(err).Msg("redis is away: " + what)
+			return
+		}
+		p.log.Info().Msg("redis is back: no longer the case that " + what)
+	}
+}
+
+// projectObserver writes down what is answered to nobody.
+type projectObserver struct {
+	log     zerolog.Logger
+	metrics *metrics
+}
+
+// Completed implements project.Observer.
+func (o *projectObserver) Completed(c project.Completion) {
+	o.metrics.projectsCompleted.Inc()
+	o.log.Info().Str("project_id", c.ProjectID).Int64("total", c.Total).Int64("done", c.Done).Int64("errors", c.Errors).
+		Msg("project completed")
+}
+
+// SignalFailed implements project.Observer.
+func (o *projectObserver) SignalFailed(projectID string, err error) {
+	o.log.Warn().Err(err).Str("project_id", projectID).Msg("job.completed was not handed over yet; the sweeper will")
+}
+
+// Sweeping implements project.Observer.
+func (o *projectObserver) Sweeping(err error) {
+	if err != nil {
+		o.log.Warn().Err(err).Msg("open projects cannot be looked at; tried again every few seconds")
+		return
+	}
+	o.log.Info().Msg("open projects are looked at again")
+}
+
+// closer lets authentication hear of completed projects: some are batches of invitations.
+type closer struct{ batches *authentications.BatchCloser }
+
+// ProjectCompleted implements project.CompletionListener.
+func (c closer) ProjectCompleted(ctx context.Context, done project.Completion) error {
+	return c.batches.ProjectCompleted(ctx, authentications.CompletedProject{
+		ProjectID: done.ProjectID, Total: done.Total, Done: done.Done, Errors: done.Errors, CompletedAt: done.CompletedAt,
+	})
+}
+
+// tracker lets authentication count its invitations: neither domain imports the other.
+type tracker struct {
+	counting *projects.Counting
+	reader   project.Reader
+}
+
+var _ authentication.ProgressTracker = tracker{}
+
+// Open implements authentication.ProgressTracker. The total of a batch is final from the start.
+func (t tracker) Open(ctx context.Context, projectID, owner string, total int64) error {
+	if _, err := t.counting.Init(ctx, projectID, owner, total); err != nil {
+		return ignoreFinal(err)
+	}
+	_, err := t.counting.SetTotal(ctx, projectID, total, true)
+	return ignoreFinal(err)
+}
+
+// Mark implements authentication.ProgressTracker.
+func (t tracker) Mark(ctx context.Context, projectID string, items []authentication.TrackedItem) error {
+	converted := make([]project.Item, len(items))
+	for i, item := range items {
+		converted[i] = project.Item(item)
+	}
+	_, err := t.counting.Mark(ctx, projectID, converted)
+	if errors.Is(err, project.ErrNotFound) {
+		return nil
+	}
+	return ignoreFinal(err)
+}
+
+// State implements authentication.ProgressTracker.
+func (t tracker) State(ctx context.Context, projectID string) (found, final bool, err error) {
+	p, err := t.reader.Progress(ctx, projectID)
+	return p.Found(), p.Status.Final(), err
+}
+
+func ignoreFinal(err error) error {
+	if errors.Is(err, project.ErrFinal) {
+		return nil
+	}
+	return err
+}
+
+func (p *parts) tracker(counting *projects.Counting) tracker {
+	return tracker{counting, redisstate.New(p.redis)}
+}
+
+// completionLife is how long it is remembered that a project was announced: far longer than it can still be counted.
+const completionLife = 30 * 24 * time.Hour
