@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/rs/zerolog"
 
@@ -32,6 +33,20 @@ func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn
 	if err := waitForDatabase(ctx, db, cfg.Service.StartTimeout, log); err != nil {
 		return err
 	}
+	return fn(db)
+}
+
+// WithEmbeddedDatabase gives fn the standalone's database, which a first start has made, and closes it afterwards.
+func WithEmbeddedDatabase(cfg config.Config, fn func(db *database.DB) error) (err error) {
+	file := embeddedDatabase(cfg)
+	if _, err := os.Stat(file); err != nil {
+		return fmt.Errorf("there is no database in DATA_DIR yet; start the standalone once: %w", err)
+	}
+	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: file})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
 	return fn(db)
 }
 

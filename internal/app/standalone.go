@@ -97,7 +97,7 @@ func (s *Standalone) listen(ctx context.Context, cfg *config.Config, log zerolog
 
 // build makes the embedded twin of real's parts and lists the roles of both binaries.
 func (s *Standalone) build(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) error {
-	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: filepath.Join(cfg.Embedded.DataDir, "identity.db")})
+	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: embeddedDatabase(cfg)})
 	if err != nil {
 		return err
 	}
@@ -132,6 +132,11 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 			lifecycle.Role{Name: "inbox", Run: s.inbox.Run}, lifecycle.Role{Name: "embedded redis", Run: s.passTime}),
 	}
 	return nil
+}
+
+// embeddedDatabase is the file of the standalone's database.
+func embeddedDatabase(cfg config.Config) string {
+	return filepath.Join(cfg.Embedded.DataDir, "identity.db")
 }
 
 // passTime lets keys expire: the embedded Redis has no clock of its own.

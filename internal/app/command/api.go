@@ -22,14 +22,15 @@ func API() *cobra.Command {
 			return app.ServeAPI(cmd.Context(), cfg, version(), log)
 		},
 	})
-	root.AddCommand(migrate(), admin(), healthCommand(config.API))
+	root.AddCommand(migrate(), admin(onDatabase), healthCommand(config.API))
 	return root
 }
 
-func admin() *cobra.Command {
+// admin is the same for every database; on makes a command on the program's own.
+func admin(on func(onDatabaseFunc) runFunc) *cobra.Command {
 	group := &cobra.Command{Use: "admin", Short: "Administer users"}
 	group.AddCommand(&cobra.Command{Use: "promote EMAIL", Short: "Make a registered user an administrator", Args: cobra.ExactArgs(1),
-		RunE: onDatabase(func(cmd *cobra.Command, db *database.DB, args []string) error {
+		RunE: on(func(cmd *cobra.Command, db *database.DB, args []string) error {
 			if err := app.Promote(cmd.Context(), db, args[0]); err != nil {
 				return err
 			}
@@ -39,8 +40,14 @@ func admin() *cobra.Command {
 	return group
 }
 
+// runFunc is what cobra runs, onDatabaseFunc what it runs with a database.
+type (
+	runFunc        = func(*cobra.Command, []string) error
+	onDatabaseFunc = func(cmd *cobra.Command, db *database.DB, args []string) error
+)
+
 // onDatabase makes a command that needs the database and nothing else. Logs go to stderr.
-func onDatabase(run func(cmd *cobra.Command, db *database.DB, args []string) error) func(*cobra.Command, []string) error {
+func onDatabase(run onDatabaseFunc) runFunc {
 	return func(cmd *cobra.Command, args []string) error {
 		cfg, log, err := load(config.Migrate, cmd.ErrOrStderr())
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/pkg/database"
 )
 
 // Standalone is the command tree of the binary standalone.
@@ -30,8 +31,19 @@ func Standalone() *cobra.Command {
 	root.AddCommand(&cobra.Command{
 		Use: "demo", Short: "Walk a person's way through a throw-away standalone and tell the story", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return demo(cmd.Context(), cmd.OutOrStdout()) },
-	})
+	}, admin(onEmbeddedDatabase))
 	return root
+}
+
+// onEmbeddedDatabase is onDatabase for the file in DATA_DIR, whether the standalone runs or not.
+func onEmbeddedDatabase(run onDatabaseFunc) runFunc {
+	return func(cmd *cobra.Command, args []string) error {
+		cfg, _, err := load(config.Standalone, cmd.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return app.WithEmbeddedDatabase(cfg, func(db *database.DB) error { return run(cmd, db, args) })
+	}
 }
 
 func tellWhere(out io.Writer, s *app.Standalone) {
