@@ -33,11 +33,14 @@ func (p *pace) allowance(now time.Time) int {
 	return int(p.allowed + 1e-6) // sums of fractions fall a hair short of the whole
 }
 
-// spend counts n rows that were claimed.
-func (p *pace) spend(n int) { p.allowed -= float64(n) }
+// spend counts a row that was claimed. Where there is one there are more: the next is looked for at once.
+func (p *pace) spend() {
+	p.allowed--
+	p.looked = time.Time{}
+}
 
 // rest is how long the relay may rest: until the next row of a batch is due, poll at most. It looks for that row once a
-// second, and whenever the last one it knew has come due.
+// second, and whenever one has been claimed or the last one it knew has come due.
 func (r *Relay) rest(ctx context.Context) time.Duration {
 	now := r.clock.Now()
 	p := &r.pace

@@ -43,7 +43,9 @@ func TestAllowance(t *testing.T) {
 		p := pace{perSecond: test.perSecond}
 		for _, look := range test.looks {
 			require.Equal(t, look.allowed, p.allowance(start.Add(look.at)), "%s, at %s", name, look.at)
-			p.spend(look.spent)
+			for range look.spent {
+				p.spend()
+			}
 		}
 	}
 }
@@ -99,6 +101,13 @@ func TestRestEndsWhenTheNextOfABatchComesDue(t *testing.T) {
 		o.clock.advance(50 * time.Millisecond)
 		require.Equal(t, 1, o.step(r))
 		require.Equal(t, poll, r.rest(ctx), "what is far away is looked for again by then")
+
+		o.publish(o.invitations(2, "new", o.clock.Now(), 70*time.Millisecond)...)
+		require.Equal(t, 1, o.step(r))
+		require.Equal(t, 70*time.Millisecond, r.rest(ctx), "the first of a batch is a reason to look for its next")
+		o.clock.advance(70 * time.Millisecond)
+		require.Equal(t, 1, o.step(r))
+		require.Equal(t, poll, r.rest(ctx))
 
 		o.publish(o.invitation("evt_soon", "batch", o.clock.Now().Add(400*time.Millisecond)))
 		o.clock.advance(poll)

@@ -127,7 +127,7 @@ func (r *Relay) relay(run context.Context, limit int) (int, error) {
 	}
 	for _, row := range rows {
 		if row.batch != "" {
-			r.pace.spend(1)
+			r.pace.spend()
 		}
 	}
 	rows, err = r.open(ctx, rows)
