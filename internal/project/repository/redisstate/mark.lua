@@ -29,15 +29,14 @@ if last < #ARGV then
   end
 end
 
-if new > 0 then
-  done = done + new
-  if wrong == 0 then
-    redis.call('HSET', hash, 'done', done)
-  end
-end
-if wrong ~= 0 then
-  errors = math.max(0, errors + wrong) -- a neighbour may have set it back
+done = done + new
+errors = math.max(0, errors + wrong) -- a neighbour may have set it back
+if new > 0 and wrong ~= 0 then
   redis.call('HSET', hash, 'done', done, 'errors', errors)
+elseif new > 0 then
+  redis.call('HSET', hash, 'done', done)
+elseif wrong ~= 0 then
+  redis.call('HSET', hash, 'errors', errors)
 end
 
 if status == 'DONE' or status == 'FAILED' then

@@ -15,7 +15,7 @@ import (
 type proxy struct {
 	address  string
 	upstream string
-	drops    atomic.Int64 // replies to scripts that are still to be dropped
+	drops    atomic.Int64 // replies to our commands that are still to be dropped
 	dropped  atomic.Int64
 }
 
@@ -47,12 +47,12 @@ func (p *proxy) serve(client net.Conn) {
 	if err != nil {
 		return
 	}
-	var asked atomic.Bool // a script, by the request that is under way
+	var asked atomic.Bool // one of our commands is under way, not the client introducing itself
 	var requests sync.WaitGroup
 	requests.Go(func() {
 		defer server.Close()
 		pass(client, server, func(request []byte) bool {
-			if bytes.Contains(request, []byte("\r\neval")) { // or evalsha
+			if bytes.Contains(request, []byte("\r\neval")) || bytes.Contains(request, []byte("\r\nzrem")) {
 				asked.Store(true)
 			}
 			return true
