@@ -202,6 +202,41 @@ func TestInviteWaitsWithoutAConnection(t *testing.T) {
 	require.ErrorIs(t, <-ended, errBroken)
 }
 
+// hangUp is a Transactor whose caller is gone once the commit is done.
+type hangUp struct {
+	fakeTx
+	cancel context.CancelFunc
+}
+
+func (tx *hangUp) WithinTx(ctx context.Context, fn func(context.Context) error) error {
+	defer tx.cancel()
+	return tx.fakeTx.WithinTx(ctx, fn)
+}
+
+// The commit is done, and progress follows it whether the client still waits or not.
+func TestProgressFollowsACommitWhoseClientHasGone(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	f := newInvitationFixture(t, func(d *usecase.InvitationDeps) { d.LongTx = &hangUp{cancel: cancel} })
+	admin := activeUser()
+	admin.Role = authentication.RoleAdmin
+	f.users.EXPECT().ByID(gomock.Any(), userID).Return(admin, nil)
+	f.batches.EXPECT().Create(inside, gomock.Any()).Return(false, nil)
+	f.batches.EXPECT().ByKey(inside, userID, "key").Return(authentication.Batch{ID: "proj_1", AdminID: userID, Total: 3}, nil)
+	f.batches.EXPECT().Report(outside, "proj_1", 0).Return(nil, nil)
+	f.progress.EXPECT().Open(outside, "proj_1", userID, int64(3)).DoAndReturn(
+		func(ctx context.Context, _, _ string, _ int64) error {
+			require.NoError(t, ctx.Err())
+			_, bounded := ctx.Deadline()
+			require.True(t, bounded, "but not for ever")
+			return errBroken
+		})
+	_, err := f.Invite(ctx, authentication.Actor{UserID: userID, Admin: true},
+		authentication.Upload{Addresses: noAddresses{}, IdempotencyKey: "key"})
+	require.NoError(t, err, "nothing is lost: it is repaired")
+	require.Error(t, ctx.Err())
+}
+
 type noAddresses struct{}
 
 func (noAddresses) Each(func(int, string) error) error { return nil }

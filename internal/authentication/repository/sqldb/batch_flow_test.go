@@ -78,6 +78,20 @@ func TestWhatWasInHandAndCameBackIsCancelledToo(t *testing.T) {
 	})
 }
 
+// The broker had it and the relay does not know: its row is there again when somebody accepts what was in it.
+func TestCancelLeavesThoseAloneWhoHaveAccepted(t *testing.T) {
+	t.Parallel()
+	eachBatchFlow(t, func(f batchFlow) {
+		batch := f.invite(people(2)...)
+		_, err := f.Accept(context.Background(), token(f.sent(batch)[0]), "correct horse")
+		require.NoError(f, err)
+		require.Equal(f, int64(1), f.cancel(batch))
+		require.Zero(f, f.rows("outbox"))
+		done, failed := f.progress.counts(batch)
+		require.Equal(f, []int{1, 1}, []int{done, failed}, "what has arrived has not failed")
+	})
+}
+
 // Somebody who has registered by himself meanwhile loses the invitation and nothing else.
 func TestCancelLeavesThoseAloneWhoHaveRegistered(t *testing.T) {
 	t.Parallel()
