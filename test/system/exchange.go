@@ -3,18 +3,12 @@ package system
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
-
-	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 // Exchange is where all SMAP services meet, spelled as a neighbour would.
@@ -51,70 +45,12 @@ type Neighbour struct {
 func (s *System) Neighbour() *Neighbour {
 	s.tb.Helper()
 	n := &Neighbour{tb: s.tb, changed: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
-	bound := make(chan struct{}, 1)
-	var running sync.WaitGroup
-	running.Go(func() {
-		_ = rabbitmq.Supervise(ctx, s.connection("neighbour"), func(life context.Context, conn *amqp.Connection) error {
-			return n.session(life, conn, bound)
-		})
-	})
-	s.tb.Cleanup(func() { cancel(); running.Wait() })
-	select {
-	case <-bound:
-	case <-time.After(Patience):
-		require.FailNow(s.tb, "the neighbour could not bind its queue")
-	}
+	s.Consume("neighbour.events", "#", 1, func(_ context.Context, e Event) error { n.add(e); return nil })
 	RabbitMQCtl(s.tb, "eval", "mnesia:sync_log().")
 	return n
 }
 
-func (s *System) connection(name string) rabbitmq.Options {
-	return rabbitmq.Options{URL: s.BrokerURL, Name: "test " + name, Log: zerolog.Nop()}
-}
-
-func (n *Neighbour) session(life context.Context, conn *amqp.Connection, bound chan<- struct{}) error {
-	const queue = "neighbour.events"
-	ch, err := conn.Channel()
-	if err != nil {
-		return err
-	}
-	if err := ch.ExchangeDeclare(Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-		return err
-	}
-	if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
-		return err
-	}
-	if err := ch.QueueBind(queue, "#", Exchange, false, nil); err != nil {
-		return err
-	}
-	deliveries, err := ch.Consume(queue, "", false, false, false, false, nil)
-	if err != nil {
-		return err
-	}
-	select {
-	case bound <- struct{}{}:
-	default: // told already
-	}
-	for {
-		select {
-		case <-life.Done():
-			return nil
-		case d, ok := <-deliveries:
-			if !ok {
-				return errors.New("the channel was closed")
-			}
-			n.add(d)
-			if err := d.Ack(false); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-func (n *Neighbour) add(d amqp.Delivery) {
-	e := Event{Delivery: d}
-	_ = json.Unmarshal(d.Body, &e) // what others send may be anything
+func (n *Neighbour) add(e Event) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.events = append(n.events, e)
@@ -149,44 +85,4 @@ func (n *Neighbour) Wait(key, text string) Event {
 			require.FailNow(n.tb, "no such event came", "%s with %q", key, text)
 		}
 	}
-}
-
-// OnBroker runs fn with a connection to the virtual host.
-func (s *System) OnBroker(fn func(ch *amqp.Channel) error) {
-	s.tb.Helper()
-	conn, err := rabbitmq.Dial(s.tb.Context(), s.connection("by hand"))
-	require.NoError(s.tb, err)
-	defer func() { _ = conn.Close() }() // what was wanted of it is done, or has failed
-	ch, err := conn.Channel()
-	require.NoError(s.tb, err)
-	require.NoError(s.tb, fn(ch))
-}
-
-// Publish publishes by hand and waits for the confirm. Without an exchange the key is a queue's name.
-func (s *System) Publish(exchange, key string, p amqp.Publishing) {
-	s.tb.Helper()
-	s.OnBroker(func(ch *amqp.Channel) error {
-		if err := ch.Confirm(false); err != nil {
-			return err
-		}
-		confirm, err := ch.PublishWithDeferredConfirm(exchange, key, false, false, p)
-		if err != nil {
-			return err
-		}
-		if acked, err := confirm.WaitContext(s.tb.Context()); err != nil || !acked {
-			return fmt.Errorf("not confirmed: %w", err)
-		}
-		return nil
-	})
-}
-
-// QueueLength is how many messages a queue holds that nobody is handling.
-func (s *System) QueueLength(queue string) (n int) {
-	s.tb.Helper()
-	s.OnBroker(func(ch *amqp.Channel) error {
-		state, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-		n = state.Messages
-		return err
-	})
-	return n
 }

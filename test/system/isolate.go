@@ -7,14 +7,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
@@ -138,4 +141,46 @@ func manage(tb testing.TB, method, path string, body, answer any) error {
 		return nil
 	}
 	return json.NewDecoder(response.Body).Decode(answer)
+}
+
+// newState opens a database of Redis that is the test's own, empties it, and does so again after the test. Projects of
+// two systems in one database would be announced by whoever sees them first.
+func newState(tb testing.TB) *redis.Client {
+	tb.Helper()
+	ctx := context.Background()
+	address := net.JoinHostPort(variable(tb, "REDIS_HOST"), variable(tb, "REDIS_PORT"))
+	open := func(db int) *redis.Client {
+		return redis.NewClient(&redis.Options{Addr: address, Password: variable(tb, "REDIS_PASSWORD"), DB: db})
+	}
+	server := open(0)
+	db, lease := 0, ""
+	Soon(tb, func() (err error) { db, lease, err = leaseState(ctx, server); return err })
+	client := open(db)
+	require.NoError(tb, client.FlushDB(ctx).Err())
+	tb.Cleanup(func() {
+		require.NoError(tb, errors.Join(client.FlushDB(ctx).Err(), server.Del(ctx, lease).Err(), client.Close(), server.Close()))
+	})
+	return client
+}
+
+// leaseState takes one of the databases that are neither the cache nor the stack's own state, by a key with the process
+// id of who has it: what a test program that was killed has left is free again.
+func leaseState(ctx context.Context, server *redis.Client) (db int, lease string, err error) {
+	const first, last = 2, 15
+	me := os.Getpid()
+	for db := first; db <= last; db++ {
+		lease := fmt.Sprintf("system:state:%d", db)
+		free, err := server.SetNX(ctx, lease, me, 0).Result()
+		if err != nil || free {
+			return db, lease, err
+		}
+		holder, err := server.Get(ctx, lease).Int()
+		if err == nil && errors.Is(syscall.Kill(holder, 0), syscall.ESRCH) {
+			err = server.Del(ctx, lease).Err() // for the next look
+		}
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return 0, "", err
+		}
+	}
+	return 0, "", errors.New("all databases of redis are taken by other systems")
 }

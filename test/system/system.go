@@ -49,13 +49,12 @@ func Start(tb testing.TB, o Options) *System {
 	require.NoError(tb, err)
 	s := &System{tb: tb, dir: dir, BrokerURL: newVirtualHost(tb), Mailbox: newMailbox(tb)}
 	database, db := newDatabase(tb)
-	s.DB, s.Redis = db, openRedis(tb)
-	tb.Cleanup(s.forgetState)
+	s.DB, s.Redis = db, newState(tb)
 	host, port, err := net.SplitHostPort(s.Mailbox.Addr())
 	require.NoError(tb, err)
 	s.env = map[string]string{
 		"HOST": "127.0.0.1", "APP_PORT": "0", "CONSUMER_PORT": "0", "LOGGER_FORMAT": "json", "LOGGER_LEVEL": "info",
-		"POSTGRES_DB": database, "RABBITMQ_URL": s.BrokerURL,
+		"POSTGRES_DB": database, "RABBITMQ_URL": s.BrokerURL, "REDIS_STATE_DB": strconv.Itoa(s.Redis.Options().DB),
 		// A mail that nobody finished is free again after twice this time; tests should not wait a minute for that.
 		"SMTP_HOST": host, "SMTP_PORT": port, "SMTP_TLS": "none", "SMTP_TIMEOUT": "3s",
 		"SMTP_USERNAME": "", "SMTP_PASSWORD": "",
@@ -170,39 +169,8 @@ func (s *System) Command(env []string, binary string, args ...string) Output {
 	return Output{stdout.String(), stderr.String(), command.ProcessState.ExitCode()}
 }
 
-func openRedis(tb testing.TB) *redis.Client {
-	db, err := strconv.Atoi(variable(tb, "REDIS_STATE_DB"))
-	require.NoError(tb, err)
-	client := redis.NewClient(&redis.Options{
-		Addr:     net.JoinHostPort(variable(tb, "REDIS_HOST"), variable(tb, "REDIS_PORT")),
-		Password: variable(tb, "REDIS_PASSWORD"), DB: db,
-	})
-	tb.Cleanup(func() { require.NoError(tb, client.Close()) })
-	return client
-}
-
 // StateKey is the hash of a user's subscription in Redis (WIRE.md A3), spelled as a neighbour would.
 func StateKey(userID string) string { return "smap:sub:" + userID }
-
-// forgetState deletes what this system's users have left in the shared Redis.
-func (s *System) forgetState() {
-	ctx := context.Background()
-	rows, err := s.DB.QueryContext(ctx, "SELECT id FROM users")
-	if err != nil {
-		return // never migrated: nobody was here
-	}
-	defer rows.Close()
-	var keys []string
-	for rows.Next() {
-		var id string
-		require.NoError(s.tb, rows.Scan(&id))
-		keys = append(keys, StateKey(id))
-	}
-	require.NoError(s.tb, rows.Err())
-	if len(keys) > 0 {
-		require.NoError(s.tb, s.Redis.Del(ctx, keys...).Err())
-	}
-}
 
 // Count answers the single number a query yields.
 func (s *System) Count(query string, args ...any) int {
