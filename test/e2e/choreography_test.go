@@ -1,0 +1,263 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/test/system"
+)
+
+// progress is what readers see of a project.
+type progress struct {
+	ProjectID string  `json:"project_id"`
+	Status    string  `json:"status"`
+	Total     int     `json:"total"`
+	Done      int     `json:"done"`
+	Errors    int     `json:"errors"`
+	Percent   float64 `json:"percent"`
+}
+
+// ends waits until the project is done, as its owner sees it, and answers what he sees then.
+func ends(t *testing.T, reader *system.Client, id string) (have progress) {
+	t.Helper()
+	system.Soon(t, func() (err error) {
+		have, err = look(t, reader, id)
+		if err == nil && have.Status != "DONE" {
+			err = fmt.Errorf("%+v", have)
+		}
+		return err
+	})
+	return have
+}
+
+// look reads a project once.
+func look(t *testing.T, reader *system.Client, id string) (have progress, err error) {
+	a, err := reader.Call(t.Context(), http.MethodGet, "/projects/"+id+"/progress", nil)
+	if err == nil && a.Status != http.StatusOK {
+		err = fmt.Errorf("%d %s", a.Status, a.Raw)
+	}
+	if err != nil {
+		return have, err
+	}
+	return have, json.Unmarshal(a.Data, &have)
+}
+
+// completed is the data of job.completed.
+type completed struct {
+	ProjectID   string    `json:"project_id"`
+	UserID      string    `json:"user_id"`
+	Total       int       `json:"total"`
+	Done        int       `json:"done"`
+	Errors      int       `json:"errors"`
+	CompletedAt time.Time `json:"completed_at"`
+}
+
+// announcements waits for a project's job.completed and for everything that was published before a message of our own
+// that comes after it, and answers the events that say so. A relay that dies may publish one twice: then they are equal.
+func announcements(t *testing.T, s *system.System, n *system.Neighbour, id string) []system.Event {
+	t.Helper()
+	n.Wait("job.completed", id)
+	s.OutboxEmpty()
+	last := "last-" + system.Email()
+	s.Publish(system.Exchange, "test.last", amqp.Publishing{Body: []byte(last)})
+	n.Wait("test.last", last)
+	return slices.DeleteFunc(n.Events("job.completed"), func(e system.Event) bool {
+		var c completed
+		require.NoError(t, e.Data(&c))
+		return c.ProjectID != id
+	})
+}
+
+var jobID = regexp.MustCompile(`^evt_[0-9a-f-]{36}$`)
+
+// announced checks that a project's end was told once, and answers what was told.
+func announced(t *testing.T, s *system.System, n *system.Neighbour, id string) (c completed) {
+	t.Helper()
+	events := announcements(t, s, n, id)
+	for _, e := range events {
+		require.Equal(t, events[0].EventID, e.EventID, "two ends of one project")
+		require.Equal(t, string(events[0].Body), string(e.Body))
+	}
+	e := events[0]
+	require.Regexp(t, jobID, e.EventID)
+	require.Equal(t, e.EventID, e.MessageId)
+	require.Equal(t, "job.completed", e.Type)
+	require.Equal(t, "identity", e.Payload.Service)
+	require.Equal(t, amqp.Persistent, e.DeliveryMode)
+	require.NoError(t, e.Data(&c))
+	require.WithinDuration(t, time.Now(), c.CompletedAt, 2*system.Patience)
+	return c
+}
+
+// TestChoreography: projects go from project.created over data.collected to job.completed, several at once, and
+// everybody who watches sees it.
+func TestChoreography(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	dashboard := s.Neighbour()
+	n := startNeighbours(t, s, 150*time.Millisecond)
+	an, binh := verified(t, s), verified(t, s)
+	channels := listen(t, s, an.id)
+	var projects []*project
+	for i, begin := range []beginning{byEvent, byProject, byCollector, byEvent, byProject} {
+		projects = append(projects, n.create([]*person{an, binh}[i%2].id, 40+10*i, begin))
+	}
+	watched := projects[0]
+	live := watch(t, s, an, watched.id)
+
+	for _, p := range projects {
+		owner, other := an, binh
+		if p.owner == binh.id {
+			owner, other = binh, an
+		}
+		have := ends(t, owner.client, p.id)
+		want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+p.id+"/progress", nil))
+		c := announced(t, s, dashboard, p.id)
+		require.Len(t, announcements(t, s, dashboard, p.id), 1, "nobody died")
+		require.Equal(t, p.items, c.Total)
+		require.Equal(t, p.items, c.Done)
+		require.GreaterOrEqual(t, c.Errors, have.Errors, "what failed at the finish line may be repaired after it")
+		if p.begin != byProject { // there the project can end before project.created has told the owner
+			require.Equal(t, p.owner, c.UserID)
+		}
+	}
+	total := 0
+	for _, p := range projects {
+		for i := range p.items {
+			total++
+			for _, again := range []bool{twice(i), repaired(i), tooLate(i)} {
+				if again {
+					total++
+				}
+			}
+		}
+	}
+	n.waitMarks(total)
+	for _, p := range projects {
+		countsRight(t, s, p)
+	}
+	live.sawAll(t, watched)
+	channels.toldAll(t, watched)
+	repairsAfterTheEnd(t, n, s, dashboard, an, watched)
+	refused(t, http.StatusNotFound, 140002)(an.client.Call(t.Context(), http.MethodGet, "/projects/none/progress", nil))
+}
+
+// countsRight looks into Redis, where a neighbour would.
+func countsRight(t *testing.T, s *system.System, p *project) {
+	t.Helper()
+	ctx := t.Context()
+	hash, err := s.Redis.HGetAll(ctx, projectKey(p.id)).Result()
+	require.NoError(t, err)
+	require.Equal(t, "DONE", hash["status"])
+	for field, wanted := range map[string]int{"total": p.items, "done": p.items, "errors": p.errors()} {
+		require.Equal(t, fmt.Sprint(wanted), hash[field], "%s of %v", field, hash)
+	}
+	if p.begin == byProject {
+		for field, value := range theirs {
+			require.Equal(t, value, hash[field], "a field of a neighbour")
+		}
+	}
+	owner, err := s.Redis.Get(ctx, "smap:user:"+p.id).Result()
+	require.NoError(t, err)
+	require.Equal(t, p.owner, owner)
+	for key, wanted := range map[string]int{":items": p.items, ":failed": p.errors()} {
+		n, err := s.Redis.SCard(ctx, projectKey(p.id)+key).Result()
+		require.NoError(t, err)
+		require.EqualValues(t, wanted, n, "%s", key)
+	}
+	for _, key := range []string{projectKey(p.id), projectKey(p.id) + ":items", "smap:user:" + p.id} {
+		life, err := s.Redis.TTL(ctx, key).Result()
+		require.NoError(t, err)
+		require.InDelta(t, (7 * 24 * time.Hour).Seconds(), life.Seconds(), 60, "%s", key)
+	}
+	open, err := s.Redis.ZScore(ctx, "identity:open-projects", p.id).Result()
+	require.Error(t, err, "it has been announced, and is open since %f", open)
+}
+
+// repairsAfterTheEnd: an item that failed succeeds when the project is done. It is repaired, and nothing is told anew.
+func repairsAfterTheEnd(t *testing.T, n *neighbours, s *system.System, dashboard *system.Neighbour, owner *person, p *project) {
+	t.Helper()
+	i := 0
+	for !fails(i) || repaired(i) {
+		i++
+	}
+	require.NoError(t, n.items(t.Context(), p.id, []marked{{ItemID: itemID(p, i)}}))
+	have, err := look(t, owner.client, p.id)
+	require.NoError(t, err)
+	require.Equal(t, progress{ProjectID: p.id, Status: "DONE", Total: p.items, Done: p.items, Errors: p.errors() - 1, Percent: 100}, have)
+	require.Len(t, announcements(t, s, dashboard, p.id), 1)
+}
+
+// TestChoreographyOnABadDay: consumers and apis are killed, Redis is killed, its scripts are thrown away, all while the
+// projects are worked on. Not parallel: Redis is everybody's.
+func TestChoreographyOnABadDay(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	dashboard := s.Neighbour()
+	n := startNeighbours(t, s, 150*time.Millisecond)
+	an := verified(t, s)
+	var projects []*project
+	for i := range 6 {
+		projects = append(projects, n.create(an.id, 80, beginning(i%3)))
+	}
+	dies := func(p *system.Process) {
+		t.Helper()
+		require.NoError(t, p.Kill())
+		require.NoError(t, p.Start(t.Context()))
+	}
+	n.waitMarks(60)
+	dies(s.Consumers[0])
+	n.waitMarks(150)
+	dies(s.APIs[0])
+	n.waitMarks(200)
+	require.NoError(t, s.Redis.ScriptFlush(context.WithoutCancel(t.Context())).Err())
+	n.waitMarks(300)
+	before := time.Now().Add(-3 * time.Second)
+	system.Redis.Kill(t)
+	n.refusedMeanwhile(t, an)
+	system.Redis.Restart(t)
+	n.sayAgain(before)
+	n.waitMarks(450)
+	dies(s.APIs[1])
+	dies(s.Consumers[1])
+
+	for _, p := range projects {
+		ends(t, an.client, p.id)
+		c := announced(t, s, dashboard, p.id)
+		require.Equal(t, p.items, c.Total)
+		require.Equal(t, p.items, c.Done)
+	}
+	system.Soon(t, func() error { return lengthIs(s, "analytics.data.collected", 0) })
+	for _, p := range projects {
+		system.Soon(t, func() error { // the last repairs may still be on their way
+			have, err := look(t, an.client, p.id)
+			if wanted := p.errors(); err == nil && have.Errors != wanted {
+				err = fmt.Errorf("%d errors, wanted %d", have.Errors, wanted)
+			}
+			return err
+		})
+		countsRight(t, s, p)
+	}
+	require.Equal(t, len(projects), s.Count("SELECT count(*) FROM project_completions"))
+	for _, p := range s.Processes() {
+		s.Ready(p)
+	}
+}
+
+// refusedMeanwhile: without Redis progress is unavailable, and everything else goes on.
+func (n *neighbours) refusedMeanwhile(t *testing.T, p *person) {
+	t.Helper()
+	a := want(t, http.StatusServiceUnavailable)(p.client.Call(t.Context(), http.MethodGet, "/projects/some/progress", nil))
+	require.NotContains(t, a.Raw, "redis")
+	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+}

@@ -1,0 +1,360 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/smtptest"
+	"github.com/smap-platform/identity/test/system"
+)
+
+const invitations = "/users/invitations"
+
+// invitationURL makes the token easy to find in a mail.
+const invitationURL = "https://smap.example/accept-invitation#token={token}"
+
+// startInviting starts two apis and two consumers that send so many invitations a second, and an administrator.
+func startInviting(t *testing.T, perSecond string) (*system.System, *person) {
+	t.Helper()
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 2, Env: map[string]string{
+		"INVITATIONS_PER_SECOND": perSecond, "INVITATION_URL": invitationURL,
+	}})
+	admin := verified(t, s)
+	out := s.Command(nil, system.API, "admin", "promote", admin.email)
+	require.Zero(t, out.Code, out.Stderr)
+	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, system.Password, false))
+	return s, admin
+}
+
+// invited is the answer to an upload.
+type invited struct {
+	ProjectID string `json:"project_id"`
+	Accepted  int    `json:"accepted"`
+	Rejected  []struct {
+		Line    int    `json:"line"`
+		Address string `json:"address"`
+		Reason  string `json:"reason"`
+	} `json:"rejected"`
+}
+
+// invite uploads addresses.
+func (p *person) invite(t *testing.T, addresses []string) (batch invited) {
+	t.Helper()
+	a := want(t, http.StatusAccepted)(p.client.Call(t.Context(), http.MethodPost, invitations, addresses))
+	require.NoError(t, json.Unmarshal(a.Data, &batch))
+	require.Equal(t, len(addresses), batch.Accepted)
+	require.Empty(t, batch.Rejected)
+	return batch
+}
+
+// strangers are so many addresses nobody else has.
+func strangers(n int) (emails []string) {
+	for range n {
+		emails = append(emails, system.Email())
+	}
+	return emails
+}
+
+var tokenInMail = regexp.MustCompile(`#token=([A-Za-z0-9_-]{22,})`)
+
+// token waits for the invitation to an address, which comes once, and answers its token.
+func token(t *testing.T, s *system.System, email string) string {
+	t.Helper()
+	m := oneMail(t, s, email)
+	found := tokenInMail.FindStringSubmatch(m.Text)
+	require.Len(t, found, 2, m.Text)
+	require.Contains(t, m.HTML, found[1])
+	require.NotContains(t, m.Subject, found[1])
+	return found[1]
+}
+
+func accept(t *testing.T, client *system.Client, token string) (system.Answer, error) {
+	return client.Call(t.Context(), http.MethodPost, "/authentication/accept-invitation",
+		map[string]string{"token": token, "password": system.Password})
+}
+
+// closes waits for the mail that tells an administrator of a batch's end, his second after the code. A consumer that
+// dies may send it twice.
+func closes(t *testing.T, s *system.System, admin *person, sent, failed int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	defer cancel()
+	mails, err := s.Mailbox.Wait(ctx, admin.email, 2)
+	require.NoError(t, err)
+	m := mails[len(mails)-1]
+	require.Contains(t, m.Subject, fmt.Sprintf("%d sent, %d failed", sent, failed))
+	require.NotRegexp(t, tokenInMail, m.Text+m.HTML)
+}
+
+// TestInvitations: an upload with everything that can be wrong with a line, and the way of those who are invited.
+func TestInvitations(t *testing.T) {
+	t.Parallel()
+	const perSecond = 4
+	s, admin := startInviting(t, fmt.Sprint(perSecond))
+	neighbour := s.Neighbour()
+	good := strangers(8)
+	csv := "email,name\r\n" + strings.Join(good[:4], ",Somebody\r\n") + ",Somebody\r\n" +
+		"not an address,x\n" + strings.ToUpper(good[0]) + "\n\n\"" + admin.email + "\",\"me, myself\"\n" + strings.Join(good[4:], "\n")
+	upload := func(client *system.Client, body string, key string) (system.Answer, error) {
+		return client.Call(t.Context(), http.MethodPost, invitations, body, "Content-Type", "text/csv", "Idempotency-Key", key)
+	}
+	key := uuid.NewString()
+	began := time.Now()
+	first := want(t, http.StatusAccepted)(upload(admin.client, csv, key))
+	var batch invited
+	require.NoError(t, json.Unmarshal(first.Data, &batch))
+	require.Equal(t, len(good), batch.Accepted)
+	require.Equal(t, `[{6 not an address invalid} {7 `+good[0]+` duplicate} {9 `+admin.email+` exists}]`,
+		strings.ToLower(fmt.Sprint(batch.Rejected)))
+
+	// Nobody else waits, and nobody is invited twice.
+	registered(t, s)
+	again := want(t, http.StatusAccepted)(upload(admin.client, csv, key))
+	require.JSONEq(t, first.Raw, again.Raw)
+	refused(t, http.StatusConflict, 20017)(upload(admin.client, good[0]+"\n", key))
+	refused(t, http.StatusBadRequest, 20016)(admin.client.Call(t.Context(), http.MethodPost, invitations, `{"not":"a list"}`))
+	other := verified(t, s)
+	want(t, http.StatusForbidden)(upload(other.client, csv, uuid.NewString()))
+	want(t, http.StatusUnauthorized)(upload(s.Client(), csv, uuid.NewString()))
+
+	takesInvitation(t, s, neighbour, good[0])
+	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(good), Done: len(good), Percent: 100},
+		ends(t, admin.client, batch.ProjectID))
+	require.GreaterOrEqual(t, time.Since(began), time.Duration(len(good)-1)*time.Second/perSecond, "paced")
+	var order []string
+	for _, m := range s.Mailbox.All("") {
+		if strings.Contains(m.Text, "#token=") {
+			order = append(order, m.To)
+		}
+	}
+	require.Equal(t, good, order, "in the order of the list")
+	closes(t, s, admin, len(good), 0)
+	c := announced(t, s, neighbour, batch.ProjectID)
+	require.Equal(t, completed{batch.ProjectID, admin.id, len(good), len(good), 0, c.CompletedAt}, c)
+	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1)
+	require.Len(t, s.Mailbox.All(admin.email), 2, "a code and the end of one batch")
+	want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+batch.ProjectID+"/progress", nil))
+	keepsTokens(t, s, good)
+}
+
+// takesInvitation is the way of somebody who is invited: one use of the token and he is in.
+func takesInvitation(t *testing.T, s *system.System, n *system.Neighbour, email string) {
+	t.Helper()
+	secret := token(t, s, email)
+	p := &person{email: email, client: s.Client()}
+	refused(t, http.StatusUnauthorized, 20004)(p.client.Login(t.Context(), email, system.Password, false))
+	loginCookie(t, want(t, http.StatusOK)(accept(t, p.client, secret)), 7200)
+	p.id = userID(t, s, email)
+	trialStarts(t, s, n, p)
+	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, system.Password, false))
+	refused(t, http.StatusConflict, 20013)(accept(t, s.Client(), secret))
+	refused(t, http.StatusBadRequest, 20012)(accept(t, s.Client(), strings.Repeat("x", len(secret))))
+}
+
+// keepsTokens checks that tokens and addresses are in no log, and tokens not in the database once the mails have left.
+func keepsTokens(t *testing.T, s *system.System, emails []string) {
+	t.Helper()
+	s.OutboxEmpty()
+	stored := dump(t, s)
+	for _, email := range emails {
+		secret := token(t, s, email)
+		require.NotContains(t, stored, secret)
+		for _, p := range s.Processes() {
+			for _, line := range p.Log.Lines(0) {
+				require.NotContains(t, line, secret, "%s", p.Name)
+				require.NotContains(t, line, email, "%s", p.Name)
+			}
+		}
+	}
+}
+
+// TestInvitationsCancelled: what has not left never leaves, and its addresses are free again.
+func TestInvitationsCancelled(t *testing.T) {
+	t.Parallel()
+	s, admin := startInviting(t, "4")
+	neighbour := s.Neighbour()
+	emails := strangers(60)
+	batch := admin.invite(t, emails)
+	sent := token(t, s, emails[1])
+	cancel := invitations + "/" + batch.ProjectID + "/cancel"
+	want(t, http.StatusForbidden)(verified(t, s).client.Call(t.Context(), http.MethodPost, cancel, nil))
+	refused(t, http.StatusNotFound, 20015)(admin.client.Call(t.Context(), http.MethodPost, invitations+"/none/cancel", nil))
+	withdrawn := func() (n int) {
+		a := want(t, http.StatusOK)(admin.client.Call(t.Context(), http.MethodPost, cancel, nil))
+		var answer struct {
+			Cancelled int `json:"cancelled"`
+		}
+		require.NoError(t, json.Unmarshal(a.Data, &answer))
+		return answer.Cancelled
+	}
+	cancelled := withdrawn()
+	require.Greater(t, cancelled, len(emails)/2)
+	require.Zero(t, withdrawn(), "once")
+
+	have := ends(t, admin.client, batch.ProjectID)
+	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Errors: cancelled, Percent: 100}, have)
+	closes(t, s, admin, len(emails)-cancelled, cancelled)
+	require.Equal(t, cancelled, announced(t, s, neighbour, batch.ProjectID).Errors)
+	s.OutboxEmpty()
+	system.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
+	left := 0
+	for _, email := range emails {
+		left += len(s.Mailbox.All(email))
+	}
+	require.Equal(t, len(emails)-cancelled, left)
+
+	// What has left stays good; what has not is free again, for registering and for another batch.
+	want(t, http.StatusOK)(accept(t, s.Client(), sent))
+	last := emails[len(emails)-1]
+	p := &person{email: last, client: s.Client()}
+	want(t, http.StatusCreated)(p.client.Register(t.Context(), last, system.Password))
+	p.readMail(t, s)
+	p.verify(t)
+	next := admin.invite(t, emails[len(emails)-3:len(emails)-1])
+	token(t, s, emails[len(emails)-2])
+	require.Zero(t, ends(t, admin.client, next.ProjectID).Errors)
+}
+
+// TestInvitationRefused: the mail server does not take one. It counts as failed and lies in the dead queue; replayed when
+// the server is well again it is sent, and counts as sent.
+func TestInvitationRefused(t *testing.T) {
+	t.Parallel()
+	s, admin := startInviting(t, "20")
+	neighbour := s.Neighbour()
+	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).Reply(550).Times(1))
+	emails := strangers(6)
+	batch := admin.invite(t, emails)
+	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: 6, Done: 6, Errors: 1, Percent: 100},
+		ends(t, admin.client, batch.ProjectID))
+	closes(t, s, admin, 5, 1)
+	require.Equal(t, 1, announced(t, s, neighbour, batch.ProjectID).Errors)
+	letter := deadLetters(t, s, emailQueue, 1)[0]
+	require.Equal(t, "rejected", letter.Reason)
+	require.Equal(t, "email.invitation.requested", letter.RoutingKey)
+
+	require.Equal(t, "replayed", dlq(t, s, "replay", emailQueue, "--id", letter.EventID)[0].Action)
+	system.Soon(t, func() error {
+		have, err := look(t, admin.client, batch.ProjectID)
+		if err == nil && have.Errors != 0 {
+			err = fmt.Errorf("%+v", have)
+		}
+		return err
+	})
+	for _, email := range emails {
+		want(t, http.StatusOK)(accept(t, s.Client(), token(t, s, email)))
+	}
+	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1, "nothing is told anew")
+	require.Len(t, s.Mailbox.All(admin.email), 2)
+	require.Zero(t, s.QueueLength(emailQueue+".dead"))
+}
+
+// TestInvitationsWithoutRedis: all that Redis knew of a batch is gone in the middle of it. It is counted again from the
+// database, and ends as if nothing had been.
+func TestInvitationsWithoutRedis(t *testing.T) {
+	t.Parallel()
+	s, admin := startInviting(t, "4")
+	neighbour := s.Neighbour()
+	emails := strangers(24)
+	batch := admin.invite(t, emails)
+	token(t, s, emails[5])
+	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
+	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
+		ends(t, admin.client, batch.ProjectID))
+	closes(t, s, admin, len(emails), 0)
+	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1)
+
+	// And by hand, once more, when it has long been over.
+	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
+	out := s.Command(nil, system.Consumer, "state", "rebuild")
+	require.Zero(t, out.Code, out.Stderr)
+	have, err := look(t, admin.client, batch.ProjectID)
+	require.NoError(t, err)
+	require.Equal(t, "DONE", have.Status)
+	require.Equal(t, len(emails), have.Done)
+	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1)
+	require.Len(t, s.Mailbox.All(admin.email), 2)
+	for _, email := range emails {
+		token(t, s, email)
+	}
+}
+
+// TestInvitationsOnABadDay: apis and consumers are killed while a batch is stored and while it is on its way. Everybody
+// gets his mail, and nobody twice but for what RFC 1047 leaves open: one a kill.
+func TestInvitationsOnABadDay(t *testing.T) {
+	t.Parallel()
+	s, admin := startInviting(t, "25")
+	neighbour := s.Neighbour()
+	emails := strangers(250)
+	batch := uploadThroughAKill(t, s, admin, emails)
+	require.Equal(t, len(emails), s.Count("SELECT count(*) FROM invitations"))
+	require.Equal(t, len(emails), s.Count("SELECT count(*) FROM users WHERE password_hash IS NULL OR password_hash = ''"))
+	kills := 0
+	for _, p := range []*system.Process{s.Consumers[0], s.APIs[1], s.Consumers[1], s.Consumers[0]} {
+		before := s.Mailbox.Reached(smtptest.EndOfData)
+		s.Mailbox.WaitReached(smtptest.EndOfData, before+20)
+		require.NoError(t, p.Kill())
+		require.NoError(t, p.Start(t.Context()))
+		kills++
+	}
+	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
+		ends(t, admin.client, batch.ProjectID))
+	repeated := 0
+	for _, email := range emails {
+		mails := s.Mailbox.All(email)
+		require.NotEmpty(t, mails, "accepted, and no mail")
+		for _, m := range mails {
+			require.Equal(t, mails[0].MessageID, m.MessageID, "a repeat is recognisable")
+		}
+		repeated += len(mails) - 1
+	}
+	require.LessOrEqual(t, repeated, kills)
+	t.Logf("%d mails repeated after %d kills", repeated, kills)
+	closes(t, s, admin, len(emails), 0)
+	require.Equal(t, len(emails), announced(t, s, neighbour, batch.ProjectID).Done)
+	require.Zero(t, s.QueueLength(emailQueue+".dead"))
+	want(t, http.StatusOK)(accept(t, s.Client(), tokenOf(t, s, emails[100])))
+}
+
+func tokenOf(t *testing.T, s *system.System, email string) string {
+	t.Helper()
+	return tokenInMail.FindStringSubmatch(s.Mailbox.All(email)[0].Text)[1]
+}
+
+// uploadThroughAKill uploads while the first api is killed, and again with the same key until there is an answer.
+func uploadThroughAKill(t *testing.T, s *system.System, admin *person, emails []string) (batch invited) {
+	t.Helper()
+	key, done := uuid.NewString(), make(chan error, 1)
+	go func() {
+		done <- system.Eventually(t.Context(), func() error {
+			a, err := admin.client.Call(t.Context(), http.MethodPost, invitations, emails, "Idempotency-Key", key)
+			if err == nil && a.Status != http.StatusAccepted {
+				err = fmt.Errorf("%d %s", a.Status, a.Raw)
+			}
+			if err != nil {
+				return err
+			}
+			return json.Unmarshal(a.Data, &batch)
+		})
+	}()
+	require.NoError(t, s.APIs[0].Kill())
+	require.NoError(t, s.APIs[0].Start(t.Context()))
+	select {
+	case err := <-done:
+		require.NoError(t, err)
+	case <-time.After(system.Patience):
+		require.FailNow(t, "no answer to an upload")
+	}
+	require.Equal(t, len(emails), batch.Accepted)
+	return batch
+}
