@@ -68,6 +68,10 @@ fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, un
 bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
 	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench
 
+.PHONY: load
+load: stack-up ## A minute of a thousand workers, readers and open streams on one project, which has to end exactly
+	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench -only load
+
 ##@ Before a commit
 
 .PHONY: build

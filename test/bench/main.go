@@ -1,7 +1,7 @@
 // Command bench measures this service on the real stack, each figure beside the bare thing it stands on. Ours and
 // bare take turns in pairs within one run, because on a shared machine only their ratio means anything. Every row
 // works in a vhost and a database of its own and fails when a message is missing. `make bench` starts it; what each
-// row means is in docs/benchmarks.md.
+// row means is in docs/benchmarks.md. `make load` starts the one that compares nothing: a minute of everything at once.
 //
 // It does not promise absolute figures, and none of its exit codes tells a missed aim: it exits 1 only when
 // something could not be measured.
@@ -32,17 +32,22 @@ type settings struct {
 
 // benchmark is one row, or a group of rows that are measured together.
 type benchmark struct {
-	name string
-	run  func(ctx context.Context, s settings, t *tables) error
+	name  string
+	run   func(ctx context.Context, s settings, t *tables) error
+	apart bool // only when it is asked for by name
 }
 
 var benchmarks = []benchmark{
-	{"publish", benchPublish},
-	{"consume", benchConsume},
-	{"relay", benchRelay},
-	{"mail", benchMail},
-	{"outage", benchOutage},
-	{"progress", benchProgress},
+	{name: "publish", run: benchPublish},
+	{name: "consume", run: benchConsume},
+	{name: "relay", run: benchRelay},
+	{name: "mail", run: benchMail},
+	{name: "outage", run: benchOutage},
+	{name: "progress", run: benchProgress},
+	{name: "readers", run: benchReaders},
+	{name: "invitations", run: benchInvitations},
+	{name: "batch", run: benchBatch},
+	{name: "load", run: runLoad, apart: true},
 }
 
 func main() {
@@ -53,16 +58,18 @@ func main() {
 }
 
 func run() error {
-	var names []string
+	var names, wanted []string
 	for _, b := range benchmarks {
 		names = append(names, b.name)
+		if !b.apart {
+			wanted = append(wanted, b.name)
+		}
 	}
 	only := flag.String("only", "", "measure only these, separated by commas: "+strings.Join(names, ", "))
 	pairs := flag.Int("pairs", 9, "pairs of ours and bare")
-	seconds := flag.Int("seconds", 0, "duration of mail and of outage (default 20 and 80)")
+	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch and load (default 20, 80, 20, 40 and 60)")
 	profile := flag.String("profile", "", "write a CPU profile of ours (publish, consume, relay) to this file")
 	flag.Parse()
-	wanted := names
 	if *only != "" {
 		wanted = strings.Split(*only, ",")
 	}

@@ -6,12 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/smap-platform/identity/internal/authentication"
 )
-
-// knownCode takes the place of the code that was mailed: with a dependency away the mail does not come.
-const knownCode = "123456"
 
 // condition is how one service finds its servers.
 type condition struct {
@@ -139,17 +134,6 @@ func (s *subject) walk(ctx context.Context, email string) error {
 		s.took[verb] = append(s.took[verb], took)
 	}
 	return nil
-}
-
-func (s *subject) setCode(ctx context.Context, email string) error {
-	var id string
-	q := s.db.Conn(ctx)
-	if err := q.QueryRowContext(ctx, "SELECT id FROM users WHERE username = $1", email).Scan(&id); err != nil {
-		return err
-	}
-	digest := authentication.CodeKey(s.settings.stack.Secrets.CodeHMAC).Digest(authentication.PurposeVerification, id, knownCode)
-	_, err := q.ExecContext(ctx, "UPDATE verification_codes SET digest = $1 WHERE user_id = $2", digest, id)
-	return err
 }
 
 // report puts every verb of every condition beside the healthy run. The processes' CPU time tells what latency on a

@@ -98,6 +98,7 @@ func (c comparison) profiled(run side, s settings, last bool) side {
 type tables struct {
 	compared  []compared
 	latencies []latency
+	beside    []beside
 	outages   []outage
 	notes     []string
 }
@@ -112,6 +113,13 @@ type latency struct {
 	what    string
 	samples []time.Duration
 	aim     map[float64]time.Duration // by quantile
+}
+
+// beside is something with a burden, beside the same without; the aim is of the ratio of their p99.
+type beside struct {
+	what          string
+	with, without []time.Duration
+	aim           float64
 }
 
 // outage is one request with one dependency away, beside the same request in the healthy run.
@@ -145,6 +153,12 @@ func (t *tables) print(w io.Writer) {
 			l.print(line)
 		}
 	}
+	if len(t.beside) > 0 {
+		line("\nbeside the same without\tsamples\tp50 without\tp50 with\tp99 without\tp99 with\taim\t\tp99 ratio")
+		for _, b := range t.beside {
+			b.print(line)
+		}
+	}
 	if len(t.outages) > 0 {
 		line("\nwith a dependency away\tsamples\tp50 healthy\tp50 away\tp99 healthy\tp99 away\taim\t\tp50 ratio\tp99 ratio")
 		for _, o := range t.outages {
@@ -166,6 +180,13 @@ func (l latency) print(line func(string, ...any)) {
 		}
 		line("%s\t%d\tp%.0f\t%s\t%s\t%s", l.what, len(l.samples), q*100, text, met(aim > 0, measured <= aim), ms(measured))
 	}
+}
+
+func (b beside) print(line func(string, ...any)) {
+	p99, with99 := quantile(b.without, 0.99), quantile(b.with, 0.99)
+	ratio := with99.Seconds() / p99.Seconds()
+	line("%s\t%d\t%s\t%s\t%s\t%s\t≤ %.1f\t%s\t%.2f", b.what, len(b.with), ms(quantile(b.without, 0.5)), ms(quantile(b.with, 0.5)),
+		ms(p99), ms(with99), b.aim, met(true, ratio <= b.aim), ratio)
 }
 
 func (o outage) print(line func(string, ...any)) {

@@ -24,6 +24,8 @@ import (
 // service is one api and one consumer, the real binaries as real processes, in a vhost and a database of their own.
 type service struct {
 	settings  settings
+	folder    string // of the binaries
+	env       environment
 	db        *database.DB
 	url       string // of the api
 	processes []*process
@@ -32,6 +34,14 @@ type service struct {
 
 // environment is what differs from .stack/env.
 type environment map[string]string
+
+// list is the form processes are given.
+func (e environment) list() (list []string) {
+	for _, key := range slices.Sorted(maps.Keys(e)) {
+		list = append(list, key+"="+e[key])
+	}
+	return list
+}
 
 // buildBinaries builds api and consumer as production does, into a folder that remove deletes.
 func buildBinaries(ctx context.Context) (folder string, remove func(), err error) {
@@ -52,7 +62,7 @@ func buildBinaries(ctx context.Context) (folder string, remove func(), err error
 // startService starts both and waits until they are ready. adjust may change the environment, which already names the
 // vhost and the database, before the processes see it. close must be called also after an error.
 func startService(ctx context.Context, set settings, folder string, adjust func(environment) error) (s *service, err error) {
-	s = &service{settings: set}
+	s = &service{settings: set, folder: folder}
 	v, removeVhost, err := newVhost(ctx, set)
 	if err != nil {
 		return s, err
@@ -76,7 +86,7 @@ func startService(ctx context.Context, set settings, folder string, adjust func(
 	if err := adjust(env); err != nil {
 		return s, err
 	}
-	s.url = "http://127.0.0.1:" + ports[0]
+	s.env, s.url = env, "http://127.0.0.1:"+ports[0]
 	for i, binary := range []string{"api", "consumer"} {
 		p, err := startProcess(filepath.Join(folder, binary), env)
 		if err != nil {
@@ -146,10 +156,7 @@ func startProcess(binary string, env environment) (*process, error) {
 		return nil, err
 	}
 	p := &process{name: filepath.Base(binary), cmd: exec.Command(binary), log: log, done: make(chan struct{})}
-	p.cmd.Env = os.Environ()
-	for _, key := range slices.Sorted(maps.Keys(env)) {
-		p.cmd.Env = append(p.cmd.Env, key+"="+env[key])
-	}
+	p.cmd.Env = append(os.Environ(), env.list()...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	if err := p.cmd.Start(); err != nil {
 		return nil, errors.Join(err, log.Close())
