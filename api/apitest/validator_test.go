@@ -118,8 +118,11 @@ func TestRoutes(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []string{
 		"GET /authentication/me", "GET /health", "GET /health/rabbitmq", "GET /health/redis", "GET /live", "GET /metrics",
-		"GET /ready", "GET /subscriptions/me", "POST /authentication/login", "POST /authentication/logout",
+		"GET /projects/:id/progress", "GET /projects/:id/progress/stream", "GET /ready", "GET /subscriptions/me",
+		"POST /authentication/accept-invitation", "POST /authentication/login", "POST /authentication/logout",
 		"POST /authentication/register", "POST /authentication/send-otp", "POST /authentication/verify-otp",
-		"POST /subscriptions/:id/cancel",
+		"POST /internal/projects/:id", "POST /internal/projects/:id/fail", "POST /internal/projects/:id/items",
+		"POST /subscriptions/:id/cancel", "POST /users/invitations", "POST /users/invitations/:project_id/cancel",
+		"PUT /internal/projects/:id/total",
 	}, New(t).Routes())
 }

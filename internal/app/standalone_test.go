@@ -73,10 +73,24 @@ func start(t *testing.T, dir string) *program {
 }
 
 // call makes a request, checks it against the contract, and answers status, error code and data.
-func (p *program) call(t *testing.T, method, path string, body any) (status, code int, data json.RawMessage) {
+func (p *program) call(t *testing.T, method, path string, body any, header ...string) (status, code int, data json.RawMessage) {
 	t.Helper()
-	var raw []byte
-	if body != nil {
+	status, content := p.request(t, method, path, body, header...)
+	var envelope struct {
+		ErrorCode int `json:"error_code"`
+		Data      json.RawMessage
+	}
+	require.NoError(t, json.Unmarshal(content, &envelope), string(content))
+	return status, envelope.ErrorCode, envelope.Data
+}
+
+// request is call for an answer that may be anything. header are pairs of name and value. A body that is a string is sent
+// as it is.
+func (p *program) request(t *testing.T, method, path string, body any, header ...string) (status int, answer []byte) {
+	t.Helper()
+	text, isText := body.(string)
+	raw := []byte(text)
+	if body != nil && !isText {
 		var err error
 		raw, err = json.Marshal(body)
 		require.NoError(t, err)
@@ -86,23 +100,21 @@ func (p *program) call(t *testing.T, method, path string, body any) (status, cod
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
+	for pair := range slices.Chunk(header, 2) {
+		request.Header.Set(pair[0], pair[1])
+	}
 	response, err := p.client.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	p.contract.Check(t, request, raw, response)
-	content, err := io.ReadAll(response.Body)
+	answer, err = io.ReadAll(response.Body)
 	require.NoError(t, err)
-	var envelope struct {
-		ErrorCode int `json:"error_code"`
-		Data      json.RawMessage
-	}
-	require.NoError(t, json.Unmarshal(content, &envelope), string(content))
-	return response.StatusCode, envelope.ErrorCode, envelope.Data
+	return response.StatusCode, answer
 }
 
-func (p *program) ok(t *testing.T, status int, method, path string, body any) json.RawMessage {
+func (p *program) ok(t *testing.T, status int, method, path string, body any, header ...string) json.RawMessage {
 	t.Helper()
-	got, code, data := p.call(t, method, path, body)
+	got, code, data := p.call(t, method, path, body, header...)
 	require.Equal(t, status, got)
 	require.Zero(t, code)
 	return data

@@ -39,7 +39,7 @@ func (t tracking) settle(ctx context.Context, d event.Delivery, decision event.D
 	}
 	e, _, err := event.Decode[struct{}](d.Message)
 	if err != nil || e.ProjectID == "" {
-		return nil //nolint:nilerr // an event that cannot be read belongs to nobody's project
+		return nil // an event that cannot be read belongs to nobody's project
 	}
 	ctx, cancel := context.WithTimeout(ctx, markTimeout)
 	defer cancel()

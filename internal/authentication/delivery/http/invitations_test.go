@@ -345,7 +345,7 @@ func TestAcceptInvitationIsRefused(t *testing.T) {
 	}{
 		"nothing": {`{}`, nil, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"token":"is required","password":"is required"}}`},
 		"an unknown field": {`{"token":"t","password":"correct horse","email":"a"}`, nil, 400,
-			`{"error_code":20001,"message":"The request is not valid","errors":{"body":"has a field that is not known here"}}`},
+			`{"error_code":20001,"message":"The request is not valid","errors":{"email":"is not known"}}`},
 		"invalid": {`{"token":"t","password":"correct horse"}`, authentication.ErrInvitationInvalid, 400,
 			`{"error_code":20012,"message":"This invitation is not valid; ask whoever invited you"}`},
 		"used": {`{"token":"t","password":"correct horse"}`, authentication.ErrInvitationUsed, 409,
