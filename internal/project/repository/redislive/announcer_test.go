@@ -150,6 +150,19 @@ func TestAnOutageIsToldOnceAndTheLatestLeavesAfterIt(t *testing.T) {
 	})
 }
 
+func TestWhatIsPutBackDoesNotHideWhatCameMeanwhile(t *testing.T) {
+	t.Parallel()
+	a := NewAnnouncer(nil, nil)
+	a.publish = func(context.Context, []announcement) error {
+		a.Announce("user-1", at("p", 2))
+		return errDown
+	}
+	a.Announce("user-1", at("p", 1))
+	a.Announce("user-1", at("q", 1))
+	require.ErrorIs(t, a.flush(context.Background()), errDown)
+	require.Equal(t, map[string]announcement{"p": {"user-1", at("p", 2)}, "q": {"user-1", at("q", 1)}}, a.pending)
+}
+
 func TestWhatWaitsIsBounded(t *testing.T) {
 	t.Parallel()
 	a := NewAnnouncer(nil, nil)
