@@ -13,18 +13,16 @@ import (
 // Run listens until ctx ends and answers nil. A subscription that breaks is made anew after a second; then every project
 // that is watched is read, because nobody knows what was missed.
 func (h *Hub) Run(ctx context.Context) error {
-	for {
-		err := h.listen(ctx)
-		if ctx.Err() != nil {
-			return nil
+	for ctx.Err() == nil {
+		if err := h.listen(ctx); ctx.Err() == nil {
+			h.outage.note(err)
 		}
-		h.outage.note(err)
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(h.pause):
 		}
 	}
+	return nil
 }
 
 // listen hears hints until the subscription breaks, and answers why.
