@@ -23,8 +23,12 @@ func TestOpenAPIIsValid(t *testing.T) {
 	apitest.New(t) // schemas, references and every example
 	document := load(t)
 	require.Equal(t, []string{"/", "/identity"}, []string{document.Servers[0].URL, document.Servers[1].URL})
-	everyAnswer(t, document, func(where string, _ int, answer *openapi3.Response) {
+	everyAnswer(t, document, func(where string, status int, answer *openapi3.Response) {
 		require.Contains(t, answer.Headers, "X-Request-ID", where)
+		if status == http.StatusNoContent {
+			require.Empty(t, answer.Content, where)
+			return
+		}
 		require.Len(t, answer.Content, 1, where)
 		for _, media := range answer.Content {
 			require.True(t, media.Example != nil || len(media.Examples) > 0 || media.Schema.Value.Type.Is("string"),
