@@ -337,3 +337,17 @@ func (s suite) openProjects(idle time.Duration, limit int) []string {
 	require.NoError(s, err)
 	return ids
 }
+
+// Within a second of the last mark lives are not begun anew and the touch is not noted again; nothing else is left out.
+func TestWithinASecondOfTheLastMark(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 9)
+		s.mark(ok("a"))
+		s.mark(failed("b"))
+		require.Len(s, s.keys(), 4)
+		s.lives(life, s.keys()...)
+		s.signalled() // by somebody who took it for done
+		s.mark(ok("c"))
+		require.True(s, s.open(), "it is one that we count")
+	})
+}

@@ -43,6 +43,6 @@ if status == 'DONE' or status == 'FAILED' then
   refresh, touch = true, 'again'
 elseif redis.call('PTTL', items) < LIFE * 1000 - 1000 or redis.call('PTTL', hash) < LIFE * 1000 - 1000
     or not redis.call('ZSCORE', open, ARGV[1]) then
-  -- Once a second is enough, and half the cost of an item.
+  -- Once a second is enough: this is six writes more.
   refresh, touch = true, 'count'
 end
