@@ -19,7 +19,11 @@ func FailedKey(projectID string) string { return Key(projectID) + ":failed" }
 // OwnerKey is the string that holds the owner's user id.
 func OwnerKey(projectID string) string { return "smap:user:" + projectID }
 
-// keys in the order of begin.lua.
-func keys(projectID string) []string {
-	return []string{Key(projectID), ItemsKey(projectID), FailedKey(projectID), OwnerKey(projectID), OpenKey}
+// keys are a project's and OpenKey, in the order of begin.lua, cut out of one string: they are built for every item.
+func keys(projectID string) [5]string {
+	all := Key(projectID) + ":items" + Key(projectID) + ":failed" + OwnerKey(projectID)
+	hash := len(Key("")) + len(projectID)
+	items := hash + len(":items")
+	failed := items + hash + len(":failed")
+	return [5]string{all[:hash], all[:items], all[items:failed], all[failed:], OpenKey}
 }

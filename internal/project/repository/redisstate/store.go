@@ -55,7 +55,7 @@ func (s *Store) Init(ctx context.Context, projectID, owner string, total int64) 
 	if err := project.CheckTotal(total); err != nil {
 		return project.Change{}, err
 	}
-	return s.change(ctx, "initialising a project", initScript, projectID, projectID, owner, total)
+	return s.change(ctx, "initialising a project", initScript, projectID, append(arguments(projectID, 2), owner, total))
 }
 
 // SetTotal implements project.Tracker.
@@ -67,7 +67,7 @@ func (s *Store) SetTotal(ctx context.Context, projectID string, total int64, fin
 	if final {
 		status = project.StatusProcessing
 	}
-	return s.change(ctx, "storing a total", totalScript, projectID, projectID, total, string(status))
+	return s.change(ctx, "storing a total", totalScript, projectID, append(arguments(projectID, 2), total, string(status)))
 }
 
 // Mark implements project.Tracker. Of an item that is there twice, ok wins. It answers project.ErrBody for no item or
@@ -76,49 +76,45 @@ func (s *Store) Mark(ctx context.Context, projectID string, items []project.Item
 	if len(items) == 0 || len(items) > project.MaxItems {
 		return project.Change{}, project.CheckItems(items)
 	}
-	return s.change(ctx, "marking items", markScript, projectID, markArguments(projectID, items)...)
+	return s.change(ctx, "marking items", markScript, projectID, markArguments(projectID, items))
 }
 
 // markArguments puts the ok items first and the failed ones after them, each id once.
 func markArguments(projectID string, items []project.Item) []any {
-	args := make([]any, 2, len(items)+2)
+	args := arguments(projectID, 1+len(items))
 	if len(items) == 1 {
-		args[0], args[1] = projectID, okOf(items[0])
-		return append(args, items[0].ID)
-	}
-	ok := make(map[string]bool, len(items))
-	for _, item := range items {
-		if !item.Failed && !ok[item.ID] {
-			ok[item.ID] = true
-			args = append(args, item.ID)
+		ok := 1
+		if items[0].Failed {
+			ok = 0
 		}
+		return append(args, ok, items[0].ID)
 	}
-	args[0], args[1] = projectID, len(ok)
-	for _, item := range items {
-		if _, seen := ok[item.ID]; !seen {
-			ok[item.ID] = false
-			args = append(args, item.ID)
+	count := len(args)
+	args = append(args, 0)
+	seen := make(map[string]bool, len(items))
+	for _, failed := range []bool{false, true} {
+		for _, item := range items {
+			if item.Failed == failed && !seen[item.ID] {
+				seen[item.ID] = true
+				args = append(args, item.ID)
+			}
+		}
+		if !failed {
+			args[count] = len(seen)
 		}
 	}
 	return args
 }
 
-func okOf(item project.Item) int {
-	if item.Failed {
-		return 0
-	}
-	return 1
-}
-
 // Fail implements project.Tracker. The reason is the hash's field failed_reason.
 func (s *Store) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
-	return s.change(ctx, "failing a project", failScript, projectID, projectID, reason)
+	return s.change(ctx, "failing a project", failScript, projectID, append(arguments(projectID, 1), reason))
 }
 
 // Check implements project.Tracker. The project moves to the end of Open's queue, or out of it when it is not there.
 // Where a neighbour has prolonged the hash alone, the rest of the project's keys lives as long.
 func (s *Store) Check(ctx context.Context, projectID string) (project.Change, error) {
-	return s.change(ctx, "checking a project", checkScript, projectID, projectID)
+	return s.change(ctx, "checking a project", checkScript, projectID, arguments(projectID, 0))
 }
 
 // Signalled implements project.Tracker.
@@ -132,7 +128,7 @@ func (s *Store) Signalled(ctx context.Context, projectID string) error {
 // Forget implements project.Tracker.
 func (s *Store) Forget(ctx context.Context, projectID string) error {
 	s.owners.Remove(projectID)
-	if err := forgetScript.Run(ctx, s.client, keys(projectID), projectID).Err(); err != nil {
+	if err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err(); err != nil {
 		return unavailable(ctx, "forgetting a project", err)
 	}
 	return nil
@@ -140,7 +136,7 @@ func (s *Store) Forget(ctx context.Context, projectID string) error {
 
 // Open implements project.Tracker, by the server's clock.
 func (s *Store) Open(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
-	ids, err := openScript.Run(ctx, s.client, []string{OpenKey}, idle.Milliseconds(), max(limit, 0)).StringSlice()
+	ids, err := s.run(ctx, openScript, 1, []any{2: nil, OpenKey, idle.Milliseconds(), max(limit, 0)}).StringSlice()
 	if err != nil {
 		return nil, unavailable(ctx, "looking for open projects", err)
 	}
