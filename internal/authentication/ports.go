@@ -39,8 +39,9 @@ type UserRepository interface {
 	// Invite creates users, without a password and not active, and answers the addresses of those it created: it passes
 	// over every address that a live user has, waiting for registrations that are under way.
 	Invite(ctx context.Context, users []User) (created []string, err error)
-	// Uninvite deletes those of the users who are still Invited, so that their addresses are free again.
-	Uninvite(ctx context.Context, ids []string, now time.Time) error
+	// Uninvite deletes those who are still Invited and whose invitation of this batch is cancelled, so that their addresses
+	// are free again.
+	Uninvite(ctx context.Context, batchID string, now time.Time) error
 }
 
 // CodeRepository stores the newest code per user and purpose.

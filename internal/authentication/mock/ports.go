@@ -200,17 +200,17 @@ func (mr *MockUserRepositoryMockRecorder) LockByID(ctx, id interface{}) *gomock.
 }
 
 // Uninvite mocks base method.
-func (m *MockUserRepository) Uninvite(ctx context.Context, ids []string, now time.Time) error {
+func (m *MockUserRepository) Uninvite(ctx context.Context, batchID string, now time.Time) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Uninvite", ctx, ids, now)
+	ret := m.ctrl.Call(m, "Uninvite", ctx, batchID, now)
 	ret0, _ := ret[0].(error)
 	return ret0
 }
 
 // Uninvite indicates an expected call of Uninvite.
-func (mr *MockUserRepositoryMockRecorder) Uninvite(ctx, ids, now interface{}) *gomock.Call {
+func (mr *MockUserRepositoryMockRecorder) Uninvite(ctx, batchID, now interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Uninvite", reflect.TypeOf((*MockUserRepository)(nil).Uninvite), ctx, ids, now)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Uninvite", reflect.TypeOf((*MockUserRepository)(nil).Uninvite), ctx, batchID, now)
 }
 
 // Update mocks base method.

@@ -60,16 +60,11 @@ func (uc *Invitations) withdraw(ctx context.Context, batchID string, now time.Ti
 		if err != nil {
 			return nil, err
 		}
-		users := make([]string, len(cancelled))
-		for i, c := range cancelled {
-			users[i] = c.UserID
+		for _, c := range cancelled {
 			failed = append(failed, authentication.TrackedItem{ID: c.EventID, Failed: true})
 		}
-		if err := uc.Users.Uninvite(ctx, users, now); err != nil {
-			return nil, err
-		}
 	}
-	return failed, nil
+	return failed, uc.Users.Uninvite(ctx, batchID, now)
 }
 
 // closeGap lets the next batch begin behind the last mail that will still leave.

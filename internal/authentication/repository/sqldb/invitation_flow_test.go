@@ -188,7 +188,7 @@ func (f batchFlow) try(key string, addresses ...string) (authentication.Invited,
 	f.Helper()
 	report, err := os.CreateTemp(f.TempDir(), "report")
 	require.NoError(f, err)
-	defer report.Close()
+	defer func() { require.NoError(f, report.Close()) }()
 	digest := sha256.Sum256([]byte(strings.Join(addresses, "\n")))
 	invited, err := f.Invite(context.Background(), f.actor, authentication.Upload{
 		Addresses: lines(addresses), Digest: digest[:], IdempotencyKey: key, Locale: "vi", Rejected: report,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/smap-platform/identity/internal/authentication"
@@ -88,8 +89,10 @@ func (r *Invitations) Cancel(ctx context.Context, eventIDs []string, now time.Ti
 	}
 	var cancelled []authentication.Invitation
 	for chunk := range slices.Chunk(eventIDs, rowsPer(r.db.Dialect())) {
+		// A join, not IN: PostgreSQL may know nothing yet about the rows of a fresh batch, and would compare each of them with
+		// every id of the list.
 		rows, err := tx.QueryContext(ctx, `UPDATE invitations SET cancelled_at = $1
-WHERE accepted_at IS NULL AND cancelled_at IS NULL AND event_id IN (`+database.Placeholders(2, len(chunk))+`)
+FROM (VALUES `+valueRows(2, len(chunk))+`) AS ours WHERE event_id = ours.column1 AND accepted_at IS NULL AND cancelled_at IS NULL
 RETURNING `+invitationColumns, prepend(stored(now), chunk)...)
 		if err != nil {
 			return nil, wrap("cancelling invitations", err)
@@ -126,7 +129,7 @@ func (r *Invitations) Page(ctx context.Context, batchID, after string, limit int
 const nobody = "00000000-0000-0000-0000-000000000000"
 
 // purgeRows is how many users one statement of PurgeExpired deletes: few enough that nobody waits for it.
-const purgeRows = 1000
+const purgeRows = 10_000
 
 // PurgeExpired deletes users who were invited, let the invitation expire and never set a password: their addresses are
 // free again. It answers how many. Somebody who was invited has no other invitation: his address is taken to the next.
@@ -175,6 +178,11 @@ func scanInvitation(row scanner) (authentication.Invitation, error) {
 	i.CreatedAt, i.ExpiresAt = i.CreatedAt.UTC(), i.ExpiresAt.UTC()
 	i.AcceptedAt, i.CancelledAt = given(accepted), given(cancelled)
 	return i, nil
+}
+
+// valueRows answers "($first), ($first+1), …" for n rows of one column.
+func valueRows(first, n int) string {
+	return "(" + strings.ReplaceAll(database.Placeholders(first, n), ", ", "), (") + ")"
 }
 
 // prepend answers first and then values, as arguments of a statement.

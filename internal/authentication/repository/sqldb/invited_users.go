@@ -11,7 +11,9 @@ import (
 )
 
 // invited is authentication.User.Invited of a live row. A row of the previous release can have NULL or "" where nothing is.
-const invited = "deleted_at IS NULL AND is_active IS NOT TRUE AND COALESCE(password_hash, '') = ''"
+// It is written so that no index fits: right after many were invited PostgreSQL takes the living for few, and would compare
+// each of them with each invitation.
+const invited = `CASE WHEN deleted_at IS NULL AND is_active IS NOT TRUE AND COALESCE(password_hash, '') = '' THEN 1 ELSE 0 END = 1`
 
 // LockByID answers ErrUserNotFound when there is none, also for an id that is no uuid, and database.ErrNoTx outside a
 // transaction.
@@ -54,15 +56,10 @@ func (r *Users) Invite(ctx context.Context, users []authentication.User) ([]stri
 }
 
 // Uninvite deletes as the previous release does: the row stays, with the time in deleted_at.
-func (r *Users) Uninvite(ctx context.Context, ids []string, now time.Time) error {
-	for chunk := range slices.Chunk(ids, rowsPer(r.db.Dialect())) {
-		_, err := r.db.Conn(ctx).ExecContext(ctx, "UPDATE users SET deleted_at = $1, updated_at = $1 WHERE "+invited+
-			" AND id IN ("+database.Placeholders(2, len(chunk))+")", prepend(stored(now), chunk)...)
-		if err != nil {
-			return wrap("deleting invited users", err)
-		}
-	}
-	return nil
+func (r *Users) Uninvite(ctx context.Context, batchID string, now time.Time) error {
+	_, err := r.db.Conn(ctx).ExecContext(ctx, "UPDATE users SET deleted_at = $2, updated_at = $2 WHERE "+invited+
+		" AND id IN (SELECT user_id FROM invitations WHERE batch_id = $1 AND cancelled_at IS NOT NULL)", batchID, stored(now))
+	return wrap("deleting invited users", err)
 }
 
 // scanTexts appends a column of texts.
