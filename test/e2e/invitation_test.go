@@ -129,6 +129,7 @@ func TestInvitations(t *testing.T) {
 	want(t, http.StatusUnauthorized)(upload(s.Client(), csv, uuid.NewString()))
 
 	takesInvitation(t, s, neighbour, good[0])
+	registersInstead(t, s, good[1])
 	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(good), Done: len(good), Percent: 100},
 		ends(t, admin.client, batch.ProjectID))
 	require.GreaterOrEqual(t, time.Since(began), time.Duration(len(good)-1)*time.Second/perSecond, "paced")
@@ -162,13 +163,28 @@ func takesInvitation(t *testing.T, s *system.System, n *system.Neighbour, email 
 	refused(t, http.StatusBadRequest, 20012)(accept(t, s.Client(), strings.Repeat("x", len(secret))))
 }
 
+// registersInstead is the way of somebody who is invited and does not care: the token cannot take over what he has made.
+func registersInstead(t *testing.T, s *system.System, email string) {
+	t.Helper()
+	secret := token(t, s, email)
+	client := s.Client()
+	want(t, http.StatusCreated)(client.Register(t.Context(), email, system.Password))
+	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	defer cancel()
+	mails, err := s.Mailbox.Wait(ctx, email, 2)
+	require.NoError(t, err)
+	want(t, http.StatusOK)(client.Verify(t.Context(), email, mails[1].Code()))
+	refused(t, http.StatusConflict, 20013)(accept(t, s.Client(), secret))
+	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, system.Password, false))
+}
+
 // keepsTokens checks that tokens and addresses are in no log, and tokens not in the database once the mails have left.
 func keepsTokens(t *testing.T, s *system.System, emails []string) {
 	t.Helper()
 	s.OutboxEmpty()
 	stored := dump(t, s)
 	for _, email := range emails {
-		secret := token(t, s, email)
+		secret := tokenOf(t, s, email)
 		require.NotContains(t, stored, secret)
 		for _, p := range s.Processes() {
 			for _, line := range p.Log.Lines(0) {
