@@ -137,9 +137,15 @@ WHERE id > $1 AND last_due_at > $2 AND total > 0 ORDER BY id LIMIT $3`, after, s
 	return scanBatches(rows)
 }
 
-// PurgeOlderThan deletes batches whose last mail was due before then, with their invitations and reports, and answers
-// how many. Their users stay, and so do their keys no longer.
+// PurgeOlderThan deletes batches whose last mail was due before then, with their invitations and reports, and answers how
+// many. Of people who were invited, never came and are deleted by now nothing stays, their addresses least of all.
 func (r *Batches) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
+	_, err := r.db.Conn(ctx).ExecContext(ctx, `DELETE FROM users
+WHERE CASE WHEN deleted_at IS NOT NULL AND is_active IS NOT TRUE AND COALESCE(password_hash, '') = '' THEN 1 ELSE 0 END = 1
+AND id IN (SELECT user_id FROM invitations WHERE batch_id IN (SELECT id FROM invitation_batches WHERE last_due_at < $1))`, stored(then))
+	if err != nil {
+		return 0, wrap("deleting those who never came", err)
+	}
 	result, err := r.db.Conn(ctx).ExecContext(ctx, "DELETE FROM invitation_batches WHERE last_due_at < $1", stored(then))
 	if err != nil {
 		return 0, wrap("deleting old batches", err)

@@ -128,28 +128,15 @@ func (r *Invitations) Page(ctx context.Context, batchID, after string, limit int
 
 const nobody = "00000000-0000-0000-0000-000000000000"
 
-// purgeRows is how many users one statement of PurgeExpired deletes: few enough that nobody waits for it.
-const purgeRows = 10_000
-
 // PurgeExpired deletes users who were invited, let the invitation expire and never set a password: their addresses are
 // free again. It answers how many. Somebody who was invited has no other invitation: his address is taken to the next.
-func (r *Invitations) PurgeExpired(ctx context.Context, now time.Time) (deleted int64, err error) {
-	for {
-		// MATERIALIZED: the planner must not run the locking subquery more than once.
-		result, err := r.db.Conn(ctx).ExecContext(ctx, `WITH gone AS MATERIALIZED (
-SELECT id FROM users WHERE `+invited+` AND id IN (
-	SELECT user_id FROM invitations WHERE expires_at <= $1 AND accepted_at IS NULL) LIMIT $2`+
-			r.db.Dialect().ForUpdateSkipLocked()+`)
-UPDATE users SET deleted_at = $1, updated_at = $1 WHERE id IN (SELECT id FROM gone)`, stored(now), purgeRows)
-		if err != nil {
-			return deleted, wrap("deleting users whose invitation has expired", err)
-		}
-		n, err := result.RowsAffected()
-		deleted += n
-		if err != nil || n == 0 {
-			return deleted, wrap("deleting users whose invitation has expired", err)
-		}
+func (r *Invitations) PurgeExpired(ctx context.Context, now time.Time) (int64, error) {
+	result, err := r.db.Conn(ctx).ExecContext(ctx, "UPDATE users SET deleted_at = $1, updated_at = $1 WHERE "+invited+
+		" AND id IN (SELECT user_id FROM invitations WHERE expires_at <= $1 AND accepted_at IS NULL)", stored(now))
+	if err != nil {
+		return 0, wrap("deleting users whose invitation has expired", err)
 	}
+	return result.RowsAffected()
 }
 
 func scanInvitations(rows *sql.Rows) ([]authentication.Invitation, error) {

@@ -1,8 +1,9 @@
-// Package sqldb stores users and their codes in PostgreSQL or SQLite, in the tables of the previous release and one
-// beside them.
+// Package sqldb stores users, their codes and the batches in which they were invited in PostgreSQL or SQLite, in the tables
+// of the previous release and ours beside them.
 //
 // It promises that every method takes part in the transaction of its context. Columns it does not know, such as
-// avatar_url, keep their values, and only LegacyCodes touches the previous release's otp. It deletes nothing.
+// avatar_url, keep their values, and only LegacyCodes touches the previous release's otp. It deletes nobody who has ever
+// had a password.
 package sqldb
 
 import (
