@@ -5,6 +5,10 @@
 -- every call, and that cost more than the counting.
 local hash, items, failed, ownerkey, open = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local LIFE = 604800 -- seconds
+-- A mark lets the sets live a moment longer than everything else does, too little for TTL to show. As long as they have more
+-- than LIFE left, the project has just been marked, is one that we count, and nothing but the counting needs to be done.
+-- Whatever takes it out of the projects we count ends that moment (PEXPIRE … LT).
+local MOMENT = 400 -- milliseconds
 
 local fields = redis.call('HMGET', hash, 'status', 'total', 'done', 'errors')
 local status, total, done, errors = fields[1] or '', fields[2], fields[3], fields[4]
@@ -30,6 +34,6 @@ if errors > MOST then errors = 0 end
 -- What the operation tells finish.lua.
 local refused = false -- the project is DONE or FAILED and stays as it is
 local refresh = false -- the life of every key begins anew
-local touch = false   -- 'count': it is a project that we count, touched now; 'again': touched now if it is one
+local touch = false   -- 'count': it is one that we count, touched now; 'again': touched now if it is one
 local owner = false   -- the user id, where the operation knows it
 

@@ -75,8 +75,6 @@ func TestOneRoundTrip(t *testing.T) {
 		require.NoError(t, call(ctx))
 		want := "evalsha"
 		switch name {
-		case "signalled":
-			want = "zrem"
 		case "progress":
 			want = "hgetall"
 		case "owner":
@@ -142,7 +140,7 @@ func TestAKeyOfAnotherKind(t *testing.T) {
 	each(t, func(s suite) {
 		require.NoError(s, s.client.Set(ctx, redisstate.Key(s.id), "not a hash", time.Minute).Err())
 		for name, call := range calls(s.store, s.id) {
-			if name == "signalled" || name == "forget" || name == "open" || name == "owner" {
+			if name == "forget" || name == "open" || name == "owner" {
 				continue
 			}
 			err := call(ctx)

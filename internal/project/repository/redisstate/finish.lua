@@ -11,8 +11,12 @@ if total > 0 and done >= total and status ~= 'CRAWLING' and status ~= 'DONE' and
 end
 if refresh then
   -- The sets never die before the hash: a redelivered item would count twice.
-  redis.call('EXPIRE', items, LIFE)
-  redis.call('EXPIRE', failed, LIFE)
+  local left = LIFE * 1000
+  if touch == 'count' then
+    left = left + MOMENT
+  end
+  redis.call('PEXPIRE', items, left)
+  redis.call('PEXPIRE', failed, left)
   redis.call('EXPIRE', ownerkey, LIFE)
   redis.call('EXPIRE', hash, LIFE)
 end
@@ -32,6 +36,7 @@ if status == 'DONE' then
   end
 elseif status == 'FAILED' then
   redis.call('ZREM', open, ARGV[1])
+  redis.call('PEXPIRE', items, LIFE * 1000, 'LT')
 end
 if refused then
   flags = flags + 4

@@ -338,16 +338,40 @@ func (s suite) openProjects(idle time.Duration, limit int) []string {
 	return ids
 }
 
-// Within a second of the last mark lives are not begun anew and the touch is not noted again; nothing else is left out.
-func TestWithinASecondOfTheLastMark(t *testing.T) {
-	each(t, func(s suite) {
-		s.init(owner, 9)
-		s.mark(ok("a"))
-		s.mark(failed("b"))
-		require.Len(s, s.keys(), 4)
-		s.lives(life, s.keys()...)
-		s.signalled() // by somebody who took it for done
-		s.mark(ok("c"))
-		require.True(s, s.open(), "it is one that we count")
-	})
+// Right after a mark, the next one only counts. Whatever takes the project out of those that we count ends that.
+func TestRightAfterAMark(t *testing.T) {
+	for name, between := range map[string]func(s suite){
+		"nothing":                    func(suite) {},
+		"it was taken for announced": suite.signalled,
+		"the hash was lost": func(s suite) {
+			s.client.Del(ctx, redisstate.Key(s.id))
+			s.check()
+			s.write("status", "PROCESSING", "done", "1")
+		},
+		"a neighbour failed and resumed":  func(s suite) { s.write("status", "FAILED"); s.check(); s.write("status", "PROCESSING") },
+		"a neighbour gave it a long life": func(s suite) { s.expire(3*life, redisstate.Key(s.id)); s.signalled(); s.check() },
+		"a neighbour shortened its life":  func(s suite) { s.expire(time.Hour, redisstate.Key(s.id)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(s suite) {
+				s.init(owner, 9)
+				s.mark(ok("a"))
+				between(s)
+				change := s.mark(failed("b"))
+				require.EqualValues(s, []int64{2, 1}, []int64{change.Done, change.Errors})
+				require.True(s, s.open())
+				require.Len(s, s.keys(), 4)
+				for _, set := range []string{redisstate.ItemsKey(s.id), redisstate.FailedKey(s.id)} {
+					left, err := s.client.PTTL(ctx, set).Result()
+					require.NoError(s, err)
+					hash, err := s.client.PTTL(ctx, redisstate.Key(s.id)).Result()
+					require.NoError(s, err)
+					require.GreaterOrEqual(s, left, min(hash, life), "a set dies before the hash")
+				}
+				if name != "a neighbour gave it a long life" {
+					s.lives(life, s.keys()...)
+				}
+			})
+		})
+	}
 }

@@ -52,7 +52,7 @@ func (p *proxy) serve(client net.Conn) {
 	requests.Go(func() {
 		defer server.Close()
 		pass(client, server, func(request []byte) bool {
-			if bytes.Contains(request, []byte("\r\neval")) || bytes.Contains(request, []byte("\r\nzrem")) {
+			if bytes.Contains(request, []byte("\r\neval")) {
 				asked.Store(true)
 			}
 			return true

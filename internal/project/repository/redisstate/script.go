@@ -34,6 +34,9 @@ var failSource string
 //go:embed check.lua
 var checkSource string
 
+//go:embed signalled.lua
+var signalledSource string
+
 //go:embed forget.lua
 var forgetSource string
 
@@ -41,13 +44,14 @@ var forgetSource string
 var openSource string
 
 var (
-	initScript   = newScript(beginSource + initSource + finishSource)
-	totalScript  = newScript(beginSource + totalSource + finishSource)
-	markScript   = newScript(beginSource + markSource + finishSource)
-	failScript   = newScript(beginSource + failSource + finishSource)
-	checkScript  = newScript(beginSource + checkSource + finishSource)
-	forgetScript = newScript(forgetSource)
-	openScript   = newScript(openSource)
+	initScript      = newScript(beginSource + initSource + finishSource)
+	totalScript     = newScript(beginSource + totalSource + finishSource)
+	markScript      = newScript(beginSource + markSource + finishSource)
+	failScript      = newScript(beginSource + failSource + finishSource)
+	checkScript     = newScript(beginSource + checkSource + finishSource)
+	signalledScript = newScript(beginSource + signalledSource)
+	forgetScript    = newScript(forgetSource)
+	openScript      = newScript(openSource)
 )
 
 // script is a text and the digest by which a server knows it.

@@ -119,7 +119,7 @@ func (s *Store) Check(ctx context.Context, projectID string) (project.Change, er
 
 // Signalled implements project.Tracker.
 func (s *Store) Signalled(ctx context.Context, projectID string) error {
-	if err := s.client.ZRem(ctx, OpenKey, projectID).Err(); err != nil {
+	if err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err(); err != nil {
 		return unavailable(ctx, "noting a signal", err)
 	}
 	return nil
