@@ -52,7 +52,7 @@ func (p *process) start() {
 			break
 		}
 	}
-	go io.Copy(io.Discard, out) // so that it never waits for a reader
+	go func() { _, _ = io.Copy(io.Discard, out) }() // so that it never waits for a reader
 }
 
 func (p *process) kill() {

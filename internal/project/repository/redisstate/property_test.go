@@ -1,6 +1,7 @@
 package redisstate_test
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -332,7 +333,7 @@ func (s *scenario) compare(t *rapid.T) {
 	for _, key := range allKeys(m.id)[1:] {
 		lives = append(lives, pipe.TTL(ctx, key))
 	}
-	if _, err := pipe.Exec(ctx); err != goredis.Nil {
+	if _, err := pipe.Exec(ctx); !errors.Is(err, goredis.Nil) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, withoutZeroErrors(m.fields), withoutZeroErrors(hash.Val()))

@@ -42,7 +42,7 @@ func newProxy(t *testing.T, upstream string) *proxy {
 
 // serve ends when either side does.
 func (p *proxy) serve(client net.Conn) {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp", p.upstream)
 	if err != nil {
 		return
@@ -50,7 +50,7 @@ func (p *proxy) serve(client net.Conn) {
 	var asked atomic.Bool // one of our commands is under way, not the client introducing itself
 	var requests sync.WaitGroup
 	requests.Go(func() {
-		defer server.Close()
+		defer func() { _ = server.Close() }()
 		pass(client, server, func(request []byte) bool {
 			if bytes.Contains(request, []byte("\r\neval")) {
 				asked.Store(true)
@@ -65,8 +65,7 @@ func (p *proxy) serve(client net.Conn) {
 		}
 		return true
 	})
-	client.Close()
-	server.Close()
+	_, _ = client.Close(), server.Close()
 	requests.Wait()
 }
 

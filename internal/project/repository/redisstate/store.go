@@ -163,7 +163,7 @@ func number(text string) int64 {
 	if err != nil {
 		return 0
 	}
-	return int64(n) //nolint:gosec // G115: 53 bits
+	return int64(n)
 }
 
 // Owner implements project.Reader. An owner that has been read once is not asked for again.
