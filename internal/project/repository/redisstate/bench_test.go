@@ -26,7 +26,7 @@ func BenchmarkMark(b *testing.B) {
 	options := realOptions(b)
 	options.PoolSize, options.PoolTimeout = 64, time.Minute
 	client := redis.Open(options)
-	defer client.Close()
+	defer func() { require.NoError(b, client.Close()) }()
 	store := redisstate.New(client)
 	for _, workers := range []int{1, 64} {
 		var next atomic.Int64

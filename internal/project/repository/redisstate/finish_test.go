@@ -347,6 +347,7 @@ func TestRightAfterAMark(t *testing.T) {
 			s.client.Del(ctx, redisstate.Key(s.id))
 			s.check()
 			s.write("status", "PROCESSING", "done", "1")
+			s.expire(life, redisstate.Key(s.id))
 		},
 		"a neighbour failed and resumed":  func(s suite) { s.write("status", "FAILED"); s.check(); s.write("status", "PROCESSING") },
 		"a neighbour gave it a long life": func(s suite) { s.expire(3*life, redisstate.Key(s.id)); s.signalled(); s.check() },

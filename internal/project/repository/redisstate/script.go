@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -143,9 +144,14 @@ func read(status string) project.Status {
 	}
 }
 
-// unavailable keeps the caller's own cancellation visible, which the client reports as a timeout of the connection.
+// unavailable keeps the caller's own cancellation visible. The client reports a deadline as a timeout of the connection,
+// and may do so before the context knows.
 func unavailable(ctx context.Context, doing string, err error) error {
-	if over := ctx.Err(); over != nil && !errors.Is(err, over) {
+	over := ctx.Err()
+	if deadline, set := ctx.Deadline(); over == nil && set && !time.Now().Before(deadline) {
+		over = context.DeadlineExceeded
+	}
+	if over != nil && !errors.Is(err, over) {
 		err = fmt.Errorf("%w: %w", over, err)
 	}
 	return project.ErrUnavailable.WithCause(fmt.Errorf("%s in Redis: %w", doing, err))
