@@ -141,7 +141,7 @@ func (b *invitationBench) send(ctx context.Context, accepted int) error {
 func (b *invitationBench) clear(ctx context.Context) error {
 	for _, statement := range []string{
 		"TRUNCATE outbox", "CREATE TABLE kept AS SELECT * FROM users WHERE id = '" + b.adminID + "'",
-		"TRUNCATE users, mail_pace CASCADE", "INSERT INTO users SELECT * FROM kept", "DROP TABLE kept", "CHECKPOINT",
+		"TRUNCATE users, mail_pace CASCADE", "INSERT INTO users SELECT * FROM kept", "DROP TABLE kept",
 	} {
 		if _, err := b.bare.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("%s: %w", statement, err)

@@ -124,7 +124,7 @@ func TestChoreography(t *testing.T) {
 		have := ends(t, owner.client, p.id)
 		want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+p.id+"/progress", nil))
 		c := announced(t, s, dashboard, p.id)
-		require.Len(t, announcements(t, s, dashboard, p.id), 1, "nobody died")
+		require.Equal(t, 1, len(announcements(t, s, dashboard, p.id)), "nobody died")
 		require.Equal(t, p.items, c.Total)
 		require.Equal(t, p.items, c.Done)
 		require.GreaterOrEqual(t, c.Errors, have.Errors, "what failed at the finish line may be repaired after it")
@@ -196,7 +196,7 @@ func repairsAfterTheEnd(t *testing.T, n *neighbours, s *system.System, dashboard
 	have, err := look(t, owner.client, p.id)
 	require.NoError(t, err)
 	require.Equal(t, progress{ProjectID: p.id, Status: "DONE", Total: p.items, Done: p.items, Errors: p.errors() - 1, Percent: 100}, have)
-	require.Len(t, announcements(t, s, dashboard, p.id), 1)
+	require.Equal(t, 1, len(announcements(t, s, dashboard, p.id)))
 }
 
 // TestChoreographyOnABadDay: consumers and apis are killed, Redis is killed, its scripts are thrown away, all while the

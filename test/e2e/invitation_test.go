@@ -143,7 +143,7 @@ func TestInvitations(t *testing.T) {
 	closes(t, s, admin, len(good), 0)
 	c := announced(t, s, neighbour, batch.ProjectID)
 	require.Equal(t, completed{batch.ProjectID, admin.id, len(good), len(good), 0, c.CompletedAt}, c)
-	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1)
+	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)))
 	require.Len(t, s.Mailbox.All(admin.email), 2, "a code and the end of one batch")
 	want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+batch.ProjectID+"/progress", nil))
 	keepsTokens(t, s, good)
@@ -270,7 +270,7 @@ func TestInvitationRefused(t *testing.T) {
 	for _, email := range emails {
 		want(t, http.StatusOK)(accept(t, s.Client(), token(t, s, email)))
 	}
-	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1, "nothing is told anew")
+	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)), "nothing is told anew")
 	require.Len(t, s.Mailbox.All(admin.email), 2)
 	require.Zero(t, s.QueueLength(emailQueue+".dead"))
 }
@@ -288,7 +288,7 @@ func TestInvitationsWithoutRedis(t *testing.T) {
 	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
 		ends(t, admin.client, batch.ProjectID))
 	closes(t, s, admin, len(emails), 0)
-	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1)
+	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)))
 
 	// And by hand, once more, when it has long been over.
 	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
@@ -298,7 +298,7 @@ func TestInvitationsWithoutRedis(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "DONE", have.Status)
 	require.Equal(t, len(emails), have.Done)
-	require.Len(t, announcements(t, s, neighbour, batch.ProjectID), 1)
+	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)))
 	require.Len(t, s.Mailbox.All(admin.email), 2)
 	for _, email := range emails {
 		token(t, s, email)
