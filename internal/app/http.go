@@ -29,6 +29,7 @@ const requestTimeout = 15 * time.Second
 func (p *parts) web(a *accounts, progress *progress) *echo.Echo {
 	routes := projecthttp.Limits()
 	routes["POST /users/invitations"] = httpserver.Limits{Body: authentication.MaxUploadBytes, Timeout: inviteTimeout}
+	routes["POST /users/invitations/:project_id/cancel"] = httpserver.Limits{Timeout: inviteTimeout}
 	e := p.newEcho(p.metrics.registry, routes)
 	root := e.Group("")
 	authenticated := authhttp.Authenticate(a.tokens, p.cfg.Cookie.Name)

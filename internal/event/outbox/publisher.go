@@ -74,7 +74,7 @@ func (p *Publisher) store(ctx context.Context, rows []row) error {
 			r.availableAt = now
 		}
 	}
-	for part := range slices.Chunk(rows, rowsPerInsert) {
+	for part := range slices.Chunk(rows, rowsPerInsert(p.db.Dialect())) {
 		if err := insert(ctx, tx, part); err != nil {
 			return fmt.Errorf("outbox: storing event %s for %s: %w", part[0].message.ID, part[0].message.Exchange, err)
 		}

@@ -24,9 +24,14 @@ type row struct {
 	attempts    int
 }
 
-// rowsPerInsert rows go into one statement: enough to make the round trip small beside the work, few enough for SQLite's
-// driver, whose time grows with the square of the parameters.
-const rowsPerInsert = 100
+// rowsPerInsert is how many rows go into one statement: enough to make the round trip small beside the work, few enough
+// for SQLite's driver, whose time grows with the square of the parameters.
+func rowsPerInsert(d database.Dialect) int {
+	if d == database.SQLite {
+		return 25
+	}
+	return 100
+}
 
 // insert stores rows in one statement.
 func insert(ctx context.Context, q database.Querier, rows []row) error {
