@@ -58,7 +58,7 @@ func TestManyArePublishedTogether(t *testing.T) {
 	t.Parallel()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		o := open(t, db)
-		events := o.invitations(2*rowsPerInsert+17, "batch", time.Time{}, 0)
+		events := o.invitations(2*rowsPerInsert(db.Dialect())+17, "batch", time.Time{}, 0)
 		events[7] = o.state(events[7].ID)
 		require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
 			return o.publisher.Publish(ctx, events...)
@@ -80,7 +80,7 @@ func TestNothingIsStoredWhenOneOfManyCannotBeSaid(t *testing.T) {
 	t.Parallel()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		o := open(t, db)
-		events := o.invitations(rowsPerInsert+2, "batch", time.Time{}, 0)
+		events := o.invitations(rowsPerInsert(db.Dialect())+2, "batch", time.Time{}, 0)
 		events[len(events)-1].Data = event.InvitationRequested{UserID: "u1"}
 		require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
 			require.ErrorContains(t, o.publisher.Publish(ctx, events...), "lacks recipient")
@@ -141,7 +141,7 @@ func TestWithdrawTakesWhatNobodyHasInHand(t *testing.T) {
 		claimed, err := claim(context.Background(), db, o.clock.Now(), batchSize, batchSize)
 		require.NoError(t, err)
 		require.Len(t, claimed, 2) // a relay has these in hand
-		later := o.invitations(rowsPerInsert+1, "mine", o.clock.Now().Add(time.Hour), time.Second)
+		later := o.invitations(rowsPerInsert(db.Dialect())+1, "mine", o.clock.Now().Add(time.Hour), time.Second)
 		for i := range later {
 			later[i].ID = "evt_later_" + strconv.Itoa(1000+i)
 		}
