@@ -17,15 +17,25 @@ import (
 // cancelled, and get nothing for ever. A refused topology is not asked for again any sooner, either.
 const healDelay = time.Second
 
+// freshFor is for how long an Other counts as there once it has been declared. What is published to it can be routed to
+// somebody else's queue alone: the broker then confirms it and returns nothing, so that only asking shows what is missing.
+const freshFor = time.Second
+
 // declaration is a topology as one publishing session knows it.
 type declaration struct {
 	Topology
-	atOnce  bool
-	healing atomic.Bool
+	atOnce   bool
+	freshFor time.Duration // 0: as long as the session lives
+	healing  atomic.Bool
 	// The rest belongs to the goroutine that publishes.
-	declared  bool
-	refusal   error // the broker's last answer, when it was no
-	refusedAt time.Time
+	declaredAt time.Time // zero: never
+	refusal    error     // the broker's last answer, when it was no
+	refusedAt  time.Time
+}
+
+// fresh tells whether d has been declared, and that lately enough.
+func (d *declaration) fresh() bool {
+	return !d.declaredAt.IsZero() && (d.freshFor == 0 || time.Since(d.declaredAt) < d.freshFor)
 }
 
 // declarationOf answers what has to be there before somebody publishes to exchange; nil for an exchange nobody knows.
@@ -42,14 +52,14 @@ func (s *publishSession) declarationOf(exchange string) *declaration {
 	return nil
 }
 
-// reach makes sure that exchange is there as far as this session knows. It answers event.ErrUnroutable where it cannot
+// reach makes sure that exchange, and what it needs, is there as far as this session knows. It answers event.ErrUnroutable where it cannot
 // be, which is that message's own affair, and event.ErrUnavailable where the connection is at fault.
 func (s *publishSession) reach(ctx context.Context, exchange string) error {
 	d := s.declarationOf(exchange)
 	switch {
 	case d == nil:
 		return fmt.Errorf("%w: exchange %q is in no topology of this process", event.ErrUnroutable, exchange)
-	case d.declared:
+	case d.fresh():
 		return nil
 	case d.refusal != nil && time.Since(d.refusedAt) < healDelay:
 		return d.refusal
@@ -78,8 +88,9 @@ func (s *publishSession) declare(ctx context.Context, d *declaration, exchange s
 	err := within(ctx, func() error { return d.declareOn(s.conn) })
 	log := s.publisher.options.Log
 	if err == nil {
-		d.declared = true
-		if !d.atOnce {
+		first := d.declaredAt.IsZero()
+		d.declaredAt, d.refusal = time.Now(), nil
+		if first && !d.atOnce {
 			log.Info().Str("exchange", exchange).Msg("declared for a message that is sent to it")
 		}
 		return nil

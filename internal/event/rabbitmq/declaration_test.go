@@ -1,7 +1,9 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -17,9 +19,47 @@ func onDemand(t *testing.T, url string) (*Publisher, event.Queue, Topology) {
 	t.Helper()
 	q, previous := sourced(t, newQueue(t, 1, 10))
 	q.Bindings = []string{q.Name + ".#"}
-	p := runPublisher(t, NewPublisher(options(url, t.Name()), NewTopology([]event.Queue{q}), Other{Topology: previous}))
+	p := NewPublisher(options(url, t.Name()), NewTopology([]event.Queue{q}), Other{Topology: previous})
+	p.freshFor = time.Hour // declared once: what happens later is not left to the speed of this machine
+	runPublisher(t, p)
 	require.Equal(t, []error{nil}, eventtest.SendAll(t, p, messageTo(q, "warm")))
 	return p, q, previous
+}
+
+// besideAnother: somebody else is bound to the exchange, so that the broker confirms and returns nothing when only he
+// gets the message. Whatever of ours has gone is there again before the next is sent.
+func besideAnother(t *testing.T) {
+	raw := rawChannel(t)
+	for _, atOnce := range []bool{true, false} {
+		q, previous := sourced(t, newQueue(t, 1, 10))
+		p := NewPublisher(options(brokerURL(t), t.Name()), NewTopology([]event.Queue{q}), Other{previous, atOnce})
+		require.Equal(t, time.Second, p.freshFor)
+		p.freshFor = time.Nanosecond
+		runPublisher(t, p)
+		require.Equal(t, []error{nil}, eventtest.SendAll(t, p, copyTo(q, "first")))
+		session := p.live.Load()
+		other, err := raw.QueueDeclare("", false, true, true, false, nil)
+		require.NoError(t, err)
+		require.NoError(t, raw.QueueBind(other.Name, "", q.Source, false, nil))
+		for i, vanish := range []func() error{
+			func() error { return raw.QueueUnbind(q.Source, "", q.Source, nil) },
+			func() error { _, err := raw.QueueDelete(q.Source, false, false, false); return err },
+			func() error { // which takes the other binding with it, and is our channel's end without being asked first
+				_, err := raw.QueueDelete(q.Source, false, false, false)
+				return cmp.Or(err, raw.ExchangeDelete(q.Source, false, false))
+			},
+		} {
+			before := ready(t, raw, q.Source)
+			require.NoError(t, vanish())
+			id := fmt.Sprint("after ", i)
+			require.NoError(t, send(p, copyTo(q, id))[0])
+			if i > 0 {
+				before = 0
+			}
+			require.Equal(t, before+1, ready(t, raw, q.Source), id)
+		}
+		require.Same(t, session, p.live.Load())
+	}
 }
 
 func send(p *Publisher, messages ...event.Message) []error {

@@ -66,6 +66,7 @@ func TestIntegration(t *testing.T) {
 		"on demand: refused":                                      onDemandRefused,
 		"at once: declared unasked, and refused":                  atOnce,
 		"on demand: the broker does not answer":                   onDemandFrozen,
+		"on demand: ours has gone, somebody else's has not":       besideAnother,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

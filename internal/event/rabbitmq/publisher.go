@@ -31,6 +31,7 @@ type Publisher struct {
 	topology Topology
 	others   []Other
 	requests chan request
+	freshFor time.Duration // see declaration; a test changes it
 	live     atomic.Pointer[publishSession] // nil while there is no connection
 	refusal  atomic.Pointer[error]          // why the last connection could not be used; nil when it could
 }
@@ -46,18 +47,20 @@ type pending struct {
 	sentAt  time.Time
 }
 
-// Other is a topology the Publisher can do without: when the broker refuses it, only messages to its exchanges wait.
+// Other is a topology the Publisher can do without: when the broker refuses it, only messages to its exchanges wait. It
+// belongs to others as well, so it is declared anew for a message when the last time is more than a second ago: where
+// somebody else is bound to the exchange, nothing tells that our queue or its binding has gone.
 type Other struct {
 	Topology
-	// AtOnce has it declared on every connection. Without it that is done once a message is sent to one of its
-	// exchanges, once per connection: for what may be cleaned up for good, and must be there again for a late message.
+	// AtOnce has it declared on every connection. Without it that is left to the first message that is sent to one of its
+	// exchanges: for what may be cleaned up for good, and must be there again for a late message.
 	AtOnce bool
 }
 
 // NewPublisher answers a Publisher that works once Run does. It declares t on every connection, so that a message has
 // its queue even when no consumer has ever run, and does nothing while the broker refuses that.
 func NewPublisher(o rabbitmq.Options, t Topology, others ...Other) *Publisher {
-	return &Publisher{options: o, topology: t, others: others, requests: make(chan request)}
+	return &Publisher{options: o, topology: t, others: others, requests: make(chan request), freshFor: freshFor}
 }
 
 // Run keeps the connection until ctx ends, and then answers nil.
@@ -126,10 +129,10 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 		// waits for a place. With room for all of them the library's reader never waits for us, and never drops one.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window+2)),
 		// The first has just been declared.
-		declarations: []*declaration{{Topology: p.topology, declared: true}},
+		declarations: []*declaration{{Topology: p.topology, declaredAt: time.Now()}},
 	}
 	for _, o := range p.others {
-		s.declarations = append(s.declarations, &declaration{Topology: o.Topology, atOnce: o.AtOnce})
+		s.declarations = append(s.declarations, &declaration{Topology: o.Topology, atOnce: o.AtOnce, freshFor: p.freshFor})
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
 	go s.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 16)))
