@@ -25,6 +25,7 @@ type Verdict struct {
 func Judge(f Facts, to Phase) Verdict {
 	j := newJudge(f)
 	j.everyStep()
+	j.oldPath(to)
 	switch to {
 	case Prepare, Dual:
 		j.fanoutCopies(to)
@@ -123,19 +124,38 @@ func (j *judge) fanoutCopies(to Phase) {
 		j.block("%s exists and is not a durable fanout exchange: our processes could not declare it and would publish "+
 			"nothing at all; its owner must delete it", Exchange)
 	}
-	if !j.Old.Exists {
-		j.warn("%s does not exist yet: the first process in %s declares it, and our consumers read it within a minute "+
-			"unless EVENTS_CONSUME_LEGACY=off", Queue, to)
+	if j.Old.Exists {
+		j.oldReaders()
+	}
+}
+
+// oldPath: whoever can commit a fanout copy relies on queue and binding, whatever the step. Ours declare both when they
+// connect, and again before a mail; api pods of the previous release declare neither.
+func (j *judge) oldPath(to Phase) {
+	var missing string
+	switch {
+	case !j.Old.Exists:
+		missing = "does not exist"
+	case j.unbound():
+		missing = "is not bound to " + Exchange
+	default:
 		return
 	}
-	bound := slices.ContainsFunc(j.Bindings, func(b event.Binding) bool {
+	if n := j.living(func(p Process) bool { return p.Phase.Fanout() }); n > 0 {
+		j.block("%s %s, although %d living processes are in %s or %s: somebody has taken it away, and mails of the previous "+
+			"release's api pods are lost; restart one of our processes, which puts it right, and find out who it was",
+			Queue, missing, n, Prepare, Dual)
+	} else if to.Fanout() {
+		j.warn("%s %s: the first process in %s puts that right; until then mails of the previous release's api pods are lost. "+
+			"Our consumers read the queue within a minute, unless EVENTS_CONSUME_LEGACY=off", Queue, missing, to)
+	}
+}
+
+// unbound tells whether the old queue is known not to be bound to its exchange.
+func (j *judge) unbound() bool {
+	return j.Bindings != nil && !slices.ContainsFunc(j.Bindings, func(b event.Binding) bool {
 		return b.Source == Exchange && b.Kind == "queue" && b.Destination == Queue
 	})
-	if j.Bindings != nil && !bound {
-		j.warn("%s is not bound to %s, and mails published there are lost until the next connection of a process in %s, "+
-			"%s or %s binds it", Queue, Exchange, Prepare, Dual, Cutover)
-	}
-	j.oldReaders()
 }
 
 // oldReaders: a fanout copy is always the one that sends, so somebody has to read it.

@@ -193,7 +193,7 @@ func TestFanoutCopiesNeedTheirPath(t *testing.T) {
 				f.Old, f.Fanout = event.QueueState{Name: Queue}, event.ExchangeState{Name: Exchange}
 				f.Bindings = []event.Binding{}
 			},
-			warnings: []string{"smtp_send_email does not exist yet"},
+			warnings: []string{"smtp_send_email does not exist: the first process in"},
 		},
 		"an exchange of another kind": {
 			change:  func(f *Facts) { f.Fanout.Type = "direct" },
@@ -208,7 +208,7 @@ func TestFanoutCopiesNeedTheirPath(t *testing.T) {
 		},
 		"the queue is not bound": {
 			change:   func(f *Facts) { f.Bindings = []event.Binding{} },
-			warnings: []string{"smtp_send_email is not bound"},
+			warnings: []string{"smtp_send_email is not bound to smtp_send_email_exc: the first process in"},
 		},
 		"a backlog": {
 			change:   func(f *Facts) { f.Old.Ready = 101 },
@@ -238,6 +238,46 @@ func TestFanoutCopiesNeedTheirPath(t *testing.T) {
 				require.Equal(t, len(c.blocker) == 0, v.Safe)
 			}
 		})
+	}
+}
+
+// TestNoStepWithoutTheOldPathWhileCopiesGoThere: a copy that another team's queue gets alone is a mail that is lost.
+func TestNoStepWithoutTheOldPathWhileCopiesGoThere(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		change  func(*Facts)
+		blocker string
+	}{
+		"the queue is gone": {
+			func(f *Facts) { f.Old, f.Bindings = event.QueueState{Name: Queue}, []event.Binding{} },
+			"smtp_send_email does not exist, although 1 living processes are in prepare or dual",
+		},
+		"its binding is gone": {
+			func(f *Facts) {
+				f.Bindings = []event.Binding{{Source: Exchange, Destination: "audit", Kind: "queue"}}
+			},
+			"smtp_send_email is not bound to smtp_send_email_exc, although 1 living processes are in prepare or dual",
+		},
+	} {
+		for _, writer := range []Process{process("api", Prepare, 0), process("consumer", Dual, 0)} {
+			for _, to := range Phases {
+				f := calm(Complete)
+				f.Processes = append(f.Processes, writer)
+				c.change(&f)
+				v := Judge(f, to)
+				require.False(t, v.Safe)
+				require.Condition(t, func() bool {
+					return slices.ContainsFunc(v.Blockers, func(b string) bool { return strings.HasPrefix(b, c.blocker) })
+				}, "%s, %s to %s: %q", name, writer.ID, to, v.Blockers)
+			}
+		}
+		f := calm(Complete)
+		f.Processes = append(f.Processes, process("api", Dual, Recently))
+		c.change(&f)
+		for _, text := range Judge(f, Complete).Blockers {
+			require.NotContains(t, text, "smtp_send_email is not bound")
+			require.NotContains(t, text, "smtp_send_email does not exist")
+		}
 	}
 }
 
@@ -310,7 +350,13 @@ func TestCutover(t *testing.T) {
 			change:  func(f *Facts) { f.Old = queue(Queue) },
 			blocker: []string{"nobody reads smtp_send_email"},
 		},
-		"no old queue": {change: func(f *Facts) { f.Old = event.QueueState{Name: Queue} }},
+		"no old queue": {
+			change:  func(f *Facts) { f.Old = event.QueueState{Name: Queue} },
+			blocker: []string{"smtp_send_email does not exist, although 2 living processes"},
+		},
+		"no old queue, and nobody who writes there": {
+			from: Cutover, change: func(f *Facts) { f.Old = event.QueueState{Name: Queue} },
+		},
 		"one api is there already": {
 			change:  func(f *Facts) { f.Processes = append(f.Processes, process("api", Cutover, 0)); f.Bindings = nil },
 			unknown: []string{"whether another team is bound"},

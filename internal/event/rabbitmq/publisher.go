@@ -31,7 +31,7 @@ type Publisher struct {
 	topology Topology
 	others   []Other
 	requests chan request
-	freshFor time.Duration // see declaration; a test changes it
+	freshFor time.Duration                  // see declaration; a test changes it
 	live     atomic.Pointer[publishSession] // nil while there is no connection
 	refusal  atomic.Pointer[error]          // why the last connection could not be used; nil when it could
 }
