@@ -51,6 +51,7 @@ type Relay struct {
 	log      zerolog.Logger
 	nudge    chan struct{}
 	pace     pace
+	renewals <-chan time.Time // nil: every renewEvery
 	// confirmed rows whose deletion failed: they are deleted before anything else is claimed, so that a short
 	// absence of the database does not send them again.
 	confirmed []string
@@ -141,8 +142,7 @@ func (r *Relay) relay(run context.Context, limit int) (int, error) {
 	return len(rows), r.publishSingles(ctx, run.Done(), singles)
 }
 
-// publish sends rows together, deletes those that were confirmed, gives back those that an absent broker did not take
-// and postpones the others. It answers the first of those failures that say something about broker or database.
+// publish sends rows together and settles them.
 func (r *Relay) publish(ctx context.Context, rows []row) error {
 	if len(rows) == 0 {
 		return nil
@@ -153,18 +153,22 @@ func (r *Relay) publish(ctx context.Context, rows []row) error {
 	}
 	started := time.Now()
 	results := r.sender.Send(ctx, messages) // no transaction is open here
-	took := time.Since(started)
+	return r.settle(ctx, rows, results, time.Since(started))
+}
 
+// settle deletes rows that were confirmed, gives back those that an absent broker did not take and postpones the others.
+// It answers the first of those failures that say something about broker or database.
+func (r *Relay) settle(ctx context.Context, rows []row, results []error, took time.Duration) error {
 	var unavailable []row
 	var firstErr error
 	for i, result := range results {
 		switch {
 		case result == nil:
 			r.confirmed = append(r.confirmed, rows[i].id)
-			r.observer.Published(messages[i], took)
+			r.observer.Published(rows[i].message, took)
 		case errors.Is(result, event.ErrUnavailable):
 			unavailable = append(unavailable, rows[i])
-			r.observer.Failed(messages[i], classUnavailable, false)
+			r.observer.Failed(rows[i].message, classUnavailable, false)
 			firstErr = cmp.Or(firstErr, result)
 		default:
 			if err := r.postpone(ctx, rows[i], classOf(result)); err != nil {

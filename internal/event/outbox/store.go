@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -134,6 +135,22 @@ func release(ctx context.Context, db *database.DB, rows []row) error {
 	_, err := db.Conn(ctx).ExecContext(ctx, "UPDATE outbox SET lease_until = NULL WHERE lease_until = $1 AND id IN ("+
 		database.Placeholders(2, len(rows))+")", args...)
 	return err
+}
+
+// errNotOurs: somebody else holds the lease of a row, or has published it.
+var errNotOurs = errors.New("outbox: the lease was lost")
+
+// renew extends the lease of one row to until, which it answers. It answers errNotOurs when the row's lease is not r's.
+func renew(ctx context.Context, db *database.DB, r row, until time.Time) (time.Time, error) {
+	result, err := db.Conn(ctx).ExecContext(ctx, "UPDATE outbox SET lease_until = $1 WHERE id = $2 AND lease_until = $3",
+		until, r.id, r.leaseUntil.UTC())
+	if err != nil {
+		return time.Time{}, fmt.Errorf("outbox: renewing a lease: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return time.Time{}, cmp.Or(err, errNotOurs)
+	}
+	return until, nil
 }
 
 // postpone counts a failed try of one row. With failedAt set it stays where it is until a person looks.

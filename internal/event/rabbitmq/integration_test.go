@@ -67,6 +67,9 @@ func TestIntegration(t *testing.T) {
 		"at once: declared unasked, and refused":                  atOnce,
 		"on demand: the broker does not answer":                   onDemandFrozen,
 		"on demand: ours has gone, somebody else's has not":       besideAnother,
+		"alarm: a single in flight is waited for":                 blockedSingle,
+		"alarm: until its Send ends":                              blockedGivenUp,
+		"alarm: others are sent again":                            blockedOthers,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -37,6 +37,7 @@ type Publisher struct {
 }
 
 type request struct {
+	ctx     context.Context // of the Send; ends the wait for a single that a blocked broker has
 	message *event.Message
 	done    func(error)
 }
@@ -68,8 +69,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return rabbitmq.Supervise(ctx, p.options, p.session)
 }
 
-// Send implements event.Sender. Without a connection it answers event.ErrUnavailable at once; with one it returns
-// within about twice confirmTimeout whatever the broker does. Messages are sent in the order given. One for an exchange
+// Send implements event.Sender. Without a connection, and while the broker takes no messages (memory or disk alarm), it
+// answers event.ErrUnavailable at once; else it returns within about twice confirmTimeout whatever the broker does. A
+// Single that was under way when an alarm began is waited for as long as the alarm and ctx last: the broker takes it
+// afterwards, whatever becomes of the connection, so nobody may send it again before. Messages are sent in the order
+// given. One for an exchange
 // that is in no topology of the Publisher, or that the broker does not let us declare, is event.ErrUnroutable and is not
 // sent: publishing to an exchange that is missing would end the connection for all others.
 func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error {
@@ -77,12 +81,12 @@ func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error 
 	session := p.live.Load()
 	var wg sync.WaitGroup
 	for i := range messages {
-		if session == nil {
+		if session == nil || session.blocked.Load() != nil {
 			results[i] = event.ErrUnavailable
 			continue
 		}
 		wg.Add(1)
-		r := request{message: &messages[i], done: func(err error) { results[i] = err; wg.Done() }}
+		r := request{ctx: ctx, message: &messages[i], done: func(err error) { results[i] = err; wg.Done() }}
 		select {
 		case p.requests <- r:
 		case <-session.ended:
@@ -103,8 +107,11 @@ type publishSession struct {
 	channel   *amqp.Channel
 	inflight  chan pending
 	returns   chan amqp.Return
-	blocked   atomic.Pointer[string]
+	blocked   atomic.Pointer[string] // why the broker takes no messages; nil while it does
 	ended     chan struct{}
+	settling  sync.Mutex     // of returns and returned
+	returned  map[string]int // messages that came back, by their copyKey
+	overdue   sync.WaitGroup // singles that a blocked broker has
 	// What this session publishes to: the Publisher's topology, then the others.
 	declarations []*declaration
 }
@@ -123,7 +130,7 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 		return fmt.Errorf("rabbitmq: switching confirms on: %w", err)
 	}
 	s := &publishSession{
-		publisher: p, conn: conn, channel: ch, ended: make(chan struct{}),
+		publisher: p, conn: conn, channel: ch, ended: make(chan struct{}), returned: map[string]int{},
 		inflight: make(chan pending, window),
 		// Every message in flight can come back: those in the window, the one whose confirm is awaited and the one that
 		// waits for a place. With room for all of them the library's reader never waits for us, and never drops one.
@@ -181,6 +188,10 @@ func (s *publishSession) publish(ctx context.Context, closed <-chan *amqp.Error)
 // publishOne hands one request to the channel, or answers it. An error ends the session.
 func (s *publishSession) publishOne(ctx context.Context, r request) error {
 	m := r.message
+	if s.blocked.Load() != nil { // since Send has looked
+		r.done(event.ErrUnavailable)
+		return nil
+	}
 	if err := s.reach(ctx, m.Exchange); err != nil {
 		r.done(err)
 		if errors.Is(err, event.ErrUnavailable) {
@@ -200,7 +211,7 @@ func (s *publishSession) publishOne(ctx context.Context, r request) error {
 // collect waits for the confirms in the order of publishing and answers each request. Out of order confirms only
 // wait for their turn here, which costs nothing but a place in the window.
 func (s *publishSession) collect(cancel context.CancelCauseFunc) {
-	returned := map[string]int{}
+	defer s.overdue.Wait()
 	timer := time.NewTimer(confirmTimeout)
 	defer timer.Stop()
 	for p := range s.inflight {
@@ -211,34 +222,35 @@ func (s *publishSession) collect(cancel context.CancelCauseFunc) {
 			select {
 			case <-p.confirm.Done():
 			case <-timer.C:
-				cancel(errNoConfirm)
-				p.done(event.ErrUnavailable)
+				s.late(p, cancel)
 				continue
 			}
 		}
-		p.done(s.outcome(p, returned))
+		p.done(s.outcome(p))
 	}
 }
 
 // outcome reads a finished confirm. A return always arrives before the confirm of the same message, so draining the
 // returns first tells an unroutable message from a good one.
-func (s *publishSession) outcome(p pending, returned map[string]int) error {
+func (s *publishSession) outcome(p pending) error {
+	s.settling.Lock()
+	defer s.settling.Unlock()
 	for drained := false; !drained; {
 		select {
 		case r, ok := <-s.returns:
 			if !ok {
 				s.returns, drained = nil, true
 			} else {
-				returned[copyKey(r.MessageId, r.Exchange, r.RoutingKey)]++
+				s.returned[copyKey(r.MessageId, r.Exchange, r.RoutingKey)]++
 			}
 		default:
 			drained = true
 		}
 	}
 	m := p.message
-	if key := copyKey(m.ID, m.Exchange, m.RoutingKey); returned[key] > 0 {
-		if returned[key]--; returned[key] == 0 {
-			delete(returned, key)
+	if key := copyKey(m.ID, m.Exchange, m.RoutingKey); s.returned[key] > 0 {
+		if s.returned[key]--; s.returned[key] == 0 {
+			delete(s.returned, key)
 		}
 		s.heal(m.Exchange)
 		return event.ErrUnroutable
@@ -254,16 +266,3 @@ func (s *publishSession) outcome(p pending, returned map[string]int) error {
 }
 
 func copyKey(id, exchange, key string) string { return id + "\x00" + exchange + "\x00" + key }
-
-// watchBlocked keeps the broker's own word on why it takes no messages (memory or disk alarm).
-func (s *publishSession) watchBlocked(notices <-chan amqp.Blocking) {
-	for n := range notices {
-		if n.Active {
-			s.blocked.Store(&n.Reason)
-			s.publisher.options.Log.Warn().Str("reason", n.Reason).Msg("rabbitmq takes no messages; the outbox keeps them")
-		} else {
-			s.blocked.Store(nil)
-			s.publisher.options.Log.Info().Msg("rabbitmq takes messages again")
-		}
-	}
-}
