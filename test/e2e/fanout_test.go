@@ -49,6 +49,14 @@ func otherTeam(t *testing.T, s *system.System) string {
 	return queue
 }
 
+// oldConsumer starts a consumer of the previous release.
+func oldConsumer(t *testing.T, s *system.System) *system.Process {
+	t.Helper()
+	p := s.NewProgram("./test/walk/oldconsumer", "old-1", `"message":"consuming"`, "NAME=old-1")
+	require.NoError(t, p.Start(t.Context()))
+	return p
+}
+
 // taken answers the next message of a queue.
 func taken(t *testing.T, s *system.System, queue string) (d amqp.Delivery) {
 	t.Helper()

@@ -175,6 +175,38 @@ func TestRabbitMQAlarm(t *testing.T) {
 	toldOnce(t, s, neighbour)
 }
 
+// TestRabbitMQAlarmBesideAnOldConsumer: what was on its way to the fanout when the broker stopped reading gets there once,
+// although that takes longer than a confirm may: the consumer of the previous release would send a repeat as well.
+func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
+	s := system.Start(t, system.Options{APIs: 2, Consumers: 1, Env: inPhase("prepare")})
+	old := oldConsumer(t, s)
+	people := []*person{register(t, s)}
+	oneMail(t, s, people[0].email)
+	calm := func() { system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	t.Cleanup(calm)
+	system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	for range 12 {
+		people = append(people, register(t, s))
+	}
+	worksWithout(t, s, "rabbitmq")
+	lets(t, 11*time.Second) // a confirm may take 10
+	calm()
+	for _, p := range people {
+		oneMail(t, s, p.email)
+	}
+	s.OutboxEmpty()
+	system.Soon(t, func() error { return lengthIs(s, fanoutQueue, 0) })
+	old.Terminate(t)
+	for _, p := range people {
+		mails := s.Mailbox.All(p.email)
+		require.Len(t, mails, 1)
+		require.NotEmpty(t, mails[0].Header.Get("X-Sent-By"), "ours are behind the old one")
+	}
+	for _, p := range s.Processes() {
+		require.NotContains(t, strings.Join(p.Log.Lines(0), "\n"), "rebuilding the connection", "%s", p.Name)
+	}
+}
+
 func TestRedisKilled(t *testing.T) {
 	redisAway(t, system.Redis.Kill, system.Redis.Restart)
 }
