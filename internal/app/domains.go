@@ -69,6 +69,7 @@ type domains struct {
 	invitationMail *authentications.InvitationMailSender
 	closingMail    *notifications.Sender
 	shadow         *fanout.Shadow
+	unnamed        *fanout.Unnamed
 	forward        forwarder
 	projection     *subscriptions.Projection
 	counting       *projects.Counting
@@ -92,6 +93,7 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 		invitationMail: authentications.NewInvitationMailSender(authsql.NewInvitations(p.db), authsql.NewUsers(p.db), mails),
 		closingMail:    sender,
 		shadow:         fanout.NewShadow(p.db, p.clock, p.renderCode, p.digests(), p.metrics),
+		unnamed:        fanout.NewUnnamed(p.db, p.clock, p.cfg.Secrets.EventsSeal, p.mailLease(), p.log),
 		forward:        forwarder{sender, p.log},
 		projection:     p.projection(),
 		counting:       counting,

@@ -39,6 +39,7 @@ func (p *parts) purging() lifecycle.Role {
 				p.purge(ctx, "batches", func() (int64, error) {
 					return authsql.NewBatches(p.db).PurgeOlderThan(ctx, now.Add(-batchLife))
 				})
+				p.purge(ctx, "mails without an id", func() (int64, error) { return fanout.PurgeUnnamed(ctx, p.db, now.Add(-fanout.UnnamedFor)) })
 				p.purge(ctx, "processes", func() (int64, error) { return fanout.PurgeProcesses(ctx, p.db, now.Add(-processLife)) })
 			}
 		}

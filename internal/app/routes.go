@@ -79,7 +79,7 @@ func (d *domains) routers() map[string]*event.Router {
 	mailevents.Register(email, d.closingMail)
 	subscriptionevents.Register(subscriptions, d.projection)
 	projectevents.Register(projects, d.counting)
-	legacy.Else(fanout.Forward(d.forward))
+	legacy.Else(d.unnamed.Around(fanout.Forward(d.forward)))
 	return map[string]*event.Router{
 		EmailQueue: email, SubscriptionQueue: subscriptions, ProjectQueue: projects, LegacyQueue: legacy,
 	}

@@ -26,6 +26,7 @@ const (
 	HeaderRoutingKey  = "x-routing-key"      // the original key, once a message travels through retry and dead queues
 	HeaderAttempts    = "x-attempts"         // failed tries so far
 	HeaderMoves       = "x-moves"            // how often it was republished to a retry or dead queue; names the copy
+	HeaderUnnamed     = "x-unnamed"          // it came without an id, and got the one it has from us
 	HeaderFirstFailed = "x-first-failed-at"  // RFC 3339, starts the clock of Policy.GiveUpAfter
 	HeaderError       = "x-last-error-class" // a class, never an error's text: texts can quote addresses
 	HeaderDeadReason  = "x-dead-reason"
@@ -66,15 +67,18 @@ func (m Message) FirstFailed() time.Time {
 // came without an id gets one: from here on it can be recognised, and named.
 func (m Message) Moved(queue string, headers map[string]string) Message {
 	m.Exchange, m.RoutingKey, m.Mandatory = "", queue, true
-	if m.ID == "" {
-		m.ID = NewID()
-	}
-	merged := make(map[string]string, len(m.Headers)+len(headers))
+	merged := make(map[string]string, len(m.Headers)+len(headers)+1)
 	maps.Copy(merged, m.Headers)
 	maps.Copy(merged, headers)
+	if m.ID == "" {
+		m.ID, merged[HeaderUnnamed] = NewID(), "true"
+	}
 	m.Headers = merged
 	return m
 }
+
+// CameUnnamed tells whether m's producer gave it no id, whatever it has got from us since.
+func (m Message) CameUnnamed() bool { return m.ID == "" || m.Headers[HeaderUnnamed] != "" }
 
 // Arrived answers m with the routing key its producer gave it, which may be none, whatever queues it has travelled
 // through since.

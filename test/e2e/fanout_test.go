@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,6 +221,36 @@ func TestMailsOfThePreviousRelease(t *testing.T) {
 	for _, address := range []string{to, later} {
 		keepsSecrets(t, s, &person{email: address})
 	}
+}
+
+// TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut: it has no id, and the broker hands it to the other consumer
+// while the first is sending it.
+func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{Consumers: 2, Env: inPhase("prepare", "SMTP_TIMEOUT", "12s")})
+	for _, c := range s.Consumers {
+		c.WaitLine(t, `"queue":"smtp_send_email"`, "found")
+	}
+	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(9 * time.Second).Times(1))
+	to := system.Email()
+	previousMail(t, s, previousBody(to, "[]"))
+	s.Mailbox.WaitReached(smtptest.EndOfData, 1)
+	system.Soon(t, func() error {
+		if cut := s.CutConnections(); len(cut) < 4 {
+			return fmt.Errorf("the broker knew of %d connections", len(cut))
+		}
+		return nil
+	})
+	system.Soon(t, func() error {
+		for _, c := range s.Consumers {
+			if strings.Contains(strings.Join(c.Log.Lines(0), "\n"), `"outcome":"duplicate"`) {
+				return nil
+			}
+		}
+		return errors.New("nobody has recognised it")
+	})
+	oneMail(t, s, to)
+	system.Soon(t, func() error { return lengthIs(s, "identity.legacy", 0) })
 }
 
 // TestLateFanoutCopy: what a pod of an earlier phase has left in the outbox is sent in complete, although nothing of the
