@@ -117,6 +117,15 @@ type tracker struct {
 
 var _ authentication.ProgressTracker = tracker{}
 
+// Begin implements authentication.ProgressTracker.
+func (t tracker) Begin(ctx context.Context, projectID, owner string) error {
+	_, err := t.counting.Init(ctx, projectID, owner, 0)
+	return ignoreFinal(err)
+}
+
+// Forget implements authentication.ProgressTracker.
+func (t tracker) Forget(ctx context.Context, projectID string) error { return t.counting.Forget(ctx, projectID) }
+
 // Open implements authentication.ProgressTracker. The total of a batch is final from the start.
 func (t tracker) Open(ctx context.Context, projectID, owner string, total int64) error {
 	if _, err := t.counting.Init(ctx, projectID, owner, total); err != nil {
@@ -139,10 +148,10 @@ func (t tracker) Mark(ctx context.Context, projectID string, items []authenticat
 	return ignoreFinal(err)
 }
 
-// State implements authentication.ProgressTracker.
+// State implements authentication.ProgressTracker. A project without a total was begun by somebody who died since.
 func (t tracker) State(ctx context.Context, projectID string) (found, final bool, err error) {
 	p, err := t.reader.Progress(ctx, projectID)
-	return p.Found(), p.Status.Final(), err
+	return p.Found() && p.Total > 0, p.Status.Final(), err
 }
 
 func ignoreFinal(err error) error {

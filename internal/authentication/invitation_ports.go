@@ -84,12 +84,17 @@ const MaxTrackedItems = 1000
 // ProgressTracker is what authentication asks of projects. Every method may be repeated after any error. Never call it in
 // a transaction.
 type ProgressTracker interface {
+	// Begin creates the project of a batch that is about to be written. Its total is not known yet, so it cannot be done:
+	// but its first mail can leave right with the commit, and has to find something to be counted in.
+	Begin(ctx context.Context, projectID, owner string) error
+	// Forget takes Begin back.
+	Forget(ctx context.Context, projectID string) error
 	// Open creates the project of a batch with its total, or what is missing of it, and overwrites nothing.
 	Open(ctx context.Context, projectID, owner string, total int64) error
 	// Mark counts 1 to MaxTrackedItems items, each once whatever is repeated. A project that is not there, or is final,
 	// is no error.
 	Mark(ctx context.Context, projectID string, items []TrackedItem) error
-	// State tells whether there is such a project, and whether it is done or has failed.
+	// State tells whether there is such a project with its total, and whether it is done or has failed.
 	State(ctx context.Context, projectID string) (found, final bool, err error)
 }
 

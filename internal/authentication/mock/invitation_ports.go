@@ -437,6 +437,34 @@ func (m *MockProgressTracker) EXPECT() *MockProgressTrackerMockRecorder {
 	return m.recorder
 }
 
+// Begin mocks base method.
+func (m *MockProgressTracker) Begin(ctx context.Context, projectID, owner string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Begin", ctx, projectID, owner)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Begin indicates an expected call of Begin.
+func (mr *MockProgressTrackerMockRecorder) Begin(ctx, projectID, owner interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Begin", reflect.TypeOf((*MockProgressTracker)(nil).Begin), ctx, projectID, owner)
+}
+
+// Forget mocks base method.
+func (m *MockProgressTracker) Forget(ctx context.Context, projectID string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Forget", ctx, projectID)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Forget indicates an expected call of Forget.
+func (mr *MockProgressTrackerMockRecorder) Forget(ctx, projectID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockProgressTracker)(nil).Forget), ctx, projectID)
+}
+
 // Mark mocks base method.
 func (m *MockProgressTracker) Mark(ctx context.Context, projectID string, items []authentication.TrackedItem) error {
 	m.ctrl.T.Helper()

@@ -182,6 +182,8 @@ func TestInviteWaitsWithoutAConnection(t *testing.T) {
 	admin := activeUser()
 	admin.Role = authentication.RoleAdmin
 	f.users.EXPECT().ByID(gomock.Any(), userID).Return(admin, nil).Times(2)
+	f.progress.EXPECT().Begin(outside, gomock.Any(), userID)
+	f.progress.EXPECT().Forget(outside, gomock.Any())
 	writing, finish := make(chan struct{}), make(chan struct{})
 	f.batches.EXPECT().Create(inside, gomock.Any()).DoAndReturn(func(context.Context, authentication.Batch) (bool, error) {
 		close(writing)
@@ -221,6 +223,9 @@ func TestProgressFollowsACommitWhoseClientHasGone(t *testing.T) {
 	admin := activeUser()
 	admin.Role = authentication.RoleAdmin
 	f.users.EXPECT().ByID(gomock.Any(), userID).Return(admin, nil)
+	var begun string
+	f.progress.EXPECT().Begin(outside, gomock.Any(), userID).Do(func(_ context.Context, id, _ string) { begun = id })
+	f.progress.EXPECT().Forget(outside, gomock.Any()).Do(func(_ context.Context, id string) { require.Equal(t, begun, id) })
 	f.batches.EXPECT().Create(inside, gomock.Any()).Return(false, nil)
 	f.batches.EXPECT().ByKey(inside, userID, "key").Return(authentication.Batch{ID: "proj_1", AdminID: userID, Total: 3}, nil)
 	f.batches.EXPECT().Report(outside, "proj_1", 0).Return(nil, nil)

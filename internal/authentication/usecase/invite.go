@@ -37,7 +37,8 @@ func (uc *Invitations) Invite(ctx context.Context, actor authentication.Actor, u
 		ID: authentication.NewBatchID(), AdminID: actor.UserID, IdempotencyKey: u.IdempotencyKey,
 		RequestDigest: u.Digest, Locale: u.Locale,
 	}}
-	repeated := false
+	id, repeated := w.batch.ID, false
+	follow(ctx, func(ctx context.Context) error { return uc.Progress.Begin(ctx, id, actor.UserID) })
 	err := uc.LongTx.WithinTx(ctx, func(ctx context.Context) (err error) {
 		now := uc.Clock.Now()
 		w.batch.CreatedAt, w.batch.LastDueAt = now, now
@@ -51,6 +52,9 @@ func (uc *Invitations) Invite(ctx context.Context, actor authentication.Actor, u
 		}
 		return w.write(ctx)
 	})
+	if err != nil || repeated {
+		follow(ctx, func(ctx context.Context) error { return uc.Progress.Forget(ctx, id) })
+	}
 	if err != nil {
 		return authentication.Invited{}, err
 	}
@@ -62,7 +66,10 @@ func (uc *Invitations) Invite(ctx context.Context, actor authentication.Actor, u
 			return authentication.Invited{}, err
 		}
 	}
-	if w.batch.CompletedAt.IsZero() && w.batch.Total > 0 {
+	switch {
+	case w.batch.Total == 0:
+		follow(ctx, func(ctx context.Context) error { return uc.Progress.Forget(ctx, w.batch.ID) })
+	case w.batch.CompletedAt.IsZero():
 		follow(ctx, func(ctx context.Context) error {
 			return uc.Progress.Open(ctx, w.batch.ID, w.batch.AdminID, w.batch.Total)
 		})

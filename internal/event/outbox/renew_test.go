@@ -70,7 +70,7 @@ func (b blocked) passes() {
 // free answers how many rows another relay could take.
 func (b blocked) free() int {
 	b.Helper()
-	rows, err := claim(context.Background(), b.db, b.clock.Now(), lease, batchSize, batchSize)
+	rows, err := claim(context.Background(), b.db, b.clock.Now(), batchSize, batchSize)
 	require.NoError(b, err)
 	return len(rows)
 }

@@ -63,7 +63,22 @@ func (p *tracker) Open(_ context.Context, id, _ string, total int64) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.away == nil && p.failed[id] == nil {
-		p.totals[id], p.failed[id] = total, map[string]bool{}
+		p.failed[id] = map[string]bool{}
+	}
+	if p.away == nil && p.totals[id] == 0 {
+		p.totals[id] = total
+	}
+	return p.away
+}
+
+func (p *tracker) Begin(ctx context.Context, id, owner string) error { return p.Open(ctx, id, owner, 0) }
+
+func (p *tracker) Forget(_ context.Context, id string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.away == nil {
+		delete(p.failed, id)
+		delete(p.totals, id)
 	}
 	return p.away
 }
@@ -85,7 +100,7 @@ func (p *tracker) Mark(_ context.Context, id string, items []authentication.Trac
 func (p *tracker) State(_ context.Context, id string) (found, final bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, found = p.failed[id]
+	found = p.totals[id] > 0
 	return found, found && int64(len(p.failed[id])) >= p.totals[id], p.away
 }
 
