@@ -64,7 +64,8 @@ func (f *Fanout) Facts(ctx context.Context, since time.Duration) (facts fanout.F
 	if err != nil {
 		return facts, err
 	}
-	facts.Topic, facts.Fanout, facts.Bindings, facts.Unknown = found.Topic, found.Fanout, found.Bindings, found.Unknown
+	facts.Topic, facts.Fanout, facts.Unknown = found.Topic, found.Fanout, found.Unknown
+	facts.Bindings, facts.OfTopic = found.Bindings, found.OfTopic
 	told := map[string]bool{fanout.Queue: true}
 	facts.Old = found.Queue(fanout.Queue)
 	for _, q := range f.queues {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/schema/schematest"
@@ -37,6 +38,7 @@ func newField(t *testing.T) *field {
 	broker, management := os.Getenv("RABBITMQ_URL"), os.Getenv("RABBITMQ_MANAGEMENT_URL")
 	require.NotEmpty(t, broker, "INTEGRATION is set but RABBITMQ_URL is not; run make test-integration")
 	require.NotEmpty(t, management, "INTEGRATION is set but RABBITMQ_MANAGEMENT_URL is not; run make test-integration")
+	management = eventtest.LongUp(t, management)
 	u, err := url.Parse(broker)
 	require.NoError(t, err)
 	name := "fanout-" + uuid.NewString()

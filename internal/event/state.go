@@ -8,7 +8,29 @@ type ExchangeState struct {
 	Exists  bool   `json:"exists"`
 	Type    string `json:"type,omitempty"` // "" when not known
 	Durable *bool  `json:"durable"`
+	// Writers are the connections that have published to it and are still there; one that has not yet is not seen.
+	Writers []Writer `json:"writers"`
 }
+
+// ForeignWriters answers the writers that are not this service. It is empty while the writers are not known.
+func (e ExchangeState) ForeignWriters() (foreign []Writer) {
+	for _, w := range e.Writers {
+		if !w.Ours {
+			foreign = append(foreign, w)
+		}
+	}
+	return foreign
+}
+
+// Writer is one connection that publishes to an exchange.
+type Writer struct {
+	Ours       bool   `json:"ours"`             // told by Client, which begins with Service
+	Client     string `json:"client,omitempty"` // the name the connection gave itself, if it did
+	Connection string `json:"connection"`       // the broker's name for it: its address and the broker's
+}
+
+// Name is what a person can find the writer by.
+func (w Writer) Name() string { return Reader{Client: w.Client, Connection: w.Connection}.Name() }
 
 // QueueState is one queue.
 type QueueState struct {

@@ -43,13 +43,20 @@ func dual() fanout.Facts {
 		Tag: "ctag-main-1", Client: "smtp-worker", Connection: "10.0.3.7:51234 -> 10.0.0.5:5672",
 	})
 	return fanout.Facts{
-		At:     at,
-		Topic:  event.ExchangeState{Name: event.Exchange, Exists: true, Type: "topic", Durable: new(true)},
-		Fanout: event.ExchangeState{Name: fanout.Exchange, Exists: true, Type: "fanout", Durable: new(true)},
-		Old:    old, Email: ladder("identity.email"), Legacy: ladder("identity.legacy"),
+		At:    at,
+		Topic: event.ExchangeState{Name: event.Exchange, Exists: true, Type: "topic", Durable: new(true)},
+		Fanout: event.ExchangeState{Name: fanout.Exchange, Exists: true, Type: "fanout", Durable: new(true), Writers: []event.Writer{
+			{Ours: true, Client: "identity-api-publisher", Connection: "10.0.3.9:50000 -> 10.0.0.5:5672"},
+			{Client: "old-api", Connection: "10.0.3.8:50000 -> 10.0.0.5:5672"},
+		}},
+		Old: old, Email: ladder("identity.email"), Legacy: ladder("identity.legacy"),
 		Others:   []event.QueueState{known("identity.subscription", 2), known("identity.subscription.retry.1s", 0)},
 		Bindings: []event.Binding{{Source: fanout.Exchange, Destination: fanout.Queue, Kind: "queue"}},
-		Waiting:  2,
+		OfTopic: []event.Binding{
+			{Source: event.Exchange, Destination: "identity.email", Kind: "queue", Key: "email.#"},
+			{Source: event.Exchange, Destination: "billing.subscription", Kind: "queue", Key: "subscription.#"},
+		},
+		Waiting: 2,
 		Processes: []fanout.Process{
 			{ID: "api-1", Role: "api", Version: "2.3", Phase: fanout.Dual, SeenAt: at.Add(-3 * time.Second)},
 			{ID: "consumer-1", Role: "consumer", Version: "2.3", Phase: fanout.Dual, SeenAt: at.Add(-9 * time.Second)},
@@ -77,8 +84,13 @@ identity.subscription  0      0        2     0        0
 READ BY OTHERS   CONSUMER     CONNECTION
 smtp_send_email  ctag-main-1  smtp-worker at 10.0.3.7:51234 -> 10.0.0.5:5672
 
-BINDING  FROM                 TO               WHOSE
-queue    smtp_send_email_exc  smtp_send_email  the previous release's
+OTHERS PUBLISH TO    CONNECTION
+smtp_send_email_exc  old-api at 10.0.3.8:50000 -> 10.0.0.5:5672
+
+BINDING  FROM                 TO                    KEY             WHOSE
+queue    smtp_send_email_exc  smtp_send_email       -               the previous release's
+queue    smap.events          identity.email        email.#         ours
+queue    smap.events          billing.subscription  subscription.#  another team's
 
 PROCESS     ROLE      VERSION  PHASE  SEEN
 api-1       api       2.3      dual   3s ago
@@ -99,7 +111,8 @@ func troubled() fanout.Facts {
 	f.Old.Readers, f.Old.Unacked, f.Old.Arrived = nil, nil, nil
 	f.Email.Retry[1].Ready = 7
 	f.Email.Dead = event.QueueState{Name: "identity.email.dead", Readers: ours(0)}
-	f.Others, f.Bindings = []event.QueueState{}, nil
+	f.Fanout.Writers = nil
+	f.Others, f.Bindings, f.OfTopic = []event.QueueState{}, nil, nil
 	f.Processes[0].SeenAt = at.Add(-2 * time.Minute)
 	f.Processes[1].StoppedAt = new(at.Add(-time.Minute))
 	f.Shadows.Matched, f.Shadows.Mismatched = 5, 2
@@ -153,7 +166,7 @@ func TestWarningsDoNotMakeAStepUnsafe(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, printStatus(&out, false, f, fanout.Prepare))
 	require.Contains(t, out.String(), "smtp_send_email_exc  no      -      -\n")
-	require.Contains(t, out.String(), "exchange  theirs               smtp_send_email_exc  another team's\n")
+	require.Contains(t, out.String(), "exchange  theirs               smtp_send_email_exc   -               another team's\n")
 	require.Contains(t, out.String(), "warning: 1 dead letters in identity.email.dead: look with `consumer dlq list identity.email`\nsafe to go to prepare\n")
 }
 

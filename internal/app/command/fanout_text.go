@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -92,7 +93,7 @@ func printFacts(out io.Writer, f fanout.Facts) error {
 		[]event.QueueState{f.Old, f.Email.Main}, f.Email.Retry, []event.QueueState{f.Email.Dead, f.Legacy.Main},
 		f.Legacy.Retry, []event.QueueState{f.Legacy.Dead}, f.Others)
 	for _, table := range [][][]string{
-		exchangeRows(f.Topic, f.Fanout), queueRows(queues), foreignRows(queues), bindingRows(f.Bindings),
+		exchangeRows(f.Topic, f.Fanout), queueRows(queues), foreignRows(queues), writerRows(f.Fanout), bindingRows(f.Bindings, f.OfTopic),
 		processRows(f.At, f.Processes),
 	} {
 		if err := printTable(out, table); err != nil {
@@ -186,14 +187,35 @@ func foreignRows(queues []event.QueueState) [][]string {
 	return rows
 }
 
-func bindingRows(bindings []event.Binding) [][]string {
-	rows := [][]string{{"BINDING", "FROM", "TO", "WHOSE"}}
-	for _, b := range bindings {
+// bindingRows shows the bindings of the fanout exchange, then those of the topic exchange.
+func bindingRows(fanouts, topics []event.Binding) [][]string {
+	rows := [][]string{{"BINDING", "FROM", "TO", "KEY", "WHOSE"}}
+	for _, b := range fanouts {
 		whose := "another team's"
 		if b.Source == fanout.Exchange && b.Kind == "queue" && b.Destination == fanout.Queue {
 			whose = "the previous release's"
 		}
-		rows = append(rows, []string{b.Kind, b.Source, b.Destination, whose})
+		rows = append(rows, bindingRow(b, whose))
+	}
+	for _, b := range topics {
+		whose := "another team's"
+		if b.Kind == "queue" && strings.HasPrefix(b.Destination, event.Service+".") {
+			whose = "ours"
+		}
+		rows = append(rows, bindingRow(b, whose))
+	}
+	return rows
+}
+
+func bindingRow(b event.Binding, whose string) []string {
+	return []string{b.Kind, b.Source, b.Destination, cmp.Or(b.Key, noCell), whose}
+}
+
+// writerRows shows who else publishes to the fanout exchange.
+func writerRows(e event.ExchangeState) [][]string {
+	rows := [][]string{{"OTHERS PUBLISH TO", "CONNECTION"}}
+	for _, w := range e.ForeignWriters() {
+		rows = append(rows, []string{e.Name, w.Name()})
 	}
 	return rows
 }

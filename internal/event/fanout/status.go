@@ -17,6 +17,9 @@ const (
 	roleConsumer = "consumer"
 )
 
+// emailKeys is what our queue for mails is bound to the topic exchange with.
+const emailKeys = "email.#"
+
 // Facts is everything a step is judged by. What could not be found out is nil in the states of the broker, and said
 // with its reason in Unknown.
 type Facts struct {
@@ -24,10 +27,11 @@ type Facts struct {
 	Topic     event.ExchangeState `json:"topic_exchange"`
 	Fanout    event.ExchangeState `json:"fanout_exchange"`
 	Old       event.QueueState    `json:"fanout_queue"`
-	Email     Ladder              `json:"email"`    // where topic copies go
-	Legacy    Ladder              `json:"legacy"`   // where our consumers put what the old queue gave them and they could not send
-	Others    []event.QueueState  `json:"others"`   // shown, and not judged
-	Bindings  []event.Binding     `json:"bindings"` // with the fanout exchange as source or destination
+	Email     Ladder              `json:"email"`          // where topic copies go
+	Legacy    Ladder              `json:"legacy"`         // where our consumers put what the old queue gave them and they could not send
+	Others    []event.QueueState  `json:"others"`         // shown, and not judged
+	Bindings  []event.Binding     `json:"bindings"`       // with the fanout exchange as source or destination
+	OfTopic   []event.Binding     `json:"topic_bindings"` // with the topic exchange as source
 	Waiting   int                 `json:"outbox_rows"`
 	Processes []Process           `json:"processes"` // everybody who has reported within Recently
 	Shadows   Shadows             `json:"comparison"`

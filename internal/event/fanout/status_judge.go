@@ -93,6 +93,12 @@ func (j *judge) everyStep() {
 		j.block("no consumer process of ours is alive: deploy the consumers first, they leave last")
 	}
 	email := j.Email.Main
+	if j.OfTopic != nil && !slices.ContainsFunc(j.OfTopic, func(b event.Binding) bool {
+		return b.Kind == "queue" && b.Destination == email.Name && b.Key == emailKeys
+	}) {
+		j.block("%s is not bound to %s with %s: topic copies do not get there, and are lost where somebody else is bound; find "+
+			"out who has taken the binding away, and restart one of our processes, which binds it", email.Name, event.Exchange, emailKeys)
+	}
 	switch {
 	case email.Consumers == 0:
 		j.block("nobody reads %s: topic copies would lie there unsent; look at /ready and the log of our consumers", email.Name)
@@ -234,6 +240,7 @@ func (j *judge) noFanoutCopies() {
 		j.block("%d rows for %s wait in the outbox: a relay publishes them; given-up ones need `consumer outbox retry`",
 			j.Waiting, Exchange)
 	}
+	j.nobodyWrites()
 	if !j.Old.Exists {
 		return
 	}
@@ -251,6 +258,19 @@ func (j *judge) noFanoutCopies() {
 		j.block("%d messages came to %s in the last %d minutes: if none of our processes was in %s or %s then, an api of the "+
 			"previous release still runs; stop it, and wait until nothing has come for so long",
 			*arrived, Queue, int(Recently.Minutes()), Prepare, Dual)
+	}
+}
+
+// nobodyWrites: whoever has published to the fanout and is still connected can do so again at any time.
+func (j *judge) nobodyWrites() {
+	foreign := j.Fanout.ForeignWriters()
+	switch {
+	case !j.Fanout.Exists:
+	case j.Fanout.Writers == nil:
+		j.unknown("whether an api of the previous release is still connected: %s", askManagement)
+	case len(foreign) > 0:
+		j.block("somebody else is connected who has published to %s (%s): if it is an api of the previous release, stop it",
+			Exchange, names(foreign))
 	}
 }
 
@@ -300,10 +320,11 @@ func waiting(l Ladder) int {
 	return n
 }
 
-func names(readers []event.Reader) string {
-	out := make([]string, len(readers))
-	for i, r := range readers {
-		out[i] = r.Name()
+// names lists readers or writers.
+func names[T interface{ Name() string }](clients []T) string {
+	out := make([]string, len(clients))
+	for i, c := range clients {
+		out[i] = c.Name()
 	}
 	return strings.Join(out, ", ")
 }

@@ -31,6 +31,11 @@ func queue(name string, r ...string) event.QueueState {
 	}
 }
 
+var (
+	ourWriter = event.Writer{Ours: true, Client: "identity-api-publisher", Connection: "10.0.0.8:1"}
+	oldWriter = event.Writer{Client: "old api", Connection: "10.0.0.7:1"}
+)
+
 // calm answers facts with nothing unusual: every queue is there, empty and read by ours, and both roles live in phase.
 func calm(phase Phase) Facts {
 	ladder := func(name string) Ladder {
@@ -42,7 +47,8 @@ func calm(phase Phase) Facts {
 	return Facts{
 		At:        now,
 		Topic:     event.ExchangeState{Name: event.Exchange, Exists: true, Type: "topic", Durable: new(true)},
-		Fanout:    event.ExchangeState{Name: Exchange, Exists: true, Type: "fanout", Durable: new(true)},
+		Fanout:    event.ExchangeState{Name: Exchange, Exists: true, Type: "fanout", Durable: new(true), Writers: []event.Writer{ourWriter}},
+		OfTopic:   []event.Binding{{Source: event.Exchange, Destination: "identity.email", Kind: "queue", Key: "email.#"}},
 		Old:       queue(Queue, event.Service),
 		Email:     ladder("identity.email"),
 		Legacy:    ladder("identity.legacy"),
@@ -120,6 +126,15 @@ func TestNoStepWithoutWhatTopicCopiesNeed(t *testing.T) {
 			change:  func(f *Facts) { f.Email.Main = queue("identity.email") },
 			blocker: "nobody reads identity.email",
 		},
+		"the queue is not bound": {
+			change:  func(f *Facts) { f.OfTopic[0].Destination = "audit" },
+			blocker: "identity.email is not bound to smap.events with email.#",
+		},
+		"the queue is bound otherwise": {
+			change:  func(f *Facts) { f.OfTopic[0].Key = "email.password_reset.requested" },
+			blocker: "identity.email is not bound to smap.events with email.#",
+		},
+		"nobody can tell what is bound": {change: func(f *Facts) { f.OfTopic = nil }},
 		"the queue does not exist": {
 			change:  func(f *Facts) { f.Email.Main = event.QueueState{Name: "identity.email", Readers: readers()} },
 			blocker: "nobody reads identity.email",
@@ -448,6 +463,15 @@ var leaving = map[string]struct {
 		change:  func(f *Facts) { f.Old.Arrived = new(7) },
 		blocker: []string{"7 messages came to smtp_send_email in the last 5 minutes"},
 	},
+	"an old api is connected": {
+		change:  func(f *Facts) { f.Fanout.Writers = append(f.Fanout.Writers, oldWriter) },
+		blocker: []string{"somebody else is connected who has published to smtp_send_email_exc (old api at 10.0.0.7:1)"},
+	},
+	"nobody can tell who is connected": {
+		change:  func(f *Facts) { f.Fanout.Writers = nil },
+		unknown: []string{"whether an api of the previous release is still connected"},
+	},
+	"nobody has published": {change: func(f *Facts) { f.Fanout.Writers = []event.Writer{} }},
 	"nobody can tell whether somebody publishes": {
 		change:  func(f *Facts) { f.Old.Arrived = nil },
 		unknown: []string{"whether messages still arrive in smtp_send_email"},

@@ -34,6 +34,7 @@ type Inspection struct {
 	Fanout   event.ExchangeState
 	Queues   []event.QueueState // those asked for, in that order, then what else the fanout exchange leads to
 	Bindings []event.Binding    // with the fanout exchange as source or destination; nil when not known
+	OfTopic  []event.Binding    // with event.Exchange as source; nil when not known
 	Unknown  []string           // what is not known, and why
 }
 
@@ -62,10 +63,13 @@ func (i *Inspector) Inspect(ctx context.Context, fanout string, queues []string)
 	}
 	api, gap := openManagement(i.options.URL, i.management)
 	if gap == nil {
+		gap = api.look(ctx)
+	}
+	if gap == nil {
 		gap = api.exchanges(ctx, &found)
 	}
 	if !found.Fanout.Exists {
-		found.Bindings = []event.Binding{}
+		found.Bindings, found.Fanout.Writers = []event.Binding{}, []event.Writer{}
 	}
 	for _, name := range withBound(queues, fanout, found.Bindings) {
 		q, err := lookAtQueue(conn, name)
@@ -82,6 +86,9 @@ func (i *Inspector) Inspect(ctx context.Context, fanout string, queues []string)
 		gap = api.queues(ctx, found.Queues)
 	}
 	found.Unknown = append(found.Unknown, found.gaps(gap)...)
+	if gap == nil {
+		found.Unknown = append(found.Unknown, api.gaps()...)
+	}
 	return found, nil
 }
 
@@ -109,9 +116,12 @@ func (i Inspection) gaps(refusal error) (gaps []string) {
 	if i.Bindings == nil {
 		gaps = append(gaps, fmt.Sprintf("who is bound to %s: %v", i.Fanout.Name, why))
 	}
+	if i.OfTopic == nil {
+		gaps = append(gaps, fmt.Sprintf("who is bound to %s: %v", i.Topic.Name, why))
+	}
 	var held, read []string
 	for _, q := range i.Queues {
-		if q.Exists && (q.Unacked == nil || q.Arrived == nil) {
+		if q.Exists && q.Unacked == nil {
 			held = append(held, q.Name)
 		}
 		if q.Exists && q.Readers == nil {

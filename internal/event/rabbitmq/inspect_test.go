@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
@@ -151,6 +152,7 @@ func TestInspection(t *testing.T) {
 		"an exchange that is something else":   inspectWrongExchange,
 		"a vhost the API does not let us into": inspectForbidden,
 		"removal":                              removal,
+		"a broker that has just started":       inspectYoung,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -164,8 +166,9 @@ const (
 	oldQueue    = "smtp_send_email"
 )
 
-func inspector(broker string) *Inspector {
-	return NewInspector(options(broker, "inspector"), os.Getenv("RABBITMQ_MANAGEMENT_URL"))
+func inspector(t *testing.T, broker string) *Inspector {
+	t.Helper()
+	return NewInspector(options(broker, "inspector"), eventtest.LongUp(t, os.Getenv("RABBITMQ_MANAGEMENT_URL")))
 }
 
 func inspect(t *testing.T, i *Inspector, queues ...string) Inspection {
@@ -201,10 +204,11 @@ func inspectNothing(t *testing.T) {
 	for range 2 {
 		require.Equal(t, Inspection{
 			Topic:    event.ExchangeState{Name: event.Exchange, Exists: true, Type: "topic", Durable: new(true)},
-			Fanout:   event.ExchangeState{Name: oldExchange},
+			Fanout:   event.ExchangeState{Name: oldExchange, Writers: []event.Writer{}},
 			Queues:   []event.QueueState{{Name: oldQueue}, {Name: "identity.email"}},
 			Bindings: []event.Binding{},
-		}, inspect(t, inspector(broker), oldQueue, "identity.email"))
+			OfTopic:  []event.Binding{},
+		}, inspect(t, inspector(t, broker), oldQueue, "identity.email"))
 	}
 }
 
@@ -215,25 +219,37 @@ func inspectEverything(t *testing.T) {
 	_, err := raw.QueueDeclare("audit", true, false, false, false, nil)
 	require.NoError(t, err)
 	require.NoError(t, raw.QueueBind("audit", "", oldExchange, false, nil))
+	require.NoError(t, raw.ExchangeDeclare(event.Exchange, amqp.ExchangeTopic, true, false, false, false, nil))
+	require.NoError(t, raw.QueueBind("audit", "email.#", event.Exchange, false, nil))
 	require.NoError(t, raw.ExchangeDeclare("theirs", amqp.ExchangeFanout, true, false, false, false, nil))
 	require.NoError(t, raw.ExchangeBind(oldExchange, "", "theirs", false, nil))
 	oldMailer, ours := channelAt(t, broker, "old mailer"), channelAt(t, broker, "identity-consumer")
 	require.NoError(t, oldMailer.Qos(1, 0, false))
 	held, err := oldMailer.Consume(oldQueue, "ctag-1", false, false, false, false, nil)
 	require.NoError(t, err)
-	for range 3 {
+	for range 2 {
 		publishRaw(t, raw, event.Message{Exchange: oldExchange})
 	}
+	publishRaw(t, channelAt(t, broker, "identity-api-publisher"), event.Message{Exchange: oldExchange})
 	<-held
 	require.NoError(t, ours.Qos(1, 0, false))
 	_, err = ours.Consume(oldQueue, event.Service, false, false, false, false, nil)
 	require.NoError(t, err)
 
-	found := awaitInspection(t, inspector(broker), func(i Inspection) bool {
+	found := awaitInspection(t, inspector(t, broker), func(i Inspection) bool {
 		old := i.Queue(oldQueue)
-		return len(i.Unknown) == 0 && old.Ready == 1 && *old.Unacked == 2 && *old.Arrived == 3 && *i.Queue("audit").Arrived == 3
+		return len(i.Unknown) == 0 && old.Ready == 1 && *old.Unacked == 2 && *old.Arrived == 3 && *i.Queue("audit").Arrived == 3 &&
+			len(i.Fanout.Writers) == 2
 	}, oldQueue)
-	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true, Type: "fanout", Durable: new(true)}, found.Fanout)
+	require.Equal(t, event.ExchangeState{
+		Name: oldExchange, Exists: true, Type: "fanout", Durable: new(true), Writers: found.Fanout.Writers,
+	}, found.Fanout)
+	require.Len(t, found.Fanout.Writers, 2)
+	writers := found.Fanout.ForeignWriters()
+	require.Len(t, writers, 1)
+	require.Equal(t, "setup", writers[0].Client)
+	require.NotEmpty(t, writers[0].Connection)
+	require.Equal(t, []event.Binding{{Source: event.Exchange, Destination: "audit", Kind: "queue", Key: "email.#"}}, found.OfTopic)
 	require.ElementsMatch(t, []event.Binding{
 		{Source: oldExchange, Destination: oldQueue, Kind: "queue"},
 		{Source: oldExchange, Destination: "audit", Kind: "queue"},
@@ -254,7 +270,7 @@ func inspectEverything(t *testing.T) {
 	require.Equal(t, event.QueueState{Name: "never asked for"}, found.Queue("never asked for"))
 
 	require.NoError(t, oldMailer.Close())
-	awaitInspection(t, inspector(broker), func(i Inspection) bool {
+	awaitInspection(t, inspector(t, broker), func(i Inspection) bool {
 		q := i.Queue(oldQueue)
 		return q.Consumers == 1 && q.Readers != nil && len(q.Foreign()) == 0
 	}, oldQueue)
@@ -276,9 +292,11 @@ func inspectWithoutManagement(t *testing.T) {
 	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true}, found.Fanout)
 	require.Nil(t, found.Bindings)
 	require.Equal(t, []event.QueueState{{Name: oldQueue, Exists: true, Ready: 1, Readers: []event.Reader{}}}, found.Queues)
-	require.Len(t, found.Unknown, 3)
+	require.Nil(t, found.OfTopic)
+	require.Nil(t, found.Fanout.Writers)
+	require.Len(t, found.Unknown, 4)
 	for i, what := range []string{
-		"what kind of exchange smtp_send_email_exc is: ", "who is bound to smtp_send_email_exc: ",
+		"what kind of exchange smtp_send_email_exc is: ", "who is bound to smtp_send_email_exc: ", "who is bound to smap.events: ",
 		"how many messages are unacknowledged, or have just come, in smtp_send_email: ",
 	} {
 		require.Contains(t, found.Unknown[i], what+"the management API cannot be reached: dial tcp")
@@ -290,7 +308,7 @@ func inspectWithoutManagement(t *testing.T) {
 	found = inspect(t, NewInspector(options(broker, "inspector"), "http://"+closed.Addr().String()), oldQueue)
 	require.Equal(t, 1, found.Queue(oldQueue).Consumers)
 	require.Nil(t, found.Queue(oldQueue).Readers)
-	require.Contains(t, found.Unknown[3], "whose the consumers are of smtp_send_email: the management API cannot be reached")
+	require.Contains(t, found.Unknown[4], "whose the consumers are of smtp_send_email: the management API cannot be reached")
 }
 
 func inspectWrongExchange(t *testing.T) {
@@ -298,7 +316,7 @@ func inspectWrongExchange(t *testing.T) {
 	raw := channelAt(t, broker, "setup")
 	require.NoError(t, raw.ExchangeDeclare(event.Exchange, amqp.ExchangeFanout, true, false, false, false, nil))
 	require.NoError(t, raw.ExchangeDeclare(oldExchange, amqp.ExchangeDirect, false, false, false, false, nil))
-	found := inspect(t, inspector(broker))
+	found := inspect(t, inspector(t, broker))
 	require.Equal(t, event.ExchangeState{Name: event.Exchange, Exists: true, Type: "fanout", Durable: new(true)}, found.Topic)
 	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true, Type: "direct", Durable: new(false)}, found.Fanout)
 
@@ -319,6 +337,26 @@ func inspectForbidden(t *testing.T) {
 	for _, text := range found.Unknown {
 		require.Contains(t, text, "the management API refuses the credentials (401)")
 		require.NotContains(t, text, "hunter2")
+	}
+}
+
+// inspectYoung: a count that begins with the broker's start says nothing of the time before.
+func inspectYoung(t *testing.T) {
+	broker := newVirtualHost(t)
+	require.NoError(t, FanoutTopology(oldExchange, oldQueue).Declare(channelAt(t, broker, "setup")))
+	for uptime, known := range map[string]bool{"299999": false, "300000": true} {
+		answer := eventtest.Uptime(t, os.Getenv("RABBITMQ_MANAGEMENT_URL"), uptime)
+		found := awaitInspection(t, NewInspector(options(broker, "inspector"), answer), func(i Inspection) bool {
+			return i.Queue(oldQueue).Unacked != nil
+		}, oldQueue)
+		if known {
+			require.Equal(t, new(0), found.Queue(oldQueue).Arrived)
+			require.Empty(t, found.Unknown)
+			continue
+		}
+		require.Nil(t, found.Queue(oldQueue).Arrived)
+		require.Equal(t, []string{"how many messages have come in the last 5 minutes: " +
+			"a node of the broker has been up, and counts, for only 5m0s"}, found.Unknown)
 	}
 }
 
@@ -365,6 +403,6 @@ func removal(t *testing.T) {
 	removed, err = remove()
 	require.NoError(t, err)
 	require.Equal(t, []string{"exchange smtp_send_email_exc"}, removed)
-	require.False(t, inspect(t, inspector(broker), oldQueue).Fanout.Exists)
-	require.False(t, slices.ContainsFunc(inspect(t, inspector(broker), oldQueue).Queues, func(q event.QueueState) bool { return q.Exists }))
+	require.False(t, inspect(t, inspector(t, broker), oldQueue).Fanout.Exists)
+	require.False(t, slices.ContainsFunc(inspect(t, inspector(t, broker), oldQueue).Queues, func(q event.QueueState) bool { return q.Exists }))
 }

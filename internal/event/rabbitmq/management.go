@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +29,11 @@ const (
 type management struct {
 	client *rabbithole.Client
 	vhost  string
+	// What look has found.
+	clients   map[string]string // what each connection calls itself, by the broker's name for it; nil when not known
+	whyNot    error             // why clients is not known
+	up        time.Duration     // since when the youngest node of the cluster counts
+	whyNoTime error             // why up is not known
 }
 
 // openManagement finds the API's address; it asks nothing yet.
@@ -56,10 +62,51 @@ func openManagement(brokerURL, managementURL string) (*management, error) {
 		return nil, errors.New("the management API's URL cannot be read")
 	}
 	client.SetTimeout(managementTimeout)
-	return &management{client, broker.Vhost}, nil
+	return &management{client: client, vhost: broker.Vhost}, nil
 }
 
-// exchanges adds what AMQP does not tell of both exchanges: their type, and the bindings of the fanout.
+// look asks what the other answers are read by. Without the right to it – connections and nodes are shown to the tag
+// monitoring – the rest can still be asked.
+func (m *management) look(ctx context.Context) error {
+	connections, err := ask(ctx, func() ([]rabbithole.ConnectionInfo, error) { return m.client.ListVhostConnections(m.vhost) })
+	if err != nil {
+		m.whyNot = err
+	} else {
+		m.clients = make(map[string]string, len(connections))
+		for _, c := range connections {
+			m.clients[c.Name], _ = c.ClientProperties["connection_name"].(string)
+		}
+	}
+	nodes, err := ask(ctx, func() ([]rabbithole.NodeInfo, error) { return m.client.ListNodes() })
+	if err != nil {
+		m.whyNoTime = err
+		return ctx.Err()
+	}
+	m.up = arrivalWindow
+	for _, n := range nodes {
+		if n.IsRunning {
+			m.up = min(m.up, time.Duration(n.Uptime)*time.Millisecond) //nolint:gosec // G115: milliseconds fit
+		}
+	}
+	return nil
+}
+
+// gaps says what look was not told.
+func (m *management) gaps() (gaps []string) {
+	if m.whyNot != nil {
+		gaps = append(gaps, fmt.Sprintf("who publishes, and what readers call themselves: %v", m.whyNot))
+	}
+	arrived := fmt.Sprintf("how many messages have come in the last %d minutes", int(arrivalWindow.Minutes()))
+	switch {
+	case m.whyNoTime != nil:
+		gaps = append(gaps, fmt.Sprintf("%s, because not how long the broker has counted: %v", arrived, m.whyNoTime))
+	case m.up < arrivalWindow:
+		gaps = append(gaps, fmt.Sprintf("%s: a node of the broker has been up, and counts, for only %s", arrived, m.up.Round(time.Second)))
+	}
+	return gaps
+}
+
+// exchanges adds what AMQP does not tell of both exchanges: their type, who publishes to the fanout, and the bindings.
 func (m *management) exchanges(ctx context.Context, found *Inspection) error {
 	for _, e := range []*event.ExchangeState{&found.Topic, &found.Fanout} {
 		if !e.Exists || e.Type != "" {
@@ -70,17 +117,27 @@ func (m *management) exchanges(ctx context.Context, found *Inspection) error {
 			return err
 		}
 		e.Type, e.Durable = info.Type, &info.Durable
+		if e == &found.Fanout {
+			e.Writers = m.writers(info.Incoming)
+		}
 	}
-	if !found.Fanout.Exists {
-		return nil
+	var err error
+	if found.OfTopic, err = m.bindings(ctx, found.Topic.Name, rabbithole.BindingSource); err != nil || !found.Fanout.Exists {
+		return err
 	}
+	found.Bindings, err = m.bindings(ctx, found.Fanout.Name, rabbithole.BindingSource, rabbithole.BindingDestination)
+	return err
+}
+
+// bindings answers those of which exchange is one of ends; nil after an error.
+func (m *management) bindings(ctx context.Context, exchange string, ends ...rabbithole.BindingVertex) ([]event.Binding, error) {
 	bindings := []event.Binding{}
-	for _, end := range []rabbithole.BindingVertex{rabbithole.BindingSource, rabbithole.BindingDestination} {
+	for _, end := range ends {
 		some, err := ask(ctx, func() ([]rabbithole.BindingInfo, error) {
-			return m.client.ListExchangeBindings(m.vhost, found.Fanout.Name, end)
+			return m.client.ListExchangeBindings(m.vhost, exchange, end)
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, b := range some {
 			bindings = append(bindings, event.Binding{
@@ -88,18 +145,28 @@ func (m *management) exchanges(ctx context.Context, found *Inspection) error {
 			})
 		}
 	}
-	found.Bindings = bindings
-	return nil
+	return bindings, nil
+}
+
+// writers answers whose the channels are that have published, one entry per connection; nil when not known. A connection
+// of ours says so in its name; one that has ended since the API has counted is not listed any more, and left out.
+func (m *management) writers(channels []rabbithole.ExchangeIngressDetails) []event.Writer {
+	if m.clients == nil {
+		return nil
+	}
+	writers := []event.Writer{}
+	for _, c := range channels {
+		name := c.ChannelDetails.ConnectionName
+		client, there := m.clients[name]
+		if there && !slices.ContainsFunc(writers, func(w event.Writer) bool { return w.Connection == name }) {
+			writers = append(writers, event.Writer{Ours: strings.HasPrefix(client, event.Service+"-"), Client: client, Connection: name})
+		}
+	}
+	return writers
 }
 
 // queues adds what AMQP does not tell of each queue.
 func (m *management) queues(ctx context.Context, queues []event.QueueState) error {
-	// Without the right to list connections, foreign readers are known by their address alone.
-	connections, _ := ask(ctx, func() ([]rabbithole.ConnectionInfo, error) { return m.client.ListVhostConnections(m.vhost) })
-	clients := make(map[string]string, len(connections))
-	for _, c := range connections {
-		clients[c.Name], _ = c.ClientProperties["connection_name"].(string)
-	}
 	samples := url.Values{
 		"msg_rates_age":  {strconv.Itoa(int(arrivalWindow.Seconds()))},
 		"msg_rates_incr": {strconv.Itoa(int(arrivalStep.Seconds()))},
@@ -117,7 +184,10 @@ func (m *management) queues(ctx context.Context, queues []event.QueueState) erro
 		if err != nil {
 			return err
 		}
-		describeQueue(&queues[i], info, clients)
+		describeQueue(&queues[i], info, m.clients)
+		if m.whyNoTime != nil || m.up < arrivalWindow {
+			queues[i].Arrived = nil
+		}
 	}
 	return nil
 }
