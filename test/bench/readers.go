@@ -64,6 +64,7 @@ func (w *watched) mark(ctx context.Context, ids ...string) error {
 
 func (w *watched) close() {
 	if w.service != nil {
+		w.forgetProjects(w.id)
 		w.service.close()
 	}
 }

@@ -16,6 +16,9 @@ import (
 	"syscall"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
+	projectstate "github.com/smap-platform/identity/internal/project/repository/redisstate"
 	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/redis"
@@ -116,30 +119,71 @@ func (s *service) stop() (cpu time.Duration) {
 	return cpu
 }
 
-// forgetStates deletes from the shared Redis what the consumer has kept there of this database's users.
+// forgetStates deletes from the shared Redis what the consumer has kept there of this database's users and batches.
 func (s *service) forgetStates() {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	err := func() error {
-		r := s.settings.stack.Redis
-		client := redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: r.StateDB})
-		defer func() { _ = client.Close() }()
-		rows, err := s.db.Conn(ctx).QueryContext(ctx, "SELECT id FROM users")
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var id string
-			if err := errors.Join(rows.Scan(&id), client.Del(ctx, redisstate.Key(id)).Err()); err != nil {
-				return err
+	var users, batches []string
+	err := errors.Join(s.ids("users", &users), s.ids("invitation_batches", &batches))
+	if err == nil {
+		err = s.onRedis(func(ctx context.Context, client *goredis.Client) error {
+			for chunk := range slices.Chunk(users, 1000) {
+				for i, id := range chunk {
+					chunk[i] = redisstate.Key(id)
+				}
+				if err := client.Unlink(ctx, chunk...).Err(); err != nil {
+					return err
+				}
 			}
-		}
-		return rows.Err()
-	}()
+			return nil
+		})
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: states left behind in redis:", err)
 	}
+	s.forgetProjects(batches...)
+}
+
+// forgetProjects deletes what Redis keeps of these projects: nobody would ever end them.
+func (s *service) forgetProjects(ids ...string) {
+	err := s.onRedis(func(ctx context.Context, client *goredis.Client) error {
+		tracker := projectstate.New(client)
+		for _, id := range ids {
+			if err := tracker.Forget(ctx, id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench: projects left behind in redis:", err)
+	}
+}
+
+func (s *service) onRedis(do func(ctx context.Context, client *goredis.Client) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r := s.settings.stack.Redis
+	client := redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: r.StateDB})
+	defer func() { _ = client.Close() }()
+	return do(ctx, client)
+}
+
+// ids reads the ids of a table.
+func (s *service) ids(table string, into *[]string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	rows, err := s.db.Conn(ctx).QueryContext(ctx, "SELECT id FROM "+table)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		*into = append(*into, id)
+	}
+	return rows.Err()
 }
 
 type process struct {
