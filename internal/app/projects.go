@@ -124,7 +124,9 @@ func (t tracker) Begin(ctx context.Context, projectID, owner string) error {
 }
 
 // Forget implements authentication.ProgressTracker.
-func (t tracker) Forget(ctx context.Context, projectID string) error { return t.counting.Forget(ctx, projectID) }
+func (t tracker) Forget(ctx context.Context, projectID string) error {
+	return t.counting.Forget(ctx, projectID)
+}
 
 // Open implements authentication.ProgressTracker. The total of a batch is final from the start.
 func (t tracker) Open(ctx context.Context, projectID, owner string, total int64) error {

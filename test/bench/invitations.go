@@ -62,7 +62,7 @@ func benchInvitations(ctx context.Context, s settings, t *tables) error {
 	}
 	err = comparison{
 		what: "invitations accepted, PostgreSQL; bare: multi-row inserts of the same rows", n: inviteCount, aim: 0.5,
-		prepare: func(ctx context.Context) error { b.upload = addresses(inviteCount, 0); return b.clear(ctx) },
+		prepare: func(ctx context.Context) error { b.upload = addresses(0); return b.clear(ctx) },
 		ours:    timed(func(ctx context.Context) error { return b.send(ctx, inviteCount) }),
 		bare:    timed(b.insert),
 		verify:  b.verify,
@@ -101,12 +101,12 @@ func (b *invitationBench) close() {
 	}
 }
 
-// addresses is CSV with n of them that nobody has, each at least so long.
-func addresses(n, long int) string {
+// addresses is CSV with inviteCount of them that nobody has, each at least so long.
+func addresses(long int) string {
 	var csv strings.Builder
 	csv.WriteString("email\n")
 	part := strings.ReplaceAll(uuid.NewString(), "-", "")[:16]
-	for i := range n {
+	for i := range inviteCount {
 		local := fmt.Sprintf("person-%s-%d", part, i)
 		domain := "example.com"
 		for len(local)+1+len(domain) < long { // a label has up to 63 bytes
@@ -152,7 +152,7 @@ func (b *invitationBench) clear(ctx context.Context) error {
 
 // learnRows uploads once and reads what that has left behind.
 func (b *invitationBench) learnRows(ctx context.Context) error {
-	b.upload = addresses(inviteCount, 0)
+	b.upload = addresses(0)
 	if err := b.send(ctx, inviteCount); err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (b *invitationBench) measureMemory(ctx context.Context, s settings, folder 
 	}
 	var most [2]int64
 	each := uploadMost/inviteCount - 2
-	for i, upload := range []string{addresses(inviteCount, each), strings.ReplaceAll(addresses(inviteCount, each), "@", "?")} {
+	for i, upload := range []string{addresses(each), strings.ReplaceAll(addresses(each), "@", "?")} {
 		fresh.upload = upload
 		accepted := []int{inviteCount, 0}[i]
 		if err := fresh.send(ctx, accepted); err != nil {

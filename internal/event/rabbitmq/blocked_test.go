@@ -41,8 +41,8 @@ func TestABrokerThatIsSilentAfterItsAlarmIsGone(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- s.outlast(p, 5*time.Millisecond, func(err error) { cause.Store(&err) }) }()
 	select {
-	case <-result:
-		require.Fail(t, "the alarm is not over")
+	case err := <-result:
+		require.Fail(t, "the alarm is not over", "%v", err)
 	case <-time.After(50 * time.Millisecond): // time itself is what this needs
 	}
 	s.blocked.Store(nil)
@@ -70,7 +70,7 @@ type alarmed struct {
 }
 
 // underAlarm sends a message to a broker that does not read on, waits until its confirm is overdue, and answers what is.
-func underAlarm(t *testing.T, ctx context.Context, single bool) alarmed { //nolint:revive // t comes first in tests
+func underAlarm(t *testing.T, ctx context.Context, single bool) alarmed {
 	t.Helper()
 	proxy, url := startProxy(t)
 	q, previous := sourced(t, newQueue(t, 1, 10))

@@ -71,7 +71,9 @@ func (p *tracker) Open(_ context.Context, id, _ string, total int64) error {
 	return p.away
 }
 
-func (p *tracker) Begin(ctx context.Context, id, owner string) error { return p.Open(ctx, id, owner, 0) }
+func (p *tracker) Begin(ctx context.Context, id, owner string) error {
+	return p.Open(ctx, id, owner, 0)
+}
 
 func (p *tracker) Forget(_ context.Context, id string) error {
 	p.mu.Lock()
