@@ -35,6 +35,7 @@ type metrics struct {
 	marksMissed       prometheus.Counter
 
 	legacyPublished prometheus.Counter
+	legacyRefused   prometheus.Gauge
 	shadows         *prometheus.CounterVec
 }
 
@@ -70,7 +71,10 @@ func newMetrics(phase fanout.Phase) *metrics {
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
 
 		legacyPublished: counter("events_legacy_published_total", "Mails published to the previous release's fanout, which is on its way out."),
-		shadows:         counters("mail_shadows_total", "Mails of the previous release's path compared with ours, once per event.", "result"),
+		legacyRefused: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "legacy_queue_refused", Help: "1 while the broker refuses this process the previous release's queue.",
+		}),
+		shadows: counters("mail_shadows_total", "Mails of the previous release's path compared with ours, once per event.", "result"),
 	}
 	m.begin()
 	current := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -79,7 +83,7 @@ func newMetrics(phase fanout.Phase) *metrics {
 	current.Set(1)
 	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
 		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
-		m.projectsCompleted, m.marksMissed, m.legacyPublished, m.shadows, current,
+		m.projectsCompleted, m.marksMissed, m.legacyPublished, m.legacyRefused, m.shadows, current,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -99,6 +103,14 @@ func (m *metrics) begin() {
 	m.mailsDropped.WithLabelValues(string(notification.StateSuperseded))
 	m.shadows.WithLabelValues("match")
 	m.shadows.WithLabelValues("mismatch")
+}
+
+// tellRefused notes whether the previous release's queue can be read; a queue that is not there is no refusal.
+func (m *metrics) tellRefused(refused bool) {
+	m.legacyRefused.Set(0)
+	if refused {
+		m.legacyRefused.Set(1)
+	}
 }
 
 // ShadowCompared implements fanout.ShadowObserver.

@@ -105,6 +105,7 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 		Topology:   rabbitmq.NewTopology(queues), Sender: p.broker, Now: p.clock.Now,
 		DrainTimeout: cfg.Service.ShutdownTimeout / 2,
 		StaleAck:     func(queue string) { p.metrics.staleAcks.WithLabelValues(queue).Inc() },
+		Refused:      func(_ string, refused bool) { p.metrics.tellRefused(refused) },
 	}, domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics}))
 	p.health.consuming = consumer.Consuming
 	log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("consumer is running")

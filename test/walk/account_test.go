@@ -118,6 +118,33 @@ func (a *account) shadows(t *testing.T, s *system.System, stories map[string]*st
 	return wrong
 }
 
+// unexplained names a cause that has doubled more mails than the casualties can have, "" when there is none. relays is how
+// many processes of ours publish, old how many old consumers there are.
+func (a account) unexplained(kills []role, relays, old int) cause {
+	count := func(r role) (n int) {
+		for _, k := range kills {
+			if k == r {
+				n++
+			}
+		}
+		return n
+	}
+	brokers := count(broker)
+	for why, most := range map[cause]int{
+		// A process that is killed repeats one copy at most, a broker one of every relay (docs/adr/0006).
+		copyRepeated: count(publisher) + count(consumer) + brokers*relays,
+		oldKilled:    count(oldConsumer),
+		oldCut:       brokers * old,
+		// One per handler that was between the 250 and its record; a lost broker connection alone is remembered.
+		rfc1047: count(consumer),
+	} {
+		if a.doubled[why] > most {
+			return why
+		}
+	}
+	return ""
+}
+
 // reasons lists why mails were doubled, for the report.
 func (a account) reasons() string {
 	var all []string

@@ -119,6 +119,28 @@ func TestCause(t *testing.T) {
 	}
 }
 
+func TestUnexplained(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name    string
+		doubled map[cause]int
+		kills   []role
+		want    cause
+	}{
+		{"nothing", nil, nil, ""},
+		{"a repeat without a kill", map[cause]int{rfc1047: 1}, []role{publisher}, rfc1047},
+		{"one copy per process", map[cause]int{copyRepeated: 2}, []role{publisher, consumer}, ""},
+		{"a copy too many", map[cause]int{copyRepeated: 2}, []role{publisher, oldConsumer}, copyRepeated},
+		{"one copy per relay and broker", map[cause]int{copyRepeated: 4}, []role{broker}, ""},
+		{"a copy more than relays", map[cause]int{copyRepeated: 5}, []role{broker}, copyRepeated},
+		{"each old consumer's last", map[cause]int{oldCut: 2, oldKilled: 1}, []role{broker, oldConsumer}, ""},
+		{"more than there are old consumers", map[cause]int{oldCut: 3}, []role{broker}, oldCut},
+		{"an old consumer that nobody killed", map[cause]int{oldKilled: 1}, []role{broker}, oldKilled},
+	} {
+		require.Equal(t, test.want, account{doubled: test.doubled}.unexplained(test.kills, 4, 2), test.name)
+	}
+}
+
 func TestMisowned(t *testing.T) {
 	t.Parallel()
 	ours, legacy := letter{}, letter{legacy: true}

@@ -88,6 +88,7 @@ func (w walk) take(t *testing.T, random *rand.Rand) {
 	require.Empty(t, a.lost, "somebody got no mail")
 	require.Empty(t, a.wrong)
 	require.LessOrEqual(t, a.twice(), len(w.kills), "mails too many")
+	require.Empty(t, a.unexplained(w.kills, 2*pair, w.old), "more of it than was killed")
 	require.NotZero(t, a.shadowed, "the phase dual was walked through")
 	require.Zero(t, f.s.Count("SELECT count(*) FROM mail_deliveries WHERE state <> 'accepted'"))
 }

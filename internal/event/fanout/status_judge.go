@@ -45,7 +45,7 @@ func Judge(f Facts, to Phase) Verdict {
 func JudgeCleanup(f Facts) Verdict {
 	j := newJudge(f)
 	j.noFanoutCopies()
-	j.nobodyBound("its owner must bind to " + event.Exchange + " and delete this binding")
+	j.nobodyBound("its owner must take the binding away (migration guide, part two)")
 	for _, exchange := range f.feeding() {
 		j.block("exchange %s is bound to %s and feeds it: its owner must delete this binding", exchange, Exchange)
 	}
@@ -193,7 +193,7 @@ func (j *judge) cutover() {
 	if lowest, ok := j.lowest(); ok && !lowest.Fanout() {
 		return
 	}
-	j.nobodyBound("its owner must bind to " + event.Exchange + " first, or it gets no mails any more")
+	j.nobodyBound("its owner must take the binding away first: it gets no mails any more, and nothing replaces them (migration guide, part two)")
 	s := j.Shadows
 	switch {
 	case s.Mismatched > 0:
@@ -213,7 +213,7 @@ func (j *judge) cutover() {
 // come back.
 func (j *judge) complete() {
 	j.noFanoutCopies()
-	j.nobodyBound("its owner must bind to " + event.Exchange + " first, or it gets no mails any more")
+	j.nobodyBound("its owner must take the binding away first: it gets no mails any more, and nothing replaces them (migration guide, part two)")
 	const leave = "our consumers send them; wait until they have"
 	j.empty(j.Legacy.Main, leave)
 	for _, q := range j.Legacy.Retry {

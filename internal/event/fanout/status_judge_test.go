@@ -314,7 +314,7 @@ func TestCutover(t *testing.T) {
 			change: func(f *Facts) {
 				f.Bindings = append(f.Bindings, event.Binding{Source: Exchange, Destination: "audit", Kind: "queue"})
 			},
-			blocker: []string{"queue audit of another team is still bound to smtp_send_email_exc: its owner must bind to smap.events first"},
+			blocker: []string{"queue audit of another team is still bound to smtp_send_email_exc: its owner must take the binding away first"},
 		},
 		"another team's exchange": {
 			change: func(f *Facts) {

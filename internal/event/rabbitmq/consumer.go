@@ -24,6 +24,8 @@ type ConsumerOptions struct {
 	DrainTimeout time.Duration
 	// StaleAck is told of every acknowledgement that was dropped because its connection had gone.
 	StaleAck func(queue string)
+	// Refused is told when the broker begins, and when it ceases, to refuse a Queue.Source. [nobody]
+	Refused func(source string, refused bool)
 }
 
 // Consumer runs the handlers of any number of queues on one connection. Handlers outlive the connection: one that

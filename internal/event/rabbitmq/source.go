@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -23,6 +24,7 @@ type source struct {
 	*worker
 	probeEvery time.Duration // while it is missing; a little at first, doubling up to this
 	there      bool          // as it was told last
+	refused    bool          // the same: it cannot be looked for or read, although it may be there
 }
 
 func newSource(w *worker, probeEvery time.Duration) *source {
@@ -90,18 +92,31 @@ func exists(conn *amqp.Connection, queue string) error {
 	return ch.Close()
 }
 
-// tell logs when the source comes and goes, and every other look at it for whoever debugs.
+// tell logs when the source comes and goes, and once that it cannot be read although it may be there: messages would
+// wait in it then, and nobody know. Every other look at it is for whoever debugs.
 func (s *source) tell(there bool, err error) {
 	log := s.options.Connection.Log.With().Str("queue", s.reads).Logger()
+	refused := !there && isRefusal(err)
 	switch {
 	case there && !s.there:
 		log.Info().Msg("found; it is read from now on, behind its other readers")
+	case refused && !s.refused:
+		log.Warn().Err(err).Msg("refused; what lies there is not read until the broker permits it")
 	case !there && s.there:
 		log.Info().Err(err).Msg("gone; it is looked for until it is there again")
 	default:
 		log.Debug().Err(err).Bool("there", there).Msg("looked for a queue that need not be there")
 	}
-	s.there = there
+	if refused != s.refused && s.options.Refused != nil {
+		s.options.Refused(s.reads, refused)
+	}
+	s.there, s.refused = there, refused
+}
+
+// isRefusal tells the broker's other answers (403 ACCESS_REFUSED, 406 PRECONDITION_FAILED) from "there is no such queue".
+func isRefusal(err error) bool {
+	answer, ok := errors.AsType[*amqp.Error](err)
+	return ok && answer.Server && answer.Code != amqp.NotFound
 }
 
 // foreign tells whether w reads somebody else's queue.

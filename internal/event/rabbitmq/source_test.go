@@ -16,6 +16,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/eventtest"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 // lines is a log that can be read while it is written.
@@ -324,4 +325,25 @@ func sourceExclusive(t *testing.T) {
 	require.Equal(t, 1, log.count("connected to rabbitmq"))
 	require.Equal(t, 1, log.count(logFound))
 	require.Zero(t, log.count(logGone))
+}
+
+// A queue that is there and may not be read is worth a warning; one that is not there is not.
+func TestARefusedSourceIsToldOnce(t *testing.T) {
+	t.Parallel()
+	missing := fmt.Errorf("looking: %w", &amqp.Error{Code: amqp.NotFound, Server: true})
+	refused := fmt.Errorf("looking: %w", &amqp.Error{Code: amqp.AccessRefused, Server: true})
+	log := &lines{}
+	var told []bool
+	w := newWorker(ConsumerOptions{
+		Connection: rabbitmq.Options{Log: zerolog.New(log)},
+		Refused:    func(source string, refused bool) { require.Equal(t, "theirs", source); told = append(told, refused) },
+	}, event.Consumer{Queue: event.Queue{Name: "ours", Source: "theirs"}})
+	s := newSource(w, time.Minute)
+	for _, err := range []error{missing, refused, refused, missing, refused} {
+		s.tell(false, err)
+	}
+	s.tell(true, nil)
+	require.Equal(t, []bool{true, false, true, false}, told)
+	require.Equal(t, 2, log.count(`"message":"refused;`))
+	require.Equal(t, 2, log.count(`"level":"warn"`))
 }
