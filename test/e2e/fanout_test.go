@@ -10,6 +10,7 @@ import (
 	"os"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -192,7 +193,55 @@ func previousBody(recipient, attachments string) string {
 	return `{"Subject":"Mã xác thực","Recipient":"` + recipient + `","Body":"\u003cb\u003e123456\u003c/b\u003e","ReplyTo":"","CcAddresses":null,"Attachments":` + attachments + `}`
 }
 
-// TestMailsOfThePreviousRelease: its pods' mails are sent in every phase, its poison does not go round for ever.
+// TestMailOfThePreviousReleaseInEveryPhase: a mail of a forgotten pod is sent as long as there is the queue.
+func TestMailOfThePreviousReleaseInEveryPhase(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{})
+	s.OnBroker(func(ch *amqp.Channel) error { // as its own pods have left it
+		if err := ch.ExchangeDeclare(fanoutExchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
+			return err
+		}
+		if _, err := ch.QueueDeclare(fanoutQueue, true, false, false, false, nil); err != nil {
+			return err
+		}
+		return ch.QueueBind(fanoutQueue, "", fanoutExchange, false, nil)
+	})
+	for _, phase := range []string{"prepare", "dual", "cutover", "complete"} {
+		c := s.NewConsumer("EVENTS_MIGRATION_PHASE=" + phase)
+		require.NoError(t, c.Start(t.Context()))
+		to := system.Email()
+		previousMail(t, s, previousBody(to, "[]"))
+		require.Contains(t, oneMail(t, s, to).HTML, "<b>123456</b>", phase)
+		c.Terminate(t)
+	}
+}
+
+// TestTheFirstPhaseBesideTheLast: nobody gets two mails and nobody none, whichever pod he meets.
+func TestTheFirstPhaseBesideTheLast(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	for _, p := range []*system.Process{s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")} {
+		require.NoError(t, p.Start(t.Context()))
+		s.Ready(p)
+	}
+	client := s.Client()
+	for range 20 { // by turns at both apis
+		email := system.Email()
+		want(t, http.StatusCreated)(client.Register(t.Context(), email, system.Password))
+		oneMail(t, s, email)
+	}
+	s.OutboxEmpty()
+	require.Len(t, s.Mailbox.All(""), 20)
+	copies := 0.0
+	for _, p := range slices.Concat(s.APIs, s.Consumers) { // any relay publishes anybody's copy
+		n, err := p.Metric(t.Context(), "events_legacy_published_total")
+		require.NoError(t, err)
+		copies += n
+	}
+	require.Equal(t, 10.0, copies, "each second mail was committed in prepare")
+}
+
+// TestMailsOfThePreviousRelease: its pods' mails are sent, its poison does not go round for ever.
 func TestMailsOfThePreviousRelease(t *testing.T) {
 	t.Parallel()
 	s := system.Start(t, system.Options{Consumers: 1, Env: inPhase("cutover")})
