@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"runtime"
 	"strings"
 	"testing"
@@ -202,12 +203,16 @@ func TestVerifyCostsTheSameWithoutAHash(t *testing.T) {
 		allocated := func(hash string) uint64 {
 			_, _, err := h.Verify(context.Background(), hash, secret) // what is made once is made now
 			require.NoError(t, err)
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, _, err = h.Verify(context.Background(), hash, secret)
-			require.NoError(t, err)
-			runtime.ReadMemStats(&after)
-			return after.TotalAlloc - before.TotalAlloc
+			least := uint64(math.MaxUint64)
+			for range 5 { // the runtime allocates beside us now and then
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				_, _, err = h.Verify(context.Background(), hash, secret)
+				require.NoError(t, err)
+				runtime.ReadMemStats(&after)
+				least = min(least, after.TotalAlloc-before.TotalAlloc)
+			}
+			return least
 		}
 		known := allocated(c.usual)
 		require.GreaterOrEqual(t, known, c.least, name)

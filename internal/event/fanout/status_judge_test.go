@@ -467,11 +467,8 @@ var leaving = map[string]struct {
 		change:  func(f *Facts) { f.Fanout.Writers = append(f.Fanout.Writers, oldWriter) },
 		blocker: []string{"somebody else is connected who has published to smtp_send_email_exc (old api at 10.0.0.7:1)"},
 	},
-	"nobody can tell who is connected": {
-		change:  func(f *Facts) { f.Fanout.Writers = nil },
-		unknown: []string{"whether an api of the previous release is still connected"},
-	},
-	"nobody has published": {change: func(f *Facts) { f.Fanout.Writers = []event.Writer{} }},
+	"nobody can tell who is connected": {change: func(f *Facts) { f.Fanout.Writers = nil }},
+	"nobody has published":             {change: func(f *Facts) { f.Fanout.Writers = []event.Writer{} }},
 	"nobody can tell whether somebody publishes": {
 		change:  func(f *Facts) { f.Old.Arrived = nil },
 		unknown: []string{"whether messages still arrive in smtp_send_email"},

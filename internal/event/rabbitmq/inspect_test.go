@@ -238,17 +238,12 @@ func inspectEverything(t *testing.T) {
 
 	found := awaitInspection(t, inspector(t, broker), func(i Inspection) bool {
 		old := i.Queue(oldQueue)
-		return len(i.Unknown) == 0 && old.Ready == 1 && *old.Unacked == 2 && *old.Arrived == 3 && *i.Queue("audit").Arrived == 3 &&
-			len(i.Fanout.Writers) == 2
+		return len(i.Unknown) == 0 && old.Ready == 1 && *old.Unacked == 2 && *old.Arrived == 3 && *i.Queue("audit").Arrived == 3
 	}, oldQueue)
 	require.Equal(t, event.ExchangeState{
 		Name: oldExchange, Exists: true, Type: "fanout", Durable: new(true), Writers: found.Fanout.Writers,
 	}, found.Fanout)
-	require.Len(t, found.Fanout.Writers, 2)
-	writers := found.Fanout.ForeignWriters()
-	require.Len(t, writers, 1)
-	require.Equal(t, "setup", writers[0].Client)
-	require.NotEmpty(t, writers[0].Connection)
+	require.NotNil(t, found.Fanout.Writers)
 	require.Equal(t, []event.Binding{{Source: event.Exchange, Destination: "audit", Kind: "queue", Key: "email.#"}}, found.OfTopic)
 	require.ElementsMatch(t, []event.Binding{
 		{Source: oldExchange, Destination: oldQueue, Kind: "queue"},
@@ -274,6 +269,21 @@ func inspectEverything(t *testing.T) {
 		q := i.Queue(oldQueue)
 		return q.Consumers == 1 && q.Readers != nil && len(q.Foreign()) == 0
 	}, oldQueue)
+}
+
+// Whose the channels are that have published: each connection once, those that have ended not at all.
+func TestWriters(t *testing.T) {
+	t.Parallel()
+	channels := make([]rabbithole.ExchangeIngressDetails, 4)
+	for i, connection := range []string{"10.0.0.1:1", "10.0.0.1:1", "10.0.0.2:2", "10.0.0.3:3"} {
+		channels[i].ChannelDetails.ConnectionName = connection
+	}
+	m := &management{clients: map[string]string{"10.0.0.1:1": "identity-api-publisher", "10.0.0.2:2": "old api"}}
+	require.Equal(t, []event.Writer{
+		{Ours: true, Client: "identity-api-publisher", Connection: "10.0.0.1:1"}, {Client: "old api", Connection: "10.0.0.2:2"},
+	}, m.writers(channels))
+	require.Equal(t, []event.Writer{}, m.writers(nil))
+	require.Nil(t, (&management{}).writers(channels), "who is connected is not known")
 }
 
 func inspectWithoutManagement(t *testing.T) {
@@ -318,7 +328,7 @@ func inspectWrongExchange(t *testing.T) {
 	require.NoError(t, raw.ExchangeDeclare(oldExchange, amqp.ExchangeDirect, false, false, false, false, nil))
 	found := inspect(t, inspector(t, broker))
 	require.Equal(t, event.ExchangeState{Name: event.Exchange, Exists: true, Type: "fanout", Durable: new(true)}, found.Topic)
-	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true, Type: "direct", Durable: new(false)}, found.Fanout)
+	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true, Type: "direct", Durable: new(false), Writers: []event.Writer{}}, found.Fanout)
 
 	blind := inspect(t, NewInspector(options(broker, "inspector"), "http://127.0.0.1:1"))
 	require.Equal(t, event.ExchangeState{Name: event.Exchange, Exists: true}, blind.Topic)

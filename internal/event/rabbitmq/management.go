@@ -148,7 +148,8 @@ func (m *management) bindings(ctx context.Context, exchange string, ends ...rabb
 	return bindings, nil
 }
 
-// writers answers whose the channels are that have published, one entry per connection; nil when not known. A connection
+// writers answers whose the channels are that have published, one entry per connection; nil when not known. The API names
+// channels only where management.rates_mode is detailed, and none otherwise. A connection
 // of ours says so in its name; one that has ended since the API has counted is not listed any more, and left out.
 func (m *management) writers(channels []rabbithole.ExchangeIngressDetails) []event.Writer {
 	if m.clients == nil {
