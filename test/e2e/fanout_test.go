@@ -275,6 +275,49 @@ func TestMailsOfThePreviousRelease(t *testing.T) {
 	}
 }
 
+// TestMailThatAnOldConsumerCouldNotSend: it neither acks nor nacks it. As soon as it is gone ours sends it, once, whether
+// the mail carries an id or not.
+func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
+	t.Parallel()
+	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	old := oldConsumer(t, s)
+	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Reply(451).Times(2))
+	unnamed := system.Email()
+	previousMail(t, s, previousBody(unnamed, "[]"))
+	old.WaitLine(t, `"message":"the mail was not sent"}`) // the line has no id, as the mail
+	p := register(t, s)
+	old.WaitLine(t, `"message":"the mail was not sent"`, mailEvent(t, s, p))
+	system.Soon(t, func() error { // the management database lags
+		queues, err := s.Queues()
+		if err != nil {
+			return err
+		}
+		for _, q := range queues {
+			if q.Name == fanoutQueue && q.Messages == 2 {
+				return nil
+			}
+		}
+		return fmt.Errorf("none of %+v is what it holds", queues)
+	})
+	old.Terminate(t)
+	for _, email := range []string{unnamed, p.email} {
+		system.Soon(t, func() error {
+			if n := len(s.Mailbox.Accepted(email)); n != 1 {
+				return fmt.Errorf("%d mails", n)
+			}
+			return nil
+		})
+		require.Empty(t, s.Mailbox.Accepted(email)[0].Header.Get("X-Sent-By"), "by ours")
+	}
+	system.Soon(t, func() error {
+		return errors.Join(lengthIs(s, fanoutQueue, 0), lengthIs(s, "identity.legacy", 0))
+	})
+	for _, email := range []string{unnamed, p.email} {
+		require.Len(t, s.Mailbox.Accepted(email), 1)
+	}
+	require.Equal(t, 2, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "the ledger has both: one of them since it was moved")
+}
+
 // TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut: it has no id, and the broker hands it to the other consumer
 // while the first is sending it.
 func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
@@ -339,7 +382,9 @@ func TestFanoutCleanup(t *testing.T) {
 	require.NoError(t, api.Start(t.Context()))
 	require.NoError(t, consumer.Start(t.Context()))
 	s.Ready(consumer)
-	require.NotZero(t, cleanup().Code, "the old processes have only just gone")
+	out = cleanup()
+	require.NotZero(t, out.Code)
+	require.Contains(t, out.Stdout, "2 processes were in dual less than 5 minutes ago")
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE processes SET seen_at = seen_at - interval '6 minutes' WHERE phase = 'dual'")
 	require.NoError(t, err)
 
