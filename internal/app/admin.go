@@ -85,7 +85,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 		return r, err
 	}
 	_, publisher := p.outbox() // what turns out to be done is announced; any relay brings it to the broker
-	r.Progress, err = p.repairer(p.progress(publisher).counting).RebuildBatches(ctx)
+	r.Progress, err = p.repairer(p.progress(publisher).tracker).RebuildBatches(ctx)
 	return r, err
 }
 

@@ -42,7 +42,7 @@ func (p *parts) passwords() *password.Hasher {
 }
 
 func (p *parts) accounts(
-	publisher event.Publisher, passwords authentication.PasswordHasher, counting *projects.Counting,
+	publisher event.Publisher, passwords authentication.PasswordHasher, tracker tracker,
 ) *accounts {
 	lifecycle := subscriptions.NewLifecycle(p.db, p.clock, subscriptionsql.NewSubscriptions(p.db),
 		subscriptionsql.NewPlans(p.db), publisher)
@@ -57,7 +57,7 @@ func (p *parts) accounts(
 			Trials: lifecycle, Events: publisher, Clock: p.clock, CodeKey: authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
 			Rehash: !p.phase.Returnable(), Mixed: p.phase.Mixed(),
 		}),
-		invitations:   p.invitations(publisher, counting, passwords, tokens, lifecycle),
+		invitations:   p.invitations(publisher, tracker, passwords, tokens, lifecycle),
 		subscriptions: lifecycle,
 		tokens:        tokens,
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
-	projects "github.com/smap-platform/identity/internal/project/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -24,21 +23,21 @@ const (
 )
 
 func (p *parts) invitations(
-	publisher event.Publisher, counting *projects.Counting, passwords authentication.PasswordHasher,
+	publisher event.Publisher, tracker tracker, passwords authentication.PasswordHasher,
 	tokens authentication.TokenIssuer, trials authentication.TrialStarter,
 ) *authentications.Invitations {
 	return authentications.NewInvitations(authentications.InvitationDeps{
 		Tx: p.db, LongTx: p.db.WithTxTimeout(inviteTx), Users: authsql.NewUsers(p.db), Batches: authsql.NewBatches(p.db),
 		Invitations: authsql.NewInvitations(p.db), Pace: authsql.NewPace(p.db), Passwords: passwords, Tokens: tokens,
-		Trials: trials, Events: publisher, Outbox: withdrawer{p.db, p.clock}, Progress: p.tracker(counting), Clock: p.clock,
+		Trials: trials, Events: publisher, Outbox: withdrawer{p.db, p.clock}, Progress: tracker, Clock: p.clock,
 		CodeKey: authentication.CodeKey(p.cfg.Secrets.CodeHMAC), PerSecond: p.cfg.Invitations.PerSecond,
 	})
 }
 
-func (p *parts) repairer(counting *projects.Counting) *authentications.Repairer {
+func (p *parts) repairer(tracker tracker) *authentications.Repairer {
 	return authentications.NewRepairer(authentications.RepairDeps{
 		Batches: authsql.NewBatches(p.db), Invitations: authsql.NewInvitations(p.db), Mails: outcomes{ledger.NewLedger(p.db)},
-		Progress: p.tracker(counting), Clock: p.clock,
+		Progress: tracker, Clock: p.clock,
 		Failed: func(err error) {
 			p.log.Warn().Err(err).Msg("batches of invitations cannot be compared with their progress; tried again every few seconds")
 		},

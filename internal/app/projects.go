@@ -23,6 +23,7 @@ import (
 // sweeper.
 type progress struct {
 	counting  *projects.Counting
+	tracker   tracker // the same for batches of invitations
 	sweeper   *projects.Sweeper
 	reading   *projects.Reading
 	hub       *redislive.Hub
@@ -38,8 +39,9 @@ func (p *parts) progress(publisher event.Publisher) *progress {
 		Listener:  closer{authentications.NewBatchCloser(authsql.NewBatches(p.db), authsql.NewUsers(p.db), publisher)},
 		Announcer: announcer, Observer: &projectObserver{p.log, p.metrics},
 	}
+	counting := projects.NewCounting(deps)
 	return &progress{
-		counting: projects.NewCounting(deps), sweeper: projects.NewSweeper(deps), reading: projects.NewReading(store, hub),
+		counting: counting, tracker: tracker{counting, store}, sweeper: projects.NewSweeper(deps), reading: projects.NewReading(store, hub),
 		hub: hub, announcer: announcer,
 	}
 }
@@ -57,7 +59,7 @@ func (p *progress) listening() lifecycle.Role {
 // upkeep is what a consumer does beside the queues.
 func (p *parts) upkeep(progress *progress) []lifecycle.Role {
 	return []lifecycle.Role{
-		{Name: "sweeper", Run: progress.sweeper.Run}, {Name: "repairer", Run: p.repairer(progress.counting).Run}, p.purging(),
+		{Name: "sweeper", Run: progress.sweeper.Run}, {Name: "repairer", Run: p.repairer(progress.tracker).Run}, p.purging(),
 	}
 }
 
@@ -161,10 +163,6 @@ func ignoreFinal(err error) error {
 		return nil
 	}
 	return err
-}
-
-func (p *parts) tracker(counting *projects.Counting) tracker {
-	return tracker{counting, redisstate.New(p.redis)}
 }
 
 // completionLife is how long it is remembered that a project was announced: far longer than it can still be counted.

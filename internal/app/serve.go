@@ -48,7 +48,7 @@ func NewAPI(ctx context.Context, cfg config.Config, version string, log zerolog.
 	relay, publisher := p.outbox()
 	progress := p.progress(publisher)
 	return &API{
-		parts: p, relay: relay, accounts: p.accounts(publisher, c.passwords, progress.counting), progress: progress,
+		parts: p, relay: relay, accounts: p.accounts(publisher, c.passwords, progress.tracker), progress: progress,
 	}, nil
 }
 

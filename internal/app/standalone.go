@@ -123,7 +123,7 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 		return err
 	}
 	consumers := domains.consumers(queues, s.parts.mailLease(), &consumeObserver{log, s.parts.tracer(), s.parts.metrics})
-	s.web = s.parts.web(s.parts.accounts(publisher, s.parts.passwords(), progress.counting), progress)
+	s.web = s.parts.web(s.parts.accounts(publisher, s.parts.passwords(), progress.tracker), progress)
 	s.roles = [][]lifecycle.Role{
 		{s.parts.serving("http", s.web, s.api)},
 		append(s.parts.upkeep(progress), lifecycle.Role{Name: "relay", Run: relay.Run}, progress.announcing(), progress.listening()),
