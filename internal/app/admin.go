@@ -12,9 +12,9 @@ import (
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/notification/render"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -70,8 +70,8 @@ type Rebuilt struct {
 func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger) (r Rebuilt, err error) {
 	client := openState(cfg.Redis)
 	defer func() { err = errors.Join(err, client.Close()) }()
-	p := &parts{cfg: cfg, phase: fanout.Phase(cfg.Events.Phase), log: log, db: db, redis: client, cache: client}
-	p.clock, p.metrics = database.NewClock(db), newMetrics(p.phase)
+	p := &parts{cfg: cfg, phase: legacy.Phase(cfg.Events.Phase), log: log, db: db, redis: client, cache: client}
+	p.clock, p.metrics = database.NewClock(db), newMetrics()
 	if err := p.clock.Sync(ctx); err != nil {
 		return r, err
 	}
@@ -84,6 +84,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	if r.States, err = p.projection().RebuildStates(ctx); err != nil {
 		return r, err
 	}
+	p.wing = newWing(p, "consumer")
 	_, publisher := p.outbox() // what turns out to be done is announced; any relay brings it to the broker
 	r.Progress, err = p.repairer(p.progress(publisher).tracker).RebuildBatches(ctx)
 	return r, err
@@ -95,7 +96,7 @@ func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
 	if err := clock.Sync(ctx); err != nil {
 		return 0, err
 	}
-	return outbox.Retry(ctx, db, clock.Now())
+	return retryRows(ctx, db, clock.Now())
 }
 
 // DeadLetters looks after one queue's dead letters.

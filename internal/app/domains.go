@@ -13,7 +13,6 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/notification/render"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -34,11 +33,10 @@ type accounts struct {
 	tokens         *token.Issuer
 }
 
-// passwords hashes what binaries of the previous release can read as long as they may have to take over again.
-func (p *parts) passwords() *password.Hasher {
-	hasher := password.New(password.Options{ReadableToPrevious: p.phase.Returnable()})
+func (p *parts) passwords() authentication.PasswordHasher {
+	hasher := password.New()
 	p.metrics.watchHashing(hasher.Load)
-	return hasher
+	return p.wing.passwords(hasher)
 }
 
 func (p *parts) accounts(
@@ -52,10 +50,9 @@ func (p *parts) accounts(
 	})
 	return &accounts{
 		authentication: authentications.New(authentications.Deps{
-			Tx: p.db, Users: authsql.NewUsers(p.db), Codes: authsql.NewCodes(p.db),
-			LegacyCodes: authsql.NewLegacyCodes(p.db), Passwords: passwords, Tokens: tokens,
+			Tx: p.db, Users: authsql.NewUsers(p.db), Codes: p.wing.codes(authsql.NewCodes(p.db)),
+			Passwords: passwords, Tokens: tokens,
 			Trials: lifecycle, Events: publisher, Clock: p.clock, CodeKey: authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
-			Rehash: !p.phase.Returnable(), Mixed: p.phase.Mixed(),
 		}),
 		invitations:   p.invitations(publisher, tracker, passwords, tokens, lifecycle),
 		subscriptions: lifecycle,
@@ -68,9 +65,7 @@ type domains struct {
 	codeMail       *authentications.CodeMailSender
 	invitationMail *authentications.InvitationMailSender
 	closingMail    *notifications.Sender
-	shadow         *fanout.Shadow
-	unnamed        *fanout.Unnamed
-	forward        forwarder
+	wing           *wing
 	projection     *subscriptions.Projection
 	counting       *projects.Counting
 	tracking       tracking
@@ -92,9 +87,7 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(p.db), mails),
 		invitationMail: authentications.NewInvitationMailSender(authsql.NewInvitations(p.db), authsql.NewUsers(p.db), mails),
 		closingMail:    sender,
-		shadow:         fanout.NewShadow(p.db, p.clock, p.renderCode, p.digests(), p.metrics),
-		unnamed:        fanout.NewUnnamed(p.db, p.clock, p.cfg.Secrets.EventsSeal, p.mailLease(), p.log),
-		forward:        forwarder{sender, p.log},
+		wing:           p.wing,
 		projection:     p.projection(),
 		counting:       counting,
 		tracking:       tracking{sender, counting, p.metrics, p.log},
@@ -139,25 +132,6 @@ func (m mails) tell(ctx context.Context, eventID, recipient string, err error) {
 		log := logger.WithTrace(ctx, m.log)
 		log.Info().Str("event_id", eventID).Str("to", logger.MaskEmail(recipient)).Msg("mail accepted by the server")
 	}
-}
-
-// forwarder lets the previous release's mails be sent as they stand.
-type forwarder struct {
-	sender *notifications.Sender
-	log    zerolog.Logger
-}
-
-// Forward implements fanout.Forwarder.
-func (f forwarder) Forward(ctx context.Context, c fanout.Copy) error {
-	err := f.sender.Forward(ctx, notifications.Forwarded{
-		EventID: c.EventID, Recipient: c.Recipient, Cc: c.CcAddresses, ReplyTo: c.ReplyTo, Subject: c.Subject, HTML: c.Body,
-		ExpiresAt: c.ExpiresAt,
-	})
-	if err == nil {
-		log := logger.WithTrace(ctx, f.log)
-		log.Info().Str("event_id", c.EventID).Str("to", logger.MaskEmail(c.Recipient)).Msg("mail of the previous release's path accepted by the server")
-	}
-	return err
 }
 
 // mailContents is notification's Renderer on the templates.

@@ -9,7 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -35,7 +35,7 @@ type health struct {
 	redis    *goredis.Client
 	broker   broker
 	version  string
-	phase    fanout.Phase
+	phase    legacy.Phase
 	embedded bool // the standalone's own parts
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.

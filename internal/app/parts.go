@@ -15,10 +15,11 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/internal/notification/render"
+	"github.com/smap-platform/identity/internal/process"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/lifecycle"
@@ -38,7 +39,7 @@ type broker interface {
 // takes it as given.
 type parts struct {
 	cfg      config.Config
-	phase    fanout.Phase
+	phase    legacy.Phase
 	log      zerolog.Logger
 	db       *database.DB
 	clock    *database.Clock
@@ -50,6 +51,7 @@ type parts struct {
 	metrics  *metrics
 	tracing  *sdktrace.TracerProvider
 	health   *health
+	wing     *wing
 	// base roles keep the infrastructure alive; they are stopped after everything that uses it.
 	base []lifecycle.Role
 }
@@ -65,11 +67,9 @@ func real(ctx context.Context, cfg config.Config, name, version string, log zero
 	redis.RouteLogs(log)
 	publisher := rabbitmq.NewPublisher(rabbitconn.Options{
 		URL: string(cfg.RabbitMQ.URL), Name: "identity-" + name + "-publisher", Log: log,
-	}, rabbitmq.NewTopology(Queues(cfg)), rabbitmq.Other{
-		Topology: rabbitmq.FanoutTopology(fanout.Exchange, fanout.Queue), AtOnce: fanout.Phase(cfg.Events.Phase).Declares(),
-	})
+	}, rabbitmq.NewTopology(Queues(cfg)))
 	p := &parts{
-		cfg: cfg, phase: fanout.Phase(cfg.Events.Phase), log: log, db: db, broker: publisher,
+		cfg: cfg, phase: legacy.Phase(cfg.Events.Phase), log: log, db: db, broker: publisher,
 		redis: openState(cfg.Redis), cache: redis.Open(redis.Options{
 			Addr: cfg.Redis.Addr(), Password: string(cfg.Redis.Password), DB: cfg.Redis.CacheDB,
 		}),
@@ -78,9 +78,16 @@ func real(ctx context.Context, cfg config.Config, name, version string, log zero
 	if err := p.complete(ctx, name, version, cfg.Postgres.AutoMigrate); err != nil {
 		return nil, err
 	}
-	p.base = append(p.base, lifecycle.Role{
-		Name: "heartbeat", Run: fanout.NewHeartbeat(db, p.clock, name, version, p.phase, log).Run,
+	heartbeat := process.New(process.Deps{
+		DB:      db,
+		Clock:   p.clock,
+		Role:    name,
+		Version: version,
+		Note:    string(p.phase),
+		Log:     log,
 	})
+	_, connection := p.wing.publishing()
+	p.base = append(p.base, connection, lifecycle.Role{Name: "heartbeat", Run: heartbeat.Run})
 	p.tellAboutRedis(ctx)
 	return p, nil
 }
@@ -137,7 +144,9 @@ func (p *parts) complete(ctx context.Context, name, version string, migrate bool
 	if p.tracing, err = newTracing(ctx, p.cfg.Service, name, version); err != nil {
 		return err
 	}
-	p.metrics = newMetrics(p.phase)
+	p.metrics = newMetrics()
+	p.wing = newWing(p, name)
+	p.wing.metrics.Register(p.metrics.registry)
 	p.metrics.registry.MustRegister(&outboxCollector{p.db, p.clock}, &deadLetterCollector{p.broker, Queues(p.cfg)})
 	p.health = &health{db: p.db, redis: p.redis, broker: p.broker, version: version, phase: p.phase}
 	p.base = append(p.base, lifecycle.Role{Name: "database clock", Run: p.clock.Run})
@@ -193,15 +202,7 @@ func (p *parts) outbox() (*outbox.Relay, event.Publisher) {
 	relay := outbox.NewRelay(p.db, p.sealer, p.clock, p.broker, &publishObserver{log: p.log, metrics: p.metrics},
 		float64(p.cfg.Invitations.PerSecond), p.log)
 	rows := outbox.NewPublisher(p.db, p.sealer, p.clock, relay.Wake)
-	return relay, fanout.NewPublisher(p.phase, rows, rows, p.renderCode, p.digests())
-}
-
-func (p *parts) digests() fanout.Digests { return fanout.NewDigests(p.cfg.Secrets.EventsSeal) }
-
-// renderCode writes the mail with a code: for the previous release's consumers, and to compare with what they got.
-func (p *parts) renderCode(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
-	r, err := p.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
-	return r.Subject, r.HTML, err
+	return relay, p.wing.publisher(rows)
 }
 
 // newMailer is the SMTP client of the configuration.

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/process"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
@@ -31,7 +31,6 @@ func (p *parts) purging() lifecycle.Role {
 			case <-tick.C:
 				now := p.clock.Now()
 				p.purge(ctx, "mails", func() (int64, error) { return ledger.NewLedger(p.db).PurgeOlderThan(ctx, now.Add(-ledgerLife)) })
-				p.purge(ctx, "comparisons", func() (int64, error) { return fanout.PurgeShadows(ctx, p.db, now.Add(-ledgerLife)) })
 				p.purge(ctx, "completions", func() (int64, error) {
 					return projectsql.NewCompletions(p.db).PurgeOlderThan(ctx, now.Add(-completionLife))
 				})
@@ -39,8 +38,8 @@ func (p *parts) purging() lifecycle.Role {
 				p.purge(ctx, "batches", func() (int64, error) {
 					return authsql.NewBatches(p.db).PurgeOlderThan(ctx, now.Add(-batchLife))
 				})
-				p.purge(ctx, "mails without an id", func() (int64, error) { return fanout.PurgeUnnamed(ctx, p.db, now.Add(-fanout.UnnamedFor)) })
-				p.purge(ctx, "processes", func() (int64, error) { return fanout.PurgeProcesses(ctx, p.db, now.Add(-processLife)) })
+				p.purge(ctx, "processes", func() (int64, error) { return process.Purge(ctx, p.db, now.Add(-processLife)) })
+				p.wing.purges(ctx, now)
 			}
 		}
 	}}

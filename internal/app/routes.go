@@ -7,7 +7,6 @@ import (
 	"github.com/smap-platform/identity/config"
 	authevents "github.com/smap-platform/identity/internal/authentication/delivery/rabbitmq"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
 	subscriptionevents "github.com/smap-platform/identity/internal/subscription/delivery/rabbitmq"
@@ -19,8 +18,6 @@ const (
 	EmailQueue        = "identity.email"
 	SubscriptionQueue = "identity.subscription"
 	ProjectQueue      = "identity.project"
-	// LegacyQueue takes what the previous release's queue has handed us and could not be sent at once.
-	LegacyQueue = "identity.legacy"
 )
 
 // Queues answers every queue of this service: name ← bindings, retry levels, and how much one process takes on.
@@ -47,14 +44,7 @@ func Queues(cfg config.Config) []event.Queue {
 			Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch,
 		},
 	}
-	if cfg.Events.Phase == "" { // the standalone, where there never was a previous release
-		return queues
-	}
-	legacy := event.Queue{Name: LegacyQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}
-	if cfg.Events.ConsumeLegacy {
-		legacy.Source = fanout.Queue
-	}
-	return append(queues, legacy)
+	return append(queues, legacyQueue(cfg, mails)...)
 }
 
 // tracked are the keys whose events are items of a project: one is marked when its handler ends, its id is the event's.
@@ -74,12 +64,12 @@ var tracked = map[event.RoutingKey]bool{event.EmailInvitationRequested: true}
 func (d *domains) routers() map[string]*event.Router {
 	email, subscriptions, projects, legacy := event.NewRouter(), event.NewRouter(), event.NewRouter(), event.NewRouter()
 	authevents.Register(email, d.codeMail)
-	email.Wrap(event.EmailVerificationRequested, d.shadow.Instead)
+	email.Wrap(event.EmailVerificationRequested, d.wing.comparing)
 	authevents.RegisterInvitations(email, d.invitationMail)
 	mailevents.Register(email, d.closingMail)
 	subscriptionevents.Register(subscriptions, d.projection)
 	projectevents.Register(projects, d.counting)
-	legacy.Else(d.unnamed.Around(fanout.Forward(d.forward)))
+	legacy.Else(d.wing.forwarding(d.closingMail))
 	return map[string]*event.Router{
 		EmailQueue: email, SubscriptionQueue: subscriptions, ProjectQueue: projects, LegacyQueue: legacy,
 	}

@@ -63,11 +63,12 @@ func (a *API) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	legacyRelay, _ := p.wing.publishing()
 	web := p.web(a.accounts, a.progress)
 	p.log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("api is serving")
 	return lifecycle.Run(ctx, p.log, p.cfg.Service.ShutdownTimeout,
 		[]lifecycle.Role{p.serving("http", web, l)},
-		[]lifecycle.Role{{Name: "relay", Run: a.relay.Run}, a.progress.announcing(), a.progress.listening()},
+		[]lifecycle.Role{{Name: "relay", Run: a.relay.Run}, a.progress.announcing(), a.progress.listening(), legacyRelay},
 		p.base,
 	)
 }
@@ -100,18 +101,19 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 		return err
 	}
 	queues := Queues(cfg)
+	consumers := domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics})
 	consumer := rabbitmq.NewConsumer(rabbitmq.ConsumerOptions{
 		Connection: rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-consumer", Log: log},
 		Topology:   rabbitmq.NewTopology(queues), Sender: p.broker, Now: p.clock.Now,
 		DrainTimeout: cfg.Service.ShutdownTimeout / 2,
 		StaleAck:     func(queue string) { p.metrics.staleAcks.WithLabelValues(queue).Inc() },
-		Refused:      func(_ string, refused bool) { p.metrics.tellRefused(refused) },
-	}, domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics}))
+	}, consumers)
+	legacyRelay, _ := p.wing.publishing()
 	p.health.consuming = consumer.Consuming
 	log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("consumer is running")
 	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,
-		[]lifecycle.Role{p.serving("http", p.monitor(), l), {Name: "consumer", Run: consumer.Run}},
-		append(p.upkeep(progress), lifecycle.Role{Name: "relay", Run: relay.Run}, progress.announcing()),
+		append(p.wing.reading(consumers[len(consumers)-1]), p.serving("http", p.monitor(), l), lifecycle.Role{Name: "consumer", Run: consumer.Run}),
+		append(p.upkeep(progress), lifecycle.Role{Name: "relay", Run: relay.Run}, progress.announcing(), legacyRelay),
 		p.base,
 	)
 }

@@ -16,10 +16,10 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/inprocess"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/inbox"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 	"github.com/smap-platform/identity/pkg/redis"
@@ -108,7 +108,7 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 	queues := Queues(cfg)
 	s.broker = inprocess.New(queues, inprocess.Options{Now: time.Now, DrainTimeout: cfg.Service.ShutdownTimeout / 2, Log: log})
 	s.parts = &parts{
-		cfg: cfg, phase: fanout.Complete, log: log, db: db, broker: embeddedBroker{s.broker},
+		cfg: cfg, phase: legacy.Complete, log: log, db: db, broker: embeddedBroker{s.broker},
 		redis: redis.Open(redis.Options{Addr: s.redis.Addr(), DB: cfg.Redis.StateDB, PoolSize: statePool}),
 		cache: redis.Open(redis.Options{Addr: s.redis.Addr(), DB: cfg.Redis.CacheDB}),
 	}

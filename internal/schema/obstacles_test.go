@@ -124,7 +124,7 @@ func TestObstaclesAndStatusOnlyLook(t *testing.T) {
 		require.Empty(t, got)
 		status, err := schema.Status(context.Background(), db)
 		require.NoError(t, err)
-		require.Len(t, status, 5)
+		require.Len(t, status, 6)
 		for _, s := range status {
 			require.True(t, s.AppliedAt.IsZero())
 		}

@@ -28,6 +28,9 @@ var migrations embed.FS
 // living rows in place of the one on every username.
 const ownVersion = 2
 
+// movesRows is the step whose way back keeps every row of the outbox, and adds those it has moved.
+const movesRows = 6
+
 // Migration is one step and whether this database has taken it.
 type Migration struct {
 	Version   int64
@@ -68,8 +71,8 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 // ErrOutboxNotEmpty is answered by Down while there are events that have not left.
 var ErrOutboxNotEmpty = errors.New("schema: the outbox still holds events, which would be lost; let it run empty first")
 
-// Down takes the newest step back and answers its name, "" when there was none. It refuses to drop an outbox that is
-// not empty (ErrOutboxNotEmpty), and to take 00002 back while names have been used twice (*ObstaclesError): the previous
+// Down takes the newest step back and returns its name, "" when there was none. It refuses to change an outbox that is
+// not empty (ErrOutboxNotEmpty) where that would lose what is in it, and to take 00002 back while names have been used twice (*ObstaclesError): the previous
 // release's constraint would not have it.
 func Down(ctx context.Context, db *database.DB) (string, error) {
 	p, err := provider(db)
@@ -94,7 +97,7 @@ func Down(ctx context.Context, db *database.DB) (string, error) {
 }
 
 func mayTakeBack(ctx context.Context, db *database.DB, version int64) error {
-	if version >= ownVersion {
+	if version >= ownVersion && version != movesRows {
 		var rows int
 		if err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&rows); err != nil {
 			return fmt.Errorf("schema: looking into the outbox: %w", err)

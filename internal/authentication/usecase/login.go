@@ -16,7 +16,7 @@ func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, reme
 	if !user.Active {
 		return authentication.Session{}, authentication.ErrNotVerified
 	}
-	if outdated && uc.Rehash {
+	if outdated {
 		uc.replaceHash(ctx, user, c.Password)
 	}
 	return uc.openSession(user, remember)

@@ -47,7 +47,7 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	}
 	now := uc.Clock.Now()
 	digest := uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
-	code, err := uc.currentCode(ctx, user, now)
+	code, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
 	if errors.Is(err, authentication.ErrCodeNotFound) {
 		return authentication.User{}, authentication.ErrWrongCode, nil
 	}
@@ -58,7 +58,7 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	if err := uc.Codes.Save(ctx, code); err != nil {
 		return authentication.User{}, nil, err
 	}
-	if refusal == nil && user.Active { // by a pod of the previous release, which has codes of its own
+	if refusal == nil && user.Active { // by something else than this code, as an invitation
 		refusal = authentication.ErrAlreadyVerified
 	}
 	if refusal != nil {

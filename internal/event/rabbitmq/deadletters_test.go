@@ -137,7 +137,7 @@ func deadByBroker(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, seen)
 	for range 3 {
-		m := toMessage(rawGet(t, raw, q.Name))
+		m := ToMessage(rawGet(t, raw, q.Name))
 		require.Equal(t, q.Name+".key", m.RoutingKey)
 		require.Zero(t, m.Attempts())
 	}

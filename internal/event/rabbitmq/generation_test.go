@@ -185,7 +185,7 @@ func publishRaw(t testing.TB, ch *amqp.Channel, messages ...event.Message) {
 	t.Helper()
 	require.NoError(t, ch.Confirm(false))
 	for _, m := range messages {
-		confirm, err := ch.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, true, false, toPublishing(m))
+		confirm, err := ch.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, true, false, ToPublishing(m))
 		require.NoError(t, err)
 		require.True(t, confirm.Wait())
 	}

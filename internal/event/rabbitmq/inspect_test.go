@@ -111,7 +111,7 @@ func TestFiguresThatAreMissingAreNotZero(t *testing.T) {
 		{ConsumerTag: event.Service, ChannelDetails: rabbithole.ChannelDetails{ConnectionName: "10.0.0.1:1"}},
 		{ConsumerTag: "ctag-1", ChannelDetails: rabbithole.ChannelDetails{ConnectionName: "10.0.0.2:1"}},
 	}
-	fresh := event.QueueState{Name: "q", Exists: true, Consumers: 2}
+	fresh := QueueState{Name: "q", Exists: true, Consumers: 2}
 	q := fresh
 	describeQueue(&q, &rabbithole.DetailedQueueInfo{}, nil)
 	require.Equal(t, fresh, q, "no statistics")
@@ -122,8 +122,8 @@ func TestFiguresThatAreMissingAreNotZero(t *testing.T) {
 			Samples: []rabbithole.RateDetailSample{{Sample: 9}, {Sample: 8}, {Sample: 4}},
 		}},
 	}, map[string]string{"10.0.0.2:1": "old mailer"})
-	require.Equal(t, event.QueueState{
-		Name: "q", Exists: true, Consumers: 2, Unacked: new(3), Arrived: new(5), Readers: []event.Reader{
+	require.Equal(t, QueueState{
+		Name: "q", Exists: true, Consumers: 2, Unacked: new(3), Arrived: new(5), Readers: []Reader{
 			{Tag: event.Service, Ours: true, Connection: "10.0.0.1:1"},
 			{Tag: "ctag-1", Client: "old mailer", Connection: "10.0.0.2:1"},
 		},
@@ -131,7 +131,7 @@ func TestFiguresThatAreMissingAreNotZero(t *testing.T) {
 	require.Equal(t, 1, q.Ours())
 	require.Equal(t, "old mailer at 10.0.0.2:1", q.Foreign()[0].Name())
 
-	other := event.QueueState{Exists: true, Consumers: 1}
+	other := QueueState{Exists: true, Consumers: 1}
 	describeQueue(&other, &rabbithole.DetailedQueueInfo{ConsumerDetails: consumers}, nil)
 	require.Nil(t, other.Readers, "a list that is not of this moment")
 
@@ -203,11 +203,11 @@ func inspectNothing(t *testing.T) {
 	broker := newVirtualHost(t)
 	for range 2 {
 		require.Equal(t, Inspection{
-			Topic:    event.ExchangeState{Name: event.Exchange, Exists: true, Type: "topic", Durable: new(true)},
-			Fanout:   event.ExchangeState{Name: oldExchange, Writers: []event.Writer{}},
-			Queues:   []event.QueueState{{Name: oldQueue}, {Name: "identity.email"}},
-			Bindings: []event.Binding{},
-			OfTopic:  []event.Binding{},
+			Topic:    ExchangeState{Name: event.Exchange, Exists: true, Type: "topic", Durable: new(true)},
+			Fanout:   ExchangeState{Name: oldExchange, Writers: []Writer{}},
+			Queues:   []QueueState{{Name: oldQueue}, {Name: "identity.email"}},
+			Bindings: []Binding{},
+			OfTopic:  []Binding{},
 		}, inspect(t, inspector(t, broker), oldQueue, "identity.email"))
 	}
 }
@@ -240,19 +240,19 @@ func inspectEverything(t *testing.T) {
 		old := i.Queue(oldQueue)
 		return len(i.Unknown) == 0 && old.Ready == 1 && *old.Unacked == 2 && *old.Arrived == 3 && *i.Queue("audit").Arrived == 3
 	}, oldQueue)
-	require.Equal(t, event.ExchangeState{
+	require.Equal(t, ExchangeState{
 		Name: oldExchange, Exists: true, Type: "fanout", Durable: new(true), Writers: found.Fanout.Writers,
 	}, found.Fanout)
 	require.NotNil(t, found.Fanout.Writers)
-	require.Equal(t, []event.Binding{{Source: event.Exchange, Destination: "audit", Kind: "queue", Key: "email.#"}}, found.OfTopic)
-	require.ElementsMatch(t, []event.Binding{
+	require.Equal(t, []Binding{{Source: event.Exchange, Destination: "audit", Kind: "queue", Key: "email.#"}}, found.OfTopic)
+	require.ElementsMatch(t, []Binding{
 		{Source: oldExchange, Destination: oldQueue, Kind: "queue"},
 		{Source: oldExchange, Destination: "audit", Kind: "queue"},
 		{Source: "theirs", Destination: oldExchange, Kind: "exchange"},
 	}, found.Bindings)
 	require.Len(t, found.Queues, 2)
-	require.Equal(t, event.QueueState{
-		Name: "audit", Exists: true, Ready: 3, Unacked: new(0), Readers: []event.Reader{}, Arrived: new(3),
+	require.Equal(t, QueueState{
+		Name: "audit", Exists: true, Ready: 3, Unacked: new(0), Readers: []Reader{}, Arrived: new(3),
 	}, found.Queue("audit"))
 	old := found.Queue(oldQueue)
 	require.Equal(t, 2, old.Consumers)
@@ -262,7 +262,7 @@ func inspectEverything(t *testing.T) {
 	require.Equal(t, "ctag-1", foreign[0].Tag)
 	require.Equal(t, "old mailer", foreign[0].Client)
 	require.NotEmpty(t, foreign[0].Connection)
-	require.Equal(t, event.QueueState{Name: "never asked for"}, found.Queue("never asked for"))
+	require.Equal(t, QueueState{Name: "never asked for"}, found.Queue("never asked for"))
 
 	require.NoError(t, oldMailer.Close())
 	awaitInspection(t, inspector(t, broker), func(i Inspection) bool {
@@ -279,10 +279,10 @@ func TestWriters(t *testing.T) {
 		channels[i].ChannelDetails.ConnectionName = connection
 	}
 	m := &management{clients: map[string]string{"10.0.0.1:1": "identity-api-publisher", "10.0.0.2:2": "old api"}}
-	require.Equal(t, []event.Writer{
+	require.Equal(t, []Writer{
 		{Ours: true, Client: "identity-api-publisher", Connection: "10.0.0.1:1"}, {Client: "old api", Connection: "10.0.0.2:2"},
 	}, m.writers(channels))
-	require.Equal(t, []event.Writer{}, m.writers(nil))
+	require.Equal(t, []Writer{}, m.writers(nil))
 	require.Nil(t, (&management{}).writers(channels), "who is connected is not known")
 }
 
@@ -299,9 +299,9 @@ func inspectWithoutManagement(t *testing.T) {
 	require.NoError(t, closed.Close())
 
 	found := inspect(t, NewInspector(options(broker, "inspector"), "http://"+closed.Addr().String()), oldQueue)
-	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true}, found.Fanout)
+	require.Equal(t, ExchangeState{Name: oldExchange, Exists: true}, found.Fanout)
 	require.Nil(t, found.Bindings)
-	require.Equal(t, []event.QueueState{{Name: oldQueue, Exists: true, Ready: 1, Readers: []event.Reader{}}}, found.Queues)
+	require.Equal(t, []QueueState{{Name: oldQueue, Exists: true, Ready: 1, Readers: []Reader{}}}, found.Queues)
 	require.Nil(t, found.OfTopic)
 	require.Nil(t, found.Fanout.Writers)
 	require.Len(t, found.Unknown, 4)
@@ -327,11 +327,11 @@ func inspectWrongExchange(t *testing.T) {
 	require.NoError(t, raw.ExchangeDeclare(event.Exchange, amqp.ExchangeFanout, true, false, false, false, nil))
 	require.NoError(t, raw.ExchangeDeclare(oldExchange, amqp.ExchangeDirect, false, false, false, false, nil))
 	found := inspect(t, inspector(t, broker))
-	require.Equal(t, event.ExchangeState{Name: event.Exchange, Exists: true, Type: "fanout", Durable: new(true)}, found.Topic)
-	require.Equal(t, event.ExchangeState{Name: oldExchange, Exists: true, Type: "direct", Durable: new(false), Writers: []event.Writer{}}, found.Fanout)
+	require.Equal(t, ExchangeState{Name: event.Exchange, Exists: true, Type: "fanout", Durable: new(true)}, found.Topic)
+	require.Equal(t, ExchangeState{Name: oldExchange, Exists: true, Type: "direct", Durable: new(false), Writers: []Writer{}}, found.Fanout)
 
 	blind := inspect(t, NewInspector(options(broker, "inspector"), "http://127.0.0.1:1"))
-	require.Equal(t, event.ExchangeState{Name: event.Exchange, Exists: true}, blind.Topic)
+	require.Equal(t, ExchangeState{Name: event.Exchange, Exists: true}, blind.Topic)
 }
 
 // inspectForbidden: a wrong password at the API only, which the broker's URL does not have.
@@ -414,5 +414,5 @@ func removal(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"exchange smtp_send_email_exc"}, removed)
 	require.False(t, inspect(t, inspector(t, broker), oldQueue).Fanout.Exists)
-	require.False(t, slices.ContainsFunc(inspect(t, inspector(t, broker), oldQueue).Queues, func(q event.QueueState) bool { return q.Exists }))
+	require.False(t, slices.ContainsFunc(inspect(t, inspector(t, broker), oldQueue).Queues, func(q QueueState) bool { return q.Exists }))
 }

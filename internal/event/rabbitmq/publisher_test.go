@@ -47,15 +47,15 @@ func TestPublishing(t *testing.T) {
 		MessageId: "evt_1", Type: "email.x", ContentType: "application/json", DeliveryMode: amqp.Persistent,
 		AppId: "identity", Timestamp: when, Headers: amqp.Table{event.HeaderTraceparent: "00-1"}, Body: []byte("{}"),
 	}
-	require.Equal(t, want, toPublishing(m))
-	moved := toPublishing(m.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: "email.x"}))
+	require.Equal(t, want, ToPublishing(m))
+	moved := ToPublishing(m.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: "email.x"}))
 	require.Equal(t, "email.x", moved.Type, "the type stays the event's key, wherever the message travels")
 	require.Empty(t, moved.Expiration)
 }
 
 func TestMessageOfADelivery(t *testing.T) {
 	t.Parallel()
-	m := toMessage(amqp.Delivery{
+	m := ToMessage(amqp.Delivery{
 		MessageId: "evt_1", Exchange: "", RoutingKey: "q", Headers: amqp.Table{
 			"text": "a", "number": int64(7), "yes": true, "nested": amqp.Table{"a": "b"}, "list": []any{"a"}, "nothing": nil,
 			"x-death": []any{amqp.Table{}}, "x-delivery-count": int64(3), "x-first-death-queue": "q",

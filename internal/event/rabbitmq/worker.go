@@ -31,8 +31,6 @@ type acker interface {
 type worker struct {
 	options  ConsumerOptions
 	consumer event.Consumer
-	reads    string  // Queue.Name, or Queue.Source
-	source   *source // reads Queue.Source for the same handlers; nil without one
 	jobs     chan job
 	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
 
@@ -54,7 +52,7 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &worker{options: o, consumer: c, reads: c.Queue.Name, jobs: make(chan job), done: done}
+	return &worker{options: o, consumer: c, jobs: make(chan job), done: done}
 }
 
 // feed consumes on conn and hands deliveries to the handlers until the connection is lost. When stop ends it cancels
@@ -66,9 +64,9 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 	}
 	defer w.detach(generation)
 	cancelled := ch.NotifyCancel(make(chan string, 1))
-	deliveries, err := ch.Consume(w.reads, event.Service, false, false, false, false, nil)
+	deliveries, err := ch.Consume(w.consumer.Queue.Name, event.Service, false, false, false, false, nil)
 	if err != nil {
-		return fmt.Errorf("rabbitmq: consuming %s: %w", w.reads, err)
+		return fmt.Errorf("rabbitmq: consuming %s: %w", w.consumer.Queue.Name, err)
 	}
 	started <- struct{}{}
 	return w.handOver(stop, life, ch, generation, deliveries, cancelled)
@@ -94,12 +92,12 @@ func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generati
 		case <-life.Done():
 			return nil
 		case <-cancelled:
-			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.reads)
+			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.consumer.Queue.Name)
 		case <-stop.Done():
 			return w.drain(life, ch, deliveries)
 		case d, ok := <-deliveries:
 			if !ok {
-				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.reads)
+				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.consumer.Queue.Name)
 			}
 			select {
 			case w.jobs <- job{Delivery: d, worker: w, generation: generation, life: life}:
@@ -116,14 +114,14 @@ func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generati
 // again, until they count as a crash loop. unbegun are those that have already been read from deliveries.
 func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
 	if err := ch.Cancel(event.Service, false); err != nil {
-		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.reads, err)
+		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.consumer.Queue.Name, err)
 	}
 	for d := range deliveries {
 		unbegun = append(unbegun, d)
 	}
 	for _, d := range unbegun {
 		if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
-			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.reads, err)
+			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.consumer.Queue.Name, err)
 		}
 	}
 	<-life.Done()
@@ -143,7 +141,7 @@ func work(stop, handlers context.Context, jobs <-chan job) {
 }
 
 func (w *worker) handle(stop, handlers context.Context, j job) {
-	d := event.Delivery{Message: toMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
+	d := event.Delivery{Message: ToMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
 	ctx, finish := w.consumer.Observer.Begin(handlers, w.consumer.Queue, d)
 	decision, err := w.decide(ctx, stop, j, d)
 	finish(w.carryOut(stop, j, d, decision), err)
@@ -155,12 +153,7 @@ func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decisio
 	switch decision.Action {
 	case event.Ack:
 		w.ack(j, d)
-	case adopt:
-		return w.move(stop, j, d, queue.Name, decision)
 	case event.Requeue:
-		if w.foreign() { // it has been begun: from here on it is for a reader who remembers that
-			return w.move(stop, j, d, queue.Name, adopted(d))
-		}
 		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
 	case event.Retry:
 		return w.move(stop, j, d, queue.RetryQueue(decision.Level), decision)
@@ -174,9 +167,6 @@ func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decisio
 func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (event.Decision, error) {
 	if j.Redelivered && w.done.Remove(copyName(d)) {
 		return event.Decision{Action: event.Ack, Outcome: event.DropDuplicate}, nil
-	}
-	if w.foreign() && j.Redelivered {
-		return adopted(d), nil
 	}
 	if loop, is, err := w.consumer.DecideCrashLoop(ctx, d, w.options.Now()); is {
 		return loop, err
