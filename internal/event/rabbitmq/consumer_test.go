@@ -31,6 +31,20 @@ func (f senderFunc) Send(_ context.Context, messages []event.Message) []error {
 	return results
 }
 
+func TestConsumer(t *testing.T) {
+	t.Parallel()
+	onServer(t, map[string]func(*testing.T){
+		"a deleted queue is consumed again":                    deletedQueue,
+		"a stale ack reaches no other message":                 staleAck,
+		"a lost connection hands out again what was not acked": cutBeforeAck,
+		"a crash loop ends in the dead queue":                  crashLoop,
+		"a drain gives back once and finishes the rest":        drainOnce,
+		"a stop while the broker is frozen ends":               stopFrozen,
+		"a stop costs a waiting message one hand-out":          givenBackOnce,
+		"an unreachable retry level keeps the message":         moveUnavailable,
+	})
+}
+
 func TestAMessageIsAckedOnlyAfterItsMoveWasConfirmed(t *testing.T) {
 	t.Parallel()
 	ch := &fakeChannel{}
@@ -270,7 +284,6 @@ func TestTwentyCutsLeakNothing(t *testing.T) {
 		return
 	}
 	q := newQueue(t, 1, 5)
-	q.Source = q.Name + ".nowhere" // looked for all the time
 	declare(t, q)
 	proxy, url := startProxy(t)
 	before := ours()
@@ -283,7 +296,6 @@ func TestTwentyCutsLeakNothing(t *testing.T) {
 			Queue: q, Observer: eventtest.NewObserver(),
 			Handle: func(context.Context, event.Delivery) error { return nil },
 		}})
-		c.probeEvery = time.Millisecond
 		ctx, cancel := context.WithCancel(context.Background())
 		var both sync.WaitGroup
 		both.Go(func() { require.NoError(t, p.Run(ctx)) })
