@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -20,6 +22,7 @@ const (
 	eventID   = "evt_019c1000-0000-7000-8000-000000000001"
 	recipient = "ann@example.com"
 	code      = "493817"
+	userID    = "019c1000-0000-7000-8000-0000000000a1"
 )
 
 // start is finer than the milliseconds an envelope carries.
@@ -61,11 +64,11 @@ func plain(locale, code string, now, expiresAt time.Time) (subject, html string,
 
 func verification() event.Event {
 	return event.Event{ID: eventID, Key: event.EmailVerificationRequested, Time: start, Data: event.VerificationRequested{
-		UserID: "u1", Recipient: recipient, OTPCode: code, Locale: "vi", ExpiresAt: start.Add(10 * time.Minute),
+		UserID: userID, Recipient: recipient, OTPCode: code, Locale: "vi", ExpiresAt: start.Add(10 * time.Minute),
 	}}
 }
 
-// with answers a verification whose data has been changed.
+// with returns a verification whose data has been changed.
 func with(change func(*event.VerificationRequested)) event.Event {
 	e := verification()
 	data := e.Data.(event.VerificationRequested)
@@ -80,40 +83,81 @@ func otherEvent() event.Event {
 	}}
 }
 
-// stored is one call of Rows.Store.
-type stored struct {
-	event.Message
-	sealed bool
+// desk is a database with everything around a Publisher.
+type desk struct {
+	*testing.T
+	db    *database.DB
+	clock *handClock
+	topic *eventtest.Recorder
+	woken int
 }
 
-// memory is a Rows that keeps what it is given.
-type memory struct {
-	rows   []stored
-	failAt int // the call that fails, from 1
-}
-
-var errRows = errors.New("the disk is full")
-
-func (r *memory) Store(_ context.Context, m event.Message, sealed bool) error {
-	if r.failAt == len(r.rows)+1 {
-		return errRows
-	}
-	r.rows = append(r.rows, stored{m, sealed})
-	return nil
-}
-
-// commit lets a process in phase publish e, and answers the rows.
-func commit(t *testing.T, phase Phase, e event.Event) []stored {
+func eachDesk(t *testing.T, test func(d *desk)) {
 	t.Helper()
-	rows := &memory{}
-	require.NoError(t, NewPublisher(phase, nil, rows, plain, digests).Publish(context.Background(), e))
-	return rows.rows
+	schematest.Each(t, func(t *testing.T, db *database.DB) { test(newDesk(t, db)) })
+}
+
+func newDesk(t *testing.T, db *database.DB) *desk {
+	t.Helper()
+	return &desk{T: t, db: db, clock: newClock(), topic: &eventtest.Recorder{}}
+}
+
+// publisher returns the Publisher of a process in phase.
+func (d *desk) publisher(phase Phase, change ...func(*PublisherDeps)) *Publisher {
+	deps := PublisherDeps{
+		Phase: phase, Next: d.topic, DB: d.db, Clock: d.clock, Sealer: newSealer(d.T), Render: plain, Digests: digests,
+		Wake: func() { d.woken++ },
+	}
+	for _, c := range change {
+		c(&deps)
+	}
+	return NewPublisher(deps)
+}
+
+// commit lets a process in phase publish events in one transaction.
+func (d *desk) commit(phase Phase, events ...event.Event) {
+	d.Helper()
+	require.NoError(d, d.db.WithinTx(context.Background(), func(ctx context.Context) error {
+		return d.publisher(phase).Publish(ctx, events...)
+	}))
+}
+
+// register stores the user whom verification is for.
+func (d *desk) register() {
+	d.Helper()
+	exec(d.T, d.db, "INSERT INTO users (id, username, is_active, created_at, updated_at) VALUES ($1, $2, false, $3, $3)",
+		userID, recipient, start)
+}
+
+// copies returns the legacy copies that wait, in their order, bodies opened.
+func (d *desk) copies() (all []event.Message) {
+	d.Helper()
+	for {
+		r, found, err := claim(context.Background(), d.db, d.clock.Now(), d.clock.Now().Add(lease))
+		require.NoError(d, err)
+		if !found {
+			return all
+		}
+		body, err := newSealer(d.T).Open(r.message.ID, r.message.Body)
+		require.NoError(d, err)
+		r.message.Body = body
+		all = append(all, r.message)
+	}
+}
+
+func (d *desk) count(query string, args ...any) int {
+	d.Helper()
+	return count(d.T, d.db, query, args...)
 }
 
 // stampedCopy is the topic copy of e as a process in dual commits it.
 func stampedCopy(t *testing.T, e event.Event) event.Message {
 	t.Helper()
-	return commit(t, Dual, e)[1].Message
+	d := newDesk(t, schematest.SQLite(t))
+	d.commit(Dual, e)
+	m, err := event.Encode(d.topic.Events()[0])
+	require.NoError(t, err)
+	return m
 }
 
 func requireDecision(t *testing.T, action event.Action, outcome string, err error, m event.Message) event.Decision {
@@ -125,16 +169,16 @@ func requireDecision(t *testing.T, action event.Action, outcome string, err erro
 	return d
 }
 
-func newOutbox(t *testing.T, db *database.DB) *outbox.Publisher {
+func newSealer(t *testing.T) *outbox.Sealer {
 	t.Helper()
 	sealer, err := outbox.NewSealer(sealKey)
 	require.NoError(t, err)
-	return outbox.NewPublisher(db, sealer, newClock(), func() {})
+	return sealer
 }
 
-func exec(t *testing.T, db *database.DB, query string) {
+func exec(t *testing.T, db *database.DB, query string, args ...any) {
 	t.Helper()
-	_, err := db.Conn(context.Background()).ExecContext(context.Background(), query)
+	_, err := db.Conn(context.Background()).ExecContext(context.Background(), query, args...)
 	require.NoError(t, err)
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestPhases(t *testing.T) {
+func TestPhase(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []Phase{Prepare, Dual, Cutover, Complete}, Phases)
 	for phase, want := range map[Phase]struct {

@@ -188,7 +188,7 @@ func eachBatchFlow(t *testing.T, test func(f batchFlow)) {
 			Outbox: withdrawer{s.db, c}, Progress: f.progress, Clock: c, CodeKey: key, PerSecond: perSecond,
 		})
 		f.accounts = usecase.New(usecase.Deps{
-			Tx: s.db, Users: s.users, Codes: s.codes, LegacyCodes: s.legacy, Passwords: plain{}, Tokens: tokens{},
+			Tx: s.db, Users: s.users, Codes: s.codes, Passwords: plain{}, Tokens: tokens{},
 			Trials: f.trials, Events: f.events, Clock: c, CodeKey: key,
 		})
 		f.repair = usecase.NewRepairer(usecase.RepairDeps{
