@@ -18,7 +18,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	projectstate "github.com/smap-platform/identity/internal/project/repository/redisstate"
+	projectstate "github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/redis"

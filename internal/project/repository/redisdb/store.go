@@ -1,4 +1,4 @@
-// Package redisstate counts projects in Redis, in the hash that all SMAP services share:
+// Package redisdb counts projects in Redis, in the hash that all SMAP services share:
 //
 //	smap:proj:{id}          status, total, done, errors, failed_reason; neighbours keep others in it, and they stay
 //	smap:proj:{id}:items    the items that have been counted: an item counts once
@@ -11,7 +11,7 @@
 //
 // It does not promise that a count survives: Redis can lose its last second, and then a repeated Mark counts those items
 // once more, as it should. It does not know which projects have been announced; it only knows which have to be.
-package redisstate
+package redisdb
 
 import (
 	"context"

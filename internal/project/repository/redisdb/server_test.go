@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
@@ -31,7 +31,7 @@ var ctx = context.Background()
 type suite struct {
 	*testing.T
 	client *goredis.Client
-	store  *redisstate.Store
+	store  *redisdb.Store
 	id     string
 	// alone: nobody else uses the server.
 	alone bool
@@ -44,7 +44,7 @@ func each(t *testing.T, test func(s suite)) {
 			t.Parallel()
 			client := redis.Open(options(t))
 			t.Cleanup(func() { require.NoError(t, client.Close()) })
-			s := suite{T: t, client: client, store: redisstate.New(client), id: uuid.NewString(), alone: alone}
+			s := suite{T: t, client: client, store: redisdb.New(client), id: uuid.NewString(), alone: alone}
 			t.Cleanup(func() { require.NoError(t, s.store.Forget(ctx, s.id)) })
 			test(s)
 		})
@@ -123,20 +123,20 @@ func (s suite) progress() project.Progress {
 
 func (s suite) hash() map[string]string {
 	s.Helper()
-	hash, err := s.client.HGetAll(ctx, redisstate.Key(s.id)).Result()
+	hash, err := s.client.HGetAll(ctx, redisdb.Key(s.id)).Result()
 	require.NoError(s, err)
 	return hash
 }
 
 func (s suite) write(fields ...any) {
 	s.Helper()
-	require.NoError(s, s.client.HSet(ctx, redisstate.Key(s.id), fields...).Err())
+	require.NoError(s, s.client.HSet(ctx, redisdb.Key(s.id), fields...).Err())
 }
 
 // open tells whether the project is among those that we count and that are not signalled.
 func (s suite) open() bool {
 	s.Helper()
-	err := s.client.ZScore(ctx, redisstate.OpenKey, s.id).Err()
+	err := s.client.ZScore(ctx, redisdb.OpenKey, s.id).Err()
 	if !errors.Is(err, goredis.Nil) {
 		require.NoError(s, err)
 	}
@@ -158,7 +158,7 @@ func (s suite) keys() []string {
 }
 
 func allKeys(id string) []string {
-	return []string{redisstate.Key(id), redisstate.ItemsKey(id), redisstate.FailedKey(id), redisstate.OwnerKey(id)}
+	return []string{redisdb.Key(id), redisdb.ItemsKey(id), redisdb.FailedKey(id), redisdb.OwnerKey(id)}
 }
 
 func (s suite) expire(in time.Duration, keys ...string) {

@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"errors"
@@ -18,7 +18,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
@@ -26,7 +26,7 @@ const clients = 4
 
 // world is a server, clients that work on it, and what can go wrong between them.
 type world struct {
-	stores []*redisstate.Store
+	stores []*redisdb.Store
 	direct *goredis.Client // past everything that can go wrong
 	// fault draws what is to go wrong with the next calls. begin is called with it before them, progress after each of
 	// them, and end after all of them; end tells whether an answer may have been lost.
@@ -49,7 +49,7 @@ func newWorld(t *testing.T, clientAddress, directAddress string) *world {
 	}
 	w := &world{direct: open(directAddress)}
 	for range clients {
-		w.stores = append(w.stores, redisstate.New(open(clientAddress)))
+		w.stores = append(w.stores, redisdb.New(open(clientAddress)))
 	}
 	return w
 }
@@ -161,7 +161,7 @@ func (w *world) check(t *rapid.T) {
 		"neighbour": s.neighbour,
 	})
 	require.NoError(t, s.direct.Del(ctx, allKeys(s.model.id)...).Err())
-	require.NoError(t, s.direct.ZRem(ctx, redisstate.OpenKey, s.model.id).Err())
+	require.NoError(t, s.direct.ZRem(ctx, redisdb.OpenKey, s.model.id).Err())
 }
 
 type scenario struct {
@@ -180,7 +180,7 @@ var (
 )
 
 // call lets one client call, as often as it takes, and compares its answer with the model's.
-func (s *scenario) call(t *rapid.T, want project.Change, call func(*redisstate.Store) (project.Change, error)) {
+func (s *scenario) call(t *rapid.T, want project.Change, call func(*redisdb.Store) (project.Change, error)) {
 	store := s.stores[drawClient.Draw(t, "client")]
 	f := s.fault(t)
 	f.begin()
@@ -207,21 +207,21 @@ func patiently(call func() (project.Change, error)) (project.Change, error) {
 func (s *scenario) init(t *rapid.T) {
 	user := rapid.SampledFrom([]string{"", owner, "user-8"}).Draw(t, "owner")
 	total := drawTotal.Draw(t, "total")
-	s.call(t, s.model.init(user, total), func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, s.model.init(user, total), func(store *redisdb.Store) (project.Change, error) {
 		return store.Init(ctx, s.model.id, user, total)
 	})
 }
 
 func (s *scenario) total(t *rapid.T) {
 	total, final := drawTotal.Draw(t, "total"), rapid.Bool().Draw(t, "final")
-	s.call(t, s.model.setTotal(total, final), func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, s.model.setTotal(total, final), func(store *redisdb.Store) (project.Change, error) {
 		return store.SetTotal(ctx, s.model.id, total, final)
 	})
 }
 
 func (s *scenario) mark(t *rapid.T) {
 	items := drawItems.Draw(t, "items")
-	s.call(t, s.model.mark(items), func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, s.model.mark(items), func(store *redisdb.Store) (project.Change, error) {
 		return store.Mark(ctx, s.model.id, items)
 	})
 }
@@ -274,20 +274,20 @@ func (s *scenario) fail(t *rapid.T) {
 		t.Skip()
 	}
 	reason := rapid.SampledFrom([]string{"no quota", "gone"}).Draw(t, "reason")
-	s.call(t, s.model.fail(reason), func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, s.model.fail(reason), func(store *redisdb.Store) (project.Change, error) {
 		return store.Fail(ctx, s.model.id, reason)
 	})
 }
 
 func (s *scenario) check(t *rapid.T) {
-	s.call(t, s.model.check(), func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, s.model.check(), func(store *redisdb.Store) (project.Change, error) {
 		return store.Check(ctx, s.model.id)
 	})
 }
 
 func (s *scenario) signalled(t *rapid.T) {
 	s.model.signalled()
-	s.call(t, project.Change{}, func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, project.Change{}, func(store *redisdb.Store) (project.Change, error) {
 		return project.Change{}, store.Signalled(ctx, s.model.id)
 	})
 }
@@ -297,14 +297,14 @@ func (s *scenario) forget(t *rapid.T) {
 		t.Skip()
 	}
 	s.model.forget()
-	s.call(t, project.Change{}, func(store *redisstate.Store) (project.Change, error) {
+	s.call(t, project.Change{}, func(store *redisdb.Store) (project.Change, error) {
 		return project.Change{}, store.Forget(ctx, s.model.id)
 	})
 }
 
 // neighbour changes the hash without asking us.
 func (s *scenario) neighbour(t *rapid.T) {
-	key := redisstate.Key(s.model.id)
+	key := redisdb.Key(s.model.id)
 	if rapid.IntRange(0, 9).Draw(t, "what") == 9 {
 		s.model.lose()
 		require.NoError(t, s.direct.Del(ctx, key).Err())
@@ -325,10 +325,10 @@ func (s *scenario) neighbour(t *rapid.T) {
 // compare holds what is stored against the model.
 func (s *scenario) compare(t *rapid.T) {
 	m, pipe := s.model, s.direct.Pipeline()
-	hash := pipe.HGetAll(ctx, redisstate.Key(m.id))
-	items, failures := pipe.SMembers(ctx, redisstate.ItemsKey(m.id)), pipe.SMembers(ctx, redisstate.FailedKey(m.id))
-	user := pipe.Get(ctx, redisstate.OwnerKey(m.id))
-	score := pipe.ZScore(ctx, redisstate.OpenKey, m.id)
+	hash := pipe.HGetAll(ctx, redisdb.Key(m.id))
+	items, failures := pipe.SMembers(ctx, redisdb.ItemsKey(m.id)), pipe.SMembers(ctx, redisdb.FailedKey(m.id))
+	user := pipe.Get(ctx, redisdb.OwnerKey(m.id))
+	score := pipe.ZScore(ctx, redisdb.OpenKey, m.id)
 	var lives []*goredis.DurationCmd
 	for _, key := range allKeys(m.id)[1:] {
 		lives = append(lives, pipe.TTL(ctx, key))

@@ -1,4 +1,4 @@
-package redisstate
+package redisdb
 
 // The keys (docs/compatibility.md). Nobody else spells these names. They lie in one database of one server, not in a
 // cluster: one script changes all of a project's and OpenKey.

@@ -1,4 +1,4 @@
-// Package redislive is how those who watch a project hear of its progress, by Redis pub/sub:
+// Package redispubsub is how those who watch a project hear of its progress, by Redis pub/sub:
 //
 //	project:{project_id}:{user_id}   {"type","payload":{project_id,status,total,done,errors,overall_progress_percent}}
 //	user_noti:{user_id}              the same with progress_percent, for older listeners
@@ -8,7 +8,7 @@
 // Announcer publishes, for the WebSocket service and for every process of this one. Hub listens, with one subscription
 // per process however many watch: a message, a neighbour's too, is only a hint that something has changed, and what has
 // changed is read. It does not promise that a message arrives; whoever watches sees a change after 15 s at the latest.
-package redislive
+package redispubsub
 
 import "strings"
 

@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"context"
@@ -10,12 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
 // calls are all methods.
-func calls(store *redisstate.Store, id string) map[string]func(ctx context.Context) error {
+func calls(store *redisdb.Store, id string) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
 		"init":      func(ctx context.Context) error { _, err := store.Init(ctx, id, owner, 9); return err },
 		"total":     func(ctx context.Context) error { _, err := store.SetTotal(ctx, id, 9, true); return err },
@@ -69,7 +69,7 @@ func TestOneRoundTrip(t *testing.T) {
 	require.NoError(t, client.Ping(ctx).Err()) // a new connection introduces itself
 	var sent []string
 	client.AddHook(hook{sent: &sent})
-	for name, call := range calls(redisstate.New(client), "p") {
+	for name, call := range calls(redisdb.New(client), "p") {
 		require.NoError(t, call(ctx))
 		sent = nil
 		require.NoError(t, call(ctx))
@@ -100,7 +100,7 @@ func TestTheOwnerIsRemembered(t *testing.T) {
 		require.Empty(s, of(), "that it is not known is not remembered")
 		s.init(owner, 0)
 		require.Equal(s, owner, of())
-		require.NoError(s, s.client.Del(ctx, redisstate.OwnerKey(s.id)).Err())
+		require.NoError(s, s.client.Del(ctx, redisdb.OwnerKey(s.id)).Err())
 		require.Equal(s, owner, of())
 	})
 }
@@ -111,7 +111,7 @@ func TestWithoutRedisItIsUnavailable(t *testing.T) {
 	client := redis.Open(redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	server.Close()
-	for name, call := range calls(redisstate.New(client), "p") {
+	for name, call := range calls(redisdb.New(client), "p") {
 		require.ErrorIs(t, call(ctx), project.ErrUnavailable, name)
 	}
 }
@@ -120,7 +120,7 @@ func TestACallersCancellationIsRecognised(t *testing.T) {
 	t.Parallel()
 	client := redis.Open(redis.Options{Addr: silent(t), ReadTimeout: time.Minute})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	for name, call := range calls(redisstate.New(client), "p") {
+	for name, call := range calls(redisdb.New(client), "p") {
 		cancelled, cancel := context.WithCancel(ctx)
 		cancel()
 		err := call(cancelled)
@@ -130,7 +130,7 @@ func TestACallersCancellationIsRecognised(t *testing.T) {
 	// While the server says nothing, the connection's own deadline is what fires.
 	late, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
-	_, err := redisstate.New(client).Check(late, "p")
+	_, err := redisdb.New(client).Check(late, "p")
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, err, project.ErrUnavailable)
 }
@@ -138,7 +138,7 @@ func TestACallersCancellationIsRecognised(t *testing.T) {
 // Keys that hold something else are an error that says so, and nothing is counted.
 func TestAKeyOfAnotherKind(t *testing.T) {
 	each(t, func(s suite) {
-		require.NoError(s, s.client.Set(ctx, redisstate.Key(s.id), "not a hash", time.Minute).Err())
+		require.NoError(s, s.client.Set(ctx, redisdb.Key(s.id), "not a hash", time.Minute).Err())
 		for name, call := range calls(s.store, s.id) {
 			if name == "forget" || name == "open" || name == "owner" {
 				continue
@@ -147,6 +147,6 @@ func TestAKeyOfAnotherKind(t *testing.T) {
 			require.ErrorIs(s, err, project.ErrUnavailable, name)
 			require.ErrorContains(s, err, "WRONGTYPE", name)
 		}
-		require.Equal(s, []string{redisstate.Key(s.id)}, s.keys())
+		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys())
 	})
 }

@@ -1,4 +1,4 @@
-package redislive
+package redispubsub
 
 // outage tells about a server that is away once, and once when it is back.
 type outage struct {

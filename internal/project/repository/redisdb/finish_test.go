@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"fmt"
@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 )
 
 func itemID(i int) string { return fmt.Sprintf("item-%d", i) }
@@ -134,7 +134,7 @@ func TestWhatCrossesTheLine(t *testing.T) {
 			func(s suite) project.Change { return s.mark(ok("a")) },
 		},
 		"no status at all": {
-			func(s suite) { s.mark(ok("a")); s.client.HDel(ctx, redisstate.Key(s.id), "status") },
+			func(s suite) { s.mark(ok("a")); s.client.HDel(ctx, redisdb.Key(s.id), "status") },
 			func(s suite) project.Change { return s.setTotal(1, true) },
 		},
 		"the neighbour's waiting": {
@@ -298,7 +298,7 @@ func TestOpenProjects(t *testing.T) {
 		_, err = s.store.Mark(ctx, "p1", []project.Item{ok("a")})
 		require.NoError(s, err)
 		require.NoError(s, s.store.Signalled(ctx, "p2"))
-		require.NoError(s, s.client.Del(ctx, redisstate.Key("p3")).Err())
+		require.NoError(s, s.client.Del(ctx, redisdb.Key("p3")).Err())
 		require.Equal(s, []string{"p3", "p4"}, s.openProjects(time.Minute, 100))
 		_, err = s.store.Check(ctx, "p3") // its life has ended
 		require.NoError(s, err)
@@ -314,7 +314,7 @@ func TestDoneButNotSignalledIsTouched(t *testing.T) {
 		for _, touch := range []func() project.Change{s.check, func() project.Change { return s.mark(ok("a")) }} {
 			s.touchedAt(s.id, 1)
 			require.True(s, touch().Unsignalled)
-			score, err := s.client.ZScore(ctx, redisstate.OpenKey, s.id).Result()
+			score, err := s.client.ZScore(ctx, redisdb.OpenKey, s.id).Result()
 			require.NoError(s, err)
 			require.InDelta(s, float64(time.Now().UnixMilli()), score, 30_000)
 		}
@@ -325,7 +325,7 @@ func TestDoneButNotSignalledIsTouched(t *testing.T) {
 // repeats none of it within a second, a minute by the keys.
 func (s suite) touchedAt(id string, milliseconds int64) {
 	s.Helper()
-	require.NoError(s, s.client.ZAddXX(ctx, redisstate.OpenKey, goredis.Z{Member: id, Score: float64(milliseconds)}).Err())
+	require.NoError(s, s.client.ZAddXX(ctx, redisdb.OpenKey, goredis.Z{Member: id, Score: float64(milliseconds)}).Err())
 	for _, key := range allKeys(id) {
 		require.NoError(s, s.client.Expire(ctx, key, life-time.Minute).Err())
 	}
@@ -344,14 +344,14 @@ func TestRightAfterAMark(t *testing.T) {
 		"nothing":                    func(suite) {},
 		"it was taken for announced": suite.signalled,
 		"the hash was lost": func(s suite) {
-			s.client.Del(ctx, redisstate.Key(s.id))
+			s.client.Del(ctx, redisdb.Key(s.id))
 			s.check()
 			s.write("status", "PROCESSING", "done", "1")
-			s.expire(life, redisstate.Key(s.id))
+			s.expire(life, redisdb.Key(s.id))
 		},
 		"a neighbour failed and resumed":  func(s suite) { s.write("status", "FAILED"); s.check(); s.write("status", "PROCESSING") },
-		"a neighbour gave it a long life": func(s suite) { s.expire(3*life, redisstate.Key(s.id)); s.signalled(); s.check() },
-		"a neighbour shortened its life":  func(s suite) { s.expire(time.Hour, redisstate.Key(s.id)) },
+		"a neighbour gave it a long life": func(s suite) { s.expire(3*life, redisdb.Key(s.id)); s.signalled(); s.check() },
+		"a neighbour shortened its life":  func(s suite) { s.expire(time.Hour, redisdb.Key(s.id)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			each(t, func(s suite) {
@@ -362,10 +362,10 @@ func TestRightAfterAMark(t *testing.T) {
 				require.EqualValues(s, []int64{2, 1}, []int64{change.Done, change.Errors})
 				require.True(s, s.open())
 				require.Len(s, s.keys(), 4)
-				for _, set := range []string{redisstate.ItemsKey(s.id), redisstate.FailedKey(s.id)} {
+				for _, set := range []string{redisdb.ItemsKey(s.id), redisdb.FailedKey(s.id)} {
 					left, err := s.client.PTTL(ctx, set).Result()
 					require.NoError(s, err)
-					hash, err := s.client.PTTL(ctx, redisstate.Key(s.id)).Result()
+					hash, err := s.client.PTTL(ctx, redisdb.Key(s.id)).Result()
 					require.NoError(s, err)
 					require.GreaterOrEqual(s, left, min(hash, life), "a set dies before the hash")
 				}

@@ -1,4 +1,4 @@
-package redislive
+package redispubsub
 
 import (
 	"context"

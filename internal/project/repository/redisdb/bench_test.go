@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
@@ -27,7 +27,7 @@ func BenchmarkMark(b *testing.B) {
 	options.PoolSize, options.PoolTimeout = 64, time.Minute
 	client := redis.Open(options)
 	defer func() { require.NoError(b, client.Close()) }()
-	store := redisstate.New(client)
+	store := redisdb.New(client)
 	for _, workers := range []int{1, 64} {
 		var next atomic.Int64
 		run := func(name string, items int, one func(id string, first int64) error) {
@@ -50,7 +50,7 @@ func BenchmarkMark(b *testing.B) {
 				return err
 			}
 		}
-		run("four", 1, func(id string, _ int64) error { return four(client, redisstate.Key(id)) })
+		run("four", 1, func(id string, _ int64) error { return four(client, redisdb.Key(id)) })
 		run("mark", 1, mark(1))
 		run("batch100", 100, mark(100))
 	}

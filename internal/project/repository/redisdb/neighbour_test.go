@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"maps"
@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 )
 
 func TestNeighboursFieldsSurvive(t *testing.T) {
@@ -161,20 +161,20 @@ func TestCheckBeginsNoLifeAnew(t *testing.T) {
 		s.lives(time.Hour, s.keys()...)
 
 		// A neighbour has refreshed the hash alone: items that come again would count again.
-		s.expire(2*time.Hour, redisstate.Key(s.id))
+		s.expire(2*time.Hour, redisdb.Key(s.id))
 		s.check()
 		s.lives(2*time.Hour, s.keys()...)
 		require.Len(s, s.keys(), 4)
 
-		s.expire(time.Hour, redisstate.Key(s.id))
+		s.expire(time.Hour, redisdb.Key(s.id))
 		s.check()
-		s.lives(time.Hour, redisstate.Key(s.id))
-		s.lives(2*time.Hour, redisstate.ItemsKey(s.id))
+		s.lives(time.Hour, redisdb.Key(s.id))
+		s.lives(2*time.Hour, redisdb.ItemsKey(s.id))
 
-		require.NoError(s, s.client.Persist(ctx, redisstate.Key(s.id)).Err())
+		require.NoError(s, s.client.Persist(ctx, redisdb.Key(s.id)).Err())
 		s.check()
-		s.lives(life, redisstate.ItemsKey(s.id), redisstate.FailedKey(s.id), redisstate.OwnerKey(s.id))
-		left, err := s.client.TTL(ctx, redisstate.Key(s.id)).Result()
+		s.lives(life, redisdb.ItemsKey(s.id), redisdb.FailedKey(s.id), redisdb.OwnerKey(s.id))
+		left, err := s.client.TTL(ctx, redisdb.Key(s.id)).Result()
 		require.NoError(s, err)
 		require.Negative(s, left, "the hash is the neighbour's to end")
 	})

@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"testing"
@@ -7,13 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 )
 
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	require.Equal(t, []string{"smap:proj:p1", "smap:proj:p1:items", "smap:proj:p1:failed", "smap:user:p1"}, allKeys("p1"))
-	require.Equal(t, "identity:open-projects", redisstate.OpenKey)
+	require.Equal(t, "identity:open-projects", redisdb.OpenKey)
 }
 
 func TestInitCreatesAProject(t *testing.T) {
@@ -23,7 +23,7 @@ func TestInitCreatesAProject(t *testing.T) {
 			Progress: project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, Owner: owner,
 		}, change)
 		require.Equal(s, map[string]string{"status": "INITIALIZING", "total": "0", "done": "0", "errors": "0"}, s.hash())
-		require.Equal(s, []string{redisstate.Key(s.id), redisstate.OwnerKey(s.id)}, s.keys())
+		require.Equal(s, []string{redisdb.Key(s.id), redisdb.OwnerKey(s.id)}, s.keys())
 		s.lives(life, s.keys()...)
 		require.False(s, s.open(), "a project whose items we do not count is none that we announce")
 		require.Equal(s, change, s.init(owner, 0), "once more is the same")
@@ -48,14 +48,14 @@ func TestInitOverwritesNothing(t *testing.T) {
 func TestInitFillsWhatIsMissing(t *testing.T) {
 	each(t, func(s suite) {
 		s.init("", 0)
-		require.Equal(s, []string{redisstate.Key(s.id)}, s.keys(), "an owner that is not known is not stored")
+		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys(), "an owner that is not known is not stored")
 		change := s.init(owner, 3)
 		require.Equal(s, owner, change.Owner)
 		require.EqualValues(s, 3, change.Total, "0 is no total")
 		require.EqualValues(s, 3, s.init("", 0).Total)
 
 		s.write("status", "CRAWLING", "done", "7")
-		require.NoError(s, s.client.HDel(ctx, redisstate.Key(s.id), "errors", "total").Err())
+		require.NoError(s, s.client.HDel(ctx, redisdb.Key(s.id), "errors", "total").Err())
 		s.init(owner, 0)
 		require.Equal(s, map[string]string{"status": "CRAWLING", "total": "0", "done": "7", "errors": "0"}, s.hash())
 	})
@@ -66,7 +66,7 @@ func TestInitAfterALostHash(t *testing.T) {
 	each(t, func(s suite) {
 		s.init(owner, 3)
 		s.mark(ok("a"), failed("b"))
-		require.NoError(s, s.client.Del(ctx, redisstate.Key(s.id)).Err())
+		require.NoError(s, s.client.Del(ctx, redisdb.Key(s.id)).Err())
 		change := s.init(owner, 3)
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing, Total: 3, Done: 2, Errors: 1}, change.Progress)
 		require.True(s, s.mark(ok("a"), ok("c")).Unsignalled)
