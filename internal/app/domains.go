@@ -21,7 +21,7 @@ import (
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
-	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
+	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/logger"
@@ -111,7 +111,7 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 func (p *parts) mailLease() time.Duration { return 2 * p.cfg.SMTP.Timeout }
 
 func (p *parts) projection() *subscriptions.Projection {
-	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), redisstate.New(p.redis))
+	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), subscriptionredis.New(p.redis))
 }
 
 // mails lets authentication ask notification for mails: neither domain imports the other.

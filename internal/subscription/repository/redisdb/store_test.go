@@ -1,4 +1,4 @@
-package redisstate_test
+package redisdb_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/subscription"
-	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
+	"github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
@@ -27,7 +27,7 @@ var changed = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
 type suite struct {
 	*testing.T
 	client *goredis.Client
-	store  *redisstate.Store
+	store  *redisdb.Store
 	user   string
 }
 
@@ -38,9 +38,9 @@ func each(t *testing.T, test func(s suite)) {
 			t.Parallel()
 			client := redis.Open(options(t))
 			t.Cleanup(func() { require.NoError(t, client.Close()) })
-			s := suite{T: t, client: client, store: redisstate.New(client), user: uuid.NewString()}
+			s := suite{T: t, client: client, store: redisdb.New(client), user: uuid.NewString()}
 			test(s)
-			require.NoError(t, client.Del(context.Background(), redisstate.Key(s.user)).Err())
+			require.NoError(t, client.Del(context.Background(), redisdb.Key(s.user)).Err())
 		})
 	}
 	run("miniredis", func(t *testing.T) redis.Options {
@@ -80,7 +80,7 @@ func (s suite) apply(state subscription.State) bool {
 
 func (s suite) hash() map[string]string {
 	s.Helper()
-	hash, err := s.client.HGetAll(context.Background(), redisstate.Key(s.user)).Result()
+	hash, err := s.client.HGetAll(context.Background(), redisdb.Key(s.user)).Result()
 	require.NoError(s, err)
 	return hash
 }
@@ -88,7 +88,7 @@ func (s suite) hash() map[string]string {
 // expiresAt is zero when the hash stays for ever.
 func (s suite) expiresAt() time.Time {
 	s.Helper()
-	seconds, err := s.client.Do(context.Background(), "EXPIRETIME", redisstate.Key(s.user)).Int64()
+	seconds, err := s.client.Do(context.Background(), "EXPIRETIME", redisdb.Key(s.user)).Int64()
 	require.NoError(s, err)
 	require.NotEqual(s, int64(-2), seconds, "the hash is gone")
 	if seconds == -1 {
@@ -99,7 +99,7 @@ func (s suite) expiresAt() time.Time {
 
 func TestKey(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "smap:sub:0b7c", redisstate.Key("0b7c"))
+	require.Equal(t, "smap:sub:0b7c", redisdb.Key("0b7c"))
 }
 
 func TestTheHash(t *testing.T) {
@@ -170,7 +170,7 @@ func TestEndedLongAgoIsKeptForADay(t *testing.T) {
 func TestNeighboursFieldsAreLeftAlone(t *testing.T) {
 	each(t, func(s suite) {
 		ctx := context.Background()
-		require.NoError(s, s.client.HSet(ctx, redisstate.Key(s.user), "note", "theirs").Err())
+		require.NoError(s, s.client.HSet(ctx, redisdb.Key(s.user), "note", "theirs").Err())
 		require.True(s, s.apply(s.state(1, nil)), "a hash without a version is older than any")
 		require.Equal(s, "theirs", s.hash()["note"])
 	})
@@ -211,7 +211,7 @@ func TestOneRoundTrip(t *testing.T) {
 	require.NoError(t, client.Ping(context.Background()).Err()) // a new connection introduces itself
 	var sent []string
 	client.AddHook(hook{sent: &sent})
-	store := redisstate.New(client)
+	store := redisdb.New(client)
 	state := subscription.State{UserID: "u", Version: 1}
 	_, err := store.Apply(context.Background(), state)
 	require.NoError(t, err)
@@ -247,7 +247,7 @@ func TestWithoutRedisItIsAnError(t *testing.T) {
 	client := redis.Open(redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	server.Close()
-	applied, err := redisstate.New(client).Apply(context.Background(), subscription.State{UserID: "u", Version: 1})
+	applied, err := redisdb.New(client).Apply(context.Background(), subscription.State{UserID: "u", Version: 1})
 	require.Error(t, err)
 	require.False(t, applied)
 }

@@ -1,4 +1,4 @@
-// Package redisstate keeps subscription states in Redis, one hash per user, for all SMAP services to read:
+// Package redisdb keeps subscription states in Redis, one hash per user, for all SMAP services to read:
 //
 //	smap:sub:{user_id}   version, subscription_id, plan_code, status, effective_until, updated_at
 //
@@ -7,7 +7,7 @@
 //
 // It does not promise that a hash is there: Redis can lose its last second, and a user whose subscription ended more
 // than 30 days ago has none. The database can always write it again (usecase.Projection.RebuildStates).
-package redisstate
+package redisdb
 
 import (
 	"context"
