@@ -45,8 +45,13 @@ func (p *parts) passwords() *password.Hasher {
 func (p *parts) accounts(
 	publisher event.Publisher, passwords authentication.PasswordHasher, tracker tracker,
 ) *accounts {
-	lifecycle := subscriptions.NewLifecycle(p.db, p.clock, subscriptionsql.NewSubscriptions(p.db),
-		subscriptionsql.NewPlans(p.db), publisher)
+	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
+		Tx:            p.db,
+		Clock:         p.clock,
+		Subscriptions: subscriptionsql.NewSubscriptions(p.db),
+		Plans:         subscriptionsql.NewPlans(p.db),
+		Events:        publisher,
+	})
 	tokens := token.New(token.Options{
 		Secret: []byte(p.cfg.Secrets.JWT), Lifetime: p.cfg.Cookie.MaxAge, RememberLifetime: p.cfg.Cookie.MaxAgeRemember,
 		Clock: p.clock,
@@ -111,7 +116,10 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 func (p *parts) mailLease() time.Duration { return 2 * p.cfg.SMTP.Timeout }
 
 func (p *parts) projection() *subscriptions.Projection {
-	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), subscriptionredis.New(p.redis))
+	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
+		Subscriptions: subscriptionsql.NewSubscriptions(p.db),
+		States:        subscriptionredis.New(p.redis),
+	})
 }
 
 // mails lets authentication ask notification for mails: neither domain imports the other.
