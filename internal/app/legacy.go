@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,55 +13,53 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/legacy"
-	"github.com/smap-platform/identity/internal/notification/render"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
-	"github.com/smap-platform/identity/pkg/lifecycle"
-	"github.com/smap-platform/identity/pkg/logger"
-	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// LegacyQueue takes what the previous release's queue has handed us and could not be sent at once.
+// LegacyQueue holds mails of the previous release's queue that could not be sent at once.
 const LegacyQueue = "identity.legacy"
 
-// wing is what the previous release adds to a process. Ending the migration deletes this file and internal/legacy, and
-// then what the compiler names (docs/adr/0009).
+// wing is what the previous release adds to a process, all of it from internal/legacy. Ending the migration deletes that
+// package and this file, and then what the compiler names (docs/adr/0009).
 type wing struct {
-	*parts
-	sender  *legacy.Sender
-	relay   *legacy.Relay
-	metrics *legacy.Metrics
-	digests legacy.Digests
+	*infra
+	connection *legacy.Sender // role "legacy publisher"
+	relay      *legacy.Relay  // role "legacy relay"
+	reader     *legacy.Reader // role "legacy consumer"; nil where the old queue is not read
+	metrics    *legacy.Metrics
+	digests    legacy.Digests
 }
 
-// newWing returns the wing of a process. Its roles are for processes that have RabbitMQ.
-func newWing(p *parts, name string) *wing {
+func newWing(in *infra) *wing {
 	w := &wing{
-		parts:   p,
-		metrics: legacy.NewMetrics(p.phase),
-		digests: legacy.NewDigests(p.cfg.Secrets.EventsSeal),
+		infra:   in,
+		metrics: legacy.NewMetrics(in.phase()),
+		digests: legacy.NewDigests(in.cfg.Secrets.EventsSeal),
 	}
-	w.sender = legacy.NewSender(rabbitconn.Options{
-		URL:  string(p.cfg.RabbitMQ.URL),
-		Name: "identity-" + name + "-legacy-publisher",
-		Log:  p.log,
-	}, p.phase.Declares())
+	w.metrics.Register(in.metrics.registry)
+	w.connection = legacy.NewSender(w.options(in.process.name()+"-legacy-publisher"), in.phase().Declares())
 	w.relay = legacy.NewRelay(legacy.RelayDeps{
-		DB:       p.db,
-		Clock:    p.clock,
-		Sealer:   p.sealer,
-		Send:     w.sender.Send,
-		Observer: w.metrics.Observe(&publishObserver{log: p.log, metrics: p.metrics}, p.log),
-		Log:      p.log,
+		DB:       in.db,
+		Clock:    in.clock,
+		Sealer:   in.sealer,
+		Send:     w.connection.Send,
+		Observer: w.metrics.Observe(&publishObserver{log: in.log, metrics: in.metrics}, in.log),
+		Log:      in.log,
 	})
 	return w
+}
+
+func (w *wing) options(purpose string) rabbitmq.Options {
+	return rabbitmq.Options{URL: string(w.cfg.RabbitMQ.URL), Name: "identity-" + purpose, Log: w.log}
 }
 
 // publisher decides in which copies a mail with a code is committed, and writes the code where old api pods look.
 func (w *wing) publisher(next event.Publisher) event.Publisher {
 	return legacy.NewPublisher(legacy.PublisherDeps{
-		Phase:   w.phase,
+		Phase:   w.phase(),
 		Next:    next,
 		DB:      w.db,
 		Clock:   w.clock,
@@ -72,7 +70,7 @@ func (w *wing) publisher(next event.Publisher) event.Publisher {
 	})
 }
 
-// codes accepts codes of the previous release.
+// codes finds codes of the previous release as well.
 func (w *wing) codes(next authentication.CodeRepository) authentication.CodeRepository {
 	return legacy.NewCodes(legacy.CodesDeps{
 		CodeRepository: next,
@@ -82,82 +80,95 @@ func (w *wing) codes(next authentication.CodeRepository) authentication.CodeRepo
 	})
 }
 
-// passwords hashes what binaries of the previous release can read, as long as they may have to take over again.
+// passwords makes hashes that binaries of the previous release can read, as long as they may have to take over again.
 func (w *wing) passwords(core *password.Hasher) authentication.PasswordHasher {
-	if !w.phase.Returnable() {
+	if !w.phase().Returnable() {
 		return core
 	}
 	return legacy.NewPasswords(core)
 }
 
-// comparing compares stamped copies instead of sending them.
-func (w *wing) comparing(next event.Handler) event.Handler {
+// shadow compares stamped copies instead of sending them.
+func (w *wing) shadow() *legacy.Shadow {
 	return legacy.NewShadow(legacy.ShadowDeps{
 		DB:       w.db,
 		Clock:    w.clock,
 		Render:   w.render,
 		Digests:  w.digests,
 		Compared: w.metrics.Compared,
-	}).Compare(next)
+	})
 }
 
-// forwarding sends the previous release's mails as they stand: the handler of LegacyQueue.
-func (w *wing) forwarding(sender *notifications.Sender) event.Handler {
+// unnamed guards the mails of the previous release's api against repeats.
+func (w *wing) unnamed() *legacy.Unnamed {
 	return legacy.NewUnnamed(legacy.UnnamedDeps{
 		DB:      w.db,
 		Clock:   w.clock,
 		SealKey: w.cfg.Secrets.EventsSeal,
 		Lease:   w.mailLease(),
 		Log:     w.log,
-	}).Guard(legacy.Forward(forwarder{sender, w.log}))
-}
-
-// publishing are the roles of every process that has RabbitMQ: the connection stops after the relay.
-func (w *wing) publishing() (relay, connection lifecycle.Role) {
-	return lifecycle.Role{Name: "legacy relay", Run: w.relay.Run}, lifecycle.Role{Name: "legacy publisher", Run: w.sender.Run}
-}
-
-// reading is the role of a consumer that reads the old queue; consumer is that of LegacyQueue. Nil roles are none.
-func (w *wing) reading(consumer event.Consumer) []lifecycle.Role {
-	if !w.cfg.Events.ConsumeLegacy {
-		return nil
-	}
-	reader := legacy.NewReader(legacy.ReaderDeps{
-		Connection:   rabbitconn.Options{URL: string(w.cfg.RabbitMQ.URL), Name: "identity-consumer-legacy", Log: w.log},
-		Consumer:     consumer,
-		Sender:       w.broker,
-		Now:          w.clock.Now,
-		DrainTimeout: w.cfg.Service.ShutdownTimeout / 2,
-		StaleAck:     func(queue string) { w.parts.metrics.staleAcks.WithLabelValues(queue).Inc() },
-		Refused:      w.metrics.Refused,
 	})
-	return []lifecycle.Role{{Name: "legacy consumer", Run: reader.Run}}
 }
 
-// legacyQueue is the wing's queue: the standalone, where there never was a previous release, has none.
-func legacyQueue(cfg config.Config, retry event.Policy) []event.Queue {
+// legacyQueues are the wing's queues. The standalone, which has no previous release behind it, has none.
+func legacyQueues(cfg config.Config, retry event.Policy) []event.Queue {
 	if cfg.Events.Phase == "" {
 		return nil
 	}
 	return []event.Queue{{Name: LegacyQueue, Retry: retry, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}}
 }
 
-// purges deletes expired rows of the wing's tables.
-func (w *wing) purges(ctx context.Context, now time.Time) {
-	w.purge(ctx, "comparisons", func() (int64, error) { return legacy.PurgeShadows(ctx, w.db, now.Add(-ledgerLife)) })
-	w.purge(ctx, "mails without an id", func() (int64, error) {
-		return legacy.PurgeUnnamed(ctx, w.db, now.Add(-legacy.UnnamedFor))
+// read prepares the reading of the old queue, for the handler that LegacyQueue has among consumers.
+func (w *wing) read(consumers []event.Consumer) {
+	i := slices.IndexFunc(consumers, func(c event.Consumer) bool { return c.Queue.Name == LegacyQueue })
+	if i < 0 || !w.cfg.Events.ConsumeLegacy {
+		return
+	}
+	w.reader = legacy.NewReader(legacy.ReaderDeps{
+		Connection:   w.options("consumer-legacy"),
+		Consumer:     consumers[i],
+		Sender:       w.broker,
+		Now:          w.clock.Now,
+		DrainTimeout: w.cfg.Service.ShutdownTimeout / 2,
+		StaleAck:     func(queue string) { w.infra.metrics.staleAcks.WithLabelValues(queue).Inc() },
+		Refused:      w.metrics.Refused,
 	})
+}
+
+// runReader is the role that reads the old queue.
+func (w *wing) runReader(ctx context.Context) error {
+	if w.reader == nil { // EVENTS_CONSUME_LEGACY=off
+		<-ctx.Done()
+		return nil
+	}
+	return w.reader.Run(ctx)
+}
+
+// purgeComparisons and purgeUnnamed delete expired rows of the wing's tables.
+func (w *wing) purgeComparisons(ctx context.Context, then time.Time) (int64, error) {
+	return legacy.PurgeShadows(ctx, w.db, then)
+}
+
+func (w *wing) purgeUnnamed(ctx context.Context, then time.Time) (int64, error) {
+	return legacy.PurgeUnnamed(ctx, w.db, then)
 }
 
 // render writes the mail with a code: for the previous release's consumers, and to compare with what they got.
 func (w *wing) render(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
-	r, err := w.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
+	r, err := w.renderer.Verification(locale, code, now, expiresAt)
 	return r.Subject, r.HTML, err
 }
 
-// readDepth returns how full the outbox is, legacy copies included.
-func readDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
+// phase is the phase of the migration; the standalone has none behind it.
+func (in *infra) phase() legacy.Phase {
+	if in.embedded != nil {
+		return legacy.Complete
+	}
+	return legacy.Phase(in.cfg.Events.Phase)
+}
+
+// outboxDepth returns how full the outbox is, legacy copies included.
+func outboxDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
 	own, err := outbox.ReadDepth(ctx, db, now)
 	if err != nil {
 		return own, err
@@ -166,11 +177,14 @@ func readDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Dept
 	return own.Add(copies), err
 }
 
-// retryRows makes every given-up row due again, legacy copies included, and returns how many there were.
-func retryRows(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
+// retryOutbox makes every given-up row due again, legacy copies included, and returns how many there were.
+func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
 	own, err := outbox.Retry(ctx, db, now)
-	copies, copiesErr := legacy.Retry(ctx, db, now)
-	return own + copies, errors.Join(err, copiesErr)
+	if err != nil {
+		return own, err
+	}
+	copies, err := legacy.Retry(ctx, db, now)
+	return own + copies, err
 }
 
 // LegacyTool returns the operator's view on the migration. A database that lacks a schema migration is an error.
@@ -178,14 +192,14 @@ func LegacyTool(ctx context.Context, cfg config.Config, db *database.DB) (*legac
 	if err := schema.Current(ctx, db); err != nil {
 		return nil, err
 	}
-	clock := database.NewClock(db)
-	if err := clock.Sync(ctx); err != nil {
+	clock, err := startClock(ctx, db)
+	if err != nil {
 		return nil, err
 	}
 	return legacy.NewTool(legacy.ToolDeps{
 		DB:            db,
 		Clock:         clock,
-		Connection:    rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-migration", Log: zerolog.Nop()},
+		Connection:    rabbitmq.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-migration", Log: zerolog.Nop()},
 		ManagementURL: string(cfg.RabbitMQ.ManagementURL),
 		Queues:        Queues(cfg),
 		Email:         EmailQueue,
@@ -193,15 +207,9 @@ func LegacyTool(ctx context.Context, cfg config.Config, db *database.DB) (*legac
 	}), nil
 }
 
-// forwarder lets the previous release's mails be sent as they stand.
-type forwarder struct {
-	sender *notifications.Sender
-	log    zerolog.Logger
-}
-
 // Forward implements legacy.Forwarder.
-func (f forwarder) Forward(ctx context.Context, c legacy.Copy) error {
-	err := f.sender.Forward(ctx, notifications.Forwarded{
+func (m loggedMails) Forward(ctx context.Context, c legacy.Copy) error {
+	err := m.sender.Forward(ctx, notifications.Forwarded{
 		EventID:   c.EventID,
 		Recipient: c.Recipient,
 		Cc:        c.CcAddresses,
@@ -210,10 +218,6 @@ func (f forwarder) Forward(ctx context.Context, c legacy.Copy) error {
 		HTML:      c.Body,
 		ExpiresAt: c.ExpiresAt,
 	})
-	if err == nil {
-		log := logger.WithTrace(ctx, f.log)
-		log.Info().Str("event_id", c.EventID).Str("to", logger.MaskEmail(c.Recipient)).
-			Msg("mail of the previous release's path accepted by the server")
-	}
+	m.logAccepted(ctx, c.EventID, c.Recipient, err)
 	return err
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// metrics are the process's own; the first five names are kept from the previous release's dashboards.
+// metrics are the process's own. Their names and labels are what dashboards and alerts are written against.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -64,7 +64,7 @@ func newMetrics() *metrics {
 		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
 	}
-	m.begin()
+	m.initSeries()
 	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
 		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
 		m.projectsCompleted, m.marksMissed,
@@ -72,8 +72,8 @@ func newMetrics() *metrics {
 	return m
 }
 
-// begin creates the series that alerts watch: one that appears with its first event has no increase to see.
-func (m *metrics) begin() {
+// initSeries creates the series that alerts watch: one that appears with its first event shows no increase.
+func (m *metrics) initSeries() {
 	for _, queue := range []string{EmailQueue, SubscriptionQueue, ProjectQueue, LegacyQueue} {
 		for _, reason := range []string{
 			event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected, event.ReasonAmbiguous,
@@ -95,7 +95,7 @@ func (m *metrics) MailDropped(state notification.State) {
 	m.mailsDropped.WithLabelValues(string(state)).Inc()
 }
 
-// outboxCollector reads the outbox when it is scraped: every process tells the same, whichever relay does the work.
+// outboxCollector reads the outbox when it is scraped: every process reports the same, whichever relay does the work.
 type outboxCollector struct {
 	db    *database.DB
 	clock *database.Clock
@@ -118,7 +118,7 @@ func (c *outboxCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *outboxCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	depth, err := readDepth(ctx, c.db, c.clock.Now())
+	depth, err := outboxDepth(ctx, c.db, c.clock.Now())
 	if err != nil {
 		ch <- prometheus.MustNewConstMetric(outboxUp, prometheus.GaugeValue, 0)
 		return
@@ -138,8 +138,8 @@ func (m *metrics) watchHashing(load func() (running, waiting int)) {
 			func() float64 { _, waiting := load(); return float64(waiting) }))
 }
 
-// deadLetterCollector asks the broker how many messages lie in each dead queue when it is scraped: the broker puts some
-// there by itself. While it does not answer there is no figure.
+// deadLetterCollector asks the broker at each scrape how many messages each dead queue holds: the broker moves some there
+// by itself. While it does not respond there is no figure.
 type deadLetterCollector struct {
 	broker broker
 	queues []event.Queue

@@ -22,7 +22,7 @@ type Forwarder interface {
 // Forward returns the handler of legacy copies. One that cannot be read, has no recipient or has attachments is
 // dead-lettered with the reason, and not handed to f.
 func Forward(f Forwarder) event.Handler {
-	return func(ctx context.Context, m event.Message) error {
+	return func(ctx context.Context, m event.Delivery) error {
 		mail, err := decode(m.Body)
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ func TestForward(t *testing.T) {
 		d := newDesk(t, schematest.SQLite(t))
 		d.commit(Dual, verification())
 		m := d.copies()[0]
-		require.NoError(t, Forward(o)(context.Background(), m))
+		require.NoError(t, Forward(o)(context.Background(), event.Delivery{Message: m}))
 		l, err := write(context.Background(), plain, stampedCopy(t, verification()))
 		require.NoError(t, err)
 		require.Len(t, o.copies, 1)
@@ -53,7 +53,7 @@ func TestForward(t *testing.T) {
 			if header != "" {
 				m.Headers = map[string]string{"x-expires-at": header}
 			}
-			require.ErrorIs(t, Forward(o)(context.Background(), m), o.err, "its word is the handler's")
+			require.ErrorIs(t, Forward(o)(context.Background(), event.Delivery{Message: m}), o.err, "its word is the handler's")
 			require.Len(t, o.copies, 1)
 			got := o.copies[0]
 			require.Empty(t, got.Attachments)
@@ -76,7 +76,7 @@ func TestForward(t *testing.T) {
 		} {
 			o := &office{}
 			m := event.Message{Body: []byte(body)}
-			err := Forward(o)(context.Background(), m)
+			err := Forward(o)(context.Background(), event.Delivery{Message: m})
 			requireDecision(t, event.Dead, reason, err, m)
 			require.NotContains(t, err.Error(), code)
 			require.Empty(t, o.copies)

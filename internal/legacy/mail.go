@@ -68,7 +68,7 @@ func write(ctx context.Context, render Render, m event.Message) (letter, error) 
 		mail := Mail{Subject: subject, Recipient: data.Recipient, Body: html}
 		l = letter{eventID: e.ID, expiresAt: data.ExpiresAt, data: data, mail: mail}
 		return nil
-	})(ctx, m)
+	})(ctx, event.Delivery{Message: m})
 	return l, err
 }
 

@@ -32,11 +32,11 @@ func NewShadow(d ShadowDeps) *Shadow { return &Shadow{d} }
 // A copy that differs is recorded and acked: the mail has been sent. One that cannot be turned into a mail is recorded
 // too, and dead-lettered: in a later phase the mail would be lost.
 func (s *Shadow) Compare(next event.Handler) event.Handler {
-	return func(ctx context.Context, m event.Message) error {
+	return func(ctx context.Context, m event.Delivery) error {
 		if m.Headers[HeaderOwner] != OwnerLegacy {
 			return next(ctx, m)
 		}
-		return s.compare(ctx, m)
+		return s.compare(ctx, m.Message)
 	}
 }
 

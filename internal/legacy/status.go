@@ -10,7 +10,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
-	"github.com/smap-platform/identity/internal/process"
+	"github.com/smap-platform/identity/internal/heartbeat"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
@@ -37,7 +37,7 @@ type Facts struct {
 	Bindings  []eventmq.Binding     `json:"bindings"`       // with the old exchange as source or destination
 	OfTopic   []eventmq.Binding     `json:"topic_bindings"` // with the topic exchange as source
 	Waiting   int                   `json:"outbox_rows"`    // legacy copies that have not left, given-up ones included
-	Processes []process.Process     `json:"processes"`      // all that have reported within Recently
+	Processes []heartbeat.Process   `json:"processes"`      // all that have reported within Recently
 	Shadows   Shadows               `json:"comparison"`
 	Unknown   []string              `json:"cannot_know"`
 }
@@ -72,7 +72,7 @@ func NewTool(d ToolDeps) *Tool { return &Tool{deps: d, pause: waitForFigures} }
 // Facts gathers what there is to know. Comparisons are counted from since ago on.
 func (t *Tool) Facts(ctx context.Context, since time.Duration) (f Facts, err error) {
 	f.At = t.deps.Clock.Now()
-	if f.Processes, err = process.List(ctx, t.deps.DB, f.At.Add(-Recently)); err != nil {
+	if f.Processes, err = heartbeat.List(ctx, t.deps.DB, f.At.Add(-Recently)); err != nil {
 		return f, err
 	}
 	if f.Shadows, err = ReadShadows(ctx, t.deps.DB, f.At.Add(-since)); err != nil {

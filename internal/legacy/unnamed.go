@@ -47,7 +47,7 @@ func NewUnnamed(d UnnamedDeps) *Unnamed {
 // Guard returns a handler that recognises repeats and hands the others to next. While the database is unavailable first
 // deliveries are sent all the same; others are tried again.
 func (u *Unnamed) Guard(next event.Handler) event.Handler {
-	return func(ctx context.Context, m event.Message) error {
+	return func(ctx context.Context, m event.Delivery) error {
 		if !m.CameUnnamed() {
 			return next(ctx, m)
 		}

@@ -28,7 +28,7 @@ func newPod(db *database.DB, clock Clock) *pod {
 	p := &pod{during: func() {}}
 	p.handle = NewUnnamed(UnnamedDeps{
 		DB: db, Clock: clock, SealKey: sealKey, Lease: tryLease, Log: zerolog.Nop(),
-	}).Guard(func(context.Context, event.Message) error {
+	}).Guard(func(context.Context, event.Delivery) error {
 		p.during()
 		if p.err == nil {
 			p.sent++
@@ -38,7 +38,9 @@ func newPod(db *database.DB, clock Clock) *pod {
 	return p
 }
 
-func (p *pod) gets(m event.Message) error { return p.handle(context.Background(), m) }
+func (p *pod) gets(m event.Message) error {
+	return p.handle(context.Background(), event.Delivery{Message: m})
+}
 
 func unnamedMail() event.Message {
 	return event.Message{Exchange: Exchange, Headers: map[string]string{}, Body: []byte(`{"Recipient":"` + recipient + `"}`)}
