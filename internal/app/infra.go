@@ -171,15 +171,15 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 		&outboxCollector{in.db, in.clock},
 		&deadLetterCollector{in.broker, Queues(in.cfg)},
 	)
+	in.legacy = newWing(in)
 	in.health = &health{
 		db:       in.db,
 		redis:    in.state,
-		broker:   in.broker,
+		broker:   checkedBroker{in.broker, in.legacy.connection},
 		version:  in.version,
 		phase:    string(in.phase()),
 		embedded: in.embedded != nil,
 	}
-	in.legacy = newWing(in)
 	return nil
 }
 

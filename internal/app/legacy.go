@@ -12,6 +12,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/password"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
+	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/legacy"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	"github.com/smap-platform/identity/internal/schema"
@@ -23,7 +24,7 @@ import (
 const LegacyQueue = "identity.legacy"
 
 // wing is what the previous release adds to a process, all of it from internal/legacy. Ending the migration deletes that
-// package and this file, and then what the compiler names (docs/adr/0009).
+// package and this file, and then what the compiler names (docs/adr/0010).
 type wing struct {
 	*infra
 	connection *legacy.Sender // role "legacy publisher"
@@ -54,6 +55,22 @@ func newWing(in *infra) *wing {
 
 func (w *wing) options(purpose string) rabbitmq.Options {
 	return rabbitmq.Options{URL: string(w.cfg.RabbitMQ.URL), Name: "identity-" + purpose, Log: w.log}
+}
+
+// checkedBroker is a broker whose health includes the connection of the legacy copies: an alarm is only told to a
+// connection that publishes.
+type checkedBroker struct {
+	broker
+	copies *legacy.Sender
+}
+
+// Check implements broker.
+func (b checkedBroker) Check(ctx context.Context) (eventmq.ExchangeHealth, error) {
+	health, err := b.broker.Check(ctx)
+	if err == nil {
+		err = b.copies.Blocked()
+	}
+	return health, err
 }
 
 // publisher decides in which copies a mail with a code is committed, and writes the code where old api pods look.

@@ -176,7 +176,7 @@ func (j *judge) endOfCopies() {
 	}
 }
 
-// foreignBindings: whoever is bound beside the old queue would miss the mails.
+// foreignBindings: another team that is bound beside the old queue would miss the mails.
 func (j *judge) foreignBindings() {
 	j.unknown(j.Bindings == nil, "whether another team is bound to %s", Exchange)
 	for _, b := range j.Bindings {

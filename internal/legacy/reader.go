@@ -131,7 +131,7 @@ func (r *Reader) follow(stop, life context.Context, conn *amqp.Connection, jobs 
 	}
 }
 
-// exists asks on a channel of its own, because the answer "no" closes it.
+// exists asks on a channel of its own, because a refusal closes it.
 func exists(conn *amqp.Connection) error {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -203,8 +203,8 @@ func giveBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp
 // would wait in it then, unnoticed.
 func (r *Reader) report(found bool, err error) {
 	log := r.deps.Connection.Log.With().Str("queue", Queue).Logger()
-	answer, ok := errors.AsType[*amqp.Error](err)
-	refused := !found && ok && answer.Server && answer.Code != amqp.NotFound // 403 ACCESS_REFUSED, 406 PRECONDITION_FAILED
+	refusal, ok := errors.AsType[*amqp.Error](err)
+	refused := !found && ok && refusal.Server && refusal.Code != amqp.NotFound // 403 ACCESS_REFUSED, 406 PRECONDITION_FAILED
 	switch {
 	case found && !r.found:
 		log.Info().Msg("found the old queue; reading it behind its other readers")

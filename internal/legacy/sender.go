@@ -27,7 +27,7 @@ const (
 // Errors that end a session.
 var (
 	errNoConfirm = errors.New("legacy: no confirm in time; rebuilding the connection")
-	errNoAnswer  = errors.New("legacy: the broker does not answer; rebuilding the connection")
+	errNoAnswer  = errors.New("legacy: the broker does not respond; rebuilding the connection")
 )
 
 // Sender publishes legacy copies on a connection of its own, one at a time.
@@ -52,7 +52,7 @@ func (s *Sender) Run(ctx context.Context) error { return rabbitmq.Supervise(ctx,
 
 // Send publishes m and waits for its confirm. Without a connection, and while the broker takes no messages (memory or
 // disk alarm), it returns event.ErrUnavailable at once. A message that was under way when an alarm began is waited for
-// as long as the alarm and ctx last: the broker takes it afterwards, so nobody may send it again before. The errors are
+// as long as the alarm and ctx last: the broker takes it afterwards, so it must not be sent again before. The errors are
 // those of event.Sender; event.ErrUnroutable also says that the broker does not let us declare the old topology.
 func (s *Sender) Send(ctx context.Context, m event.Message) error {
 	s.sending.Lock()
@@ -78,6 +78,16 @@ func (s *Sender) Send(ctx context.Context, m event.Message) error {
 	return live.await(ctx, confirm, m.ID)
 }
 
+// Blocked returns an error with the broker's reason while it takes no copies. It is unknown before a copy is sent.
+func (s *Sender) Blocked() error {
+	if live := s.live.Load(); live != nil {
+		if reason := live.blocked.Load(); reason != nil {
+			return fmt.Errorf("rabbitmq takes no messages: %s", *reason)
+		}
+	}
+	return nil
+}
+
 // session is one connection's life.
 type session struct {
 	sender  *Sender
@@ -86,7 +96,7 @@ type session struct {
 	returns chan amqp.Return
 	blocked atomic.Pointer[string] // why the broker takes no messages; nil while it does
 	end     context.CancelCauseFunc
-	// declaredAt belongs to whoever holds Sender.sending. Zero: never.
+	// declaredAt belongs to the holder of Sender.sending. Zero: never.
 	declaredAt time.Time
 }
 
@@ -186,12 +196,12 @@ func (s *session) outcome(confirm *amqp.DeferredConfirmation, id string) error {
 // declare declares the old topology. A refusal is event.ErrUnroutable, and everything else event.ErrUnavailable.
 func (s *session) declare(ctx context.Context) error {
 	log := s.sender.options.Log
-	answer := make(chan error, 1)
-	go func() { answer <- declareOn(s.conn) }()
+	declared := make(chan error, 1)
+	go func() { declared <- declareOn(s.conn) }()
 	timer := time.NewTimer(s.sender.patience)
 	defer timer.Stop()
 	select {
-	case err := <-answer:
+	case err := <-declared:
 		refusal, ok := errors.AsType[*amqp.Error](err)
 		switch {
 		case err == nil:

@@ -21,6 +21,7 @@ func TestSender(t *testing.T) {
 	t.Run("without a connection, and once its context has ended, a copy is unavailable at once", func(t *testing.T) {
 		t.Parallel()
 		s := NewSender(options("amqp://127.0.0.1:1", t.Name(), nil), true)
+		require.NoError(t, s.Blocked())
 		require.ErrorIs(t, s.Send(context.Background(), copyNamed("one")), event.ErrUnavailable)
 		s.live.Store(&session{})
 		ctx, cancel := context.WithCancel(context.Background())
@@ -36,7 +37,7 @@ func TestSender(t *testing.T) {
 		notices <- amqp.Blocking{Active: true, Reason: "low on memory"}
 		close(notices)
 		live.watchBlocked(notices)
-		require.Equal(t, "low on memory", *live.blocked.Load())
+		require.EqualError(t, s.Blocked(), "rabbitmq takes no messages: low on memory")
 		require.ErrorIs(t, s.Send(context.Background(), copyNamed("one")), event.ErrUnavailable)
 	})
 	// One that takes messages again and does not confirm is a dead connection like any other.

@@ -8,8 +8,8 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// history answers the steps this database has taken, and when. The migration tool would create its table where there
-// is none, and wait for whoever migrates; this only looks.
+// history returns the steps this database has taken, and when. The migration tool would create its table where there
+// is none, and wait for a process that migrates; this only looks.
 func history(ctx context.Context, db *database.DB) (map[int64]time.Time, error) {
 	exists, err := hasTable(ctx, db, "goose_db_version")
 	if err != nil || !exists {

@@ -20,7 +20,7 @@ const (
 	NamesUsedTwice Rule = "users with the same name, deleted ones included"
 )
 
-// Remedy tells the operator what to do about the rows.
+// Remedy returns what the operator can do about the rows.
 func (r Rule) Remedy() string {
 	switch r {
 	case NamesDiffer:
@@ -38,7 +38,7 @@ type Obstacle struct {
 	Rows []Row // two or more, oldest first
 }
 
-// Row is one user of an Obstacle, or one of his subscriptions. It is for the operator's eyes: never put it into a log.
+// Row is one user of an Obstacle, or one subscription of a user. It is for the operator's eyes: never put it into a log.
 type Row struct {
 	UserID         string
 	Username       string    // as it is stored
@@ -47,10 +47,10 @@ type Row struct {
 	Since          time.Time // when the user was created or the subscription starts
 }
 
-// ObstaclesError is answered by Up and Down when rows stand in the way of the step.
+// ObstaclesError is returned by Up and Down when rows stand in the way of the step.
 type ObstaclesError struct{ Obstacles []Obstacle }
 
-// Error counts the obstacles and names nobody: it ends up in logs.
+// Error counts the obstacles and names no user: it ends up in logs.
 func (e *ObstaclesError) Error() string {
 	var counts []string
 	for _, rule := range []Rule{NamesDiffer, OneLiving, NamesUsedTwice} {
@@ -71,7 +71,7 @@ func (e *ObstaclesError) Error() string {
 	return fmt.Sprintf("schema: rows are in the way: %s; `api migrate %s` lists them", strings.Join(counts, ", "), command)
 }
 
-// Obstacles answers the rows of the previous release that keep Up from its work. There are none in a database without
+// Obstacles returns the rows of the previous release that keep Up from its work. There are none in a database without
 // that release's tables, nor in one that has been migrated. It only looks.
 func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 	taken, err := history(ctx, db)
@@ -99,7 +99,7 @@ func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 	return all, nil
 }
 
-// search finds the rows that break rule. Its query answers group, user id, username, subscription id, state and since,
+// search finds the rows that break rule. Its query returns group, user id, username, subscription id, state and since,
 // and keeps a group together. table is the one that has to exist.
 type search struct {
 	rule  Rule

@@ -38,7 +38,7 @@ type Migration struct {
 	AppliedAt time.Time // zero: pending
 }
 
-// Up applies what is pending and answers what it applied. Rows of the previous release that are in the way (Obstacles)
+// Up applies what is pending and returns what it applied. Rows of the previous release that are in the way (Obstacles)
 // are an *ObstaclesError before anything is changed. A failing step is rolled back and named in the error; the steps
 // before it stay.
 func Up(ctx context.Context, db *database.DB) ([]string, error) {
@@ -68,7 +68,7 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	return applied, nil
 }
 
-// ErrOutboxNotEmpty is answered by Down while there are events that have not left.
+// ErrOutboxNotEmpty is returned by Down while there are events that have not left.
 var ErrOutboxNotEmpty = errors.New("schema: the outbox still holds events, which would be lost; let it run empty first")
 
 // Down takes the newest step back and returns its name, "" when there was none. It refuses to change an outbox that is
@@ -118,7 +118,7 @@ func mayTakeBack(ctx context.Context, db *database.DB, version int64) error {
 	return nil
 }
 
-// Status answers every step in order. It only looks.
+// Status returns every step in order. It only looks.
 func Status(ctx context.Context, db *database.DB) ([]Migration, error) {
 	p, err := provider(db)
 	if err != nil {
@@ -135,7 +135,7 @@ func Status(ctx context.Context, db *database.DB) ([]Migration, error) {
 	return out, nil
 }
 
-// Current answers nil when every step this binary knows has been taken; steps of a newer release do not disturb it.
+// Current returns nil when every step this binary knows has been taken; steps of a newer release do not disturb it.
 func Current(ctx context.Context, db *database.DB) error {
 	want, err := latest(db.Dialect())
 	if err != nil {

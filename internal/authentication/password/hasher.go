@@ -16,7 +16,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// patience is how long a request waits for a place: about as long as a person does before trying again.
+// patience is how long a request waits for a place: about as long as people do before they try again.
 const patience = 5 * time.Second
 
 // maxBcryptCost bounds the time a stored hash may cost, to about a second; the previous release used 10.
@@ -47,8 +47,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return phc{params: current, salt: salt, key: current.derive(password, salt, keyBytes)}.String(), nil
 }
 
-// Verify reports whether password made hash, and whether the hash should be made anew: every bcrypt hash should, whoever
-// made it. A hash that is empty or cannot be read costs as much as one that Hash makes now and is never right. ErrBusy as
+// Verify reports whether password made hash, and whether the hash should be made anew: every bcrypt hash should.
+// A hash that is empty or cannot be read costs as much as one that Hash makes now and is never right. ErrBusy as
 // in Enter.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
 	leave, err := h.gate.enter(ctx)

@@ -162,7 +162,7 @@ func nextBatched(ctx context.Context, db *database.DB, now time.Time) (time.Time
 
 // Withdraw deletes, in one statement, the rows of a batch that no relay has in hand, given-up ones included, and returns
 // the ids of their events. It takes part in the transaction of ctx. One that was in hand before, and came back because
-// the broker did not confirm it, may have left all the same: whoever receives it asks whether it still holds.
+// the broker did not confirm it, may have left all the same: its receiver checks whether it still holds.
 func Withdraw(ctx context.Context, db *database.DB, batch string, now time.Time) ([]string, error) {
 	rows, err := db.Conn(ctx).QueryContext(ctx, `
 		DELETE FROM outbox WHERE batch_id = $1 AND (lease_until IS NULL OR lease_until <= $2)

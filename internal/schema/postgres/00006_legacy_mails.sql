@@ -1,5 +1,5 @@
 -- +goose Up
--- Legacy copies leave one at a time, by a relay of their own (docs/adr/0009). Until the column has gone nobody may commit
+-- Legacy copies leave one at a time, by a relay of their own (docs/adr/0010). Until the column has gone nobody may commit
 -- another one to the outbox, whose relay would not know what it is.
 LOCK TABLE outbox IN ACCESS EXCLUSIVE MODE;
 
