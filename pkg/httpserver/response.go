@@ -8,7 +8,7 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// Envelope is the shape of every answer (docs/compatibility.md). The front end decides by ErrorCode and shows Message.
+// Envelope is the shape of every response (docs/compatibility.md). The front end decides by ErrorCode and shows Message.
 type Envelope struct {
 	ErrorCode int               `json:"error_code"`
 	Message   string            `json:"message"`
@@ -16,12 +16,12 @@ type Envelope struct {
 	Errors    map[string]string `json:"errors,omitempty"` // problem per request field
 }
 
-// Success answers data (nil for none) with error_code 0.
+// Success responds with data (nil for none) and error_code 0.
 func Success(c echo.Context, status int, data any) error {
 	return c.JSON(status, Envelope{Message: "Success", Data: data})
 }
 
-// StatusOf is the one place where an error's kind becomes an HTTP status.
+// StatusOf returns the HTTP status of an error's kind. It is the only such mapping.
 func StatusOf(kind apperror.Kind) int {
 	switch kind {
 	case apperror.Invalid:
