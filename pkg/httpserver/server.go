@@ -26,7 +26,9 @@ type Options struct {
 	// Prefix is stripped from every path that starts with it ("/identity/x" is served as "/x"), for requests that did not
 	// come through the ingress, which strips it. [none]
 	Prefix string
-	Tracer trace.Tracer // [none] a span per request, a child of the caller's traceparent
+	// Explain returns the error that a client receives for an error of a handler. [the same error]
+	Explain func(error) error
+	Tracer  trace.Tracer // [none] a span per request, a child of the caller's traceparent
 	// Metrics gets http_request_duration_seconds and http_streams_open. New panics when two servers share one. [none]
 	Metrics prometheus.Registerer
 }
@@ -61,5 +63,10 @@ func New(o Options) *echo.Echo {
 		recoverPanic,
 		limits.timeout,
 	)
+	if o.Explain != nil {
+		e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error { return o.Explain(next(c)) }
+		})
+	}
 	return e
 }
