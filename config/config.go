@@ -42,9 +42,11 @@ type Service struct {
 	StartTimeout time.Duration
 	// DrainDelay is how long a process keeps serving once /ready responds 503. It is part of ShutdownTimeout.
 	DrainDelay time.Duration
-	// ShutdownTimeout bounds an orderly stop. Kubernetes kills a pod 30 s after asking it to stop unless configured otherwise.
+	// ShutdownTimeout bounds an orderly stop. Kubernetes kills a pod 30 s after asking it to stop unless configured
+	// otherwise.
 	ShutdownTimeout time.Duration
-	// OTLPEndpoint is the base URL of an OpenTelemetry collector (OTLP over HTTP). When it is empty, traces are not exported.
+	// OTLPEndpoint is the base URL of an OpenTelemetry collector (OTLP over HTTP). When it is empty, traces are not
+	// exported.
 	OTLPEndpoint string
 }
 

@@ -16,8 +16,8 @@ const (
 	keyBytes = 32
 )
 
-// reader turns variables into values and collects the invalid ones. For a variable that its role does not use it returns
-// the zero value, so that a setting meant for another program is never in the way.
+// reader turns variables into values and collects the invalid ones. For a variable that its role does not use it
+// returns the zero value, so that a setting meant for another program is never in the way.
 type reader struct {
 	role     Role
 	env      *viper.Viper

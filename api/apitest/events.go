@@ -23,8 +23,8 @@ type Events struct{ published map[string]*jsonschema.Schema }
 
 // NewEvents returns the schemas of every event. It fails the test when one cannot be compiled.
 //
-// The published schemas allow unknown fields, so that a reader accepts a newer event. A producer has no such excuse: these
-// schemas require every field to be described.
+// The published schemas allow unknown fields, so that a reader accepts a newer event. A producer has no such excuse:
+// these schemas require every field to be described.
 func NewEvents(t testing.TB) *Events {
 	t.Helper()
 	files, err := fs.Glob(api.Schemas, "schemas/*.json")
@@ -70,8 +70,8 @@ func forbidUnknownFields(node any) {
 // Keys returns the routing keys that have a schema, sorted.
 func (e *Events) Keys() []string { return slices.Sorted(maps.Keys(e.published)) }
 
-// Check fails the test unless m is a message of the contract: its key has a schema, its body follows it, and message and
-// body have the same event id.
+// Check fails the test unless m is a message of the contract: its key has a schema, its body follows it, and message
+// and body have the same event id.
 func (e *Events) Check(t testing.TB, m event.Message) {
 	t.Helper()
 	require.NoError(t, e.check(m), "a message with key %q breaks the contract", m.RoutingKey)

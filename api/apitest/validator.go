@@ -44,8 +44,8 @@ var registerStreams = sync.OnceFunc(func() {
 	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.RegisteredBodyDecoder("text/plain"))
 })
 
-// Routes returns every route of the document as echo writes it ("POST /subscriptions/:id/cancel"), sorted. The pages that
-// show the contract itself (/docs, /openapi.yaml and the like) are not among them.
+// Routes returns every route of the document as echo writes it ("POST /subscriptions/:id/cancel"), sorted. The pages
+// that show the contract itself (/docs, /openapi.yaml and the like) are not among them.
 func (v *Validator) Routes() []string {
 	var routes []string
 	for path, item := range v.document.Paths.Map() {

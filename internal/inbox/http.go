@@ -86,9 +86,9 @@ func (i *Inbox) deleteMessages(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// streamEvents sends the content of the inbox and its changes: first a "reset" (discard what you know), then "mails" with
-// a JSON array, oldest first, for the mails in the inbox and again for those that arrive; another "reset" after a DELETE.
-// It is one ordered stream, so that a page which reconnects needs no other request.
+// streamEvents sends the content of the inbox and its changes: first a "reset" (discard what you know), then "mails"
+// with a JSON array, oldest first, for the mails in the inbox and again for those that arrive; another "reset" after a
+// DELETE. It is one ordered stream, so that a page which reconnects needs no other request.
 func (i *Inbox) streamEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	stream := http.NewResponseController(w)

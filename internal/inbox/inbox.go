@@ -152,8 +152,8 @@ func stop(mailServer *smtp.Server, mailListener net.Listener, webServer *http.Se
 // case-insensitively. The result is never nil.
 func (i *Inbox) Messages(to string) []Message { return i.mails.list(to) }
 
-// Wait returns Messages(to) as soon as there are at least n. When ctx ends first, it returns those that have arrived and
-// an error that wraps the context's. When n exceeds the capacity, it fails at once.
+// Wait returns Messages(to) as soon as there are at least n. When ctx ends first, it returns those that have arrived
+// and an error that wraps the context's. When n exceeds the capacity, it fails at once.
 func (i *Inbox) Wait(ctx context.Context, to string, n int) ([]Message, error) {
 	if n > i.opts.Capacity {
 		return nil, fmt.Errorf("inbox: cannot wait for %d mails, the inbox keeps %d: raise Options.Capacity",

@@ -13,8 +13,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Message is one mail as one recipient received it: a mail to two addresses is two messages with the same MessageID. Text
-// fields are decoded to UTF-8. Callers share messages: do not change Headers.
+// Message is one mail as one recipient received it: a mail to two addresses is two messages with the same MessageID.
+// Text fields are decoded to UTF-8. Callers share messages: do not change Headers.
 type Message struct {
 	ID         string    `json:"id"`   // generated, unique and opaque
 	From       string    `json:"from"` // bare address of the From header, or of the envelope

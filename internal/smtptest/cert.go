@@ -6,7 +6,8 @@ import (
 	"net/http/httptest"
 )
 
-// testCertificate returns the certificate that net/http/httptest carries for its own servers, and a pool that trusts it.
+// testCertificate returns the certificate that net/http/httptest carries for its own servers, and a pool that trusts
+// it.
 func testCertificate() (*tls.Config, *x509.CertPool) {
 	server := httptest.NewTLSServer(nil)
 	defer server.Close()

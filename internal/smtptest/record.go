@@ -30,8 +30,8 @@ func (s *Server) Received() []Message {
 	return mails
 }
 
-// WaitReceived returns Received as soon as there are n mails. When ctx ends first, it returns those that have arrived and
-// an error that wraps the context's.
+// WaitReceived returns Received as soon as there are n mails. When ctx ends first, it returns those that have arrived
+// and an error that wraps the context's.
 func (s *Server) WaitReceived(ctx context.Context, n int) ([]Message, error) {
 	err := s.wait(ctx, n, "mails", func() int { return len(s.mails) })
 	return s.Received(), err

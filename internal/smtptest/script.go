@@ -42,8 +42,8 @@ type Rule struct {
 // At returns a rule that gives the normal reply.
 func At(verb Verb) Rule { return Rule{verb: verb} }
 
-// Reply refuses with a code from 400 to 599, and panics on another. After a 421, or a refused greeting, the server closes
-// the connection (RFC 5321 §3.8, §3.1).
+// Reply refuses with a code from 400 to 599, and panics on another. After a 421, or a refused greeting, the server
+// closes the connection (RFC 5321 §3.8, §3.1).
 func (r Rule) Reply(code int) Rule {
 	if code < 400 || code > 599 {
 		panic(fmt.Sprintf("smtptest: Reply(%d): only refusals (400 to 599) are scripted, success is the normal reply", code))
@@ -65,7 +65,8 @@ func (r Rule) Hang() Rule {
 	return r
 }
 
-// Cut closes the connection without a reply. At EndOfData the outcome is ambiguous for the client: the mail is recorded.
+// Cut closes the connection without a reply. At EndOfData the outcome is ambiguous for the client: the mail is
+// recorded.
 func (r Rule) Cut() Rule {
 	r.end = cut
 	return r
@@ -78,8 +79,8 @@ func (r Rule) AnswerAndCut() Rule {
 	return r
 }
 
-// Times limits the rule to the first n times its verb is reached after Script. Then the next rule for this verb applies,
-// or the normal reply.
+// Times limits the rule to the first n times its verb is reached after Script. Then the next rule for this verb
+// applies, or the normal reply.
 func (r Rule) Times(n int) Rule {
 	r.times = n
 	return r

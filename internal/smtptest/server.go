@@ -37,8 +37,8 @@ type Options struct {
 	Addr string
 	// TLS uses a test certificate, which clients trust by CertPool.
 	TLS TLSMode
-	// Username and Password make AUTH (PLAIN or LOGIN) with exactly these mandatory before MAIL. Without a Username AUTH is
-	// optional and accepts anything.
+	// Username and Password make AUTH (PLAIN or LOGIN) with exactly these mandatory before MAIL. Without a Username AUTH
+	// is optional and accepts anything.
 	Username, Password string
 }
 

@@ -1,5 +1,5 @@
-// Package apperror owns the error model of the service: a few kinds, a numeric code for the client and a sentence that a
-// user can act on. Choose the kind where the rule breaks; pkg/httpserver maps it to a status in one function.
+// Package apperror owns the error model of the service: a few kinds, a numeric code for the client and a sentence that
+// a user can act on. Choose the kind where the rule breaks; pkg/httpserver maps it to a status in one function.
 //
 // It does not promise that every error is an [Error]: any other counts as [Internal], and its text is never shown to a
 // client.

@@ -29,7 +29,8 @@ func current(ctx context.Context, db *DB) *tx {
 // WithinTx runs fn in a transaction that travels in fn's context. A nested call joins it.
 //
 // It commits when fn returns nil, and returns the commit's error. Otherwise it rolls back and returns fn's error. The
-// whole has a deadline (Options.TxTimeout). When ctx ends while WithinTx waits for a connection, it returns ctx's error.
+// whole has a deadline (Options.TxTimeout). When ctx ends while WithinTx waits for a connection, it returns ctx's
+// error.
 //
 // Never do in fn what another system sees: SMTP, HTTP, broker, Redis.
 func (db *DB) WithinTx(ctx context.Context, fn func(ctx context.Context) error) (err error) {

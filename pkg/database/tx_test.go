@@ -126,7 +126,8 @@ func TestWithinTx(t *testing.T) {
 		})
 	})
 
-	// PostgreSQL replies to the COMMIT of an aborted transaction with "ROLLBACK" and no error: it must not look like success.
+	// PostgreSQL replies to the COMMIT of an aborted transaction with "ROLLBACK" and no error: it must not look like
+	// success.
 	t.Run("does not commit half after a swallowed error", func(t *testing.T) {
 		t.Parallel()
 		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
@@ -174,7 +175,8 @@ func TestWithinTx(t *testing.T) {
 		})
 	})
 
-	// PostgreSQL runs a deferred trigger in the commit, which waits for a lock. SQLite commits in one call into this process.
+	// PostgreSQL runs a deferred trigger in the commit, which waits for a lock. SQLite commits in one call into this
+	// process.
 	t.Run("commits when cancelled during the commit", func(t *testing.T) {
 		t.Parallel()
 		schematest.OnPostgres(t, hangUpDuringTheCommit)

@@ -15,8 +15,8 @@ import (
 )
 
 // Bind reads one JSON object from the request body into target. It ignores unknown fields, as the existing front end
-// needs (docs/compatibility.md). It returns a 415 for another content type, a 413 for a body over the route's limit, and
-// malformed, the domain's own "body" error, for everything that is not JSON of the right types.
+// needs (docs/compatibility.md). It returns a 415 for another content type, a 413 for a body over the route's limit,
+// and malformed, the domain's own "body" error, for everything that is not JSON of the right types.
 func Bind(c echo.Context, target any, malformed *apperror.Error) error {
 	return bind(c, target, malformed, false)
 }

@@ -19,8 +19,8 @@ type Limits struct {
 	Timeout time.Duration
 }
 
-// NoTimeout is the Timeout of a stream. Every write to it needs a deadline of its own, as in [Events]: a client that does
-// not read must not hold a connection for ever.
+// NoTimeout is the Timeout of a stream. Every write to it needs a deadline of its own, as in [Events]: a client that
+// does not read must not hold a connection for ever.
 const NoTimeout time.Duration = -1
 
 // responseTime is what is left for writing the response when a route has used up a timeout of its own.

@@ -89,7 +89,8 @@ func (o *observer) start(c echo.Context) (context.Context, trace.Span) {
 			semconv.HTTPRequestMethodKey.String(method(c)), semconv.HTTPRoute(route(c)), semconv.URLPath(r.URL.Path)))
 }
 
-// write writes the request's one log line. Errors below 500 appear by their code alone: their text may quote the request.
+// write writes the request's one log line. Errors below 500 appear by their code alone: their text may quote the
+// request.
 func (o *observer) write(c echo.Context, took time.Duration, err error) {
 	r, w := c.Request(), c.Response()
 	level := zerolog.InfoLevel

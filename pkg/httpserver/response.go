@@ -8,7 +8,8 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// Envelope is the shape of every response (docs/compatibility.md). The front end decides by ErrorCode and shows Message.
+// Envelope is the shape of every response (docs/compatibility.md). The front end decides by ErrorCode and shows
+// Message.
 type Envelope struct {
 	ErrorCode int               `json:"error_code"`
 	Message   string            `json:"message"`

@@ -21,9 +21,9 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// Serve serves requests on listener, which it owns from then on, until ctx ends. Then it accepts no new ones, lets those
-// in flight finish (their contexts do not end with ctx) and returns nil. When they need longer than drainTimeout it cuts
-// their connections and returns an error. An error before ctx ends means that the listener failed.
+// Serve serves requests on listener, which it owns from then on, until ctx ends. Then it accepts no new ones, lets
+// those in flight finish (their contexts do not end with ctx) and returns nil. When they need longer than drainTimeout
+// it cuts their connections and returns an error. An error before ctx ends means that the listener failed.
 func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeout time.Duration) error {
 	server := newServer(e)
 	server.BaseContext = func(net.Listener) context.Context {

@@ -33,8 +33,8 @@ type Options struct {
 	Metrics prometheus.Registerer
 }
 
-// New returns an echo without routes. Middleware added to it runs inside everything this package does, so its panics and
-// errors become responses like a handler's.
+// New returns an echo without routes. Middleware added to it runs inside everything this package does, so its panics
+// and errors become responses like a handler's.
 //
 // The client's address (Context.RealIP) comes from X-Forwarded-For only as far as loopback, link-local and private
 // addresses have written it: a client on the internet cannot choose its own.

@@ -1,8 +1,8 @@
-// Package logger owns the form of the log: one JSON object per line, or coloured text on a terminal, with times in UTC to
-// the millisecond. It also owns how personal data and trace ids appear in it ([MaskEmail], [WithTrace]).
+// Package logger owns the form of the log: one JSON object per line, or coloured text on a terminal, with times in UTC
+// to the millisecond. It also owns how personal data and trace ids appear in it ([MaskEmail], [WithTrace]).
 //
-// It has no global logger and changes none of zerolog's global settings: pass the logger that [New] returns. It does not
-// promise to find secrets in what it is given: what must not be logged must not be passed.
+// It has no global logger and changes none of zerolog's global settings: pass the logger that [New] returns. It does
+// not promise to find secrets in what it is given: what must not be logged must not be passed.
 package logger
 
 import (

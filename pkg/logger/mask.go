@@ -23,8 +23,8 @@ func MaskEmail(address string) string {
 	return string(local[:shown]) + stars + "@" + domain
 }
 
-// isDomain reports whether s consists of letters of any script, digits, dots and hyphens, and is no longer than RFC 1035
-// §2.3.4 allows.
+// isDomain reports whether s consists of letters of any script, digits, dots and hyphens, and is no longer than RFC
+// 1035 §2.3.4 allows.
 func isDomain(s string) bool {
 	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool {
 		return r != '.' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r)

@@ -22,7 +22,8 @@ const (
 	// Permanent means that this mail will never be accepted. 5xx replies to MAIL, RCPT, DATA or the final dot, and what
 	// is refused before connecting.
 	Permanent Class = "permanent"
-	// Ambiguous means that the final dot went out and no readable reply came back. The mail may have been accepted (RFC 1047).
+	// Ambiguous means that the final dot went out and no readable reply came back. The mail may have been accepted (RFC
+	// 1047).
 	Ambiguous Class = "ambiguous"
 )
 

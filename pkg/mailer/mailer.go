@@ -1,8 +1,8 @@
-// Package mailer delivers one mail to one recipient, and copies of it to others, over SMTP (RFC 5321) and reports exactly
-// how far it came.
+// Package mailer delivers one mail to one recipient, and copies of it to others, over SMTP (RFC 5321) and reports
+// exactly how far it came.
 //
-// It owns the conversation: connect, TLS, AUTH, envelope, content, the reply to the final dot, QUIT. Every failure is an
-// *[Error] whose [Class] says whether the mail may be sent again, must not be, or may already be on its way.
+// It owns the conversation: connect, TLS, AUTH, envelope, content, the reply to the final dot, QUIT. Every failure is
+// an *[Error] whose [Class] says whether the mail may be sent again, must not be, or may already be on its way.
 //
 // It does not promise delivery (a 250 means that the server took responsibility, not that a recipient read it), it does
 // not retry, it keeps no connection between two mails, and it logs nothing. An error never carries the recipient, the
@@ -32,7 +32,8 @@ const (
 	TLSNone TLSMode = "none"
 	// TLSStartTLS requires STARTTLS (RFC 3207, usually port 587); a server that does not offer it gets nothing.
 	TLSStartTLS TLSMode = "starttls"
-	// TLSOpportunistic uses STARTTLS when it is offered. A handshake that fails is an error, never a reason to go on in clear.
+	// TLSOpportunistic uses STARTTLS when it is offered. A handshake that fails is an error, never a reason to go on in
+	// clear.
 	TLSOpportunistic TLSMode = "opportunistic"
 	// TLSImplicit encrypts from the first byte (RFC 8314, usually port 465).
 	TLSImplicit TLSMode = "tls"
@@ -65,7 +66,8 @@ type Options struct {
 	TLSConfig *tls.Config
 }
 
-// Mail is one mail to one recipient. Every address is a bare ASCII one; an internationalised domain is in its xn-- form.
+// Mail is one mail to one recipient. Every address is a bare ASCII one; an internationalised domain is in its xn--
+// form.
 type Mail struct {
 	// MessageID without angle brackets, as in "id@example.com". Derived from what caused the mail, it lets
 	// the receiving side recognise a repeat. Empty: a random one in the domain of Options.From, another for every Send.

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stopReading replies to DATA, reads one line of the content and leaves the rest in the connection, which it hands over.
+// stopReading replies to DATA, reads one line of the content and leaves the rest in the connection, which it hands
+// over.
 const stopReading = "stop reading"
 
 // peculiar serves one connection with fixed replies: "" is the greeting, "." the final dot, the rest are verbs.

@@ -1,5 +1,6 @@
 // Package rabbitmq owns one thing: a supervised connection, which is re-established whenever it is lost ([Supervise]).
-// Channels, topology and consumers are built by the caller's session each time, so nothing of an old connection survives.
+// Channels, topology and consumers are built by the caller's session each time, so nothing of an old connection
+// survives.
 //
 // It does not use the client library's own recovery: after it the broker counts deliveries from 1 again, and an old
 // handler's ack would silently delete a different message (docs/adr/0002). It does not promise that anything published
@@ -45,9 +46,9 @@ const (
 
 // Supervise connects and runs session, again and again, until ctx ends; it then returns nil.
 //
-// The context of session ends when the connection is lost or ctx ends. session must return then; the connection is closed
-// after it, or after 3 s, so that a session waiting for a frozen broker gets an error. Between tries Supervise waits with
-// jitter, from 0.1 s to 10 s. It logs the same failure as a warning once, not per try.
+// The context of session ends when the connection is lost or ctx ends. session must return then; the connection is
+// closed after it, or after 3 s, so that a session waiting for a frozen broker gets an error. Between tries Supervise
+// waits with jitter, from 0.1 s to 10 s. It logs the same failure as a warning once, not per try.
 func Supervise(ctx context.Context, o Options, session func(ctx context.Context, conn *amqp.Connection) error) error {
 	o = o.withDefaults()
 	log := o.Log.With().Str("connection", o.Name).Logger()

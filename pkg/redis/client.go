@@ -13,8 +13,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Options of a client. Zero values take the defaults in brackets. go-redis's own defaults never decide how long a caller
-// waits: they changed in 9.22.
+// Options of a client. Zero values take the defaults in brackets. go-redis's own defaults never decide how long a
+// caller waits: they changed in 9.22.
 type Options struct {
 	Addr     string // host:port
 	Password string // empty: none

@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Warnings returns why the server's configuration is unfit to keep state (docs/adr/0003), and nothing when it is fit. The
-// server must never evict, because maxmemory-policy is per server and affects every database, and it must write an
+// Warnings returns why the server's configuration is unfit to keep state (docs/adr/0003), and nothing when it is fit.
+// The server must never evict, because maxmemory-policy is per server and affects every database, and it must write an
 // append-only file. An error means that the server did not reply.
 //
 // It reads INFO, which most hosted servers allow while they refuse CONFIG. A server that does not report a setting gets

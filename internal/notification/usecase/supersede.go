@@ -26,8 +26,8 @@ func (s *Sender) expire(ctx context.Context, eventID string) error {
 	return event.Drop(reason)
 }
 
-// drop ends the mail of eventID unsent, unless it has ended before, and returns the reason for event.Drop. A mail that a
-// try holds is left to that try.
+// drop ends the mail of eventID unsent, unless it has ended before, and returns the reason for event.Drop. A mail that
+// a try holds is left to that try.
 func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) (reason string, err error) {
 	var changed bool
 	final := state
