@@ -68,9 +68,8 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 // ErrOutboxNotEmpty is returned by [Down] while the outbox holds events that have not been published.
 var ErrOutboxNotEmpty = errors.New("schema: the outbox still holds events, which would be lost; let it run empty first")
 
-// Down takes the newest step back and answers its name, "" when there was none. It refuses to drop an outbox that is
-// not empty (ErrOutboxNotEmpty), and to take 00002 back while names have been used twice (*ObstaclesError): the
-// previous release's constraint would not have it.
+// Down takes the newest step back and returns its name, "" when there was none. It returns [ErrOutboxNotEmpty] when
+// that would lose events in the outbox, and an *[ObstaclesError] when 00002 would restore a constraint that rows break.
 func Down(ctx context.Context, db *database.DB) (string, error) {
 	p, err := provider(db)
 	if err != nil {

@@ -16,12 +16,12 @@ func ExampleDB_WithinTx() {
 	if err != nil {
 		panic(err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: filepath.Join(dir, "example.db")})
 	if err != nil {
 		panic(err)
 	}
-	defer db.Close()
+	defer func() { _ = db.Close() }()
 	exec := func(ctx context.Context, query string) error {
 		_, err := db.Conn(ctx).ExecContext(ctx, query)
 		return err

@@ -11,11 +11,8 @@ type Principal struct {
 	Role    string
 }
 
-// roleAdmin is the role's word in tokens and in the database (docs/compatibility.md).
-const roleAdmin = "ADMIN"
-
-// Admin reports whether the caller was an administrator when their token was issued.
-func (p Principal) Admin() bool { return p.Role == roleAdmin }
+// Admin reports whether p is an administrator, as the token says.
+func (p Principal) Admin() bool { return p.Role == "ADMIN" }
 
 // SetPrincipal records the caller of the request.
 func SetPrincipal(c echo.Context, p Principal) { c.Set(principalKey, p) }
