@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -21,15 +22,13 @@ func history(ctx context.Context, db *database.DB) (map[int64]time.Time, error) 
 	}
 	defer rows.Close()
 	applied := map[int64]time.Time{}
-	for rows.Next() {
+	for err == nil && rows.Next() {
 		var version int64
 		var at time.Time
-		if err := rows.Scan(&version, &at); err != nil {
-			return nil, fmt.Errorf("schema: reading the migration table: %w", err)
-		}
+		err = rows.Scan(&version, &at)
 		applied[version] = at
 	}
-	if err := rows.Err(); err != nil {
+	if err := cmp.Or(err, rows.Err()); err != nil {
 		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
 	}
 	return applied, nil

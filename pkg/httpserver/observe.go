@@ -1,9 +1,11 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,29 +130,21 @@ func (o *observer) write(c echo.Context, took time.Duration, err error) {
 
 // method returns the request's method, or "OTHER": clients may invent methods, and every label value is a time series.
 func method(c echo.Context) string {
-	switch m := c.Request().Method; m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+	if m := c.Request().Method; slices.Contains(methods, m) {
 		return m
-	default:
-		return "OTHER"
 	}
+	return "OTHER"
+}
+
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions, http.MethodConnect, http.MethodTrace,
 }
 
 // route returns the pattern ("/users/:id"), never the path itself.
-func route(c echo.Context) string {
-	if pattern := c.Path(); pattern != "" {
-		return pattern
-	}
-	return "unmatched"
-}
+func route(c echo.Context) string { return cmp.Or(c.Path(), "unmatched") }
 
 // isProbe reports whether path is one that machines request every few seconds.
 func isProbe(path string) bool {
-	switch path {
-	case "/live", "/ready", "/health", "/metrics":
-		return true
-	default:
-		return strings.HasPrefix(path, "/health/")
-	}
+	return strings.HasPrefix(path, "/health/") || slices.Contains([]string{"/live", "/ready", "/health", "/metrics"}, path)
 }

@@ -1,6 +1,7 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -48,12 +49,8 @@ func (s *Sender) drop(ctx context.Context, eventID string, state notification.St
 // dropReason returns why the event of a mail that ended in state is dropped. Only a sent mail is a duplicate: progress
 // counts every other as not sent, however often its event comes.
 func dropReason(state notification.State) string {
-	switch state {
-	case notification.StateExpired:
-		return event.DropExpired
-	case notification.StateSuperseded:
-		return event.DropSuperseded
-	default:
-		return event.DropDuplicate
-	}
+	return cmp.Or(map[notification.State]string{
+		notification.StateExpired:    event.DropExpired,
+		notification.StateSuperseded: event.DropSuperseded,
+	}[state], event.DropDuplicate)
 }
