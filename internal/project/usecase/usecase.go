@@ -2,9 +2,9 @@
 // consumers that do the work, [Reading] for the people who wait for it, and [Sweeper] completes what a crash or a lost
 // reply left open.
 //
-// A verb that finds a project done without job.completed in the outbox stores the event there, with an id that is derived
-// from the project id: one event per project, however many verbs find it at once. The package does not promise that the
-// event is stored when a verb returns: while the database is unavailable, the sweeper does it later.
+// A verb that finds a project done without job.completed in the outbox stores the event there, with an id that is
+// derived from the project id: one event per project, however many verbs find it at once. The package does not
+// promise that the event is stored when a verb returns: while the database is unavailable, the sweeper does it later.
 package usecase
 
 import (

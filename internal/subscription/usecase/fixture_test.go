@@ -75,7 +75,12 @@ type fixture struct {
 
 func newFixture(t *testing.T) fixture {
 	ctrl := gomock.NewController(t)
-	f := fixture{tx: &transactor{}, repo: mock.NewMockRepository(ctrl), plans: mock.NewMockPlanRepository(ctrl), events: &publisher{}}
+	f := fixture{
+		tx:     &transactor{},
+		repo:   mock.NewMockRepository(ctrl),
+		plans:  mock.NewMockPlanRepository(ctrl),
+		events: &publisher{},
+	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
 		Tx:            f.tx,
 		Clock:         clock{},

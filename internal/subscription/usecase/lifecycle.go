@@ -1,5 +1,6 @@
 // Package usecase owns the use cases of subscriptions, one file per verb. [Lifecycle] changes subscriptions in the
-// database and publishes events; [Projection] copies the events to the [subscription.StateStore] that other services read.
+// database and publishes events; [Projection] copies the events to the [subscription.StateStore] that other services
+// read.
 //
 // The package does not promise that the StateStore is current when a change returns: the events do that.
 package usecase

@@ -19,8 +19,8 @@ type Rebuilt struct {
 // replaces a higher version. Rows of the previous release have version 0, which no event has: they are written only if
 // nothing newer is stored. On an error it returns the counts so far; running it again is harmless.
 //
-// It deletes nothing. After the database was restored from a backup, delete the states first: states ahead of the database
-// would stay until its versions catch up.
+// It deletes nothing. After the database was restored from a backup, delete the states first: states ahead of the
+// database would stay until its versions catch up.
 func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 	var done Rebuilt
 	after := ""

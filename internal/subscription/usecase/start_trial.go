@@ -10,9 +10,10 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// StartTrial starts a trial of the free plan for the user and publishes subscription.created. It joins the transaction of
-// ctx if there is one. For a user who holds a subscription with a live status, even a trial that has ended, it does nothing
-// and returns nil. Two concurrent calls start one trial; the version of the later call stays unused.
+// StartTrial starts a trial of the free plan for the user and publishes subscription.created. It joins the
+// transaction of ctx if there is one. For a user who holds a subscription with a live status, even a trial that has
+// ended, it does nothing and returns nil. Two concurrent calls start one trial; the version of the later call stays
+// unused.
 func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 	return l.tx.WithinTx(ctx, func(ctx context.Context) error {
 		switch _, err := l.subscriptions.LiveByUser(ctx, userID); {

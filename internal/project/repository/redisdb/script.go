@@ -88,7 +88,9 @@ func arguments(projectID string, more int) []any {
 }
 
 // change runs an operation and returns the project after it.
-func (s *Store) change(ctx context.Context, doing string, script script, projectID string, args []any) (project.Change, error) {
+func (s *Store) change(
+	ctx context.Context, doing string, script script, projectID string, args []any,
+) (project.Change, error) {
 	reply, err := s.run(ctx, script, 5, args).Text()
 	if err != nil {
 		return project.Change{}, unavailable(ctx, doing, err)
@@ -147,8 +149,8 @@ func parseStatus(status string) project.Status {
 	}
 }
 
-// unavailable returns [project.ErrUnavailable] with err as its cause, and with the end of ctx if it has ended. The client
-// reports a deadline as a timeout of the connection, possibly before the context does.
+// unavailable returns [project.ErrUnavailable] with err as its cause, and with the end of ctx if it has ended. The
+// client reports a deadline as a timeout of the connection, possibly before the context does.
 func unavailable(ctx context.Context, doing string, err error) error {
 	ended := ctx.Err()
 	if deadline, set := ctx.Deadline(); ended == nil && set && !time.Now().Before(deadline) {

@@ -9,8 +9,9 @@
 // Every operation is one script, hence atomic, and ends with the same finish check (finish.lua). All keys of a project
 // expire 604800 s after its last change.
 //
-// The package does not promise that a count survives: Redis may lose its last second of writes, and a repeated Mark then
-// counts those items again, as it should. It does not know which projects were announced, only which are still open.
+// The package does not promise that a count survives: Redis may lose its last second of writes, and a repeated Mark
+// then counts those items again, as it should. It does not know which projects were announced, only which are still
+// open.
 package redisdb
 
 import (
@@ -28,14 +29,15 @@ import (
 // cachedOwners is the number of owners in the cache of one process, of a few hundred bytes each.
 const cachedOwners = 10_000
 
-// Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent use.
+// Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent
+// use.
 type Store struct {
 	client *redis.Client
 	owners *lru.Cache[string, string] // project id → user id; an owner never changes
 }
 
-// New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every operation is
-// idempotent.
+// New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every
+// operation is idempotent.
 func New(client *redis.Client) *Store {
 	owners, err := lru.New[string, string](cachedOwners)
 	if err != nil {
@@ -50,8 +52,9 @@ var (
 	_ project.ProgressReader = (*Store)(nil)
 )
 
-// Init implements [project.ProgressStore]. If the hash was lost and the items were not, the counters start from the sets.
-// A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the same.
+// Init implements [project.ProgressStore]. If the hash was lost and the items were not, the counters start from the
+// sets. A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the
+// same.
 func (s *Store) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
 	if err := project.CheckTotal(total); err != nil {
 		return project.Change{}, err
@@ -112,8 +115,9 @@ func (s *Store) Fail(ctx context.Context, projectID, reason string) (project.Cha
 	return s.change(ctx, "failing a project", failScript, projectID, append(arguments(projectID, 1), reason))
 }
 
-// Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them if it
-// does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other keys.
+// Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them
+// if it does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other
+// keys.
 func (s *Store) Check(ctx context.Context, projectID string) (project.Change, error) {
 	return s.change(ctx, "checking a project", checkScript, projectID, arguments(projectID, 0))
 }

@@ -46,8 +46,8 @@ func (l *lifecycle) Cancel(_ context.Context, actor subscription.Actor, id, reas
 	return l.answer, l.err
 }
 
-// serve serves r as principal, or without one if nil. It returns the response, and the error that the handler returned to
-// the server's error mapping.
+// serve serves r as principal, or without one if nil. It returns the response, and the error that the handler
+// returned to the server's error mapping.
 func serve(l *lifecycle, principal *httpserver.Principal, r *http.Request) (*httptest.ResponseRecorder, error) {
 	e := echo.New()
 	var left error

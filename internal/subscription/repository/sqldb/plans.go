@@ -17,9 +17,10 @@ func NewPlans(db *database.DB) *Plans { return &Plans{db} }
 
 var _ subscription.PlanRepository = (*Plans)(nil)
 
-// Ensure implements [subscription.PlanRepository]. It restores a deleted plan with the code of p unchanged, because codes
-// are unique among deleted plans too. Names are also unique, and the previous release allowed any name for any plan: if
-// another plan has the name, the new plan gets name and code, as in "Free (free)". Ensure fails if that is used too.
+// Ensure implements [subscription.PlanRepository]. It restores a deleted plan with the code of p unchanged, because
+// codes are unique among deleted plans too. Names are also unique, and the previous release allowed any name for any
+// plan: if another plan has the name, the new plan gets name and code, as in "Free (free)". Ensure fails if that is
+// used too.
 func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
 	stored, err := r.byCode(ctx, p.Code) // the usual case: nothing is written or locked
 	if !database.IsNotFound(err) {

@@ -21,7 +21,15 @@ func (s suite) ensure(p subscription.Plan) (stored subscription.Plan, err error)
 func TestEnsure(t *testing.T) {
 	t.Parallel()
 	each(t, "returns the stored plan", func(s suite) {
-		first := subscription.Plan{ID: newID(), Name: "Team", Code: "team", Description: "For many", MaxUsage: 7, CreatedAt: now, UpdatedAt: now}
+		first := subscription.Plan{
+			ID:          newID(),
+			Name:        "Team",
+			Code:        "team",
+			Description: "For many",
+			MaxUsage:    7,
+			CreatedAt:   now,
+			UpdatedAt:   now,
+		}
 		got, err := s.ensure(first)
 		require.NoError(s.t, err)
 		require.Equal(s.t, first, got)
