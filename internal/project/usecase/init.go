@@ -18,6 +18,6 @@ func (c *Counting) Init(ctx context.Context, projectID, owner string, total int6
 	if err != nil {
 		return project.Change{}, err
 	}
-	change, err := c.progress.Init(ctx, projectID, owner, total)
+	change, err := c.deps.Progress.Init(ctx, projectID, owner, total)
 	return c.finish(ctx, change, err)
 }

@@ -13,6 +13,6 @@ func (c *Counting) Mark(ctx context.Context, projectID string, items []project.I
 	if err := cmp.Or(project.CheckID("project_id", projectID), project.CheckItems(items)); err != nil {
 		return project.Change{}, err
 	}
-	change, err := c.progress.Mark(ctx, projectID, items)
+	change, err := c.deps.Progress.Mark(ctx, projectID, items)
 	return c.finish(ctx, change, err)
 }

@@ -13,6 +13,6 @@ func (c *Counting) SetTotal(ctx context.Context, projectID string, total int64, 
 	if err := cmp.Or(project.CheckID("project_id", projectID), project.CheckTotal(total)); err != nil {
 		return project.Change{}, err
 	}
-	change, err := c.progress.SetTotal(ctx, projectID, total, final)
+	change, err := c.deps.Progress.SetTotal(ctx, projectID, total, final)
 	return c.finish(ctx, change, err)
 }

@@ -36,31 +36,31 @@ func (l *Lifecycle) Cancel(
 		return subscription.Subscription{}, subscription.ErrBody.WithFields(map[string]string{"reason": problem})
 	}
 	var s subscription.Subscription
-	err := l.tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := l.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
 		var err error
-		if s, err = l.subscriptions.ByID(ctx, id); err != nil {
+		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
 			return err
 		}
 		if s.UserID != actor.UserID && !actor.Admin {
 			return subscription.ErrNotYours
 		}
-		version, err := l.subscriptions.NextVersion(ctx, s.UserID)
+		version, err := l.deps.Subscriptions.NextVersion(ctx, s.UserID)
 		if err != nil {
 			return err
 		}
 		// Read again under the user's lock: a concurrent call may just have cancelled it.
-		if s, err = l.subscriptions.ByID(ctx, id); err != nil {
+		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
 			return err
 		}
 		previous := s.Status
-		if err := s.Cancel(l.clock.Now()); err != nil {
+		if err := s.Cancel(l.deps.Clock.Now()); err != nil {
 			return err
 		}
 		s.Version = version
-		if err := l.subscriptions.Update(ctx, s); err != nil {
+		if err := l.deps.Subscriptions.Update(ctx, s); err != nil {
 			return err
 		}
-		return l.events.Publish(ctx, cancelledEvent(s, previous, actor, reason))
+		return l.deps.Events.Publish(ctx, cancelledEvent(s, previous, actor, reason))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err

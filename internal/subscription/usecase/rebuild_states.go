@@ -25,7 +25,7 @@ func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 	var done Rebuilt
 	after := ""
 	for {
-		page, err := p.subscriptions.LatestPerUser(ctx, after, rebuildPage)
+		page, err := p.deps.Subscriptions.LatestPerUser(ctx, after, rebuildPage)
 		if err != nil {
 			return done, fmt.Errorf("subscription: reading the users after %q: %w", after, err)
 		}
@@ -34,7 +34,7 @@ func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 		}
 		for _, s := range page {
 			done.Read++
-			applied, err := p.states.Apply(ctx, s.State())
+			applied, err := p.deps.States.Apply(ctx, s.State())
 			if err != nil {
 				return done, fmt.Errorf("subscription: writing the state of user %s: %w", s.UserID, err)
 			}

@@ -124,35 +124,28 @@ func (s *Store) Check(ctx context.Context, projectID string) (project.Change, er
 
 // MarkSignalled implements [project.OpenProjects].
 func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
-	if err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err(); err != nil {
-		return unavailable(ctx, "recording a signal", err)
-	}
-	return nil
+	err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err()
+	return asUnavailable(ctx, "recording a signal", err)
 }
 
 // Forget implements [project.ProgressStore].
 func (s *Store) Forget(ctx context.Context, projectID string) error {
 	s.owners.Remove(projectID)
-	if err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err(); err != nil {
-		return unavailable(ctx, "deleting a project", err)
-	}
-	return nil
+	err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err()
+	return asUnavailable(ctx, "deleting a project", err)
 }
 
 // ListOpen implements [project.OpenProjects], by the clock of the server.
 func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
 	ids, err := s.run(ctx, openScript, 1, []any{2: nil, OpenKey, idle.Milliseconds(), max(limit, 0)}).StringSlice()
-	if err != nil {
-		return nil, unavailable(ctx, "listing open projects", err)
-	}
-	return ids, nil
+	return ids, asUnavailable(ctx, "listing open projects", err)
 }
 
 // Progress implements [project.ProgressReader].
 func (s *Store) Progress(ctx context.Context, projectID string) (project.Progress, error) {
 	fields, err := s.client.HGetAll(ctx, Key(projectID)).Result()
 	if err != nil {
-		return project.Progress{}, unavailable(ctx, "reading a project", err)
+		return project.Progress{}, asUnavailable(ctx, "reading a project", err)
 	}
 	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
 	if len(fields) > 0 {
@@ -180,7 +173,7 @@ func (s *Store) Owner(ctx context.Context, projectID string) (string, error) {
 	}
 	owner, err := s.client.Get(ctx, OwnerKey(projectID)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", unavailable(ctx, "reading a project's owner", err)
+		return "", asUnavailable(ctx, "reading a project's owner", err)
 	}
 	if owner != "" {
 		s.owners.Add(projectID, owner)

@@ -144,23 +144,18 @@ func (r *Subscriptions) LatestPerUser(
 
 func scan(row interface{ Scan(...any) error }) (subscription.Subscription, error) {
 	var s subscription.Subscription
-	var trialEnds, ends, cancelled sql.NullTime
-	err := row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &trialEnds, &s.StartsAt, &ends, &cancelled,
-		&s.Version, &s.CreatedAt, &s.UpdatedAt)
+	err := row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, &s.StartsAt, &s.EndsAt,
+		&s.CancelledAt, &s.Version, &s.CreatedAt, &s.UpdatedAt)
 	if err != nil {
 		return subscription.Subscription{}, err
 	}
-	s.TrialEndsAt, s.EndsAt, s.CancelledAt = utc(trialEnds), utc(ends), utc(cancelled)
-	s.StartsAt, s.CreatedAt, s.UpdatedAt = s.StartsAt.UTC(), s.CreatedAt.UTC(), s.UpdatedAt.UTC()
-	return s, nil
-}
-
-func utc(t sql.NullTime) *time.Time {
-	if !t.Valid {
-		return nil
+	times := []*time.Time{s.TrialEndsAt, &s.StartsAt, s.EndsAt, s.CancelledAt, &s.CreatedAt, &s.UpdatedAt}
+	for _, t := range times {
+		if t != nil {
+			*t = t.UTC()
+		}
 	}
-	u := t.Time.UTC()
-	return &u
+	return s, nil
 }
 
 // requireRow returns none if the statement changed no row.
