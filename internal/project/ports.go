@@ -53,7 +53,8 @@ type CompletionRepository interface {
 	Add(ctx context.Context, projectID, eventID string, at time.Time) (bool, error)
 }
 
-// CompletionListener is called once per project, in the transaction that stores its job.completed.
+// CompletionListener is called in the transaction that stores a project's job.completed, which commits once per
+// project.
 type CompletionListener interface {
 	ProjectCompleted(ctx context.Context, c Completion) error
 }

@@ -28,7 +28,7 @@ func CountItem(m Marker, missed func(d event.Delivery, projectID string, err err
 		if e.ID == "" { // the handler did not run
 			var err error
 			if e, _, err = event.Decode[struct{}](d.Message); err != nil {
-				return nil //nolint:nilerr // an event that cannot be read belongs to no project
+				return nil // an unreadable event belongs to no project
 			}
 		}
 		if d.ID == "" || e.ProjectID == "" {

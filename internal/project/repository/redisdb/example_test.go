@@ -3,7 +3,6 @@ package redisdb_test
 import (
 	"context"
 	"fmt"
-	"log"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -16,19 +15,19 @@ import (
 func ExampleStore_Mark() {
 	server, err := miniredis.Run()
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	defer server.Close()
 	client := redis.Open(redis.Options{Addr: server.Addr()})
 	defer func() { _ = client.Close() }()
 	store := redisdb.New(client)
 	if _, err := store.Init(context.Background(), "p", "user-7", 2); err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, item := range []project.Item{{ID: "a"}, {ID: "a"}, {ID: "b", Failed: true}, {ID: "b", Failed: true}, {ID: "b"}} {
 		c, err := store.Mark(context.Background(), "p", []project.Item{item})
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		fmt.Println(c.Status, c.Done, "of", c.Total, "errors", c.Errors, "crossed", c.Crossed)
 	}
