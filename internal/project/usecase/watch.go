@@ -14,5 +14,9 @@ func (r *Reading) Watch(ctx context.Context, actor project.Actor, projectID stri
 		return project.Watch{}, err
 	}
 	changes, stop := r.deps.Watcher.Watch(projectID)
-	return project.Watch{Now: now, Changes: changes, Stop: stop}, nil
+	return project.Watch{
+		Now:     now,
+		Changes: changes,
+		Stop:    stop,
+	}, nil
 }
