@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -42,7 +43,8 @@ func NewCodes(d CodesDeps) *Codes { return &Codes{d} }
 // is not looked for once the user is active. ErrCodeNotFound when there is neither.
 func (r *Codes) Find(ctx context.Context, userID string, purpose authentication.Purpose) (authentication.Code, error) {
 	newest, missing := r.CodeRepository.Find(ctx, userID, purpose)
-	if missing != nil && !errors.Is(missing, authentication.ErrCodeNotFound) || purpose != authentication.PurposeVerification {
+	failed := missing != nil && !errors.Is(missing, authentication.ErrCodeNotFound)
+	if failed || purpose != authentication.PurposeVerification {
 		return newest, missing
 	}
 	old, err := r.findOld(ctx, userID)
@@ -71,7 +73,8 @@ type oldCode struct {
 // newer of the two, at most CodeLifetime old, although it lives longer where it comes from, and not from the future.
 func replaces(old oldCode, newest authentication.Code, now time.Time) bool {
 	age := now.Sub(old.createdAt)
-	return old.digits != "" && -maxSkew <= age && age <= authentication.CodeLifetime && old.createdAt.After(newest.CreatedAt)
+	return old.digits != "" && -maxSkew <= age && age <= authentication.CodeLifetime &&
+		old.createdAt.After(newest.CreatedAt)
 }
 
 // findOld returns the zero oldCode when the user has none, is active, was deleted or never existed.
@@ -83,8 +86,8 @@ func (r *Codes) findOld(ctx context.Context, userID string) (oldCode, error) {
 	var digits sql.NullString
 	var expires sql.NullTime
 	err = r.DB.Conn(ctx).QueryRowContext(ctx, `
-		SELECT otp, otp_expired_at FROM users WHERE id = $1 AND deleted_at IS NULL AND is_active IS NOT TRUE`, id.String()).
-		Scan(&digits, &expires)
+		SELECT otp, otp_expired_at FROM users
+		WHERE id = $1 AND deleted_at IS NULL AND is_active IS NOT TRUE`, id.String()).Scan(&digits, &expires)
 	if database.IsNotFound(err) || err == nil && !expires.Valid {
 		return oldCode{}, nil
 	}
@@ -105,7 +108,8 @@ func saveDigits(ctx context.Context, tx database.Querier, d event.VerificationRe
 		return fmt.Errorf("legacy: storing a code for the previous release: %w", err)
 	}
 	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return errors.Join(err, fmt.Errorf("legacy: storing a code for the previous release: %w", authentication.ErrUserNotFound))
+		return fmt.Errorf("legacy: storing a code for the previous release: %w",
+			cmp.Or(err, error(authentication.ErrUserNotFound)))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"text/template"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -19,8 +20,10 @@ import (
 // Command returns `consumer fanout`. with runs a function with the tool of the configured servers.
 func Command(with func(cmd *cobra.Command, run func(*Tool) error) error) *cobra.Command {
 	group := &cobra.Command{
-		Use: "fanout", Short: "Leave the previous release's fanout: what is there, and whether the next step is safe",
-		Long: "The phases are prepare, dual, cutover, complete (EVENTS_MIGRATION_PHASE); docs/migration-guide.md walks through them.",
+		Use:   "fanout",
+		Short: "Leave the previous release's fanout: what is there, and whether the next step is safe",
+		Long: "The phases are prepare, dual, cutover, complete (EVENTS_MIGRATION_PHASE); docs/migration-guide.md walks " +
+			"through them.",
 	}
 	group.AddCommand(statusCommand(with), cleanupCommand(with))
 	return group
@@ -31,9 +34,11 @@ func statusCommand(with func(*cobra.Command, func(*Tool) error) error) *cobra.Co
 	var since time.Duration
 	var asJSON bool
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show both paths and say whether a step is safe; fails when it is not", Args: cobra.NoArgs,
-		Long: "Without --to the step is the one after the phase of the hindmost living api process. Some facts are known to " +
-			"RabbitMQ's management API only (RABBITMQ_MANAGEMENT_URL); a step that needs one that is unknown is not safe.",
+		Use:   "status",
+		Short: "Show both paths and say whether a step is safe; fails when it is not",
+		Long: "Without --to the step is the one after the phase of the hindmost living api process. Some facts are known " +
+			"to RabbitMQ's management API only (RABBITMQ_MANAGEMENT_URL); a step that needs one that is unknown is not safe.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if to != "" && !slices.Contains(Phases, Phase(to)) {
 				return fmt.Errorf("--to %q is not a phase; there are %v", to, Phases)
@@ -47,7 +52,8 @@ func statusCommand(with func(*cobra.Command, func(*Tool) error) error) *cobra.Co
 			})
 		},
 	}
-	cmd.Flags().StringVar(&to, "to", "", "the phase to go to: prepare, dual, cutover or complete (default: the next one)")
+	cmd.Flags().StringVar(&to, "to", "",
+		"the phase to go to: prepare, dual, cutover or complete (default: the next one)")
 	cmd.Flags().DurationVar(&since, "since", 24*time.Hour, "how far back comparisons count")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
@@ -56,7 +62,9 @@ func statusCommand(with func(*cobra.Command, func(*Tool) error) error) *cobra.Co
 func cleanupCommand(with func(*cobra.Command, func(*Tool) error) error) *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use: "cleanup", Short: "Delete the previous release's queue and exchange, once nobody needs them", Args: cobra.NoArgs,
+		Use:   "cleanup",
+		Short: "Delete the previous release's queue and exchange, once nobody needs them",
+		Args:  cobra.NoArgs,
 		Long: "Deletes " + Queue + " and " + Exchange + " when nothing speaks against it, and says what does. " +
 			"It looks twice, 11 seconds apart, because the management API's figures are that late.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -73,29 +81,23 @@ func cleanupCommand(with func(*cobra.Command, func(*Tool) error) error) *cobra.C
 // printStatus shows the facts and the verdict on the step to phase to. It returns an error when the step is not safe.
 func printStatus(out io.Writer, asJSON bool, f Facts, to Phase) error {
 	v := Judge(f, to)
+	var err error
 	if asJSON {
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
-		if err := enc.Encode(struct {
+		err = enc.Encode(struct {
 			To Phase `json:"to"`
 			Verdict
 			Facts Facts `json:"facts"`
-		}{to, v, f}); err != nil {
-			return err
-		}
+		}{to, v, f})
 	} else {
-		if err := printFacts(out, f); err != nil {
-			return err
-		}
-		printVerdict(out, v)
-		if v.Safe {
-			fmt.Fprintln(out, "safe to go to", to)
-		}
+		w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		err = errors.Join(texts.ExecuteTemplate(w, "status", status{f, v, to}), w.Flush())
 	}
 	if !v.Safe {
-		return fmt.Errorf("it is not safe to go to %s", to)
+		err = cmp.Or(err, fmt.Errorf("it is not safe to go to %s", to))
 	}
-	return nil
+	return err
 }
 
 var errCleanupRefused = errors.New("nothing was deleted")
@@ -114,87 +116,77 @@ func printCleanup(out io.Writer, dryRun bool, c Cleanup, failed error) error {
 	case failed != nil:
 		return failed
 	case !c.Verdict.Safe:
-		printVerdict(out, c.Verdict)
-		return errCleanupRefused
+		return errors.Join(texts.ExecuteTemplate(out, "verdict", c.Verdict), errCleanupRefused)
 	case len(c.Removed) == 0:
 		fmt.Fprintln(out, "nothing to do")
 	}
 	return nil
 }
 
-func printVerdict(out io.Writer, v Verdict) {
-	for _, text := range v.Warnings {
-		fmt.Fprintln(out, "warning:", text)
-	}
-	for _, text := range v.Blockers {
-		fmt.Fprintln(out, "not yet:", text)
-	}
-	for _, text := range v.Unknown {
-		fmt.Fprintln(out, "not yet: cannot know", text)
-	}
+// status is what the template of this name shows.
+type status struct {
+	Facts
+	Verdict Verdict
+	To      Phase
 }
 
-// printFacts shows one table each for queues, other programs, bindings and processes, and what else there is.
-func printFacts(out io.Writer, f Facts) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	queues := slices.Concat([]eventmq.QueueState{f.Old, f.Email.Main}, f.Email.Retry, []eventmq.QueueState{f.Email.Dead, f.Legacy.Main},
-		f.Legacy.Retry, []eventmq.QueueState{f.Legacy.Dead}, f.Others)
-	fmt.Fprintln(w, "QUEUE\tREADY\tUNACKED\tOURS\tFOREIGN\tCAME IN 5 MIN")
-	var others []string
-	for _, q := range queues {
-		switch {
-		case strings.Contains(q.Name, ".retry.") && q.Ready == 0 && q.Consumers == 0: // most are, and as they should be
-		case !q.Exists:
-			fmt.Fprintf(w, "%s\tmissing\t-\t-\t-\t-\n", q.Name)
-		default:
-			ours, foreign := fmt.Sprintf("%d, whose?", q.Consumers), "?"
-			if q.Readers != nil {
-				ours, foreign = fmt.Sprint(q.Ours()), fmt.Sprint(len(q.Foreign()))
-			}
-			fmt.Fprintf(w, "%s\t%d\t%s\t%s\t%s\t%s\n", q.Name, q.Ready, number(q.Unacked), ours, foreign, number(q.Arrived))
-		}
+// Queues are those worth a line. Most retry levels are empty, and as they should be.
+func (s status) Queues() []eventmq.QueueState {
+	all := slices.Concat([]eventmq.QueueState{s.Old, s.Email.Main}, s.Email.Retry, []eventmq.QueueState{s.Email.Dead},
+		[]eventmq.QueueState{s.Legacy.Main}, s.Legacy.Retry, []eventmq.QueueState{s.Legacy.Dead}, s.Others)
+	return slices.DeleteFunc(all, func(q eventmq.QueueState) bool {
+		return strings.Contains(q.Name, ".retry.") && q.Ready+q.Consumers == 0
+	})
+}
+
+// OtherPrograms are the readers and writers that are not ours.
+func (s status) OtherPrograms() (lines []string) {
+	for _, q := range s.Queues() {
 		for _, r := range q.Foreign() {
-			others = append(others, "reads "+q.Name+"\t"+r.Name())
+			lines = append(lines, "reads "+q.Name+"\t"+r.Name())
 		}
 	}
-	for _, writer := range f.Fanout.ForeignWriters() {
-		others = append(others, "publishes to "+f.Fanout.Name+"\t"+writer.Name())
+	for _, w := range s.Fanout.ForeignWriters() {
+		lines = append(lines, "publishes to "+s.Fanout.Name+"\t"+w.Name())
 	}
-	if len(others) > 0 {
-		fmt.Fprintf(w, "\nANOTHER PROGRAM\tCONNECTION\n%s\n", strings.Join(others, "\n"))
-	}
-	fmt.Fprintln(w, "\nBINDING\tFROM\tTO\tKEY")
-	for _, b := range slices.Concat(f.Bindings, f.OfTopic) {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", b.Kind, b.Source, b.Destination, cmp.Or(b.Key, "-"))
-	}
-	fmt.Fprintln(w, "\nPROCESS\tROLE\tVERSION\tPHASE\tSEEN")
-	for _, p := range f.Processes {
-		seen, state := p.SeenAt, ""
-		switch {
-		case p.StoppedAt != nil:
-			seen, state = *p.StoppedAt, ", stopped"
-		case !p.Alive(f.At):
-			state = ", silent since"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s ago%s\n", p.ID, p.Role, p.Version, p.Note, f.At.Sub(seen).Round(time.Second), state)
-	}
-	s := f.Shadows
-	fmt.Fprintf(w, "\nrows for %s in the outbox: %d\nmails compared since %s: %d match, %d differ\n", Exchange, f.Waiting,
-		s.Since.UTC().Format(time.DateTime), s.Matched, s.Mismatched)
-	if s.Mismatched > 0 {
-		fmt.Fprintf(w, "  by field: %v; newest events: %s\n", s.Fields, strings.Join(s.MismatchedEvents, ", "))
-	}
-	for _, text := range f.Unknown {
-		fmt.Fprintln(w, "cannot know", text)
-	}
-	fmt.Fprintln(w)
-	return w.Flush()
+	return lines
 }
 
-// number returns a figure, or ? when it is unknown; the reason is among what cannot be known.
-func number(n *int) string {
-	if n == nil {
-		return "?"
-	}
-	return fmt.Sprint(*n)
+// Ago is how long ago then was.
+func (s status) Ago(then time.Time) string {
+	return s.At.Sub(then).Round(time.Second).String() + " ago"
 }
+
+// texts are what the commands print. A question mark is a figure that is unknown; the reason is among what cannot be
+// known.
+var texts = template.Must(template.New("").Parse(`
+{{- define "status" -}}
+QUEUE	READY	UNACKED	OURS	FOREIGN	CAME IN 5 MIN
+{{range .Queues}}{{.Name}}	{{if .Exists -}}
+{{.Ready}}	{{with .Unacked}}{{.}}{{else}}?{{end}}	{{if or .Readers (not .Consumers) -}}
+{{.Ours}}	{{len .Foreign}}{{else}}{{.Consumers}}, whose?	?{{end}}	{{with .Arrived}}{{.}}{{else}}?{{end}}
+{{- else}}missing	-	-	-	-{{end}}
+{{end}}{{with .OtherPrograms}}
+ANOTHER PROGRAM	CONNECTION
+{{range .}}{{.}}
+{{end}}{{end}}
+BINDING	FROM	TO	KEY
+{{range .Bindings}}{{template "binding" .}}{{end}}{{range .OfTopic}}{{template "binding" .}}{{end}}
+PROCESS	ROLE	VERSION	PHASE	SEEN
+{{range .Processes}}{{.ID}}	{{.Role}}	{{.Version}}	{{.Note}}	{{$.Ago .SeenAt}}{{if .StoppedAt}}, stopped{{else if not (.Alive $.At)}}, silent since{{end}}
+{{end}}
+rows for {{.Fanout.Name}} in the outbox: {{.Waiting}}
+{{with .Shadows}}mails compared since {{.Since.UTC.Format "2006-01-02 15:04:05"}}: {{.Matched}} match, {{.Mismatched}} differ
+{{if .Mismatched}}  by field: {{.Fields}}; newest events: {{range $i, $id := .MismatchedEvents}}{{if $i}}, {{end}}{{$id}}{{end}}
+{{end}}{{end}}{{range .Unknown}}cannot know {{.}}
+{{end}}
+{{template "verdict" .Verdict}}{{if .Verdict.Safe}}safe to go to {{.To}}
+{{end}}{{end}}
+
+{{- define "binding"}}{{.Kind}}	{{.Source}}	{{.Destination}}	{{or .Key "-"}}
+{{end}}
+
+{{- define "verdict"}}{{range .Warnings}}warning: {{.}}
+{{end}}{{range .Blockers}}not yet: {{.}}
+{{end}}{{range .Unknown}}not yet: cannot know {{.}}
+{{end}}{{end}}`))

@@ -190,7 +190,8 @@ func troubled() Facts {
 	f.Fanout.Writers = nil
 	f.Others, f.Bindings, f.OfTopic = []eventmq.QueueState{}, nil, nil
 	f.Processes[0].SeenAt = at.Add(-2 * time.Minute)
-	f.Processes[1].StoppedAt = new(at.Add(-time.Minute))
+	f.Processes[1].SeenAt = at.Add(-time.Minute)
+	f.Processes[1].StoppedAt = &f.Processes[1].SeenAt
 	f.Shadows.Matched, f.Shadows.Mismatched = 5, 2
 	f.Shadows.Fields = map[string]int{"subject": 1, "body": 2}
 	f.Shadows.LastMismatch = new(at.Add(-time.Hour))

@@ -72,7 +72,7 @@ func TestGuide(t *testing.T) {
 		f.Processes = append(f.Processes, process("api", Dual, time.Minute), process("consumer", Dual, time.Minute))
 		f.Old.Arrived = new(8)
 		var out bytes.Buffer
-		printVerdict(&out, Judge(f, Complete))
+		require.NoError(t, texts.ExecuteTemplate(&out, "verdict", Judge(f, Complete)))
 		requireShown(t, out.String()+"consumer: it is not safe to go to complete\n")
 	})
 

@@ -42,7 +42,8 @@ func Judge(f Facts, to Phase) Verdict {
 	lowest, some := f.lowest()
 	switch {
 	case to == Dual && (!some || lowest == Prepare):
-		j.warn("codes made in %s are refused by api pods of the previous release: make sure that none serves any more", Dual)
+		j.warn(
+			"codes made in %s are refused by api pods of the previous release: make sure that none serves any more", Dual)
 	case to == Cutover && (!some || lowest.Fanout()):
 		j.foreignBindings()
 		j.comparison()
@@ -55,7 +56,8 @@ func Judge(f Facts, to Phase) Verdict {
 		}
 	}
 	if to != Complete && f.alive(roleAPI, func(p Phase) bool { return p == Complete }) > 0 {
-		j.warn("people whose password was set or rehashed in %s cannot log in on binaries of the previous release", Complete)
+		j.warn(
+			"people whose password was set or rehashed in %s cannot log in on binaries of the previous release", Complete)
 	}
 	return j.verdict()
 }
@@ -66,7 +68,8 @@ func JudgeCleanup(f Facts) Verdict {
 	j.endOfCopies()
 	j.foreignBindings()
 	for _, b := range f.Bindings {
-		j.block(b.Kind == "exchange" && b.Destination == Exchange, "exchange %s feeds %s: its owner must delete the binding", b.Source, Exchange)
+		j.block(b.Kind == "exchange" && b.Destination == Exchange,
+			"exchange %s feeds %s: its owner must delete the binding", b.Source, Exchange)
 	}
 	n := f.alive("", func(p Phase) bool { return p.Declares() && !p.Fanout() })
 	j.block(n > 0, "%d living processes are in %s and declare both again: take them to %s first", n, Cutover, Complete)
@@ -104,12 +107,14 @@ func (j *judge) topicPath() {
 	topic, email := j.Topic, j.Email.Main
 	j.block(!topic.Exists || topic.Type != "topic" || topic.Durable == nil || !*topic.Durable,
 		"%s is not a durable topic exchange: delete it and restart our processes", event.Exchange)
-	j.block(j.alive(roleConsumer, anyPhase) == 0, "no consumer process of ours is alive: they come first and leave last")
+	j.block(j.alive(roleConsumer, anyPhase) == 0,
+		"no consumer process of ours is alive: they come first and leave last")
 	j.block(j.OfTopic != nil && !slices.ContainsFunc(j.OfTopic, func(b eventmq.Binding) bool {
 		return b.Kind == "queue" && b.Destination == email.Name && b.Key == emailKeys
 	}), "%s is not bound to %s with %s: restart one of our processes, which binds it", email.Name, event.Exchange, emailKeys)
 	j.block(email.Consumers == 0, "nobody reads %s: look at /ready and the log of our consumers", email.Name)
-	j.block(email.Consumers > 0 && email.Readers != nil && email.Ours() == 0, "none of the readers of %s is ours", email.Name)
+	j.block(email.Consumers > 0 && email.Readers != nil && email.Ours() == 0,
+		"none of the readers of %s is ours", email.Name)
 	foreign := email.Foreign()
 	j.block(len(foreign) > 0, "%s is read by another program as well (%s): stop it", email.Name, names(foreign))
 }
@@ -117,16 +122,11 @@ func (j *judge) topicPath() {
 // oldPath: as long as a legacy copy can be committed, and one that has been has not been sent, it needs its queue, the
 // binding and a reader.
 func (j *judge) oldPath(to Phase) {
-	missing := ""
-	switch {
-	case !j.Old.Exists:
-		missing = "does not exist"
-	case j.Bindings != nil && !slices.Contains(j.Bindings, eventmq.Binding{Source: Exchange, Destination: Queue, Kind: "queue"}):
-		missing = "is not bound to " + Exchange
-	}
 	n := j.alive("", Phase.Fanout)
-	j.block(missing != "" && n > 0, "%s %s, although %d living processes are in %s or %s: restart one, which declares it",
-		Queue, missing, n, Prepare, Dual)
+	const remedy = "although %d living processes are in " + string(Prepare+" or "+Dual) + ": restart one, which declares it"
+	j.block(!j.Old.Exists && n > 0, "%s does not exist, "+remedy, Queue, n)
+	bound := slices.Contains(j.Bindings, eventmq.Binding{Source: Exchange, Destination: Queue, Kind: "queue"})
+	j.block(j.Old.Exists && j.Bindings != nil && !bound && n > 0, "%s is not bound to %s, "+remedy, Queue, Exchange, n)
 	e := j.Fanout
 	j.block(to.Fanout() && e.Exists && (e.Type != "" && e.Type != amqpFanout || e.Durable != nil && !*e.Durable),
 		"%s is not a durable fanout exchange, so ours cannot declare it: its owner must delete it", Exchange)
@@ -139,39 +139,44 @@ const amqpFanout = "fanout"
 // comparison: from cutover on the topic copies send, so they have to have been seen right.
 func (j *judge) comparison() {
 	s, since := j.Shadows, j.Shadows.Since.UTC().Format("2006-01-02 15:04")
-	j.block(s.Mismatched > 0, "%d of %d mails compared since %s would have differed: compare versions and keys, then count anew with --since",
+	j.block(s.Mismatched > 0,
+		"%d of %d mails compared since %s would have differed: compare versions and keys, then count anew with --since",
 		s.Mismatched, s.Mismatched+s.Matched, since)
-	j.block(s.Mismatched+s.Matched == 0, "no mail has been compared since %s: wait until one has been sent in %s", since, Dual)
+	j.block(s.Mismatched+s.Matched == 0,
+		"no mail has been compared since %s: wait until one has been sent in %s", since, Dual)
 }
 
 // endOfCopies: no legacy copy is under way, and nobody but ours is left to write or read one.
 func (j *judge) endOfCopies() {
 	for _, phase := range []Phase{Prepare, Dual} {
-		alive := j.alive("", func(p Phase) bool { return p == phase })
-		j.block(alive > 0, "%d living processes are in %s: take them to %s first", alive, phase, phase.Next())
-		gone := 0
+		n := 0
 		for _, p := range j.Processes {
 			if Phase(p.Note) == phase && j.At.Sub(p.SeenAt) < Recently {
-				gone++
+				n++
 			}
 		}
-		j.block(alive == 0 && gone > 0, "%d processes were in %s less than %d minutes ago: wait until they have been gone for so long",
-			gone, phase, int(Recently.Minutes()))
+		j.block(n > 0,
+			"%d processes were in %s less than %d minutes ago: take living ones to %s first, then wait for so long",
+			n, phase, int(Recently.Minutes()), phase.Next())
 	}
-	j.block(j.Waiting > 0, "%d rows for %s wait in the outbox: wait, or run `consumer outbox retry`", j.Waiting, Exchange)
+	j.block(j.Waiting > 0,
+		"%d rows for %s wait in the outbox: wait, or run `consumer outbox retry`", j.Waiting, Exchange)
 	// That no writer is named proves nothing: the broker names them only where management.rates_mode is detailed.
 	writers := j.Fanout.ForeignWriters()
-	j.block(len(writers) > 0, "another program is connected that has published to %s (%s): stop it", Exchange, names(writers))
+	j.block(len(writers) > 0,
+		"another program is connected that has published to %s (%s): stop it", Exchange, names(writers))
 	if !j.Old.Exists {
 		return
 	}
 	j.empty(j.Old)
 	foreign := j.Old.Foreign()
 	j.unknown(j.Old.Readers == nil, "whose the %d consumers of %s are", j.Old.Consumers, Queue)
-	j.block(len(foreign) > 0, "%s is still read by consumers of the previous release (%s): scale them down", Queue, names(foreign))
+	j.block(len(foreign) > 0,
+		"%s is still read by consumers of the previous release (%s): scale them down", Queue, names(foreign))
 	j.unknown(j.Old.Arrived == nil, "whether messages still arrive in %s", Queue)
 	if n := j.Old.Arrived; n != nil {
-		j.block(*n > 0, "%d messages came to %s in the last %d minutes: if none of ours was in %s or %s, an old api still runs; stop it",
+		j.block(*n > 0,
+			"%d messages came to %s in the last %d minutes: if none of ours was in %s or %s, an old api still runs; stop it",
 			*n, Queue, int(Recently.Minutes()), Prepare, Dual)
 	}
 }
@@ -191,7 +196,8 @@ func (j *judge) empty(q eventmq.QueueState) {
 	if q.Unacked != nil {
 		held = *q.Unacked
 	}
-	j.block(q.Ready+held > 0, "%s holds %d messages, %d of them unacknowledged: wait until they are sent", q.Name, q.Ready+held, held)
+	j.block(q.Ready+held > 0,
+		"%s holds %d messages, %d of them unacknowledged: wait until they are sent", q.Name, q.Ready+held, held)
 	j.unknown(q.Exists && q.Unacked == nil && q.Ready == 0, "whether a reader of %s holds messages", q.Name)
 }
 

@@ -404,13 +404,13 @@ var leaving = map[string]struct {
 }{
 	"somebody is in dual": {
 		change:  func(f *Facts) { f.Processes = append(f.Processes, process("api", Dual, 0)) },
-		blocker: []string{"1 living processes are in dual: take them to cutover first"},
+		blocker: []string{"1 processes were in dual less than 5 minutes ago: take living ones to cutover first"},
 	},
 	"somebody is in prepare, somebody in dual": {
 		change: func(f *Facts) {
 			f.Processes = append(f.Processes, process("api", Prepare, 0), process("consumer", Dual, 0))
 		},
-		blocker: []string{"1 living processes are in prepare: take them to dual", "1 living processes are in dual"},
+		blocker: []string{"1 processes were in prepare less than 5 minutes ago: take living ones to dual", "1 processes were in dual"},
 	},
 	"somebody was in dual just now": {
 		change:  func(f *Facts) { f.Processes = append(f.Processes, process("api", Dual, Recently-time.Second)) },

@@ -119,12 +119,14 @@ func decode(body []byte) (Mail, error) {
 	var m Mail
 	switch err := json.Unmarshal(body, &m); {
 	case err != nil:
-		return Mail{}, event.Permanent(event.ReasonUnreadable, errors.New("legacy: the body is not the previous release's mail"))
+		return Mail{}, event.Permanent(event.ReasonUnreadable,
+			errors.New("legacy: the body is not the previous release's mail"))
 	case m.Recipient == "":
 		return Mail{}, event.Permanent(event.ReasonInvalid, errors.New("legacy: the mail has no Recipient"))
 	case len(m.Attachments) > 0:
 		// The previous release never sent one, and documented nowhere what one looks like.
-		return Mail{}, event.Permanent(event.ReasonInvalid, errors.New("legacy: the mail has attachments, which cannot be sent"))
+		return Mail{}, event.Permanent(event.ReasonInvalid,
+			errors.New("legacy: the mail has attachments, which cannot be sent"))
 	}
 	return m, nil
 }

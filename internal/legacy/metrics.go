@@ -24,7 +24,8 @@ type Metrics struct {
 func NewMetrics(phase Phase) *Metrics {
 	m := &Metrics{
 		published: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "events_legacy_published_total", Help: "Mails published to the previous release's fanout, which is on its way out.",
+			Name: "events_legacy_published_total",
+			Help: "Mails published to the previous release's fanout, which is on its way out.",
 		}),
 		refused: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "legacy_queue_refused", Help: "1 while the broker refuses this process the previous release's queue.",

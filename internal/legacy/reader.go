@@ -18,8 +18,6 @@ import (
 const (
 	// behindOthers is our consumers' priority at the old queue. Every other reader has 0 and is served first.
 	behindOthers int32 = -1
-	// moveRetry is the pause between tries to move a message while the broker takes none.
-	moveRetry = 500 * time.Millisecond
 	// probeEvery is the longest pause between two looks for the old queue.
 	probeEvery = time.Minute
 )
@@ -148,7 +146,8 @@ func (r *Reader) open(conn *amqp.Connection) (*amqp.Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("legacy: opening a channel: %w", err)
 	}
-	if err := ch.Qos(r.deps.Consumer.Queue.Workers, 0, false); err != nil { // what is not begun is better left to others
+	// What no handler can begin is better left to other readers.
+	if err := ch.Qos(r.deps.Consumer.Queue.Workers, 0, false); err != nil {
 		return nil, fmt.Errorf("legacy: setting prefetch: %w", err)
 	}
 	return ch, nil
@@ -156,7 +155,8 @@ func (r *Reader) open(conn *amqp.Connection) (*amqp.Channel, error) {
 
 // read hands deliveries to the handlers until the broker ends the consumer, which is an error, or life or stop do.
 func (r *Reader) read(stop, life context.Context, ch *amqp.Channel, jobs chan<- job) error {
-	deliveries, err := ch.Consume(Queue, event.Service, false, false, false, false, amqp.Table{"x-priority": behindOthers})
+	deliveries, err := ch.Consume(Queue, event.Service, false, false, false, false,
+		amqp.Table{"x-priority": behindOthers})
 	if err != nil {
 		return fmt.Errorf("legacy: consuming %s: %w", Queue, err)
 	}
@@ -166,7 +166,7 @@ func (r *Reader) read(stop, life context.Context, ch *amqp.Channel, jobs chan<- 
 		case <-life.Done():
 			return nil
 		case <-stop.Done():
-			return giveBack(ch, deliveries)
+			return eventmq.GiveBack(ch, deliveries)
 		case d, ok := <-deliveries:
 			if !ok {
 				return errors.New("legacy: the broker ended the consumer")
@@ -176,27 +176,10 @@ func (r *Reader) read(stop, life context.Context, ch *amqp.Channel, jobs chan<- 
 			case <-life.Done():
 				return nil // unacked: the broker hands it out again
 			case <-stop.Done():
-				return giveBack(ch, deliveries, d)
+				return eventmq.GiveBack(ch, deliveries, d)
 			}
 		}
 	}
-}
-
-// giveBack ends the consumer first and gives back second: the other way round the broker would hand the same messages
-// to us again. unbegun are those that have already been read from deliveries.
-func giveBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
-	if err := ch.Cancel(event.Service, false); err != nil {
-		return fmt.Errorf("legacy: cancelling the consumer: %w", err)
-	}
-	for d := range deliveries {
-		unbegun = append(unbegun, d)
-	}
-	for _, d := range unbegun {
-		if err := d.Nack(false, true); err != nil {
-			return fmt.Errorf("legacy: giving back a message: %w", err)
-		}
-	}
-	return nil
 }
 
 // report logs when the old queue comes and goes, and once that it cannot be read although it may be there: messages
@@ -204,7 +187,8 @@ func giveBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp
 func (r *Reader) report(found bool, err error) {
 	log := r.deps.Connection.Log.With().Str("queue", Queue).Logger()
 	refusal, ok := errors.AsType[*amqp.Error](err)
-	refused := !found && ok && refusal.Server && refusal.Code != amqp.NotFound // 403 ACCESS_REFUSED, 406 PRECONDITION_FAILED
+	// 403 ACCESS_REFUSED or 406 PRECONDITION_FAILED.
+	refused := !found && ok && refusal.Server && refusal.Code != amqp.NotFound
 	switch {
 	case found && !r.found:
 		log.Info().Msg("found the old queue; reading it behind its other readers")
@@ -265,35 +249,19 @@ func (r *Reader) carryOut(stop context.Context, j job, d event.Delivery, decisio
 	}
 }
 
-// move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as the
-// delivery is still ours.
+// move publishes to one of our own queues and only then acks.
 func (r *Reader) move(
 	stop context.Context, j job, d event.Delivery, queue string, decision event.Decision,
 ) event.Decision {
-	requeued := event.Decision{Action: event.Requeue, Outcome: "requeue"}
 	moved := d.Moved(queue, decision.Headers) // once: sent again, it has the same id
-	for tries := 0; ; tries++ {
-		err := r.deps.Sender.Send(context.WithoutCancel(j.life), []event.Message{moved})[0]
-		if err == nil {
-			r.ack(j)
-			return decision
-		}
-		if tries == 0 {
-			r.deps.Connection.Log.Warn().Err(err).Str("event_id", moved.ID).Str("to", queue).
-				Msg("a legacy message cannot be moved yet; retrying")
-		}
-		timer := time.NewTimer(moveRetry)
-		select {
-		case <-timer.C:
-		case <-j.life.Done(): // unacked: the broker hands it out again
-			timer.Stop()
-			return requeued
-		case <-stop.Done():
-			timer.Stop()
-			_ = j.Nack(false, true) // on a lost channel the broker hands it out again anyway
-			return requeued
-		}
+	if eventmq.Move(stop, j.life, r.deps.Sender, moved, r.deps.Connection.Log) {
+		r.ack(j)
+		return decision
 	}
+	if j.life.Err() == nil { // else the broker hands it out again by itself
+		_ = j.Nack(false, true)
+	}
+	return event.Decision{Action: event.Requeue, Outcome: "requeue"}
 }
 
 // ack acknowledges a finished delivery. When that is no longer possible the broker hands the message out again; it is

@@ -21,18 +21,6 @@ const (
 	// bookkeeping bounds each statement, however long the send before it took.
 	bookkeeping = 5 * time.Second
 	poll        = time.Second // for rows of a process that died between commit and nudge
-	// maxAttempts with pauses from 1 s doubling to 1 min is about ten minutes: the life of a code.
-	maxAttempts = 15
-	maxPause    = time.Minute
-)
-
-// Classes of a failed publish, as metrics and legacy_mails.last_error name them. They are those of the outbox.
-const (
-	classUnavailable = "unavailable"
-	classUnroutable  = "unroutable"
-	classRefused     = "refused"
-	classSealed      = "sealed"
-	classOther       = "other"
 )
 
 // RelayDeps are what a Relay needs; all are required.
@@ -115,7 +103,7 @@ func (r *Relay) next(run context.Context) (handled bool, err error) {
 	body, err := r.deps.Sealer.Open(one.message.ID, one.message.Body)
 	if err != nil {
 		r.deps.Log.Error().Err(err).Str("event_id", one.message.ID).Msg("a legacy copy cannot be opened")
-		return true, r.postpone(run, one, classSealed)
+		return true, r.postpone(run, one, outbox.ClassSealed)
 	}
 	one.message.Body = body
 	started := time.Now()
@@ -126,12 +114,12 @@ func (r *Relay) next(run context.Context) (handled bool, err error) {
 		r.deps.Observer.Published(one.message, time.Since(started))
 		return true, r.removeConfirmed(run)
 	case errors.Is(err, event.ErrUnavailable):
-		r.deps.Observer.Failed(one.message, classUnavailable, false)
+		r.deps.Observer.Failed(one.message, outbox.ClassOf(err), false)
 		ctx, cancel := record(run)
 		defer cancel()
 		return true, errors.Join(err, one.release(ctx, r.deps.DB))
 	default:
-		return true, r.postpone(run, one, classOf(err))
+		return true, r.postpone(run, one, outbox.ClassOf(err))
 	}
 }
 
@@ -189,17 +177,12 @@ func (r *Relay) claim(ctx context.Context) (row, bool, error) {
 	return claim(ctx, r.deps.DB, now, now.Add(lease))
 }
 
-// postpone lets a row that itself is at fault wait alone, longer each time.
+// postpone lets a row that itself is at fault wait alone, longer each time, as the outbox does.
 func (r *Relay) postpone(ctx context.Context, one row, class string) error {
 	ctx, cancel := record(ctx)
 	defer cancel()
-	now := r.deps.Clock.Now()
-	var failedAt *time.Time
-	if one.attempts+1 >= maxAttempts {
-		failedAt = &now
-	}
+	due, failedAt := outbox.Backoff(one.attempts, r.deps.Clock.Now())
 	r.deps.Observer.Failed(one.message, class, failedAt != nil)
-	due := now.Add(min(time.Second<<min(one.attempts, 10), maxPause))
 	return one.postpone(ctx, r.deps.DB, class, due, failedAt)
 }
 
@@ -219,15 +202,4 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 // record returns the context of a statement, which a stop does not cut off: what has happened to a row is written down.
 func record(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), bookkeeping)
-}
-
-func classOf(err error) string {
-	switch {
-	case errors.Is(err, event.ErrUnroutable):
-		return classUnroutable
-	case errors.Is(err, event.ErrRefused):
-		return classRefused
-	default:
-		return classOther
-	}
 }

@@ -24,11 +24,8 @@ const (
 	freshFor = time.Second
 )
 
-// Errors that end a session.
-var (
-	errNoConfirm = errors.New("legacy: no confirm in time; rebuilding the connection")
-	errNoAnswer  = errors.New("legacy: the broker does not respond; rebuilding the connection")
-)
+// errNoConfirm ends a session whose broker has stopped confirming.
+var errNoConfirm = errors.New("legacy: no confirm in time; rebuilding the connection")
 
 // Sender publishes legacy copies on a connection of its own, one at a time.
 type Sender struct {
@@ -58,7 +55,7 @@ func (s *Sender) Send(ctx context.Context, m event.Message) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	live := s.live.Load()
-	if live == nil || live.blocked.Load() != nil || ctx.Err() != nil {
+	if live == nil || live.alarm.Err() != nil || ctx.Err() != nil {
 		return event.ErrUnavailable
 	}
 	if time.Since(live.declaredAt) >= s.freshFor {
@@ -81,9 +78,7 @@ func (s *Sender) Send(ctx context.Context, m event.Message) error {
 // Blocked returns an error with the broker's reason while it takes no copies. It is unknown before a copy is sent.
 func (s *Sender) Blocked() error {
 	if live := s.live.Load(); live != nil {
-		if reason := live.blocked.Load(); reason != nil {
-			return fmt.Errorf("rabbitmq takes no messages: %s", *reason)
-		}
+		return live.alarm.Err()
 	}
 	return nil
 }
@@ -94,7 +89,7 @@ type session struct {
 	conn    *amqp.Connection
 	channel *amqp.Channel
 	returns chan amqp.Return
-	blocked atomic.Pointer[string] // why the broker takes no messages; nil while it does
+	alarm   eventmq.Alarm
 	end     context.CancelCauseFunc
 	// declaredAt belongs to the holder of Sender.sending. Zero: never.
 	declaredAt time.Time
@@ -112,7 +107,7 @@ func (s *Sender) session(ctx context.Context, conn *amqp.Connection) error {
 	defer end(nil)
 	live := &session{sender: s, conn: conn, channel: ch, end: end, returns: ch.NotifyReturn(make(chan amqp.Return, 64))}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	go live.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 16)))
+	go live.alarm.Watch(conn.NotifyBlocked(make(chan amqp.Blocking, 16)), s.options.Log)
 	if s.declares {
 		if err := live.declare(life); errors.Is(err, event.ErrUnavailable) {
 			return err
@@ -133,21 +128,6 @@ func (s *Sender) session(ctx context.Context, conn *amqp.Connection) error {
 	}
 }
 
-// watchBlocked keeps the broker's own reason for taking no messages. The broker sends it when it gets the first one,
-// which it then takes once the alarm is over.
-func (s *session) watchBlocked(notices <-chan amqp.Blocking) {
-	log := s.sender.options.Log
-	for n := range notices {
-		if n.Active {
-			s.blocked.Store(&n.Reason)
-			log.Warn().Str("reason", n.Reason).Msg("rabbitmq takes no legacy copies; their rows wait")
-		} else {
-			s.blocked.Store(nil)
-			log.Info().Msg("rabbitmq takes legacy copies again")
-		}
-	}
-}
-
 // await returns what became of the message id.
 func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation, id string) error {
 	look := time.NewTicker(s.sender.patience)
@@ -158,12 +138,12 @@ func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation,
 		case <-confirm.Done():
 			return s.outcome(confirm, id)
 		case <-stop:
-			if s.blocked.Load() != nil {
+			if s.alarm.Err() != nil {
 				return event.ErrUnavailable
 			}
 			stop = nil // a broker that takes messages confirms this one, or is late
 		case <-look.C:
-			blocked := s.blocked.Load() != nil
+			blocked := s.alarm.Err() != nil
 			switch {
 			case !blocked && !wasBlocked: // an alarm that is over leaves as much time again
 				s.end(errNoConfirm)
@@ -195,35 +175,25 @@ func (s *session) outcome(confirm *amqp.DeferredConfirmation, id string) error {
 
 // declare declares the old topology. A refusal is event.ErrUnroutable, and everything else event.ErrUnavailable.
 func (s *session) declare(ctx context.Context) error {
-	log := s.sender.options.Log
-	declared := make(chan error, 1)
-	go func() { declared <- declareOn(s.conn) }()
-	timer := time.NewTimer(s.sender.patience)
-	defer timer.Stop()
-	select {
-	case err := <-declared:
-		refusal, ok := errors.AsType[*amqp.Error](err)
-		switch {
-		case err == nil:
-			if s.declaredAt.IsZero() && !s.sender.declares {
-				log.Info().Str("exchange", Exchange).Msg("declared the old topology for a late copy")
-			}
-			s.declaredAt = time.Now()
-			return nil
-		case ok && refusal.Server && !s.conn.IsClosed():
-			log.Error().Err(err).Str("exchange", Exchange).Msg("legacy copies wait: the old topology cannot be declared")
-			return fmt.Errorf("%w: %w", event.ErrUnroutable, err)
+	ctx, cancel := context.WithTimeout(ctx, s.sender.patience)
+	defer cancel()
+	log := s.sender.options.Log.With().Str("exchange", Exchange).Logger()
+	err := eventmq.Within(ctx, func() error { return declareOn(s.conn) })
+	refusal, ok := errors.AsType[*amqp.Error](err)
+	switch {
+	case err == nil:
+		if s.declaredAt.IsZero() && !s.sender.declares {
+			log.Info().Msg("declared the old topology for a late copy")
 		}
+		s.declaredAt = time.Now()
+		return nil
+	case ok && refusal.Server && !s.conn.IsClosed():
+		log.Error().Err(err).Msg("legacy copies wait: the old topology cannot be declared")
+		return fmt.Errorf("%w: %w", event.ErrUnroutable, err)
+	case s.alarm.Err() == nil: // under an alarm the broker does not respond, and is alive
 		s.end(err)
-		return fmt.Errorf("%w: %w", event.ErrUnavailable, err)
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", event.ErrUnavailable, ctx.Err())
-	case <-timer.C:
-		if s.blocked.Load() == nil {
-			s.end(errNoAnswer)
-		}
-		return fmt.Errorf("%w: %w", event.ErrUnavailable, errNoAnswer)
 	}
+	return fmt.Errorf("%w: %w", event.ErrUnavailable, err)
 }
 
 // declareOn declares on a channel of its own, because a refusal closes its channel.

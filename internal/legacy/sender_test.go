@@ -10,10 +10,12 @@ import (
 
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/eventtest"
+	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 )
 
 func TestSender(t *testing.T) {
@@ -33,10 +35,7 @@ func TestSender(t *testing.T) {
 		s := NewSender(options("amqp://127.0.0.1:1", t.Name(), nil), true)
 		live := &session{sender: s}
 		s.live.Store(live)
-		notices := make(chan amqp.Blocking, 2)
-		notices <- amqp.Blocking{Active: true, Reason: "low on memory"}
-		close(notices)
-		live.watchBlocked(notices)
+		setAlarm(&live.alarm, true)
 		require.EqualError(t, s.Blocked(), "rabbitmq takes no messages: low on memory")
 		require.ErrorIs(t, s.Send(context.Background(), copyNamed("one")), event.ErrUnavailable)
 	})
@@ -45,7 +44,7 @@ func TestSender(t *testing.T) {
 		t.Parallel()
 		var cause atomic.Pointer[error]
 		s := &session{sender: &Sender{patience: 5 * time.Millisecond}, end: func(err error) { cause.Store(&err) }}
-		s.blocked.Store(new("low on memory"))
+		setAlarm(&s.alarm, true)
 		result := make(chan error, 1)
 		go func() { result <- s.await(context.Background(), &amqp.DeferredConfirmation{}, "one") }() // never confirmed
 		select {
@@ -53,7 +52,7 @@ func TestSender(t *testing.T) {
 			require.Fail(t, "the alarm is not over", "%v", err)
 		case <-time.After(50 * time.Millisecond): // time itself is what this needs
 		}
-		s.blocked.Store(nil)
+		setAlarm(&s.alarm, false)
 		require.ErrorIs(t, eventtest.Next(t, result), event.ErrUnavailable)
 		require.ErrorIs(t, *cause.Load(), errNoConfirm)
 	})
@@ -63,7 +62,7 @@ func TestSender(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		result := make(chan error, 1)
 		go func() { result <- s.await(ctx, &amqp.DeferredConfirmation{}, "one") }()
-		s.blocked.Store(new("low on memory"))
+		setAlarm(&s.alarm, true)
 		stop()
 		require.ErrorIs(t, eventtest.Next(t, result), event.ErrUnavailable)
 	})
@@ -84,6 +83,14 @@ func TestSender(t *testing.T) {
 		"a return of a copy that was given up means no other":   lateReturn,
 		"an exchange of another kind is unroutable, not a loss": otherKind,
 	})
+}
+
+// setAlarm tells a connection of an alarm's beginning, or its end, as the broker does.
+func setAlarm(a *eventmq.Alarm, active bool) {
+	notices := make(chan amqp.Blocking, 1)
+	notices <- amqp.Blocking{Active: active, Reason: "low on memory"}
+	close(notices)
+	a.Watch(notices, zerolog.Nop())
 }
 
 // startSender runs a Sender until the test ends, and sends a copy so that it is connected.
@@ -193,7 +200,7 @@ func onDemandFrozen(t *testing.T) {
 	err := send(s, "late")
 	require.ErrorIs(t, err, event.ErrUnavailable)
 	require.NotErrorIs(t, err, event.ErrUnroutable)
-	require.ErrorIs(t, err, errNoAnswer)
+	require.ErrorIs(t, err, eventmq.ErrNoAnswer)
 	thaw(proxy)
 	sendSoon(t, s, "late")
 	require.Equal(t, 1, ready(t, rawChannel(t, broker), Queue))
@@ -298,12 +305,11 @@ func underAlarm(t *testing.T, ctx context.Context) alarmed {
 	require.NoError(t, send(s, "warm"))
 	a := alarmed{s, broker, s.live.Load(), proxy, make(chan error, 1)}
 	holdBack(t, proxy)
-	a.live.blocked.Store(nil)
 	go func() { a.result <- s.Send(ctx, copyNamed("in flight")) }()
 	require.Eventually(t, func() bool { // it is out before the broker says so, as with a real one
 		return a.live.channel.GetNextPublishSeqNo() == 3
 	}, 15*time.Second, time.Millisecond)
-	a.live.blocked.Store(new("low on memory"))
+	setAlarm(&a.live.alarm, true)
 	select {
 	case err := <-a.result:
 		require.Fail(t, "the alarm is not over", "%v", err)
@@ -314,7 +320,7 @@ func underAlarm(t *testing.T, ctx context.Context) alarmed {
 }
 
 func (a alarmed) over() {
-	a.live.blocked.Store(nil)
+	setAlarm(&a.live.alarm, false)
 	thaw(a.proxy)
 }
 

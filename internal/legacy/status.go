@@ -6,8 +6,6 @@ import (
 	"slices"
 	"time"
 
-	amqp "github.com/rabbitmq/amqp091-go"
-
 	"github.com/smap-platform/identity/internal/event"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/heartbeat"
@@ -32,7 +30,7 @@ type Facts struct {
 	Fanout    eventmq.ExchangeState `json:"fanout_exchange"`
 	Old       eventmq.QueueState    `json:"fanout_queue"`
 	Email     Ladder                `json:"email"`          // where topic copies go
-	Legacy    Ladder                `json:"legacy"`         // where our consumers put what the old queue gave them and they could not send
+	Legacy    Ladder                `json:"legacy"`         // what the old queue gave our consumers and they could not send
 	Others    []eventmq.QueueState  `json:"others"`         // shown, and not judged
 	Bindings  []eventmq.Binding     `json:"bindings"`       // with the old exchange as source or destination
 	OfTopic   []eventmq.Binding     `json:"topic_bindings"` // with the topic exchange as source
@@ -93,25 +91,15 @@ func (t *Tool) Facts(ctx context.Context, since time.Duration) (f Facts, err err
 	}
 	f.Topic, f.Fanout, f.Unknown = found.Topic, found.Exchange, found.Unknown
 	f.Bindings, f.OfTopic = found.Bindings, found.OfTopic
-	f.Others = []eventmq.QueueState{}
 	f.Old = found.Queue(Queue)
 	shown := []string{Queue}
 	for _, q := range t.deps.Queues {
-		switch q.Name {
-		case t.deps.Email:
-			f.Email = ladder(found, q)
-		case t.deps.Legacy:
-			f.Legacy = ladder(found, q)
-		default:
-			continue
-		}
-		shown = append(shown, namesOf(q)...)
-	}
-	for _, q := range found.Queues {
-		if !slices.Contains(shown, q.Name) {
-			f.Others = append(f.Others, q)
+		if ladder := map[string]*Ladder{t.deps.Email: &f.Email, t.deps.Legacy: &f.Legacy}[q.Name]; ladder != nil {
+			ladder.fill(found, q)
+			shown = append(shown, namesOf(q)...)
 		}
 	}
+	f.Others = slices.DeleteFunc(found.Queues, func(q eventmq.QueueState) bool { return slices.Contains(shown, q.Name) })
 	return f, nil
 }
 
@@ -123,12 +111,11 @@ func namesOf(q event.Queue) []string {
 	return append(names, q.DeadQueue())
 }
 
-func ladder(found eventmq.Inspection, q event.Queue) Ladder {
-	l := Ladder{Main: found.Queue(q.Name), Dead: found.Queue(q.DeadQueue())}
+func (l *Ladder) fill(found eventmq.Inspection, q event.Queue) {
+	l.Main, l.Dead = found.Queue(q.Name), found.Queue(q.DeadQueue())
 	for i := range q.Retry.Levels {
 		l.Retry = append(l.Retry, found.Queue(q.RetryQueue(i)))
 	}
-	return l
 }
 
 // Cleanup is what became of a cleanup. Nothing is Removed unless the Verdict is safe.
@@ -159,43 +146,40 @@ func (t *Tool) CleanUp(ctx context.Context, dryRun bool) (c Cleanup, err error) 
 			return c, nil
 		}
 	}
-	if dryRun {
-		c.Removed, err = remove(nil, f)
-		return c, err
-	}
+	c.Removed, err = t.remove(ctx, f, dryRun)
+	return c, err
+}
+
+// remove deletes what exists of the old topology, the queue first, and returns what was deleted. The broker refuses a
+// queue that holds messages, and an exchange that anything is bound to. These refusals are the last guard and not a
+// sufficient one: the broker does not see messages that a reader holds, readers, or publishers.
+func (t *Tool) remove(ctx context.Context, f Facts, dryRun bool) (removed []string, err error) {
 	conn, err := rabbitmq.Dial(ctx, t.deps.Connection)
 	if err != nil {
-		return c, err
+		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is lost with it
 	ch, err := conn.Channel()
 	if err != nil {
-		return c, fmt.Errorf("legacy: opening a channel: %w", err)
+		return nil, fmt.Errorf("legacy: opening a channel: %w", err)
 	}
-	c.Removed, err = remove(ch, f)
-	return c, err
-}
-
-// remove deletes what exists of the old topology, the queue first, and returns what was deleted; without a channel it
-// deletes nothing. The broker refuses a queue that holds messages, and an exchange that anything is bound to. These
-// refusals are the last guard and not a sufficient one: the broker does not see messages that a reader holds, readers,
-// or publishers.
-func remove(ch *amqp.Channel, f Facts) (removed []string, err error) {
-	if f.Old.Exists {
-		if ch != nil {
-			if _, err := ch.QueueDelete(Queue, false, true, false); err != nil {
-				return nil, fmt.Errorf("legacy: deleting queue %s: %w", Queue, err)
-			}
+	for _, part := range []struct {
+		exists bool
+		name   string
+		remove func() error
+	}{
+		{f.Old.Exists, "queue " + Queue, func() error { _, err := ch.QueueDelete(Queue, false, true, false); return err }},
+		{f.Fanout.Exists, "exchange " + Exchange, func() error { return ch.ExchangeDelete(Exchange, true, false) }},
+	} {
+		if part.exists && !dryRun {
+			err = part.remove()
 		}
-		removed = append(removed, "queue "+Queue)
-	}
-	if f.Fanout.Exists {
-		if ch != nil {
-			if err := ch.ExchangeDelete(Exchange, true, false); err != nil {
-				return removed, fmt.Errorf("legacy: deleting exchange %s: %w", Exchange, err)
-			}
+		if err != nil {
+			return removed, fmt.Errorf("legacy: deleting %s: %w", part.name, err)
 		}
-		removed = append(removed, "exchange "+Exchange)
+		if part.exists {
+			removed = append(removed, part.name)
+		}
 	}
 	return removed, nil
 }

@@ -28,7 +28,7 @@ const (
 	classUnavailable = "unavailable"
 	classUnroutable  = "unroutable"
 	classRefused     = "refused"
-	classSealed      = "sealed"
+	ClassSealed      = "sealed" // its body cannot be opened
 	classOther       = "other"
 )
 
@@ -159,7 +159,7 @@ func (r *Relay) record(ctx context.Context, rows []row, results []error, took ti
 			r.observer.Failed(rows[i].message, classUnavailable, false)
 			firstErr = cmp.Or(firstErr, result)
 		default:
-			if err := r.postpone(ctx, rows[i], classOf(result)); err != nil {
+			if err := r.postpone(ctx, rows[i], ClassOf(result)); err != nil {
 				firstErr = err
 			}
 		}
@@ -181,7 +181,7 @@ func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
 			body, err := r.sealer.Open(row.message.ID, row.message.Body)
 			if err != nil {
 				r.log.Error().Err(err).Str("event_id", row.message.ID).Msg("an outbox row cannot be opened")
-				if err := r.postpone(ctx, row, classSealed); err != nil {
+				if err := r.postpone(ctx, row, ClassSealed); err != nil {
 					return nil, err
 				}
 				continue
@@ -196,13 +196,18 @@ func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
 // postpone lets a row that itself is at fault wait alone, longer each time.
 func (r *Relay) postpone(ctx context.Context, row row, class string) error {
 	now := r.clock.Now()
-	pause := min(time.Second<<min(row.attempts, 10), maxPause)
-	var failedAt *time.Time
-	if row.attempts+1 >= maxAttempts {
+	due, failedAt := Backoff(row.attempts, now)
+	r.observer.Failed(row.message, class, failedAt != nil)
+	return postpone(ctx, r.db, row.id, class, due, failedAt)
+}
+
+// Backoff returns when a row that had failed attempts times, and now has once more, is due again. With failedAt it is
+// given up, until Retry.
+func Backoff(attempts int, now time.Time) (due time.Time, failedAt *time.Time) {
+	if attempts+1 >= maxAttempts {
 		failedAt = &now
 	}
-	r.observer.Failed(row.message, class, failedAt != nil)
-	return postpone(ctx, r.db, row.id, class, now.Add(pause), failedAt)
+	return now.Add(min(time.Second<<min(attempts, 10), maxPause)), failedAt
 }
 
 func (r *Relay) removeConfirmed(ctx context.Context) error {
@@ -216,8 +221,11 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 	return nil
 }
 
-func classOf(err error) string {
+// ClassOf returns the class of a failed publish, as metrics and the column last_error have it.
+func ClassOf(err error) string {
 	switch {
+	case errors.Is(err, event.ErrUnavailable):
+		return classUnavailable
 	case errors.Is(err, event.ErrUnroutable):
 		return classUnroutable
 	case errors.Is(err, event.ErrRefused):

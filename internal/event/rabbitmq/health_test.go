@@ -11,6 +11,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -39,7 +40,7 @@ func TestCheck(t *testing.T) {
 		notices := make(chan amqp.Blocking, 1)
 		notices <- amqp.Blocking{Active: true, Reason: "low on memory"}
 		close(notices)
-		s.watchBlocked(notices)
+		s.alarm.Watch(notices, zerolog.Nop())
 		_, err := check(p, time.Second)
 		require.ErrorContains(t, err, "low on memory")
 		_, err = p.DeadLetters(context.Background(), event.Queue{})

@@ -65,7 +65,7 @@ func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error 
 	session := p.live.Load()
 	var wg sync.WaitGroup
 	for i := range messages {
-		if session == nil || session.blocked.Load() != nil {
+		if session == nil || session.alarm.Err() != nil {
 			results[i] = event.ErrUnavailable
 			continue
 		}
@@ -91,7 +91,7 @@ type publishSession struct {
 	channel   *amqp.Channel
 	inflight  chan pending
 	returns   chan amqp.Return
-	blocked   atomic.Pointer[string] // why the broker takes no messages; nil while it does
+	alarm     Alarm
 	ended     chan struct{}
 	returned  map[string]int // messages that came back, by their copyKey
 	healing   atomic.Bool
@@ -118,7 +118,7 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 		returns: ch.NotifyReturn(make(chan amqp.Return, window+2)),
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	go s.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 16)))
+	go s.alarm.Watch(conn.NotifyBlocked(make(chan amqp.Blocking, 16)), p.options.Log)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -161,7 +161,7 @@ func (s *publishSession) publish(ctx context.Context, closed <-chan *amqp.Error)
 // publishOne hands one request to the channel, or fails it. An error ends the session.
 func (s *publishSession) publishOne(r request) error {
 	m := r.message
-	if s.blocked.Load() != nil { // since Send has looked
+	if s.alarm.Err() != nil { // since Send has looked
 		r.done(event.ErrUnavailable)
 		return nil
 	}
@@ -191,7 +191,11 @@ func (s *publishSession) collect(cancel context.CancelCauseFunc) {
 			select {
 			case <-p.confirm.Done():
 			case <-timer.C:
-				s.late(p, cancel)
+				// It is sent again with the same id. A broker under an alarm is alive, and keeps its connection.
+				if s.alarm.Err() == nil {
+					cancel(errNoConfirm)
+				}
+				p.done(event.ErrUnavailable)
 				continue
 			}
 		}

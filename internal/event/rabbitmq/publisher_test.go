@@ -40,7 +40,7 @@ func TestPublisher(t *testing.T) {
 		t.Parallel()
 		p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
 		s := &publishSession{publisher: p, ended: make(chan struct{})} // nobody reads its requests
-		s.blocked.Store(new("low on memory"))
+		s.alarm.reason.Store(new("low on memory"))
 		p.live.Store(s)
 		for _, err := range p.Send(context.Background(), make([]event.Message, 2)) {
 			require.ErrorIs(t, err, event.ErrUnavailable)

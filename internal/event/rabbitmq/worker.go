@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -17,9 +16,6 @@ import (
 // rememberedAcks is how many finished messages whose ack was lost are remembered per queue: far more than can be in
 // flight at once.
 const rememberedAcks = 1024
-
-// moveRetry is the pause between tries to publish to a retry or dead queue while the broker takes nothing.
-const moveRetry = 500 * time.Millisecond
 
 // acker is the part of a channel that settles deliveries.
 type acker interface {
@@ -72,7 +68,7 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 	return w.handOver(stop, life, ch, generation, deliveries, cancelled)
 }
 
-// open answers a channel of conn that is the one to settle on from now on, and its generation.
+// open returns a channel of conn that is the one to settle on from now on, and its generation.
 func (w *worker) open(conn *amqp.Connection) (*amqp.Channel, uint64, error) {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -110,19 +106,10 @@ func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generati
 	}
 }
 
-// drain stops taking first and gives back second: the other way round the broker would hand the same messages to us
-// again, until they count as a crash loop. unbegun are those that have already been read from deliveries.
+// drain gives back what no handler has begun, and keeps the connection for the acks still to come.
 func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
-	if err := ch.Cancel(event.Service, false); err != nil {
-		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.consumer.Queue.Name, err)
-	}
-	for d := range deliveries {
-		unbegun = append(unbegun, d)
-	}
-	for _, d := range unbegun {
-		if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
-			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.consumer.Queue.Name, err)
-		}
+	if err := GiveBack(ch, deliveries, unbegun...); err != nil {
+		return err
 	}
 	<-life.Done()
 	return nil
@@ -147,7 +134,7 @@ func (w *worker) handle(stop, handlers context.Context, j job) {
 	finish(w.carryOut(stop, j, d, decision), err)
 }
 
-// carryOut answers what has become of the message: what was decided, or requeued.
+// carryOut returns what has become of the message: what was decided, or requeued.
 func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decision event.Decision) event.Decision {
 	queue := w.consumer.Queue
 	switch decision.Action {
@@ -172,33 +159,18 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 	return event.Decide(err, d, w.consumer.Queue.Retry, stop.Err() != nil, w.options.Now()), err
 }
 
-// move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as
-// the delivery is still ours to settle. It answers what has become of the message: moved as decided, or requeued.
+// move publishes to one of our own queues and only then acks. It returns what has become of the message: moved as
+// decided, or requeued.
 func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) event.Decision {
-	requeued := event.Decision{Action: event.Requeue, Outcome: "requeue"}
 	moved := d.Moved(queue, decision.Headers) // once: sent again, it has the same id
-	for tries := 0; ; tries++ {
-		err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{moved})[0]
-		if err == nil {
-			w.ack(j, d)
-			return decision
-		}
-		if tries == 0 {
-			w.options.Connection.Log.Warn().Err(err).Str("event_id", moved.ID).Str("to", queue).
-				Msg("a message cannot be moved yet; its handler's place stays taken until it can")
-		}
-		timer := time.NewTimer(moveRetry)
-		select {
-		case <-timer.C:
-		case <-j.life.Done(): // unacked: the broker hands it out again
-			timer.Stop()
-			return requeued
-		case <-stop.Done():
-			timer.Stop()
-			w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
-			return requeued
-		}
+	if Move(stop, j.life, w.options.Sender, moved, w.options.Connection.Log) {
+		w.ack(j, d)
+		return decision
 	}
+	if j.life.Err() == nil { // else the broker hands it out again by itself
+		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
+	}
+	return event.Decision{Action: event.Requeue, Outcome: "requeue"}
 }
 
 // ack settles a finished delivery, or remembers it when that is no longer possible.

@@ -38,10 +38,10 @@ func underAlarm(t *testing.T) {
 	require.Eventually(t, func() bool { // it is out before the broker says so, as with a real one
 		return live.channel.GetNextPublishSeqNo() == 3
 	}, 15*time.Second, time.Millisecond)
-	live.blocked.Store(new("low on memory"))
+	live.alarm.reason.Store(new("low on memory"))
 	require.ErrorIs(t, p.Send(context.Background(), []event.Message{messageTo(q, "not begun")})[0], event.ErrUnavailable)
 	require.ErrorIs(t, eventtest.Next(t, result), event.ErrUnavailable)
-	live.blocked.Store(nil)
+	live.alarm.reason.Store(nil)
 	resume()
 	require.Equal(t, []error{nil}, eventtest.SendAll(t, p, messageTo(q, "in flight")))
 	require.Same(t, live, p.live.Load())
