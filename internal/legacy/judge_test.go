@@ -217,7 +217,7 @@ func TestJudge(t *testing.T) {
 			})
 		}
 	})
-	// TestNoStepWithoutTheOldPathWhileCopiesGoThere: a copy that another team's queue gets alone is a mail that is lost.
+	// A copy that another team's queue gets alone is a mail that is lost.
 	t.Run("no step without the old path while copies go there", func(t *testing.T) {
 		t.Parallel()
 		for name, c := range map[string]struct {

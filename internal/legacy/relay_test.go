@@ -122,7 +122,7 @@ func (b *bureau) depth() outbox.Depth {
 func (b *bureau) column(id, column string) (value string) {
 	b.Helper()
 	require.NoError(b, b.db.Conn(context.Background()).QueryRowContext(context.Background(),
-		"SELECT coalesce("+column+", '') FROM legacy_mails WHERE event_id = $1", id).Scan(&value))
+		"SELECT coalesce(CAST("+column+" AS text), '') FROM legacy_mails WHERE event_id = $1", id).Scan(&value))
 	return value
 }
 

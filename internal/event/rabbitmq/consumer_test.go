@@ -144,10 +144,10 @@ func crashLoop(t *testing.T) {
 		}
 	}
 	die("nine", event.CrashLoopLimit-1)
-	r := startConsumer(t, brokerURL(t), p, time.Second, q, func(_ context.Context, d event.Delivery) error {
+	r := startConsumer(t, brokerURL(t), p, time.Second, q, event.Chain(func(_ context.Context, d event.Delivery) error {
 		require.NotEqual(t, "ten", d.ID, "it must not get to its handler any more")
 		return nil
-	})
+	}, event.Limit(q.Retry, time.Now)))
 	require.Equal(t, "handled", eventtest.Next(t, r.Seen).Decision.Outcome)
 	r.stop(t)
 
@@ -281,7 +281,7 @@ func deletedQueue(t *testing.T) {
 }
 
 func TestConsumerLeaksNothing(t *testing.T) {
-	// TestTwentyCutsLeakNothing runs alone: it counts goroutines.
+	// Not parallel: it counts goroutines.
 	t.Run("through twenty cuts", func(t *testing.T) {
 		if os.Getenv("INTEGRATION") == "" {
 			return
@@ -317,7 +317,7 @@ func TestConsumerLeaksNothing(t *testing.T) {
 		require.Eventually(t, func() bool { return len(ours()) <= len(before) }, 10*time.Second, 20*time.Millisecond,
 			"goroutines left behind:\n%s", strings.Join(ours(), "\n\n"))
 	})
-	// TestASetUpThatFailsLeaksNothing: the session is lost before every queue is being consumed.
+	// The session is lost before every queue is being consumed.
 	t.Run("when its set-up fails", func(t *testing.T) {
 		if os.Getenv("INTEGRATION") == "" {
 			return
