@@ -55,7 +55,7 @@ func (s *Sender) Send(ctx context.Context, m event.Message) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	live := s.live.Load()
-	if live == nil || live.alarm.Err() != nil || ctx.Err() != nil {
+	if live == nil || live.alarm.Raised() || ctx.Err() != nil {
 		return event.ErrUnavailable
 	}
 	if time.Since(live.declaredAt) >= s.freshFor {
@@ -138,12 +138,12 @@ func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation,
 		case <-confirm.Done():
 			return s.outcome(confirm, id)
 		case <-stop:
-			if s.alarm.Err() != nil {
+			if s.alarm.Raised() {
 				return event.ErrUnavailable
 			}
 			stop = nil // a broker that takes messages confirms this one, or is late
 		case <-look.C:
-			blocked := s.alarm.Err() != nil
+			blocked := s.alarm.Raised()
 			switch {
 			case !blocked && !wasBlocked: // an alarm that is over leaves as much time again
 				s.end(errNoConfirm)
@@ -190,7 +190,7 @@ func (s *session) declare(ctx context.Context) error {
 	case ok && refusal.Server && !s.conn.IsClosed():
 		log.Error().Err(err).Msg("legacy copies wait: the old topology cannot be declared")
 		return fmt.Errorf("%w: %w", event.ErrUnroutable, err)
-	case s.alarm.Err() == nil: // under an alarm the broker does not respond, and is alive
+	case !s.alarm.Raised(): // under an alarm the broker does not respond, and is alive
 		s.end(err)
 	}
 	return fmt.Errorf("%w: %w", event.ErrUnavailable, err)

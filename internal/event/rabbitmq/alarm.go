@@ -26,6 +26,9 @@ func (a *Alarm) Watch(notices <-chan amqp.Blocking, log zerolog.Logger) {
 	}
 }
 
+// Raised reports whether the broker takes no messages.
+func (a *Alarm) Raised() bool { return a.reason.Load() != nil }
+
 // Err returns nil while the broker takes messages, and else an error with its own reason.
 func (a *Alarm) Err() error {
 	if reason := a.reason.Load(); reason != nil {

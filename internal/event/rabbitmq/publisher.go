@@ -65,7 +65,7 @@ func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error 
 	session := p.live.Load()
 	var wg sync.WaitGroup
 	for i := range messages {
-		if session == nil || session.alarm.Err() != nil {
+		if session == nil || session.alarm.Raised() {
 			results[i] = event.ErrUnavailable
 			continue
 		}
@@ -161,7 +161,7 @@ func (s *publishSession) publish(ctx context.Context, closed <-chan *amqp.Error)
 // publishOne hands one request to the channel, or fails it. An error ends the session.
 func (s *publishSession) publishOne(r request) error {
 	m := r.message
-	if s.alarm.Err() != nil { // since Send has looked
+	if s.alarm.Raised() { // since Send has looked
 		r.done(event.ErrUnavailable)
 		return nil
 	}
@@ -192,7 +192,7 @@ func (s *publishSession) collect(cancel context.CancelCauseFunc) {
 			case <-p.confirm.Done():
 			case <-timer.C:
 				// It is sent again with the same id. A broker under an alarm is alive, and keeps its connection.
-				if s.alarm.Err() == nil {
+				if !s.alarm.Raised() {
 					cancel(errNoConfirm)
 				}
 				p.done(event.ErrUnavailable)
