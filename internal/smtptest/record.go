@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/textproto"
 	"strings"
+	"time"
 )
 
 // Message is a mail that came completely, up to its final dot, whatever the
@@ -18,6 +19,8 @@ type Message struct {
 	MessageID string   // of the header, without angle brackets; "" if there is none
 	TLS       bool     // came over an encrypted connection
 	Accepted  bool     // the server answered 250; false as long as it waits to
+
+	ReceivedAt time.Time // when the final dot had been read, before the answer
 }
 
 // Received returns the mails so far, oldest first. A client that has its 250
@@ -83,6 +86,7 @@ func (s *Server) signal() {
 // record stores a complete mail and takes the rule for it in one step, so that
 // nobody sees a mail without its answer or an answer without its mail.
 func (s *Server) record(m *Message) Rule {
+	m.ReceivedAt = time.Now()
 	m.MessageID = messageID(m.Data)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -15,7 +15,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // progress is what readers see of a project.
@@ -29,9 +29,9 @@ type progress struct {
 }
 
 // ends waits until the project is done, as its owner sees it, and answers what he sees then.
-func ends(t *testing.T, reader *system.Client, id string) (have progress) {
+func ends(t *testing.T, reader *harness.Client, id string) (have progress) {
 	t.Helper()
-	system.Soon(t, func() (err error) {
+	harness.Soon(t, func() (err error) {
 		have, err = look(t, reader, id)
 		if err == nil && have.Status != "DONE" {
 			err = fmt.Errorf("%+v", have)
@@ -42,7 +42,7 @@ func ends(t *testing.T, reader *system.Client, id string) (have progress) {
 }
 
 // look reads a project once.
-func look(t *testing.T, reader *system.Client, id string) (have progress, err error) {
+func look(t *testing.T, reader *harness.Client, id string) (have progress, err error) {
 	a, err := reader.Call(t.Context(), http.MethodGet, "/projects/"+id+"/progress", nil)
 	if err == nil && a.Status != http.StatusOK {
 		err = fmt.Errorf("%d %s", a.Status, a.Raw)
@@ -65,16 +65,16 @@ type completed struct {
 
 // announcements waits for a project's job.completed and for everything that was published before a message of our own
 // that comes after it, and answers the events that say so. A relay that dies may publish one twice: then they are equal.
-func announcements(t *testing.T, s *system.System, n *system.Neighbour, id string) []system.Event {
+func announcements(t *testing.T, s *harness.TestSystem, n *eventRecorder, id string) []event {
 	t.Helper()
-	n.Wait("job.completed", id)
+	n.wait("job.completed", id)
 	s.OutboxEmpty()
-	last := "last-" + system.Email()
-	s.Publish(system.Exchange, "test.last", amqp.Publishing{Body: []byte(last)})
-	n.Wait("test.last", last)
-	return slices.DeleteFunc(n.Events("job.completed"), func(e system.Event) bool {
+	last := "last-" + harness.Email()
+	s.Publish(harness.Exchange, "test.last", amqp.Publishing{Body: []byte(last)})
+	n.wait("test.last", last)
+	return slices.DeleteFunc(n.events("job.completed"), func(e event) bool {
 		var c completed
-		require.NoError(t, e.Data(&c))
+		require.NoError(t, e.data(&c))
 		return c.ProjectID != id
 	})
 }
@@ -82,7 +82,7 @@ func announcements(t *testing.T, s *system.System, n *system.Neighbour, id strin
 var jobID = regexp.MustCompile(`^evt_[0-9a-f-]{36}$`)
 
 // announced checks that a project's end was told once, and answers what was told.
-func announced(t *testing.T, s *system.System, n *system.Neighbour, id string) (c completed) {
+func announced(t *testing.T, s *harness.TestSystem, n *eventRecorder, id string) (c completed) {
 	t.Helper()
 	events := announcements(t, s, n, id)
 	for _, e := range events {
@@ -95,8 +95,8 @@ func announced(t *testing.T, s *system.System, n *system.Neighbour, id string) (
 	require.Equal(t, "job.completed", e.Type)
 	require.Equal(t, "identity", e.Payload.Service)
 	require.Equal(t, amqp.Persistent, e.DeliveryMode)
-	require.NoError(t, e.Data(&c))
-	require.WithinDuration(t, time.Now(), c.CompletedAt, 2*system.Patience)
+	require.NoError(t, e.data(&c))
+	require.WithinDuration(t, time.Now(), c.CompletedAt, 2*harness.Patience)
 	return c
 }
 
@@ -104,8 +104,8 @@ func announced(t *testing.T, s *system.System, n *system.Neighbour, id string) (
 // everybody who watches sees it.
 func TestChoreography(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	dashboard := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	dashboard := recordEvents(t, s)
 	n := startNeighbours(t, s, 150*time.Millisecond)
 	an, binh := verified(t, s), verified(t, s)
 	channels := listen(t, s, an.id)
@@ -154,7 +154,7 @@ func TestChoreography(t *testing.T) {
 }
 
 // countsRight looks into Redis, where a neighbour would.
-func countsRight(t *testing.T, s *system.System, p *project) {
+func countsRight(t *testing.T, s *harness.TestSystem, p *project) {
 	t.Helper()
 	ctx := t.Context()
 	hash, err := s.Redis.HGetAll(ctx, projectKey(p.id)).Result()
@@ -186,7 +186,7 @@ func countsRight(t *testing.T, s *system.System, p *project) {
 }
 
 // repairsAfterTheEnd: an item that failed succeeds when the project is done. It is repaired, and nothing is told anew.
-func repairsAfterTheEnd(t *testing.T, n *neighbours, s *system.System, dashboard *system.Neighbour, owner *person, p *project) {
+func repairsAfterTheEnd(t *testing.T, n *neighbours, s *harness.TestSystem, dashboard *eventRecorder, owner *person, p *project) {
 	t.Helper()
 	i := 0
 	for !fails(i) || repaired(i) {
@@ -202,15 +202,15 @@ func repairsAfterTheEnd(t *testing.T, n *neighbours, s *system.System, dashboard
 // TestChoreographyOnABadDay: consumers and apis are killed, Redis is killed, its scripts are thrown away, all while the
 // projects are worked on. Not parallel: Redis is everybody's.
 func TestChoreographyOnABadDay(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	dashboard := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	dashboard := recordEvents(t, s)
 	n := startNeighbours(t, s, 150*time.Millisecond)
 	an := verified(t, s)
 	var projects []*project
 	for i := range 6 {
 		projects = append(projects, n.create(an.id, 80, beginning(i%3)))
 	}
-	dies := func(p *system.Process) {
+	dies := func(p *harness.Process) {
 		t.Helper()
 		require.NoError(t, p.Kill())
 		require.NoError(t, p.Start(t.Context()))
@@ -223,9 +223,9 @@ func TestChoreographyOnABadDay(t *testing.T) {
 	require.NoError(t, s.Redis.ScriptFlush(context.WithoutCancel(t.Context())).Err())
 	n.waitMarks(300)
 	before := time.Now().Add(-3 * time.Second)
-	system.Redis.Kill(t)
+	harness.Inject(t, harness.Redis.Kill)
 	n.refusedMeanwhile(t, an)
-	system.Redis.Restart(t)
+	require.NoError(t, harness.Redis.Restart(t.Context()))
 	n.sayAgain(before)
 	n.waitMarks(450)
 	dies(s.APIs[1])
@@ -237,9 +237,9 @@ func TestChoreographyOnABadDay(t *testing.T) {
 		require.Equal(t, p.items, c.Total)
 		require.Equal(t, p.items, c.Done)
 	}
-	system.Soon(t, func() error { return lengthIs(s, "analytics.data.collected", 0) })
+	harness.Soon(t, func() error { return lengthIs(s, "analytics.data.collected", 0) })
 	for _, p := range projects {
-		system.Soon(t, func() error { // the last repairs may still be on their way
+		harness.Soon(t, func() error { // the last repairs may still be on their way
 			have, err := look(t, an.client, p.id)
 			if wanted := p.errors(); err == nil && have.Errors != wanted {
 				err = fmt.Errorf("%d errors, wanted %d", have.Errors, wanted)
@@ -259,5 +259,5 @@ func (n *neighbours) refusedMeanwhile(t *testing.T, p *person) {
 	t.Helper()
 	a := want(t, http.StatusServiceUnavailable)(p.client.Call(t.Context(), http.MethodGet, "/projects/some/progress", nil))
 	require.NotContains(t, a.Raw, "redis")
-	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
 }

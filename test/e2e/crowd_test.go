@@ -12,14 +12,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // crowd is a steady stream of people who register, read their mail and verify, each on their own, whatever happens to
 // the service meanwhile.
 type crowd struct {
 	t       *testing.T
-	s       *system.System
+	s       *harness.TestSystem
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -46,7 +46,7 @@ const (
 )
 
 // startCrowd lets people come, so many per second, until leave.
-func startCrowd(t *testing.T, s *system.System, perSecond int) *crowd {
+func startCrowd(t *testing.T, s *harness.TestSystem, perSecond int) *crowd {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	c := &crowd{t: t, s: s, stop: stop, changed: make(chan struct{})}
@@ -58,7 +58,7 @@ func startCrowd(t *testing.T, s *system.System, perSecond int) *crowd {
 			case <-ctx.Done():
 				return
 			case <-next.C:
-				v := &visitor{email: system.Email()}
+				v := &visitor{email: harness.Email()}
 				c.mu.Lock()
 				c.visitors = append(c.visitors, v)
 				c.mu.Unlock()
@@ -72,10 +72,10 @@ func startCrowd(t *testing.T, s *system.System, perSecond int) *crowd {
 
 // visit is what one person does. A person whose registration failed goes away.
 func (c *crowd) visit(v *visitor) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 2*system.Patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*harness.Patience)
 	defer cancel()
 	client := c.s.Client()
-	register := c.ask(ctx, func() (system.Answer, error) { return client.Register(ctx, v.email, system.Password) }, http.StatusCreated)
+	register := c.ask(ctx, func() (harness.Answer, error) { return client.Register(ctx, v.email, harness.Password) }, http.StatusCreated)
 	var code string
 	if register == done {
 		var err error
@@ -89,7 +89,7 @@ func (c *crowd) visit(v *visitor) {
 	if code == "" {
 		return
 	}
-	verify := c.ask(ctx, func() (system.Answer, error) { return client.Verify(ctx, v.email, code) }, http.StatusOK)
+	verify := c.ask(ctx, func() (harness.Answer, error) { return client.Verify(ctx, v.email, code) }, http.StatusOK)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v.verify = verify
@@ -102,11 +102,11 @@ func (c *crowd) visit(v *visitor) {
 
 // ask makes a request, again for as long as no api took the connection: a load balancer's 502 that a person answers by
 // trying again. Every other refusal than a 5xx is a fault.
-func (c *crowd) ask(ctx context.Context, request func() (system.Answer, error), status int) (o outcome) {
-	err := system.Eventually(ctx, func() error {
+func (c *crowd) ask(ctx context.Context, request func() (harness.Answer, error), status int) (o outcome) {
+	err := harness.Eventually(ctx, func() error {
 		a, err := request()
 		switch {
-		case errors.Is(err, system.ErrNoAPI):
+		case errors.Is(err, harness.ErrNoAPI):
 			return err
 		case err != nil:
 			o = lost
@@ -129,7 +129,7 @@ func (c *crowd) ask(ctx context.Context, request func() (system.Answer, error), 
 // waitVerified waits until so many more have verified.
 func (c *crowd) waitVerified(more int) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), harness.Patience)
 	defer cancel()
 	c.mu.Lock()
 	target := c.proven + more
@@ -178,7 +178,7 @@ func (c *crowd) refusedByUs() (n int) {
 // settle checks what must hold once all is quiet: everybody who is in the database has had the mail, nobody else has;
 // nobody has had it twice but for repeats the ledger knows of, at most so many; every proven address has its trial,
 // its event and its state; nothing is left anywhere.
-func (c *crowd) settle(t *testing.T, s *system.System, n *system.Neighbour, repeats int) {
+func (c *crowd) settle(t *testing.T, s *harness.TestSystem, n *eventRecorder, repeats int) {
 	t.Helper()
 	users := column(t, s, "SELECT username FROM users")
 	active := column(t, s, "SELECT username FROM users WHERE is_active")
@@ -206,7 +206,7 @@ func (c *crowd) settle(t *testing.T, s *system.System, n *system.Neighbour, repe
 	toldOnce(t, s, n)
 	s.OutboxEmpty()
 	for _, queue := range []string{emailQueue, subscriptionQueue} {
-		system.Soon(t, func() error { return lengthIs(s, queue, 0) })
+		harness.Soon(t, func() error { return lengthIs(s, queue, 0) })
 		require.Zero(t, s.QueueLength(queue+".dead"))
 	}
 	var people []*person
@@ -217,9 +217,9 @@ func (c *crowd) settle(t *testing.T, s *system.System, n *system.Neighbour, repe
 }
 
 // mails waits for the mail to an address and answers how many came; more than one must be the same and flagged.
-func (c *crowd) mails(t *testing.T, s *system.System, email string) int {
+func (c *crowd) mails(t *testing.T, s *harness.TestSystem, email string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	_, err := s.Mailbox.Wait(ctx, email, 1)
 	require.NoError(t, err, "a user without a mail: %s", email)

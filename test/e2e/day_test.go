@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // group is how many people do something one after the other to find out how long it takes.
@@ -28,7 +28,7 @@ type day struct {
 }
 
 // newDay measures the good day.
-func newDay(t *testing.T, s *system.System) *day {
+func newDay(t *testing.T, s *harness.TestSystem) *day {
 	t.Helper()
 	d := &day{}
 	var people []*person
@@ -45,7 +45,7 @@ func newDay(t *testing.T, s *system.System) *day {
 
 // goesOn measures the bad day and compares: p50 at most 1.2 times, p99 (here: the slowest) at most twice the good
 // day's, and what a machine with other work adds to figures this small.
-func (d *day) goesOn(t *testing.T, s *system.System) {
+func (d *day) goesOn(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	d.compare(t, "register", d.register, func() spans {
 		spans, people := measureRegister(t, s)
@@ -75,7 +75,7 @@ func (d *day) compare(t *testing.T, what string, good spans, again func() spans)
 }
 
 // catchesUp checks that everything owed arrives once, and that everybody's state is there.
-func (d *day) catchesUp(t *testing.T, s *system.System) {
+func (d *day) catchesUp(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, p := range d.registered {
 		p.code = oneMail(t, s, p.email).Code()
@@ -109,13 +109,13 @@ func measure(people []*person, do func(*person)) spans {
 func (s spans) median() time.Duration  { return s[len(s)/2].Round(time.Millisecond / 10) }
 func (s spans) slowest() time.Duration { return s[len(s)-1].Round(time.Millisecond / 10) }
 
-func measureRegister(t *testing.T, s *system.System) (spans, []*person) {
+func measureRegister(t *testing.T, s *harness.TestSystem) (spans, []*person) {
 	t.Helper()
 	people := make([]*person, group)
 	for i := range people {
-		people[i] = &person{email: system.Email(), client: s.Client()}
+		people[i] = &person{email: harness.Email(), client: s.Client()}
 	}
-	spans := measure(people, func(p *person) { want(t, 201)(p.client.Register(t.Context(), p.email, system.Password)) })
+	spans := measure(people, func(p *person) { want(t, 201)(p.client.Register(t.Context(), p.email, harness.Password)) })
 	for _, p := range people {
 		p.id = userID(t, s, p.email)
 	}
@@ -124,5 +124,5 @@ func measureRegister(t *testing.T, s *system.System) (spans, []*person) {
 
 func measureLogin(t *testing.T, people []*person) spans {
 	t.Helper()
-	return measure(people, func(p *person) { want(t, 200)(p.client.Login(t.Context(), p.email, system.Password, false)) })
+	return measure(people, func(p *person) { want(t, 200)(p.client.Login(t.Context(), p.email, harness.Password, false)) })
 }

@@ -14,24 +14,24 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // TestDuplicateMailEvents: the same event, three times before it is handled and once more afterwards, is one mail.
 func TestDuplicateMailEvents(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 1})
+	neighbour := recordEvents(t, s)
 	p := register(t, s)
-	event := neighbour.Wait("email.verification.requested", p.id)
+	event := neighbour.wait("email.verification.requested", p.id)
 	again := func() {
-		s.Publish(system.Exchange, event.RoutingKey, amqp.Publishing{
+		s.Publish(harness.Exchange, event.RoutingKey, amqp.Publishing{
 			MessageId: event.MessageId, ContentType: event.ContentType, DeliveryMode: amqp.Persistent, Body: event.Body,
 		})
 	}
 	again()
 	again()
-	consumers := []*system.Process{s.NewConsumer(), s.NewConsumer()}
+	consumers := []*harness.Process{s.NewConsumer(), s.NewConsumer()}
 	for _, c := range consumers {
 		require.NoError(t, c.Start(t.Context()))
 	}
@@ -48,9 +48,9 @@ func TestDuplicateMailEvents(t *testing.T) {
 }
 
 // handled waits until so many copies of an event have been acked, by whichever consumer.
-func handled(t *testing.T, s *system.System, eventID string, copies int) {
+func handled(t *testing.T, s *harness.TestSystem, eventID string, copies int) {
 	t.Helper()
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		n := 0
 		for _, c := range s.Consumers {
 			for _, line := range c.Log.Lines(0) {
@@ -71,7 +71,7 @@ func handled(t *testing.T, s *system.System, eventID string, copies int) {
 }
 
 // stateEvent publishes a subscription event by hand, as a neighbour's replay tool might.
-func stateEvent(t *testing.T, s *system.System, key, userID, status string, version int) (eventID string) {
+func stateEvent(t *testing.T, s *harness.TestSystem, key, userID, status string, version int) (eventID string) {
 	t.Helper()
 	eventID = "evt_" + uuid.NewString()
 	body, err := json.Marshal(map[string]any{
@@ -82,17 +82,17 @@ func stateEvent(t *testing.T, s *system.System, key, userID, status string, vers
 		}},
 	})
 	require.NoError(t, err)
-	s.Publish(system.Exchange, key, amqp.Publishing{MessageId: eventID, DeliveryMode: amqp.Persistent, Body: body})
+	s.Publish(harness.Exchange, key, amqp.Publishing{MessageId: eventID, DeliveryMode: amqp.Persistent, Body: body})
 	return eventID
 }
 
 // TestVersions: late and repeated subscription events never move the state backwards.
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 2})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 2})
 	user, crowd := uuid.NewString(), uuid.NewString()
 	t.Cleanup(func() { // no row in the database says whose they are
-		require.NoError(t, s.Redis.Del(context.WithoutCancel(t.Context()), system.StateKey(user), system.StateKey(crowd)).Err())
+		require.NoError(t, s.Redis.Del(context.WithoutCancel(t.Context()), stateKey(user), stateKey(crowd)).Err())
 	})
 	for _, e := range []struct {
 		key, status string
@@ -124,7 +124,7 @@ func TestVersions(t *testing.T) {
 // TestRebuildState: what Redis has lost is written again from the database, and nothing newer is overwritten.
 func TestRebuildState(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	trialing, cancelled, newer := verified(t, s), verified(t, s), verified(t, s)
 	path := "/subscriptions/" + mySubscription(t, cancelled).ID + "/cancel"
 	want(t, http.StatusOK)(cancelled.client.Call(t.Context(), http.MethodPost, path, nil))
@@ -134,15 +134,15 @@ func TestRebuildState(t *testing.T) {
 	state(t, s, newer.id, "trialing")
 	handled(t, s, stateEvent(t, s, "subscription.status_changed", newer.id, "active", 50), 1)
 	for p := range before {
-		require.NoError(t, s.Redis.Del(t.Context(), system.StateKey(p.id)).Err())
+		require.NoError(t, s.Redis.Del(t.Context(), stateKey(p.id)).Err())
 	}
 
-	out := s.Command(nil, system.Consumer, "state", "rebuild")
+	out := s.Command(nil, harness.Consumer, "state", "rebuild")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, "read 3, written 2, already newer 1")
 	for p, hash := range before {
 		require.Equal(t, hash, state(t, s, p.id, hash["status"]))
-		life, err := s.Redis.TTL(t.Context(), system.StateKey(p.id)).Result()
+		life, err := s.Redis.TTL(t.Context(), stateKey(p.id)).Result()
 		require.NoError(t, err)
 		require.InDelta(t, (44 * 24 * time.Hour).Seconds(), life.Seconds(), 60)
 	}

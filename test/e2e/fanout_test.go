@@ -21,7 +21,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // The previous release's names, spelled as it and its neighbours do.
@@ -39,7 +39,7 @@ func inPhase(phase string, more ...string) map[string]string {
 }
 
 // otherTeam binds a queue of its own to the fanout and answers its name.
-func otherTeam(t *testing.T, s *system.System) string {
+func otherTeam(t *testing.T, s *harness.TestSystem) string {
 	t.Helper()
 	const queue = "reporting.mails"
 	s.OnBroker(func(ch *amqp.Channel) error {
@@ -55,17 +55,17 @@ func otherTeam(t *testing.T, s *system.System) string {
 }
 
 // oldConsumer starts a consumer of the previous release.
-func oldConsumer(t *testing.T, s *system.System) *system.Process {
+func oldConsumer(t *testing.T, s *harness.TestSystem) *harness.Process {
 	t.Helper()
-	p := s.NewProgram("./test/walk/oldconsumer", "old-1", `"message":"consuming"`, "NAME=old-1")
+	p := s.NewProgram("./test/migration/oldconsumer", "old-1", `"message":"consuming"`, "NAME=old-1")
 	require.NoError(t, p.Start(t.Context()))
 	return p
 }
 
 // taken answers the next message of a queue.
-func taken(t *testing.T, s *system.System, queue string) (d amqp.Delivery) {
+func taken(t *testing.T, s *harness.TestSystem, queue string) (d amqp.Delivery) {
 	t.Helper()
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		found := false
 		s.OnBroker(func(ch *amqp.Channel) (err error) {
 			d, found, err = ch.Get(queue, true)
@@ -91,8 +91,8 @@ func htmlCode(t *testing.T, html string) string {
 // TestPrepare: a fanout copy is all there is, what an old consumer needs is in it, and ours sends it as it stands.
 func TestPrepare(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
-	neighbour, team := s.Neighbour(), otherTeam(t, s)
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	neighbour, team := recordEvents(t, s), otherTeam(t, s)
 	p := register(t, s)
 	mail := oneMail(t, s, p.email)
 	id := mailEvent(t, s, p)
@@ -119,12 +119,12 @@ func TestPrepare(t *testing.T) {
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT otp, password_hash FROM users WHERE id = $1 AND otp_expired_at > now()", p.id).
 		Scan(&otp, &hash))
 	require.Equal(t, p.code, otp)
-	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(hash), []byte(system.Password)))
+	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(hash), []byte(harness.Password)))
 
 	p.verify(t)
-	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
-	neighbour.Wait("subscription.created", p.id)
-	require.Empty(t, neighbour.Events("email.verification.requested"))
+	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
+	neighbour.wait("subscription.created", p.id)
+	require.Empty(t, neighbour.events("email.verification.requested"))
 	says(t, s.APIs[0], "/health/rabbitmq", http.StatusOK, `"phase":"prepare"`)
 	published := 0.0
 	for _, process := range s.Processes() {
@@ -139,15 +139,15 @@ func TestPrepare(t *testing.T) {
 // TestDual: the stamped copy is compared and never sent; status says what stands in the way of the next step.
 func TestDual(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
-	neighbour, team := s.Neighbour(), otherTeam(t, s)
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
+	neighbour, team := recordEvents(t, s), otherTeam(t, s)
 	p := register(t, s)
 	mail := oneMail(t, s, p.email)
 	id := mailEvent(t, s, p)
-	stamped := neighbour.Wait("email.verification.requested", p.id)
+	stamped := neighbour.wait("email.verification.requested", p.id)
 	require.Equal(t, "legacy", stamped.Headers["x-mail-owner"])
 	require.Equal(t, id, stamped.MessageId)
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		if n := s.Count("SELECT count(*) FROM mail_shadows WHERE event_id = $1 AND differing = ''", id); n != 1 {
 			return fmt.Errorf("%d matches", n)
 		}
@@ -159,24 +159,24 @@ func TestDual(t *testing.T) {
 	p.code = htmlCode(t, mail.HTML)
 	p.verify(t)
 
-	var refusal system.Output
-	system.Soon(t, func() error { // the management database lags
-		if refusal = s.Command(nil, system.Consumer, "fanout", "status", "--to", "cutover"); !regexp.MustCompile("not yet.*" + team).MatchString(refusal.Stdout) {
+	var refusal harness.Output
+	harness.Soon(t, func() error { // the management database lags
+		if refusal = s.Command(nil, harness.Consumer, "fanout", "status", "--to", "cutover"); !regexp.MustCompile("not yet.*" + team).MatchString(refusal.Stdout) {
 			return errors.New(refusal.Stdout + refusal.Stderr)
 		}
 		return nil
 	})
 	require.NotZero(t, refusal.Code)
 	s.OnBroker(func(ch *amqp.Channel) error { _, err := ch.QueueDelete(team, false, false, false); return err })
-	system.Soon(t, func() error {
-		out := s.Command(nil, system.Consumer, "fanout", "status", "--to", "cutover")
+	harness.Soon(t, func() error {
+		out := s.Command(nil, harness.Consumer, "fanout", "status", "--to", "cutover")
 		if out.Code != 0 {
 			return errors.New(out.Stdout + out.Stderr)
 		}
 		require.Contains(t, out.Stdout, "safe to go to cutover")
 		return nil
 	})
-	out := s.Command(nil, system.Consumer, "fanout", "status", "--to", "cutover", "--json")
+	out := s.Command(nil, harness.Consumer, "fanout", "status", "--to", "cutover", "--json")
 	require.Zero(t, out.Code)
 	require.True(t, json.Valid([]byte(out.Stdout)), out.Stdout)
 	require.Len(t, s.Mailbox.All(p.email), 1)
@@ -184,7 +184,7 @@ func TestDual(t *testing.T) {
 }
 
 // previousMail is what a pod of the previous release publishes: transient, without an id or a header.
-func previousMail(t *testing.T, s *system.System, body string) {
+func previousMail(t *testing.T, s *harness.TestSystem, body string) {
 	t.Helper()
 	s.Publish(fanoutExchange, "", amqp.Publishing{ContentType: "text/plain", Body: []byte(body)})
 }
@@ -196,7 +196,7 @@ func previousBody(recipient, attachments string) string {
 // TestMailOfThePreviousReleaseInEveryPhase: a mail of a forgotten pod is sent as long as there is the queue.
 func TestMailOfThePreviousReleaseInEveryPhase(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{})
+	s := harness.New(t, harness.Options{})
 	s.OnBroker(func(ch *amqp.Channel) error { // as its own pods have left it
 		if err := ch.ExchangeDeclare(fanoutExchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
 			return err
@@ -209,25 +209,25 @@ func TestMailOfThePreviousReleaseInEveryPhase(t *testing.T) {
 	for _, phase := range []string{"prepare", "dual", "cutover", "complete"} {
 		c := s.NewConsumer("EVENTS_MIGRATION_PHASE=" + phase)
 		require.NoError(t, c.Start(t.Context()))
-		to := system.Email()
+		to := harness.Email()
 		previousMail(t, s, previousBody(to, "[]"))
 		require.Contains(t, oneMail(t, s, to).HTML, "<b>123456</b>", phase)
-		c.Terminate(t)
+		s.Terminate(c)
 	}
 }
 
 // TestTheFirstPhaseBesideTheLast: nobody gets two mails and nobody none, whichever pod he meets.
 func TestTheFirstPhaseBesideTheLast(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
-	for _, p := range []*system.Process{s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")} {
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	for _, p := range []*harness.Process{s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")} {
 		require.NoError(t, p.Start(t.Context()))
 		s.Ready(p)
 	}
 	client := s.Client()
 	for range 20 { // by turns at both apis
-		email := system.Email()
-		want(t, http.StatusCreated)(client.Register(t.Context(), email, system.Password))
+		email := harness.Email()
+		want(t, http.StatusCreated)(client.Register(t.Context(), email, harness.Password))
 		oneMail(t, s, email)
 	}
 	s.OutboxEmpty()
@@ -244,19 +244,19 @@ func TestTheFirstPhaseBesideTheLast(t *testing.T) {
 // TestMailsOfThePreviousRelease: its pods' mails are sent, its poison does not go round for ever.
 func TestMailsOfThePreviousRelease(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{Consumers: 1, Env: inPhase("cutover")})
-	s.Consumers[0].WaitLine(t, `"queue":"smtp_send_email"`, "found") // before, nothing is bound, and the fanout drops
-	to := system.Email()
+	s := harness.New(t, harness.Options{Consumers: 1, Env: inPhase("cutover")})
+	s.WaitLine(s.Consumers[0], `"queue":"smtp_send_email"`, "found") // before, nothing is bound, and the fanout drops
+	to := harness.Email()
 	previousMail(t, s, previousBody(to, "[]"))
 	mail := oneMail(t, s, to)
 	require.Equal(t, "Mã xác thực", mail.Subject)
 	require.Contains(t, mail.HTML, "<b>123456</b>")
 
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Reply(451).Times(1))
-	later := system.Email()
+	later := harness.Email()
 	previousMail(t, s, previousBody(later, "[]"))
-	s.Consumers[0].WaitLine(t, `"queue":"identity.legacy"`, `"outcome":"retry"`)
-	system.Soon(t, func() error {
+	s.WaitLine(s.Consumers[0], `"queue":"identity.legacy"`, `"outcome":"retry"`)
+	harness.Soon(t, func() error {
 		if n := len(s.Mailbox.Accepted(later)); n != 1 {
 			return fmt.Errorf("%d mails", n)
 		}
@@ -265,7 +265,7 @@ func TestMailsOfThePreviousRelease(t *testing.T) {
 	require.Equal(t, 1, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "a repeat has an id, and the ledger knows it")
 
 	previousMail(t, s, `<not json>`)
-	previousMail(t, s, previousBody(system.Email(), `[{"Name":"a.pdf"}]`))
+	previousMail(t, s, previousBody(harness.Email(), `[{"Name":"a.pdf"}]`))
 	letters := deadLetters(t, s, "identity.legacy", 2)
 	require.ElementsMatch(t, []string{"unreadable", "invalid"}, []string{letters[0].Reason, letters[1].Reason})
 	require.NotEmpty(t, letters[0].EventID)
@@ -279,16 +279,16 @@ func TestMailsOfThePreviousRelease(t *testing.T) {
 // the mail carries an id or not.
 func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
 	old := oldConsumer(t, s)
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Reply(451).Times(2))
-	unnamed := system.Email()
+	unnamed := harness.Email()
 	previousMail(t, s, previousBody(unnamed, "[]"))
-	old.WaitLine(t, `"message":"the mail was not sent"}`) // the line has no id, as the mail
+	s.WaitLine(old, `"message":"the mail was not sent"}`) // the line has no id, as the mail
 	p := register(t, s)
-	old.WaitLine(t, `"message":"the mail was not sent"`, mailEvent(t, s, p))
-	system.Soon(t, func() error { // the management database lags
-		queues, err := s.Queues()
+	s.WaitLine(old, `"message":"the mail was not sent"`, mailEvent(t, s, p))
+	harness.Soon(t, func() error { // the management database lags
+		queues, err := s.Queues(t.Context())
 		if err != nil {
 			return err
 		}
@@ -299,9 +299,9 @@ func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
 		}
 		return fmt.Errorf("none of %+v is what it holds", queues)
 	})
-	old.Terminate(t)
+	s.Terminate(old)
 	for _, email := range []string{unnamed, p.email} {
-		system.Soon(t, func() error {
+		harness.Soon(t, func() error {
 			if n := len(s.Mailbox.Accepted(email)); n != 1 {
 				return fmt.Errorf("%d mails", n)
 			}
@@ -309,7 +309,7 @@ func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
 		})
 		require.Empty(t, s.Mailbox.Accepted(email)[0].Header.Get("X-Sent-By"), "by ours")
 	}
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		return errors.Join(lengthIs(s, fanoutQueue, 0), lengthIs(s, "identity.legacy", 0))
 	})
 	for _, email := range []string{unnamed, p.email} {
@@ -322,16 +322,16 @@ func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
 // while the first is sending it.
 func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{Consumers: 2, Env: inPhase("prepare", "SMTP_TIMEOUT", "12s")})
+	s := harness.New(t, harness.Options{Consumers: 2, Env: inPhase("prepare", "SMTP_TIMEOUT", "12s")})
 	for _, c := range s.Consumers {
-		c.WaitLine(t, `"queue":"smtp_send_email"`, "found")
+		s.WaitLine(c, `"queue":"smtp_send_email"`, "found")
 	}
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(9 * time.Second).Times(1))
-	to := system.Email()
+	to := harness.Email()
 	previousMail(t, s, previousBody(to, "[]"))
-	s.Mailbox.WaitReached(smtptest.EndOfData, 1)
-	system.RabbitMQCtl(t, "close_all_connections", "--vhost", path.Base(s.BrokerURL), "cut by a test")
-	system.Soon(t, func() error {
+	s.WaitReached(smtptest.EndOfData, 1)
+	rabbitmqctl(t, "close_all_connections", "--vhost", path.Base(s.BrokerURL), "cut by a test")
+	harness.Soon(t, func() error {
 		for _, c := range s.Consumers {
 			if strings.Contains(strings.Join(c.Log.Lines(0), "\n"), `"outcome":"duplicate"`) {
 				return nil
@@ -340,7 +340,7 @@ func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
 		return errors.New("nobody has recognised it")
 	})
 	oneMail(t, s, to)
-	system.Soon(t, func() error { return lengthIs(s, "identity.legacy", 0) })
+	harness.Soon(t, func() error { return lengthIs(s, "identity.legacy", 0) })
 }
 
 // TestLateFanoutCopy: what a pod of an earlier phase has left in the outbox is sent in complete, although nothing of the
@@ -348,7 +348,7 @@ func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
 func TestLateFanoutCopy(t *testing.T) {
 	t.Parallel()
 	nowhere := inPhase("prepare", "RABBITMQ_URL", "amqp://nobody:nothing@127.0.0.1:1/")
-	s := system.Start(t, system.Options{APIs: 1, Env: nowhere})
+	s := harness.New(t, harness.Options{APIs: 1, Env: nowhere})
 	p := register(t, s)
 	require.NoError(t, s.APIs[0].Kill())
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET lease_until = NULL")
@@ -366,17 +366,17 @@ func TestLateFanoutCopy(t *testing.T) {
 func TestFanoutCleanup(t *testing.T) {
 	t.Parallel()
 	// Nobody registers before: five minutes would have to pass after the last fanout copy.
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
 	management := eventtest.LongUp(t, os.Getenv("RABBITMQ_MANAGEMENT_URL"))
-	cleanup := func(args ...string) system.Output {
-		return s.Command([]string{"RABBITMQ_MANAGEMENT_URL=" + management}, system.Consumer, append([]string{"fanout", "cleanup"}, args...)...)
+	cleanup := func(args ...string) harness.Output {
+		return s.Command([]string{"RABBITMQ_MANAGEMENT_URL=" + management}, harness.Consumer, append([]string{"fanout", "cleanup"}, args...)...)
 	}
 	out := cleanup()
 	require.NotZero(t, out.Code)
 	require.Contains(t, out.Stdout+out.Stderr, "dual")
 
 	for _, p := range s.Processes() {
-		p.Terminate(t)
+		s.Terminate(p)
 	}
 	api, consumer := s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")
 	require.NoError(t, api.Start(t.Context()))
@@ -388,7 +388,7 @@ func TestFanoutCleanup(t *testing.T) {
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE processes SET seen_at = seen_at - interval '6 minutes' WHERE phase = 'dual'")
 	require.NoError(t, err)
 
-	system.Soon(t, func() error { // the management database lags
+	harness.Soon(t, func() error { // the management database lags
 		if out := cleanup("--dry-run"); out.Code != 0 {
 			return errors.New(out.Stdout + out.Stderr)
 		}
@@ -404,18 +404,18 @@ func TestFanoutCleanup(t *testing.T) {
 	p := registered(t, s)
 	p.verify(t)
 	require.Len(t, s.Mailbox.All(p.email), 1)
-	out = s.Command(nil, system.Consumer, "fanout", "status")
+	out = s.Command(nil, harness.Consumer, "fanout", "status")
 	require.Zero(t, out.Code, out.Stdout+out.Stderr)
 }
 
 // TestCodeOfThePreviousRelease: who registered at a pod of the previous release verifies and logs in at one of ours.
 func TestCodeOfThePreviousRelease(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
-	hash, err := bcrypt.GenerateFromPassword([]byte(system.Password), bcrypt.MinCost)
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
+	hash, err := bcrypt.GenerateFromPassword([]byte(harness.Password), bcrypt.MinCost)
 	require.NoError(t, err)
 	enroll := func(age string) *person {
-		p := &person{email: system.Email(), client: s.Client(), code: "042317"}
+		p := &person{email: harness.Email(), client: s.Client(), code: "042317"}
 		_, err := s.DB.ExecContext(t.Context(), `INSERT INTO users (username, password_hash, is_active, otp, otp_expired_at, created_at, updated_at)
 			VALUES ($1, $2, false, $3, now() + interval '24 hours' - $4::interval, now(), now())`, p.email, string(hash), p.code, age)
 		require.NoError(t, err)
@@ -425,7 +425,7 @@ func TestCodeOfThePreviousRelease(t *testing.T) {
 	p := enroll("2 minutes")
 	refused(t, http.StatusBadRequest, 20005)(p.client.Verify(t.Context(), p.email, "111111"))
 	p.verify(t)
-	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
 	state(t, s, p.id, "trialing")
 
 	late := enroll("11 minutes")

@@ -10,17 +10,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // TestBadInput: every refusal is in the envelope, says what is wrong, and leaves nothing behind.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	neighbour := recordEvents(t, s)
 	taken := registered(t, s)
 	s.OutboxEmpty()
-	before, events := dump(t, s), len(neighbour.Events(""))
+	before, events := dump(t, s), len(neighbour.events(""))
 
 	for name, test := range badRequests(taken) {
 		t.Run(name, func(t *testing.T) {
@@ -29,14 +29,14 @@ func TestBadInput(t *testing.T) {
 			if test.field != "" {
 				require.Contains(t, a.Errors, test.field)
 			}
-			for _, secret := range []string{system.Password, taken.email, "sql", "goroutine"} {
+			for _, secret := range []string{harness.Password, taken.email, "sql", "goroutine"} {
 				require.NotContains(t, a.Raw, secret)
 			}
 		})
 	}
 
 	require.Equal(t, before, dump(t, s), "nothing is stored")
-	require.Len(t, neighbour.Events(""), events, "and nobody is told")
+	require.Len(t, neighbour.events(""), events, "and nobody is told")
 	require.Len(t, s.Mailbox.All(""), 1)
 	a := refused(t, http.StatusBadRequest, 130006)(verified(t, s).client.Call(t.Context(), http.MethodPost, "/subscriptions/none/cancel", nil))
 	require.NotEmpty(t, a.Message)
@@ -54,7 +54,7 @@ type badRequest struct {
 
 func badRequests(taken *person) map[string]badRequest {
 	const route = "/authentication/register"
-	good := map[string]any{"email": system.Email(), "password": system.Password}
+	good := map[string]any{"email": harness.Email(), "password": harness.Password}
 	with := func(field string, value any) map[string]any {
 		changed := maps.Clone(good)
 		changed[field] = value
@@ -86,7 +86,7 @@ func badRequests(taken *person) map[string]badRequest {
 		"unknown page":            {"GET", "/", nil, nil, 404, 404, ""},
 		"wrong method":            {"GET", route, nil, nil, 405, 405, ""},
 		"letters for a code":      {"POST", "/authentication/verify-otp", map[string]string{"email": taken.email, "otp": "abcdef"}, nil, 400, 20001, "otp"},
-		"code of nobody":          {"POST", "/authentication/verify-otp", map[string]string{"email": system.Email(), "otp": "123456"}, nil, 400, 20005, ""},
+		"code of nobody":          {"POST", "/authentication/verify-otp", map[string]string{"email": harness.Email(), "otp": "123456"}, nil, 400, 20005, ""},
 		"login of nobody":         {"POST", "/authentication/login", good, nil, 401, 20004, ""},
 		"resend to nobody":        {"POST", "/authentication/send-otp", good, nil, 401, 20004, ""},
 		"forged token":            {"GET", "/authentication/me", nil, []string{"Authorization", "Bearer eyJhbGciOiJub25lIn0.e30."}, 401, 401, ""},

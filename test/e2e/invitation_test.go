@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 const invitations = "/users/invitations"
@@ -25,15 +25,15 @@ const invitations = "/users/invitations"
 const invitationURL = "https://smap.example/accept-invitation#token={token}"
 
 // startInviting starts two apis and two consumers that send so many invitations a second, and an administrator.
-func startInviting(t *testing.T, perSecond string) (*system.System, *person) {
+func startInviting(t *testing.T, perSecond string) (*harness.TestSystem, *person) {
 	t.Helper()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2, Env: map[string]string{
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2, Env: map[string]string{
 		"INVITATIONS_PER_SECOND": perSecond, "INVITATION_URL": invitationURL,
 	}})
 	admin := verified(t, s)
-	out := s.Command(nil, system.API, "admin", "promote", admin.email)
+	out := s.Command(nil, harness.API, "admin", "promote", admin.email)
 	require.Zero(t, out.Code, out.Stderr)
-	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, system.Password, false))
+	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
 	return s, admin
 }
 
@@ -61,7 +61,7 @@ func (p *person) invite(t *testing.T, addresses []string) (batch invited) {
 // strangers are so many addresses nobody else has.
 func strangers(n int) (emails []string) {
 	for range n {
-		emails = append(emails, system.Email())
+		emails = append(emails, harness.Email())
 	}
 	return emails
 }
@@ -69,7 +69,7 @@ func strangers(n int) (emails []string) {
 var tokenInMail = regexp.MustCompile(`#token=([A-Za-z0-9_-]{22,})`)
 
 // token waits for the invitation to an address, which comes once, and answers its token.
-func token(t *testing.T, s *system.System, email string) string {
+func token(t *testing.T, s *harness.TestSystem, email string) string {
 	t.Helper()
 	m := oneMail(t, s, email)
 	found := tokenInMail.FindStringSubmatch(m.Text)
@@ -79,16 +79,16 @@ func token(t *testing.T, s *system.System, email string) string {
 	return found[1]
 }
 
-func accept(t *testing.T, client *system.Client, token string) (system.Answer, error) {
+func accept(t *testing.T, client *harness.Client, token string) (harness.Answer, error) {
 	return client.Call(t.Context(), http.MethodPost, "/authentication/accept-invitation",
-		map[string]string{"token": token, "password": system.Password})
+		map[string]string{"token": token, "password": harness.Password})
 }
 
 // closes waits for the mail that tells an administrator of a batch's end, his second after the code. A consumer that
 // dies may send it twice.
-func closes(t *testing.T, s *system.System, admin *person, sent, failed int) {
+func closes(t *testing.T, s *harness.TestSystem, admin *person, sent, failed int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	mails, err := s.Mailbox.Wait(ctx, admin.email, 2)
 	require.NoError(t, err)
@@ -102,11 +102,11 @@ func TestInvitations(t *testing.T) {
 	t.Parallel()
 	const perSecond = 4
 	s, admin := startInviting(t, fmt.Sprint(perSecond))
-	neighbour := s.Neighbour()
+	neighbour := recordEvents(t, s)
 	good := strangers(8)
 	csv := "email,name\r\n" + strings.Join(good[:4], ",Somebody\r\n") + ",Somebody\r\n" +
 		"not an address,x\n" + strings.ToUpper(good[0]) + "\n\n\"" + admin.email + "\",\"me, myself\"\n" + strings.Join(good[4:], "\n")
-	upload := func(client *system.Client, body string, key string) (system.Answer, error) {
+	upload := func(client *harness.Client, body string, key string) (harness.Answer, error) {
 		return client.Call(t.Context(), http.MethodPost, invitations, body, "Content-Type", "text/csv", "Idempotency-Key", key)
 	}
 	key := uuid.NewString()
@@ -150,36 +150,36 @@ func TestInvitations(t *testing.T) {
 }
 
 // takesInvitation is the way of somebody who is invited: one use of the token and he is in.
-func takesInvitation(t *testing.T, s *system.System, n *system.Neighbour, email string) {
+func takesInvitation(t *testing.T, s *harness.TestSystem, n *eventRecorder, email string) {
 	t.Helper()
 	secret := token(t, s, email)
 	p := &person{email: email, client: s.Client()}
-	refused(t, http.StatusUnauthorized, 20004)(p.client.Login(t.Context(), email, system.Password, false))
+	refused(t, http.StatusUnauthorized, 20004)(p.client.Login(t.Context(), email, harness.Password, false))
 	loginCookie(t, want(t, http.StatusOK)(accept(t, p.client, secret)), 7200)
 	p.id = userID(t, s, email)
 	trialStarts(t, s, n, p)
-	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, system.Password, false))
+	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, harness.Password, false))
 	refused(t, http.StatusConflict, 20013)(accept(t, s.Client(), secret))
 	refused(t, http.StatusBadRequest, 20012)(accept(t, s.Client(), strings.Repeat("x", len(secret))))
 }
 
 // registersInstead is the way of somebody who is invited and does not care: the token cannot take over what he has made.
-func registersInstead(t *testing.T, s *system.System, email string) {
+func registersInstead(t *testing.T, s *harness.TestSystem, email string) {
 	t.Helper()
 	secret := token(t, s, email)
 	client := s.Client()
-	want(t, http.StatusCreated)(client.Register(t.Context(), email, system.Password))
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	want(t, http.StatusCreated)(client.Register(t.Context(), email, harness.Password))
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	mails, err := s.Mailbox.Wait(ctx, email, 2)
 	require.NoError(t, err)
 	want(t, http.StatusOK)(client.Verify(t.Context(), email, mails[1].Code()))
 	refused(t, http.StatusConflict, 20013)(accept(t, s.Client(), secret))
-	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, system.Password, false))
+	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, harness.Password, false))
 }
 
 // keepsTokens checks that tokens and addresses are in no log, and tokens not in the database once the mails have left.
-func keepsTokens(t *testing.T, s *system.System, emails []string) {
+func keepsTokens(t *testing.T, s *harness.TestSystem, emails []string) {
 	t.Helper()
 	s.OutboxEmpty()
 	stored := dump(t, s)
@@ -199,7 +199,7 @@ func keepsTokens(t *testing.T, s *system.System, emails []string) {
 func TestInvitationsCancelled(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "4")
-	neighbour := s.Neighbour()
+	neighbour := recordEvents(t, s)
 	emails := strangers(60)
 	batch := admin.invite(t, emails)
 	sent := token(t, s, emails[1])
@@ -223,7 +223,7 @@ func TestInvitationsCancelled(t *testing.T) {
 	closes(t, s, admin, len(emails)-cancelled, cancelled)
 	require.Equal(t, cancelled, announced(t, s, neighbour, batch.ProjectID).Errors)
 	s.OutboxEmpty()
-	system.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
+	harness.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
 	left := 0
 	for _, email := range emails {
 		left += len(s.Mailbox.All(email))
@@ -234,7 +234,7 @@ func TestInvitationsCancelled(t *testing.T) {
 	want(t, http.StatusOK)(accept(t, s.Client(), sent))
 	last := emails[len(emails)-1]
 	p := &person{email: last, client: s.Client()}
-	want(t, http.StatusCreated)(p.client.Register(t.Context(), last, system.Password))
+	want(t, http.StatusCreated)(p.client.Register(t.Context(), last, harness.Password))
 	p.readMail(t, s)
 	p.verify(t)
 	next := admin.invite(t, emails[len(emails)-3:len(emails)-1])
@@ -247,7 +247,7 @@ func TestInvitationsCancelled(t *testing.T) {
 func TestInvitationRefused(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "20")
-	neighbour := s.Neighbour()
+	neighbour := recordEvents(t, s)
 	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).Reply(550).Times(1))
 	emails := strangers(6)
 	batch := admin.invite(t, emails)
@@ -260,7 +260,7 @@ func TestInvitationRefused(t *testing.T) {
 	require.Equal(t, "email.invitation.requested", letter.RoutingKey)
 
 	require.Equal(t, "replayed", dlq(t, s, "replay", emailQueue, "--id", letter.EventID)[0].Action)
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		have, err := look(t, admin.client, batch.ProjectID)
 		if err == nil && have.Errors != 0 {
 			err = fmt.Errorf("%+v", have)
@@ -280,7 +280,7 @@ func TestInvitationRefused(t *testing.T) {
 func TestInvitationsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "4")
-	neighbour := s.Neighbour()
+	neighbour := recordEvents(t, s)
 	emails := strangers(24)
 	batch := admin.invite(t, emails)
 	token(t, s, emails[5])
@@ -292,7 +292,7 @@ func TestInvitationsWithoutRedis(t *testing.T) {
 
 	// And by hand, once more, when it has long been over.
 	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
-	out := s.Command(nil, system.Consumer, "state", "rebuild")
+	out := s.Command(nil, harness.Consumer, "state", "rebuild")
 	require.Zero(t, out.Code, out.Stderr)
 	have, err := look(t, admin.client, batch.ProjectID)
 	require.NoError(t, err)
@@ -310,15 +310,15 @@ func TestInvitationsWithoutRedis(t *testing.T) {
 func TestInvitationsOnABadDay(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "25")
-	neighbour := s.Neighbour()
+	neighbour := recordEvents(t, s)
 	emails := strangers(250)
 	batch := uploadThroughAKill(t, s, admin, emails)
 	require.Equal(t, len(emails), s.Count("SELECT count(*) FROM invitations"))
 	require.Equal(t, len(emails), s.Count("SELECT count(*) FROM users WHERE password_hash IS NULL OR password_hash = ''"))
 	kills := 0
-	for _, p := range []*system.Process{s.Consumers[0], s.APIs[1], s.Consumers[1], s.Consumers[0]} {
+	for _, p := range []*harness.Process{s.Consumers[0], s.APIs[1], s.Consumers[1], s.Consumers[0]} {
 		before := s.Mailbox.Reached(smtptest.EndOfData)
-		s.Mailbox.WaitReached(smtptest.EndOfData, before+20)
+		s.WaitReached(smtptest.EndOfData, before+20)
 		require.NoError(t, p.Kill())
 		require.NoError(t, p.Start(t.Context()))
 		kills++
@@ -342,17 +342,17 @@ func TestInvitationsOnABadDay(t *testing.T) {
 	want(t, http.StatusOK)(accept(t, s.Client(), tokenOf(t, s, emails[100])))
 }
 
-func tokenOf(t *testing.T, s *system.System, email string) string {
+func tokenOf(t *testing.T, s *harness.TestSystem, email string) string {
 	t.Helper()
 	return tokenInMail.FindStringSubmatch(s.Mailbox.All(email)[0].Text)[1]
 }
 
 // uploadThroughAKill uploads while the first api is killed, and again with the same key until there is an answer.
-func uploadThroughAKill(t *testing.T, s *system.System, admin *person, emails []string) (batch invited) {
+func uploadThroughAKill(t *testing.T, s *harness.TestSystem, admin *person, emails []string) (batch invited) {
 	t.Helper()
 	key, done := uuid.NewString(), make(chan error, 1)
 	go func() {
-		done <- system.Eventually(t.Context(), func() error {
+		done <- harness.Eventually(t.Context(), func() error {
 			a, err := admin.client.Call(t.Context(), http.MethodPost, invitations, emails, "Idempotency-Key", key)
 			if err == nil && a.Status != http.StatusAccepted {
 				err = fmt.Errorf("%d %s", a.Status, a.Raw)
@@ -368,7 +368,7 @@ func uploadThroughAKill(t *testing.T, s *system.System, admin *person, emails []
 	select {
 	case err := <-done:
 		require.NoError(t, err)
-	case <-time.After(system.Patience):
+	case <-time.After(harness.Patience):
 		require.FailNow(t, "no answer to an upload")
 	}
 	require.Equal(t, len(emails), batch.Accepted)

@@ -15,20 +15,20 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // TestProcessesKilled: apis and consumers die at random moments under a steady stream of people, and come back.
 func TestProcessesKilled(t *testing.T) {
 	const kills, perSecond, seed = 8, 10, 20260131
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	crowd := startCrowd(t, s, perSecond)
 	random := rand.New(rand.NewPCG(seed, seed))
 	t.Logf("seed %d", seed)
 	crowd.waitVerified(5)
 	for i := range kills {
-		role := [][]*system.Process{s.Consumers, s.APIs}[i%2]
+		role := [][]*harness.Process{s.Consumers, s.APIs}[i%2]
 		victim := role[random.IntN(len(role))]
 		pause := time.Duration(random.Int64N(int64(1500 * time.Millisecond)))
 		lets(t, pause)
@@ -57,10 +57,10 @@ func lets(t *testing.T, d time.Duration) {
 // once more when the lease has ended, the same and flagged; the other consumer does not wait for its turn.
 func TestConsumerKilledInMail(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(time.Minute).Times(1))
 	p := register(t, s)
-	s.Mailbox.WaitReached(smtptest.EndOfData, 1)
+	s.WaitReached(smtptest.EndOfData, 1)
 	require.NoError(t, s.Consumers[0].Kill())
 
 	second := s.NewConsumer()
@@ -71,7 +71,7 @@ func TestConsumerKilledInMail(t *testing.T) {
 	mails := s.Mailbox.All(p.email)
 	require.Len(t, mails, 2)
 	require.Equal(t, mails[0].MessageID, mails[1].MessageID)
-	second.WaitLine(t, mailEvent(t, s, p), `"outcome":"handled"`)
+	s.WaitLine(second, mailEvent(t, s, p), `"outcome":"handled"`)
 	repeated, err := second.Metric(t.Context(), "emails_repeated_total")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, repeated)
@@ -82,14 +82,14 @@ func TestConsumerKilledInMail(t *testing.T) {
 // TestConsumerTerminated: a consumer that is asked to stop finishes the mail in hand and gives the others back.
 func TestConsumerTerminated(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(3 * time.Second).Times(1))
 	inHand := register(t, s)
-	s.Mailbox.WaitReached(smtptest.EndOfData, 1)
+	s.WaitReached(smtptest.EndOfData, 1)
 	waiting := []*person{register(t, s), register(t, s)}
 	s.OutboxEmpty()
 
-	s.Consumers[0].Terminate(t)
+	s.Terminate(s.Consumers[0])
 	require.Len(t, s.Mailbox.Accepted(inHand.email), 1, "the mail in hand was finished")
 	state, _ := ledger(t, s, mailEvent(t, s, inHand))
 	require.Equal(t, "accepted", state)
@@ -100,7 +100,7 @@ func TestConsumerTerminated(t *testing.T) {
 	for _, p := range waiting {
 		oneMail(t, s, p.email)
 	}
-	system.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
+	harness.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
 	require.Len(t, s.Mailbox.All(""), 1+len(waiting))
 	require.Zero(t, s.Count("SELECT sum(resends) FROM mail_deliveries"))
 }
@@ -108,13 +108,13 @@ func TestConsumerTerminated(t *testing.T) {
 // TestAPITerminated: rolling the apis under load costs nobody an answer.
 func TestAPITerminated(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 1})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1})
+	neighbour := recordEvents(t, s)
 	crowd := startCrowd(t, s, 10)
 	for range 2 {
 		for _, api := range s.APIs {
 			crowd.waitVerified(8)
-			api.Terminate(t)
+			s.Terminate(api)
 			require.NoError(t, api.Start(t.Context()))
 			s.Ready(api)
 		}
@@ -128,13 +128,13 @@ func TestAPITerminated(t *testing.T) {
 // TestConnectionsCut: the broker cuts every connection of the service, again and again.
 func TestConnectionsCut(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	crowd := startCrowd(t, s, 8)
 	for range 3 {
 		crowd.waitVerified(8)
-		system.Soon(t, func() error {
-			if cut := s.CutConnections(); len(cut) == 0 {
+		harness.Soon(t, func() error {
+			if cut := cutConnections(t, s); len(cut) == 0 {
 				return errors.New("the broker knows of no connection")
 			}
 			return nil
@@ -150,11 +150,11 @@ func TestConnectionsCut(t *testing.T) {
 // TestLateAck: a mail that is finished after its connection was cut must not ack what has its number on the next one.
 func TestLateAck(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
 	registered(t, s) // delivery 1
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(12*time.Second).Times(1), smtptest.At(smtptest.EndOfData).Hang())
 	slow := register(t, s) // delivery 2, in hand; delivery 1 of the next connection
-	s.Mailbox.WaitReached(smtptest.EndOfData, 2)
+	s.WaitReached(smtptest.EndOfData, 2)
 	next := register(t, s) // delivery 3, waiting; delivery 2 of the next connection
 	s.OutboxEmpty()
 
@@ -162,37 +162,37 @@ func TestLateAck(t *testing.T) {
 		return strings.Count(strings.Join(s.Consumers[0].Log.Lines(0), "\n"), "connected to rabbitmq")
 	}
 	before := connected()
-	system.Soon(t, func() error {
-		if cut := s.CutConnections(); !slices.Contains(cut, "identity-consumer") {
+	harness.Soon(t, func() error {
+		if cut := cutConnections(t, s); !slices.Contains(cut, "identity-consumer") {
 			return fmt.Errorf("the broker has cut %q only", cut)
 		}
 		return nil
 	})
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		if now := connected(); now < before+2 {
 			return fmt.Errorf("%d connections are back", now-before)
 		}
 		return nil
 	})
 	require.Empty(t, s.Mailbox.Accepted(slow.email), "the mail in hand must outlive its connection for this test to mean anything")
-	s.Mailbox.WaitReached(smtptest.EndOfData, 3) // the slow one is finished, the next one in hand
+	s.WaitReached(smtptest.EndOfData, 3) // the slow one is finished, the next one in hand
 	require.Len(t, s.Mailbox.Accepted(slow.email), 1)
 	stale, err := s.Consumers[0].Metric(t.Context(), `event_stale_acks_total{queue="identity.email"}`)
 	require.NoError(t, err)
 	require.EqualValues(t, 1, stale)
 	require.NoError(t, s.Consumers[0].Kill())
-	system.Soon(t, func() error { return lengthIs(s, emailQueue, 1) })
+	harness.Soon(t, func() error { return lengthIs(s, emailQueue, 1) })
 	require.Empty(t, s.Mailbox.Accepted(next.email))
 }
 
 // TestRabbitMQKilledUnderLoad: what the broker has confirmed it still has after kill -9; all else is published again.
 func TestRabbitMQKilledUnderLoad(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	crowd := startCrowd(t, s, 8)
 	crowd.waitVerified(20)
-	system.RabbitMQ.Kill(t)
-	system.RabbitMQ.Restart(t)
+	harness.Inject(t, harness.RabbitMQ.Kill)
+	require.NoError(t, harness.RabbitMQ.Restart(t.Context()))
 	crowd.waitVerified(20)
 	crowd.leave()
 	require.Zero(t, crowd.lost())
@@ -203,14 +203,14 @@ func TestRabbitMQKilledUnderLoad(t *testing.T) {
 // TestTopologyHeals: somebody deletes what the service needs at the broker; it comes back, and so do the mails.
 func TestTopologyHeals(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	for _, test := range []struct {
 		name   string
 		delete func(ch *amqp.Channel) error
 	}{
-		{"binding", func(ch *amqp.Channel) error { return ch.QueueUnbind(emailQueue, "email.#", system.Exchange, nil) }},
+		{"binding", func(ch *amqp.Channel) error { return ch.QueueUnbind(emailQueue, "email.#", harness.Exchange, nil) }},
 		{"queue", func(ch *amqp.Channel) error { _, err := ch.QueueDelete(emailQueue, false, false, false); return err }},
-		{"exchange", func(ch *amqp.Channel) error { return ch.ExchangeDelete(system.Exchange, false, false) }},
+		{"exchange", func(ch *amqp.Channel) error { return ch.ExchangeDelete(harness.Exchange, false, false) }},
 	} {
 		s.OnBroker(test.delete)
 		p := register(t, s)

@@ -16,32 +16,32 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // viewer watches a project in a browser.
 type viewer struct {
 	ended chan error
 	mu    sync.Mutex
-	seen  []system.ServerEvent
+	seen  []harness.ServerEvent
 }
 
 // watch opens the stream of a project as soon as there is the project, and answers once its first event has come.
-func watch(t *testing.T, s *system.System, p *person, id string) *viewer {
+func watch(t *testing.T, s *harness.TestSystem, p *person, id string) *viewer {
 	t.Helper()
-	system.Soon(t, func() error { _, err := look(t, p.client, id); return err })
+	harness.Soon(t, func() error { _, err := look(t, p.client, id); return err })
 	v := &viewer{ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var watching sync.WaitGroup
 	watching.Go(func() {
-		v.ended <- p.client.Stream(ctx, "/projects/"+id+"/progress/stream", func(e system.ServerEvent) {
+		v.ended <- p.client.Stream(ctx, "/projects/"+id+"/progress/stream", func(e harness.ServerEvent) {
 			v.mu.Lock()
 			defer v.mu.Unlock()
 			v.seen = append(v.seen, e)
 		})
 	})
 	t.Cleanup(func() { cancel(); watching.Wait() })
-	system.Soon(t, func() error {
+	harness.Soon(t, func() error {
 		if len(v.events()) == 0 {
 			return errors.New("nothing is seen of the project")
 		}
@@ -50,7 +50,7 @@ func watch(t *testing.T, s *system.System, p *person, id string) *viewer {
 	return v
 }
 
-func (v *viewer) events() []system.ServerEvent {
+func (v *viewer) events() []harness.ServerEvent {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.seen)
@@ -63,7 +63,7 @@ func (v *viewer) sawAll(t *testing.T, p *project) {
 	select {
 	case err := <-v.ended:
 		require.NoError(t, err)
-	case <-time.After(system.Patience):
+	case <-time.After(harness.Patience):
 		require.FailNow(t, "the stream goes on after the project's end")
 	}
 	events := v.events()
@@ -93,7 +93,7 @@ type channels struct {
 }
 
 // listen subscribes as the WebSocket service and older listeners do.
-func listen(t *testing.T, s *system.System, owner string) *channels {
+func listen(t *testing.T, s *harness.TestSystem, owner string) *channels {
 	t.Helper()
 	c := &channels{owner: owner}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
@@ -120,7 +120,7 @@ func (c *channels) toldAll(t *testing.T, p *project) {
 	for channel, percent := range map[string]string{
 		"project:" + p.id + ":" + c.owner: "overall_progress_percent", "user_noti:" + c.owner: "progress_percent",
 	} {
-		system.Soon(t, func() error { return c.told(channel, percent, p) })
+		harness.Soon(t, func() error { return c.told(channel, percent, p) })
 	}
 }
 

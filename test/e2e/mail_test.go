@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // TestMailServer: whatever the mail server does, the mail follows once – or is kept where a person can see it.
@@ -38,14 +38,14 @@ func TestMailServer(t *testing.T) {
 			if test.timeout != "" {
 				env["SMTP_TIMEOUT"] = test.timeout
 			}
-			s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: env})
+			s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: env})
 			s.Mailbox.Script(test.script...)
 			p := register(t, s)
 			ctx, cancel := context.WithTimeout(t.Context(), test.within)
 			defer cancel()
 			mails, err := s.Mailbox.Wait(ctx, p.email, 1)
 			require.NoError(t, err)
-			s.Consumers[0].WaitLine(t, mailEvent(t, s, p), `"outcome":"handled"`)
+			s.WaitLine(s.Consumers[0], mailEvent(t, s, p), `"outcome":"handled"`)
 			require.Len(t, s.Mailbox.Accepted(p.email), 1)
 			state, _ := ledger(t, s, mailEvent(t, s, p))
 			require.Equal(t, "accepted", state)
@@ -61,10 +61,10 @@ func TestMailServer(t *testing.T) {
 // TestSlowMailServer: one slow conversation does not hold up the others.
 func TestSlowMailServer(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: map[string]string{"SMTP_TIMEOUT": "20s"}})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"SMTP_TIMEOUT": "20s"}})
 	s.Mailbox.Script(smtptest.At(smtptest.Mail).Delay(6 * time.Second).Times(1))
 	slow := register(t, s)
-	s.Mailbox.WaitReached(smtptest.Mail, 1)
+	s.WaitReached(smtptest.Mail, 1)
 	for range 5 {
 		oneMail(t, s, register(t, s).email)
 	}
@@ -76,7 +76,7 @@ func TestSlowMailServer(t *testing.T) {
 // sent once more, recognisably the same and counted; then a person has to decide (RFC 1047).
 func TestAmbiguousMail(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Cut().Times(1))
 	p := register(t, s)
 	p.readMail(t, s)
@@ -99,19 +99,22 @@ func TestAmbiguousMail(t *testing.T) {
 
 // TestMailServerAway: people register, verify and log in as on a good day while no mail can leave.
 func TestMailServerAway(t *testing.T) {
-	for name, fault := range map[string]struct{ begin, end func(*system.Mailbox) }{
-		"killed": {(*system.Mailbox).Down, (*system.Mailbox).Up},
+	for name, fault := range map[string]struct {
+		begin func(*harness.Mailbox)
+		end   func(*harness.Mailbox) error
+	}{
+		"killed": {(*harness.Mailbox).Down, (*harness.Mailbox).Up},
 		"stopped": {
-			func(m *system.Mailbox) { m.Script(smtptest.At(smtptest.Greeting).Hang()) },
-			func(m *system.Mailbox) { m.Script() },
+			func(m *harness.Mailbox) { m.Script(smtptest.At(smtptest.Greeting).Hang()) },
+			func(m *harness.Mailbox) error { m.Script(); return nil },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+			s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 			day := newDay(t, s)
 			fault.begin(s.Mailbox)
 			day.goesOn(t, s)
-			fault.end(s.Mailbox)
+			require.NoError(t, fault.end(s.Mailbox))
 			day.catchesUp(t, s)
 		})
 	}

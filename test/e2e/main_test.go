@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -15,12 +16,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := system.RemoveBinaries(); err != nil {
+	if err := harness.RemoveBinaries(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -28,8 +29,8 @@ func TestMain(m *testing.M) {
 }
 
 // want answers a check for the two results of a request: it was answered, with this status.
-func want(t *testing.T, status int) func(system.Answer, error) system.Answer {
-	return func(a system.Answer, err error) system.Answer {
+func want(t *testing.T, status int) func(harness.Answer, error) harness.Answer {
+	return func(a harness.Answer, err error) harness.Answer {
 		t.Helper()
 		require.NoError(t, err)
 		require.Equal(t, status, a.Status, "%s", a.Raw)
@@ -45,8 +46,8 @@ func want(t *testing.T, status int) func(system.Answer, error) system.Answer {
 }
 
 // refused is want for an error of the domain.
-func refused(t *testing.T, status, errorCode int) func(system.Answer, error) system.Answer {
-	return func(a system.Answer, err error) system.Answer {
+func refused(t *testing.T, status, errorCode int) func(harness.Answer, error) harness.Answer {
+	return func(a harness.Answer, err error) harness.Answer {
 		t.Helper()
 		want(t, status)(a, err)
 		require.Equal(t, errorCode, a.ErrorCode, "%s", a.Raw)
@@ -57,20 +58,20 @@ func refused(t *testing.T, status, errorCode int) func(system.Answer, error) sys
 // person has registered; code is what came by mail, "" until somebody has looked.
 type person struct {
 	email, id, code string
-	client          *system.Client
+	client          *harness.Client
 }
 
 // register registers somebody new.
-func register(t *testing.T, s *system.System) *person {
+func register(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
-	p := &person{email: system.Email(), client: s.Client()}
-	want(t, http.StatusCreated)(p.client.Register(t.Context(), p.email, system.Password))
+	p := &person{email: harness.Email(), client: s.Client()}
+	want(t, http.StatusCreated)(p.client.Register(t.Context(), p.email, harness.Password))
 	p.id = userID(t, s, p.email)
 	return p
 }
 
 // registered is register and the mail.
-func registered(t *testing.T, s *system.System) *person {
+func registered(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := register(t, s)
 	p.readMail(t, s)
@@ -78,16 +79,16 @@ func registered(t *testing.T, s *system.System) *person {
 }
 
 // verified is registered with the code spent.
-func verified(t *testing.T, s *system.System) *person {
+func verified(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := registered(t, s)
 	p.verify(t)
 	return p
 }
 
-func (p *person) readMail(t *testing.T, s *system.System) {
+func (p *person) readMail(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	var err error
 	p.code, err = s.Mailbox.Code(ctx, p.email)
@@ -107,17 +108,17 @@ func (p *person) wrongCode() string {
 	return "111111"
 }
 
-func userID(t *testing.T, s *system.System, email string) (id string) {
+func userID(t *testing.T, s *harness.TestSystem, email string) (id string) {
 	t.Helper()
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT id FROM users WHERE username = $1", email).Scan(&id))
 	return id
 }
 
 // state waits until the user's hash in Redis has this status, and answers it.
-func state(t *testing.T, s *system.System, userID, status string) (hash map[string]string) {
+func state(t *testing.T, s *harness.TestSystem, userID, status string) (hash map[string]string) {
 	t.Helper()
-	system.Soon(t, func() (err error) {
-		hash, err = s.Redis.HGetAll(t.Context(), system.StateKey(userID)).Result()
+	harness.Soon(t, func() (err error) {
+		hash, err = s.Redis.HGetAll(t.Context(), stateKey(userID)).Result()
 		if err == nil && hash["status"] != status {
 			err = fmt.Errorf("the hash of %s is %v, wanted status %s", userID, hash, status)
 		}
@@ -127,9 +128,9 @@ func state(t *testing.T, s *system.System, userID, status string) (hash map[stri
 }
 
 // oneMail checks that exactly one mail has ever come to the address, and waits for it.
-func oneMail(t *testing.T, s *system.System, email string) system.Mail {
+func oneMail(t *testing.T, s *harness.TestSystem, email string) harness.Mail {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	_, err := s.Mailbox.Wait(ctx, email, 1)
 	require.NoError(t, err, "%s", email)
@@ -139,7 +140,7 @@ func oneMail(t *testing.T, s *system.System, email string) system.Mail {
 }
 
 // ledger is the state and the error class of a mail.
-func ledger(t *testing.T, s *system.System, eventID string) (state, class string) {
+func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class string) {
 	t.Helper()
 	err := s.DB.QueryRowContext(t.Context(), "SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).
 		Scan(&state, &class)
@@ -150,7 +151,7 @@ func ledger(t *testing.T, s *system.System, eventID string) (state, class string
 }
 
 // mailEvent is the id of the event that carries the person's newest code.
-func mailEvent(t *testing.T, s *system.System, p *person) (id string) {
+func mailEvent(t *testing.T, s *harness.TestSystem, p *person) (id string) {
 	t.Helper()
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
 	return id
@@ -158,9 +159,9 @@ func mailEvent(t *testing.T, s *system.System, p *person) (id string) {
 
 // keepsSecrets checks that no process has written anything of these people that must not be in a log. A code is
 // looked for between characters that no id or number consists of, which six random digits would hit by chance.
-func keepsSecrets(t *testing.T, s *system.System, people ...*person) {
+func keepsSecrets(t *testing.T, s *harness.TestSystem, people ...*person) {
 	t.Helper()
-	never := []string{"otp_code", `"otp"`, system.Password, "<html", "eyJ"} // eyJ begins every token
+	never := []string{"otp_code", `"otp"`, harness.Password, "<html", "eyJ"} // eyJ begins every token
 	var codes []string
 	for _, p := range people {
 		never = append(never, p.email)
@@ -180,7 +181,7 @@ func keepsSecrets(t *testing.T, s *system.System, people ...*person) {
 }
 
 // dump is everything the database holds, one line per row; bytes are in hexadecimal.
-func dump(t *testing.T, s *system.System) string {
+func dump(t *testing.T, s *harness.TestSystem) string {
 	t.Helper()
 	var all strings.Builder
 	for _, table := range texts(t, s, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'") {
@@ -192,7 +193,7 @@ func dump(t *testing.T, s *system.System) string {
 }
 
 // texts answers the one column of a query.
-func texts(t *testing.T, s *system.System, query string) (values []string) {
+func texts(t *testing.T, s *harness.TestSystem, query string) (values []string) {
 	t.Helper()
 	rows, err := s.DB.QueryContext(t.Context(), query)
 	require.NoError(t, err)
@@ -212,3 +213,34 @@ func hidesCode(t *testing.T, dump, code string) {
 	require.NotRegexp(t, `(^|[^0-9a-f.])`+code+`([^0-9a-f]|$)`, dump)
 	require.NotContains(t, dump, fmt.Sprintf("%x", code))
 }
+
+// rabbitmqctl runs the broker's own tool.
+func rabbitmqctl(t *testing.T, args ...string) {
+	t.Helper()
+	require.NoError(t, harness.RabbitMQCtl(context.WithoutCancel(t.Context()), args...))
+}
+
+// cutConnections has the broker cut every connection to the virtual host that it knows of, and returns their names. It
+// learns of a new one within some seconds.
+func cutConnections(t *testing.T, s *harness.TestSystem) (cut []string) {
+	t.Helper()
+	var connections []struct {
+		Name       string `json:"name"`
+		Properties struct {
+			Name string `json:"connection_name"`
+		} `json:"client_properties"`
+	}
+	ctx := t.Context()
+	require.NoError(t, harness.Manage(ctx, http.MethodGet, "/api/vhosts/"+s.VirtualHost+"/connections", nil, &connections))
+	for _, c := range connections {
+		err := harness.Manage(ctx, http.MethodDelete, "/api/connections/"+url.PathEscape(c.Name), nil, nil)
+		if !errors.Is(err, harness.ErrNotFound) { // closed meanwhile
+			require.NoError(t, err)
+		}
+		cut = append(cut, c.Properties.Name)
+	}
+	return cut
+}
+
+// stateKey is the key of a user's subscription in Redis, spelled as another service would.
+func stateKey(userID string) string { return "smap:sub:" + userID }

@@ -13,26 +13,26 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 const trial = 14 * 24 * time.Hour
 
 // TestPath walks a person's whole way on two apis and two consumers, and looks at every step from outside.
 func TestPath(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 
 	const traceID = "0af7651916cd43dd8448eb211c80319c"
-	an := &person{email: system.Email(), client: s.Client()}
-	want(t, http.StatusCreated)(an.client.Register(t.Context(), an.email, system.Password,
+	an := &person{email: harness.Email(), client: s.Client()}
+	want(t, http.StatusCreated)(an.client.Register(t.Context(), an.email, harness.Password,
 		"traceparent", "00-"+traceID+"-b7ad6b7169203331-01"))
 	an.id = userID(t, s, an.email)
-	refused(t, http.StatusForbidden, 20009)(an.client.Login(t.Context(), an.email, system.Password, false))
+	refused(t, http.StatusForbidden, 20009)(an.client.Login(t.Context(), an.email, harness.Password, false))
 
 	mail := oneMail(t, s, an.email)
 	an.code = mail.Code()
-	requested := neighbour.Wait("email.verification.requested", an.id)
+	requested := neighbour.wait("email.verification.requested", an.id)
 	verificationEvent(t, requested, an, "en", traceID)
 	require.Equal(t, requested.EventID+"@"+senderDomain, mail.MessageID)
 	require.NotContains(t, mail.Subject, an.code, "mail servers log subjects")
@@ -49,7 +49,7 @@ func TestPath(t *testing.T) {
 	stranger := s.Client()
 	want(t, http.StatusUnauthorized)(stranger.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 	refused(t, http.StatusUnauthorized, 20004)(stranger.Login(t.Context(), an.email, "not the password", false))
-	answer = want(t, http.StatusOK)(stranger.Login(t.Context(), strings.ToUpper(an.email), system.Password, true))
+	answer = want(t, http.StatusOK)(stranger.Login(t.Context(), strings.ToUpper(an.email), harness.Password, true))
 	loginCookie(t, answer, 2592000)
 	want(t, http.StatusOK)(stranger.Call(t.Context(), http.MethodGet, "/identity/authentication/me", nil))
 
@@ -66,7 +66,7 @@ func TestPath(t *testing.T) {
 
 const senderDomain = "smap.local"
 
-func verificationEvent(t *testing.T, e system.Event, p *person, locale, traceID string) {
+func verificationEvent(t *testing.T, e event, p *person, locale, traceID string) {
 	t.Helper()
 	envelope(t, e, "verification.requested")
 	require.Regexp(t, "^00-"+traceID+"-[0-9a-f]{16}-01$", e.Headers["traceparent"])
@@ -77,7 +77,7 @@ func verificationEvent(t *testing.T, e system.Event, p *person, locale, traceID 
 		Locale    string    `json:"locale"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
-	require.NoError(t, e.Data(&data))
+	require.NoError(t, e.data(&data))
 	require.Equal(t, p.id, data.UserID)
 	require.Equal(t, p.email, data.Recipient)
 	require.Equal(t, p.code, data.OTPCode)
@@ -93,7 +93,7 @@ var (
 )
 
 // envelope checks what every event of this service has (WIRE.md A1), and nothing else.
-func envelope(t *testing.T, e system.Event, action string) {
+func envelope(t *testing.T, e event, action string) {
 	t.Helper()
 	var top, payload map[string]json.RawMessage
 	require.NoError(t, json.Unmarshal(e.Body, &top))
@@ -116,7 +116,7 @@ func envelope(t *testing.T, e system.Event, action string) {
 	require.Equal(t, sent.Truncate(time.Second), e.Delivery.Timestamp.UTC())
 }
 
-func loginCookie(t *testing.T, a system.Answer, age int) {
+func loginCookie(t *testing.T, a harness.Answer, age int) {
 	t.Helper()
 	c := a.Cookie("smap_auth_token")
 	require.NotNil(t, c)
@@ -150,7 +150,7 @@ type subscription struct {
 	TrialEndsAt time.Time `json:"trial_ends_at"`
 }
 
-func trialStarts(t *testing.T, s *system.System, n *system.Neighbour, p *person) {
+func trialStarts(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *person) {
 	t.Helper()
 	answer := want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 	require.JSONEq(t, `{"id":"`+p.id+`","email":"`+p.email+`"}`, string(answer.Data))
@@ -159,11 +159,11 @@ func trialStarts(t *testing.T, s *system.System, n *system.Neighbour, p *person)
 	require.Equal(t, "trialing", mine.Status)
 	require.Equal(t, trial, mine.TrialEndsAt.Sub(mine.StartsAt))
 
-	e := n.Wait("subscription.created", p.id)
+	e := n.wait("subscription.created", p.id)
 	envelope(t, e, "created")
 	require.NotContains(t, string(e.Body), p.email, "subscription events carry no personal data beyond ids")
 	var data subscriptionEvent
-	require.NoError(t, e.Data(&data))
+	require.NoError(t, e.data(&data))
 	require.Equal(t, int64(1), data.Version)
 	require.Equal(t, mine.ID, data.SubscriptionID)
 	require.Equal(t, "free", data.PlanCode)
@@ -182,7 +182,7 @@ func mySubscription(t *testing.T, p *person) (mine subscription) {
 }
 
 // hashAgrees checks smap:sub:{user} against the event and its life against the rule: until then, and 30 days.
-func hashAgrees(t *testing.T, s *system.System, e subscriptionEvent, status string) {
+func hashAgrees(t *testing.T, s *harness.TestSystem, e subscriptionEvent, status string) {
 	t.Helper()
 	hash := state(t, s, e.UserID, status)
 	require.Equal(t, e.SubscriptionID, hash["subscription_id"])
@@ -193,7 +193,7 @@ func hashAgrees(t *testing.T, s *system.System, e subscriptionEvent, status stri
 	require.WithinDuration(t, e.EffectiveUntil, until, time.Millisecond)
 	require.NotEmpty(t, hash["updated_at"])
 	require.Len(t, hash, 6)
-	life, err := s.Redis.TTL(t.Context(), system.StateKey(e.UserID)).Result()
+	life, err := s.Redis.TTL(t.Context(), stateKey(e.UserID)).Result()
 	require.NoError(t, err)
 	require.WithinDuration(t, e.EffectiveUntil.Add(30*24*time.Hour), time.Now().Add(life), 5*time.Second)
 }
@@ -205,7 +205,7 @@ func jsonOf(t *testing.T, v any) string {
 	return string(raw)
 }
 
-func trialEnds(t *testing.T, s *system.System, n *system.Neighbour, p *person) {
+func trialEnds(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *person) {
 	t.Helper()
 	mine := mySubscription(t, p)
 	cancel := "/subscriptions/" + mine.ID + "/cancel"
@@ -215,10 +215,10 @@ func trialEnds(t *testing.T, s *system.System, n *system.Neighbour, p *person) {
 	refused(t, http.StatusConflict, 130009)(p.client.Call(t.Context(), http.MethodPost, cancel, nil))
 	refused(t, http.StatusNotFound, 130002)(p.client.Call(t.Context(), http.MethodGet, "/subscriptions/me", nil))
 
-	e := n.Wait("subscription.cancelled", p.id)
+	e := n.wait("subscription.cancelled", p.id)
 	envelope(t, e, "cancelled")
 	var data subscriptionEvent
-	require.NoError(t, e.Data(&data))
+	require.NoError(t, e.data(&data))
 	require.Greater(t, data.Version, int64(1))
 	require.Equal(t, "trialing", data.PreviousStatus)
 	require.Equal(t, "cancelled", data.NewStatus)
@@ -228,7 +228,7 @@ func trialEnds(t *testing.T, s *system.System, n *system.Neighbour, p *person) {
 }
 
 // tellsTraceInEveryLog checks that one trace can be followed from the request to the mail.
-func tellsTraceInEveryLog(t *testing.T, s *system.System, traceID, eventID string) {
+func tellsTraceInEveryLog(t *testing.T, s *harness.TestSystem, traceID, eventID string) {
 	t.Helper()
 	var request, published, handled bool
 	for _, p := range s.Processes() {
@@ -247,14 +247,14 @@ func tellsTraceInEveryLog(t *testing.T, s *system.System, traceID, eventID strin
 // TestVietnamese: the mail is in the language the person has chosen.
 func TestVietnamese(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	for name, header := range map[string][]string{
 		"by the front end":              {"lang", "vi"},
 		"by the browser":                {"Accept-Language", "vi-VN,vi;q=0.9,en;q=0.5"},
 		"the front end's word is first": {"lang", "vi", "Accept-Language", "en"},
 	} {
-		email := system.Email()
-		want(t, http.StatusCreated)(s.Client().Register(t.Context(), email, system.Password, header...))
+		email := harness.Email()
+		want(t, http.StatusCreated)(s.Client().Register(t.Context(), email, harness.Password, header...))
 		mail := oneMail(t, s, email)
 		require.Contains(t, mail.HTML, `lang="vi"`, name)
 		require.NotEmpty(t, mail.Code(), name)

@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 const (
@@ -37,24 +37,24 @@ type deadLetter struct {
 }
 
 // dlq runs `consumer dlq … --json` and answers what it printed.
-func dlq(t *testing.T, s *system.System, args ...string) (letters []deadLetter) {
+func dlq(t *testing.T, s *harness.TestSystem, args ...string) (letters []deadLetter) {
 	t.Helper()
-	out := s.Command(nil, system.Consumer, append([]string{"dlq", "--json"}, args...)...)
+	out := s.Command(nil, harness.Consumer, append([]string{"dlq", "--json"}, args...)...)
 	require.Zero(t, out.Code, out.Stderr)
 	require.NoError(t, json.Unmarshal([]byte(out.Stdout), &letters), out.Stdout)
 	return letters
 }
 
 // deadLetters waits until there are n.
-func deadLetters(t *testing.T, s *system.System, queue string, n int) []deadLetter {
+func deadLetters(t *testing.T, s *harness.TestSystem, queue string, n int) []deadLetter {
 	t.Helper()
-	system.Soon(t, func() error { return lengthIs(s, queue+".dead", n) })
+	harness.Soon(t, func() error { return lengthIs(s, queue+".dead", n) })
 	letters := dlq(t, s, "list", queue)
 	require.Len(t, letters, n)
 	return letters
 }
 
-func lengthIs(s *system.System, queue string, n int) error {
+func lengthIs(s *harness.TestSystem, queue string, n int) error {
 	if have := s.QueueLength(queue); have != n {
 		return fmt.Errorf("%s holds %d messages, wanted %d", queue, have, n)
 	}
@@ -64,7 +64,7 @@ func lengthIs(s *system.System, queue string, n int) error {
 // TestPoison: what cannot be read ends in the dead queue with its reason, and the next message is handled at once.
 func TestPoison(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	full := `{"event_id":"%","timestamp":"2026-01-31T09:30:00.123Z","payload":{"service":"identity","action":"x","data":{"user_id":"` +
 		uuid.NewString() + `","otp_code":"123456","locale":"en","expires_at":"2036-01-31T09:30:00Z"}}}`
 	poison := []struct {
@@ -87,7 +87,7 @@ func TestPoison(t *testing.T) {
 	for i, p := range poison {
 		id := "evt_" + uuid.NewString()
 		wanted[id], perQueue[p.queue] = i, perQueue[p.queue]+1
-		s.Publish(system.Exchange, p.key, amqp.Publishing{
+		s.Publish(harness.Exchange, p.key, amqp.Publishing{
 			MessageId: id, ContentType: "application/json", DeliveryMode: amqp.Persistent,
 			Body: []byte(strings.ReplaceAll(p.body, "%", id)),
 		})
@@ -116,8 +116,8 @@ func TestPoison(t *testing.T) {
 // TestDeadLetterCommands: list, replay and discard, and what they must not do.
 func TestDeadLetterCommands(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	neighbour := recordEvents(t, s)
 	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).Reply(550))
 	p, q := register(t, s), register(t, s)
 	letters := deadLetters(t, s, emailQueue, 2)
@@ -128,11 +128,11 @@ func TestDeadLetterCommands(t *testing.T) {
 		require.Equal(t, "failed", state)
 		require.Equal(t, "smtp_rcpt_550", class)
 	}
-	event := neighbour.Wait("email.verification.requested", p.id)
+	event := neighbour.wait("email.verification.requested", p.id)
 	var secret struct {
 		OTPCode string `json:"otp_code"`
 	}
-	require.NoError(t, event.Data(&secret))
+	require.NoError(t, event.data(&secret))
 	showsNoBody(t, s, p.email, secret.OTPCode)
 	refusesCarelessness(t, s)
 
@@ -153,7 +153,7 @@ func TestDeadLetterCommands(t *testing.T) {
 	require.Equal(t, "already_sent", dlq(t, s, "replay", emailQueue, "--id", event.EventID)[0].Action)
 	require.Len(t, deadLetters(t, s, emailQueue, 1), 1)
 
-	out := s.Command(nil, system.Consumer, "dlq", "discard", emailQueue, "--reason", "not our customer")
+	out := s.Command(nil, harness.Consumer, "dlq", "discard", emailQueue, "--reason", "not our customer")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, "discarded "+mailEvent(t, s, q))
 	require.Contains(t, out.Stderr, "not our customer", "the reason is logged")
@@ -162,12 +162,12 @@ func TestDeadLetterCommands(t *testing.T) {
 	require.Empty(t, s.Mailbox.All(q.email))
 }
 
-func showsNoBody(t *testing.T, s *system.System, email, code string) {
+func showsNoBody(t *testing.T, s *harness.TestSystem, email, code string) {
 	t.Helper()
-	text := s.Command(nil, system.Consumer, "dlq", "list", emailQueue)
+	text := s.Command(nil, harness.Consumer, "dlq", "list", emailQueue)
 	require.Zero(t, text.Code, text.Stderr)
 	require.Equal(t, 3, strings.Count(text.Stdout, "\n"), "a heading and a line each:\n%s", text.Stdout)
-	asJSON := s.Command(nil, system.Consumer, "dlq", "list", emailQueue, "--json")
+	asJSON := s.Command(nil, harness.Consumer, "dlq", "list", emailQueue, "--json")
 	for _, out := range []string{text.Stdout, text.Stderr, asJSON.Stdout, asJSON.Stderr} {
 		require.NotContains(t, out, email)
 		require.NotContains(t, out, "recipient")
@@ -175,7 +175,7 @@ func showsNoBody(t *testing.T, s *system.System, email, code string) {
 	}
 }
 
-func refusesCarelessness(t *testing.T, s *system.System) {
+func refusesCarelessness(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, test := range []struct {
 		word string
@@ -187,7 +187,7 @@ func refusesCarelessness(t *testing.T, s *system.System) {
 		{"evt_none", []string{"replay", emailQueue, "--id", "evt_none"}},
 		{"evt_none", []string{"discard", emailQueue, "--id", "evt_none", "--reason", "tidy"}},
 	} {
-		out := s.Command(nil, system.Consumer, append([]string{"dlq"}, test.args...)...)
+		out := s.Command(nil, harness.Consumer, append([]string{"dlq"}, test.args...)...)
 		require.Equal(t, 1, out.Code, "%q", test.args)
 		require.Contains(t, out.Stderr, test.word, "%q", test.args)
 	}
@@ -197,12 +197,12 @@ func refusesCarelessness(t *testing.T, s *system.System) {
 // TestReplayedPoison: a replay does not make a bad message good.
 func TestReplayedPoison(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{Consumers: 1})
+	s := harness.New(t, harness.Options{Consumers: 1})
 	body := []byte("not JSON")
-	s.Publish(system.Exchange, "subscription.created", amqp.Publishing{MessageId: "evt_poison", Body: body})
+	s.Publish(harness.Exchange, "subscription.created", amqp.Publishing{MessageId: "evt_poison", Body: body})
 	first := deadLetters(t, s, subscriptionQueue, 1)[0]
 	require.Equal(t, "replayed", dlq(t, s, "replay", subscriptionQueue)[0].Action)
-	system.Soon(t, func() error { return lengthIs(s, subscriptionQueue+".dead", 1) })
+	harness.Soon(t, func() error { return lengthIs(s, subscriptionQueue+".dead", 1) })
 	again := deadLetters(t, s, subscriptionQueue, 1)[0]
 	require.Equal(t, "unreadable", again.Reason)
 	require.Equal(t, "subscription.created", again.RoutingKey)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // The tests of this file break servers that everything on the stack shares: none of them runs beside another test.
@@ -21,7 +21,7 @@ import (
 const healthAnswer = 5 * time.Second
 
 // says checks what a process answers to a probe, and that it does not take long.
-func says(t *testing.T, p *system.Process, path string, status int, word string) {
+func says(t *testing.T, p *harness.Process, path string, status int, word string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), healthAnswer)
 	defer cancel()
@@ -32,11 +32,11 @@ func says(t *testing.T, p *system.Process, path string, status int, word string)
 }
 
 // comesToSay is says, once it has been noticed; noticing has a bound too.
-func comesToSay(t *testing.T, p *system.Process, path string, status int, word string, within time.Duration) {
+func comesToSay(t *testing.T, p *harness.Process, path string, status int, word string, within time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	require.NoError(t, system.Eventually(ctx, func() error {
+	require.NoError(t, harness.Eventually(ctx, func() error {
 		have, body, err := p.Get(ctx, path)
 		if err == nil && (have != status || !strings.Contains(body, word)) {
 			err = fmt.Errorf("%s %s: %d %s", p.Name, path, have, body)
@@ -47,11 +47,11 @@ func comesToSay(t *testing.T, p *system.Process, path string, status int, word s
 }
 
 // allWell checks that every probe of every process says so.
-func allWell(t *testing.T, s *system.System) {
+func allWell(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, p := range s.Processes() {
-		comesToSay(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, system.Patience)
-		comesToSay(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, system.Patience)
+		comesToSay(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, harness.Patience)
+		comesToSay(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, harness.Patience)
 		says(t, p, "/live", http.StatusOK, "alive")
 		says(t, p, "/health/redis", http.StatusOK, `"healthy"`)
 		says(t, p, "/health/rabbitmq", http.StatusOK, `"exchange":"smap.events","type":"topic","durable":true`)
@@ -59,7 +59,7 @@ func allWell(t *testing.T, s *system.System) {
 }
 
 // worksWithout checks the probes of the apis while the broker or Redis is away: ready all the same, and honest.
-func worksWithout(t *testing.T, s *system.System, away string) {
+func worksWithout(t *testing.T, s *harness.TestSystem, away string) {
 	t.Helper()
 	for _, p := range s.APIs {
 		comesToSay(t, p, "/health/"+away, http.StatusServiceUnavailable, `"unhealthy"`, healthAnswer)
@@ -70,25 +70,25 @@ func worksWithout(t *testing.T, s *system.System, away string) {
 }
 
 func TestRabbitMQKilled(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	allWell(t, s)
-	neighbour := s.Neighbour()
+	neighbour := recordEvents(t, s)
 	day := newDay(t, s)
-	system.RabbitMQ.Kill(t)
+	harness.Inject(t, harness.RabbitMQ.Kill)
 	day.goesOn(t, s)
 	worksWithout(t, s, "rabbitmq")
 	for _, p := range s.Consumers {
 		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
 		says(t, p, "/live", http.StatusOK, "alive")
 	}
-	codesLieSealed(t, s, day, func() { system.RabbitMQ.Restart(t) })
+	codesLieSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Restart(t.Context())) })
 	day.catchesUp(t, s)
 	allWell(t, s)
 	toldOnce(t, s, neighbour)
 }
 
 // codesLieSealed looks at the database while mails wait in the outbox, and knows what to look for once they came.
-func codesLieSealed(t *testing.T, s *system.System, d *day, end func()) {
+func codesLieSealed(t *testing.T, s *harness.TestSystem, d *day, end func()) {
 	t.Helper()
 	require.GreaterOrEqual(t, s.Count("SELECT count(*) FROM outbox WHERE sealed"), len(d.registered))
 	before := dump(t, s)
@@ -100,19 +100,19 @@ func codesLieSealed(t *testing.T, s *system.System, d *day, end func()) {
 }
 
 // toldOnce checks that every fact in the database is an event, and the other way round.
-func toldOnce(t *testing.T, s *system.System, n *system.Neighbour) {
+func toldOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
 	t.Helper()
 	for key, query := range map[string]string{
 		"email.verification.requested": "SELECT id FROM users",
 		"subscription.created":         "SELECT user_id FROM subscriptions",
 	} {
-		system.Soon(t, func() error {
+		harness.Soon(t, func() error {
 			facts, events := column(t, s, query), map[string]string{}
-			for _, e := range n.Events(key) {
+			for _, e := range n.events(key) {
 				var data struct {
 					UserID string `json:"user_id"`
 				}
-				if err := e.Data(&data); err != nil {
+				if err := e.data(&data); err != nil {
 					return err
 				}
 				if id := events[data.UserID]; id != "" && id != e.EventID {
@@ -134,7 +134,7 @@ func toldOnce(t *testing.T, s *system.System, n *system.Neighbour) {
 }
 
 // column is texts as a set.
-func column(t *testing.T, s *system.System, query string) map[string]bool {
+func column(t *testing.T, s *harness.TestSystem, query string) map[string]bool {
 	t.Helper()
 	values := map[string]bool{}
 	for _, value := range texts(t, s, query) {
@@ -144,16 +144,16 @@ func column(t *testing.T, s *system.System, query string) map[string]bool {
 }
 
 func TestRabbitMQStopped(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	day := newDay(t, s)
-	system.RabbitMQ.Stop(t)
+	harness.Inject(t, harness.RabbitMQ.Stop)
 	day.goesOn(t, s)
 	worksWithout(t, s, "rabbitmq")
 	for _, p := range s.Consumers { // a silent peer is noticed after three heartbeats of 5 s
 		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", 25*time.Second)
 	}
-	codesLieSealed(t, s, day, func() { system.RabbitMQ.Continue(t) })
+	codesLieSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Continue(t.Context())) })
 	day.catchesUp(t, s)
 	allWell(t, s)
 	toldOnce(t, s, neighbour)
@@ -161,12 +161,12 @@ func TestRabbitMQStopped(t *testing.T) {
 
 // TestRabbitMQAlarm: the broker takes no messages for want of memory. The outbox keeps them.
 func TestRabbitMQAlarm(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	day := newDay(t, s)
-	calm := func() { system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
 	t.Cleanup(calm)
-	system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1")
 	day.goesOn(t, s)
 	worksWithout(t, s, "rabbitmq")
 	codesLieSealed(t, s, day, calm)
@@ -178,13 +178,13 @@ func TestRabbitMQAlarm(t *testing.T) {
 // TestRabbitMQAlarmBesideAnOldConsumer: what was on its way to the fanout when the broker stopped reading gets there once,
 // although that takes longer than a confirm may: the consumer of the previous release would send a repeat as well.
 func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 1, Env: inPhase("prepare")})
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1, Env: inPhase("prepare")})
 	old := oldConsumer(t, s)
 	people := []*person{register(t, s)}
 	oneMail(t, s, people[0].email)
-	calm := func() { system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
 	t.Cleanup(calm)
-	system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1")
 	for range 12 {
 		people = append(people, register(t, s))
 	}
@@ -195,8 +195,8 @@ func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
 		oneMail(t, s, p.email)
 	}
 	s.OutboxEmpty()
-	system.Soon(t, func() error { return lengthIs(s, fanoutQueue, 0) })
-	old.Terminate(t)
+	harness.Soon(t, func() error { return lengthIs(s, fanoutQueue, 0) })
+	s.Terminate(old)
 	for _, p := range people {
 		mails := s.Mailbox.All(p.email)
 		require.Len(t, mails, 1)
@@ -208,20 +208,20 @@ func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
 }
 
 func TestRedisKilled(t *testing.T) {
-	redisAway(t, system.Redis.Kill, system.Redis.Restart)
+	redisAway(t, harness.Redis.Kill, harness.Redis.Restart)
 }
 
 func TestRedisStopped(t *testing.T) {
-	redisAway(t, system.Redis.Stop, system.Redis.Continue)
+	redisAway(t, harness.Redis.Stop, harness.Redis.Continue)
 }
 
 // redisAway: nobody on the request path needs Redis, and the state catches up by itself.
-func redisAway(t *testing.T, begin, end func(testing.TB)) {
+func redisAway(t *testing.T, begin, end func(context.Context) error) {
 	t.Helper()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	day := newDay(t, s)
-	begin(t)
+	harness.Inject(t, begin)
 	worksWithout(t, s, "redis")
 	day.goesOn(t, s)
 	for _, p := range s.Consumers {
@@ -231,7 +231,7 @@ func redisAway(t *testing.T, begin, end func(testing.TB)) {
 	for _, p := range day.registered {
 		oneMail(t, s, p.email) // mails do not need Redis either
 	}
-	end(t)
+	require.NoError(t, end(t.Context()))
 	day.catchesUp(t, s)
 	allWell(t, s)
 	toldOnce(t, s, neighbour)
@@ -239,13 +239,13 @@ func redisAway(t *testing.T, begin, end func(testing.TB)) {
 
 // TestRedisFull: writes that Redis refuses are tried again, not lost; so is a script it has forgotten.
 func TestRedisFull(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	ctx := context.WithoutCancel(t.Context())
 	room := func() { require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "0").Err()) }
 	t.Cleanup(room)
 	require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "1").Err())
 	p := verified(t, s)
-	s.Consumers[0].WaitLine(t, `"queue":"identity.subscription"`, `"outcome":"retry"`, `"level":"warn"`)
+	s.WaitLine(s.Consumers[0], `"queue":"identity.subscription"`, `"outcome":"retry"`, `"level":"warn"`)
 	room()
 	state(t, s, p.id, "trialing")
 
@@ -255,22 +255,24 @@ func TestRedisFull(t *testing.T) {
 
 // TestPostgreSQLKilled: without the database nothing works, and says so; nothing is half done afterwards.
 func TestPostgreSQLKilled(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	neighbour := recordEvents(t, s)
 	before := verified(t, s)
 	crowd := startCrowd(t, s, 8)
 	crowd.waitVerified(15)
-	system.PostgreSQL.Kill(t)
+	harness.Inject(t, harness.PostgreSQL.Kill)
 	for _, p := range s.Processes() {
 		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
 		says(t, p, "/live", http.StatusOK, "alive")
 	}
 	client := s.Client()
 	for range 4 {
-		for _, request := range []func() (system.Answer, error){
-			func() (system.Answer, error) { return client.Register(t.Context(), system.Email(), system.Password) },
-			func() (system.Answer, error) { return client.Verify(t.Context(), before.email, "123456") },
-			func() (system.Answer, error) { return client.Login(t.Context(), before.email, system.Password, false) },
+		for _, request := range []func() (harness.Answer, error){
+			func() (harness.Answer, error) { return client.Register(t.Context(), harness.Email(), harness.Password) },
+			func() (harness.Answer, error) { return client.Verify(t.Context(), before.email, "123456") },
+			func() (harness.Answer, error) {
+				return client.Login(t.Context(), before.email, harness.Password, false)
+			},
 		} {
 			a, err := request()
 			require.NoError(t, err, "an answer in the envelope")
@@ -278,7 +280,7 @@ func TestPostgreSQLKilled(t *testing.T) {
 			require.NotContains(t, a.Raw, "postgres")
 		}
 	}
-	system.PostgreSQL.Restart(t)
+	require.NoError(t, harness.PostgreSQL.Restart(t.Context()))
 	for _, p := range s.Processes() {
 		s.Ready(p)
 	}

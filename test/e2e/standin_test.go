@@ -22,16 +22,16 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // neighbours are stand-ins for the services that work on a project: Project publishes it, Collector finds its items,
 // Analytics works on them and says by HTTP what became of each. They keep trying, as services do.
 type neighbours struct {
 	t      *testing.T
-	s      *system.System
-	client *system.Client // without cookies
-	work   time.Duration  // that Analytics has with an item
+	s      *harness.TestSystem
+	client *harness.Client // without cookies
+	work   time.Duration   // that Analytics has with an item
 
 	mu       sync.Mutex
 	projects map[string]*project
@@ -78,14 +78,14 @@ func (p *project) errors() (n int) {
 }
 
 // startNeighbours begins Collector and Analytics.
-func startNeighbours(t *testing.T, s *system.System, work time.Duration) *neighbours {
+func startNeighbours(t *testing.T, s *harness.TestSystem, work time.Duration) *neighbours {
 	t.Helper()
 	n := &neighbours{
 		t: t, s: s, client: s.Client(), work: work,
 		projects: map[string]*project{}, pending: map[string][]marked{}, told: make(chan struct{}),
 	}
-	s.Consume("collector.project.created", "project.created", 4, n.collect)
-	s.Consume("analytics.data.collected", "data.collected", 16, n.analyse)
+	consume(t, s, "collector.project.created", "project.created", 4, n.collect)
+	consume(t, s, "analytics.data.collected", "data.collected", 16, n.analyse)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	var telling sync.WaitGroup
 	telling.Go(func() { n.tell(ctx) })
@@ -113,7 +113,7 @@ func (n *neighbours) create(owner string, items int, begin beginning) *project {
 			"date_range": map[string]string{"from": "2026-01-01", "to": "2026-01-31"},
 		},
 	})
-	n.s.Publish(system.Exchange, "project.created", amqp.Publishing{ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: []byte(body)})
+	n.s.Publish(harness.Exchange, "project.created", amqp.Publishing{ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: []byte(body)})
 	return p
 }
 
@@ -123,7 +123,7 @@ var theirs = map[string]any{"crawl_total": "0", "crawl_done": "0", "crawl_errors
 func projectKey(id string) string { return "smap:proj:" + id }
 
 // collect is the Collector. It knows the number of items only when it has found them all.
-func (n *neighbours) collect(ctx context.Context, e system.Event) error {
+func (n *neighbours) collect(ctx context.Context, e event) error {
 	var created struct {
 		Payload struct {
 			ProjectID string `json:"project_id"`
@@ -148,7 +148,7 @@ func (n *neighbours) collect(ctx context.Context, e system.Event) error {
 	for i := range found {
 		found[i] = dataCollected(p, i)
 	}
-	if err := n.s.TryPublish(ctx, system.Exchange, "data.collected", found...); err != nil {
+	if err := n.s.System.Publish(ctx, harness.Exchange, "data.collected", found...); err != nil {
 		return err
 	}
 	return n.total(ctx, p, p.items, true)
@@ -175,7 +175,7 @@ func dataCollected(p *project, i int) amqp.Publishing {
 }
 
 // analyse is Analytics.
-func (n *neighbours) analyse(ctx context.Context, e system.Event) error {
+func (n *neighbours) analyse(ctx context.Context, e event) error {
 	var collected struct {
 		Payload struct {
 			ProjectID string `json:"project_id"`
@@ -262,7 +262,7 @@ func (n *neighbours) marks() int {
 // waitMarks waits until Analytics has told so much.
 func (n *neighbours) waitMarks(wanted int) {
 	n.t.Helper()
-	system.Soon(n.t, func() error {
+	harness.Soon(n.t, func() error {
 		if have := n.marks(); have < wanted {
 			return fmt.Errorf("Analytics has told %d of %d", have, wanted)
 		}
@@ -301,7 +301,7 @@ func (n *neighbours) items(ctx context.Context, id string, items []marked) error
 
 // call makes a call of the internal API until it is answered: an api or Redis may be away, or the project not there yet.
 func (n *neighbours) call(ctx context.Context, method, id, path string, body any) error {
-	return system.Eventually(ctx, func() error {
+	return harness.Eventually(ctx, func() error {
 		a, err := n.client.Call(ctx, method, "/internal/projects/"+id+path, body, "X-Internal-Key", os.Getenv("INTERNAL_KEY"))
 		switch {
 		case err != nil:

@@ -1,12 +1,12 @@
 //go:build e2e
 
-package walk
+package migration
 
 import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/smap-platform/identity/internal/event/fanout"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // The queues of another team, bound to both exchanges and read when all is over: what lies in them is every copy that
@@ -18,11 +18,11 @@ const (
 )
 
 // tap binds them. Both exchanges are declared as anybody would.
-func tap(s *system.System) {
+func tap(s *harness.TestSystem) {
 	s.OnBroker(func(ch *amqp.Channel) error {
 		for _, t := range []struct{ queue, exchange, kind, key string }{
 			{fanoutTap, fanout.Exchange, amqp.ExchangeFanout, ""},
-			{topicTap, system.Exchange, amqp.ExchangeTopic, mailKey},
+			{topicTap, harness.Exchange, amqp.ExchangeTopic, mailKey},
 		} {
 			if err := ch.ExchangeDeclare(t.exchange, t.kind, true, false, false, false, nil); err != nil {
 				return err
@@ -44,7 +44,7 @@ type copies struct {
 }
 
 // tapped reads the queues to their end, which needs the publishers to be quiet.
-func tapped(s *system.System) copies {
+func tapped(s *harness.TestSystem) copies {
 	c := copies{map[string]int{}, map[string]int{}, map[string]int{}}
 	s.OnBroker(func(ch *amqp.Channel) error {
 		return empty(ch, fanoutTap, func(d amqp.Delivery) { c.fanout[d.MessageId]++ })

@@ -1,4 +1,4 @@
-package system
+package harness
 
 import (
 	"bytes"
@@ -10,18 +10,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
+	"time"
 
 	"github.com/emersion/go-message/mail"
-	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
 )
 
-// Mailbox is the mail server of a System, in the test's own process. It takes every mail unless Script says
-// otherwise, and can be away for a while.
+// Mailbox is the mail server of a System, in the test's own process. It accepts every mail unless Script says
+// otherwise, and can be down for a while.
 type Mailbox struct {
-	tb   testing.TB
 	addr string
 
 	mu      sync.Mutex
@@ -29,13 +27,12 @@ type Mailbox struct {
 	earlier []smtptest.Message // of the servers before this one
 }
 
-func newMailbox(tb testing.TB) *Mailbox {
-	tb.Helper()
+func newMailbox() (*Mailbox, error) {
 	server, err := smtptest.New(smtptest.Options{})
-	require.NoError(tb, err)
-	m := &Mailbox{tb: tb, server: server, addr: server.Addr()}
-	tb.Cleanup(func() { m.current().Close() })
-	return m
+	if err != nil {
+		return nil, err
+	}
+	return &Mailbox{server: server, addr: server.Addr()}, nil
 }
 
 func (m *Mailbox) current() *smtptest.Server {
@@ -50,37 +47,40 @@ func (m *Mailbox) Addr() string { return m.addr }
 // Script makes the server misbehave; see smtptest. Without rules it behaves again.
 func (m *Mailbox) Script(rules ...smtptest.Rule) { m.current().Script(rules...) }
 
-// WaitReached waits until a verb has been reached n times since the mail server (or its last Up) started.
-func (m *Mailbox) WaitReached(verb smtptest.Verb, n int) {
-	m.tb.Helper()
-	ctx, cancel := context.WithTimeout(m.tb.Context(), Patience)
-	defer cancel()
-	require.NoError(m.tb, m.current().WaitReached(ctx, verb, n))
-}
-
-// Reached is how often a verb has been reached since the mail server (or its last Up) started; smtptest.EndOfData
-// counts the mails, without a look at any of them.
+// Reached is how often a verb has been reached since the mail server, or its last Up, started. smtptest.EndOfData counts
+// the mails without reading them.
 func (m *Mailbox) Reached(verb smtptest.Verb) int { return m.current().Reached(verb) }
+
+// WaitReached waits until a verb has been reached n times since the mail server, or its last Up, started.
+func (m *Mailbox) WaitReached(ctx context.Context, verb smtptest.Verb, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	return m.current().WaitReached(ctx, verb, n)
+}
 
 // Down kills the server: connections are cut, new ones refused. Mails that came stay readable.
 func (m *Mailbox) Down() { m.current().Close() }
 
-// Up brings it back on the same port, with no script.
-func (m *Mailbox) Up() {
-	m.tb.Helper()
+// Up starts it again on the same port, without a script.
+func (m *Mailbox) Up() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.earlier = append(m.earlier, m.server.Received()...)
 	server, err := smtptest.New(smtptest.Options{Addr: m.addr})
-	require.NoError(m.tb, err)
+	if err != nil {
+		return err
+	}
+	m.earlier = append(m.earlier, m.server.Received()...)
 	m.server = server
+	return nil
 }
 
 // Mail is one mail that came up to its final dot.
 type Mail struct {
 	To, MessageID, Subject, Text, HTML string
-	Accepted                           bool // the server has answered 250
-	Header                             mail.Header
+
+	ReceivedAt time.Time // when the final dot had been read, before the response
+	Accepted   bool      // the server has responded 250
+	Header     mail.Header
 }
 
 var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
@@ -88,8 +88,8 @@ var sixDigits = regexp.MustCompile(`\b[0-9]{6}\b`)
 // Code is the one-time code in the mail's text.
 func (m Mail) Code() string { return sixDigits.FindString(m.Text) }
 
-// All answers every mail to an address (to anybody when it is empty), oldest first, those included whose acceptance
-// the server never said: a real one may have delivered them.
+// All returns every mail to an address (to any when it is empty), oldest first. It includes those whose acceptance the
+// server never confirmed: a real server may have delivered them.
 func (m *Mailbox) All(to string) []Mail {
 	m.mu.Lock()
 	received := append(slices.Clone(m.earlier), m.server.Received()...)
@@ -103,12 +103,12 @@ func (m *Mailbox) All(to string) []Mail {
 	return mails
 }
 
-// Accepted answers the mails to an address that were answered with 250, oldest first.
+// Accepted returns the accepted mails to an address, oldest first.
 func (m *Mailbox) Accepted(to string) []Mail {
 	return slices.DeleteFunc(m.All(to), func(mail Mail) bool { return !mail.Accepted })
 }
 
-// Wait answers the accepted mails to an address as soon as there are n.
+// Wait returns the accepted mails to an address as soon as there are n.
 func (m *Mailbox) Wait(ctx context.Context, to string, n int) (mails []Mail, err error) {
 	err = every(ctx, mailTick, func() error {
 		if mails = m.Accepted(to); len(mails) < n {
@@ -119,7 +119,7 @@ func (m *Mailbox) Wait(ctx context.Context, to string, n int) (mails []Mail, err
 	return mails, err
 }
 
-// Code waits for the first accepted mail to an address and answers the code of the newest one.
+// Code waits for the first accepted mail to an address and returns the code of the newest one.
 func (m *Mailbox) Code(ctx context.Context, to string) (string, error) {
 	mails, err := m.Wait(ctx, to, 1)
 	if err != nil {
@@ -132,9 +132,9 @@ func (m *Mailbox) Code(ctx context.Context, to string) (string, error) {
 	return code, nil
 }
 
-// parse leaves empty what it cannot read: tests look for what they need.
+// parse leaves empty what it cannot read.
 func parse(r smtptest.Message) Mail {
-	m := Mail{MessageID: r.MessageID, Accepted: r.Accepted}
+	m := Mail{MessageID: r.MessageID, ReceivedAt: r.ReceivedAt, Accepted: r.Accepted}
 	if len(r.To) > 0 {
 		m.To = r.To[0]
 	}
@@ -153,10 +153,10 @@ func parse(r smtptest.Message) Mail {
 		if err != nil {
 			return m
 		}
-		switch {
-		case strings.HasPrefix(part.Header.Get("Content-Type"), "text/plain"):
+		switch kind, _, _ := strings.Cut(part.Header.Get("Content-Type"), ";"); kind {
+		case "text/plain":
 			m.Text = string(body)
-		case strings.HasPrefix(part.Header.Get("Content-Type"), "text/html"):
+		case "text/html":
 			m.HTML = string(body)
 		}
 	}

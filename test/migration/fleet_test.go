@@ -1,6 +1,6 @@
 //go:build e2e
 
-package walk
+package migration
 
 import (
 	"encoding/json"
@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // dwell is how long a mixture of phases lasts, in mails: so many seconds' worth of them.
@@ -24,31 +24,31 @@ const dwell = 1
 // fleet is the processes of one walk.
 type fleet struct {
 	t      *testing.T
-	s      *system.System
+	s      *harness.TestSystem
 	rate   int
 	random *rand.Rand
-	roles  map[role][]*system.Process
+	roles  map[role][]*harness.Process
 	killed casualties
 }
 
 // start starts everybody in the walk's first phase, our consumers before the publishers, and the load with them.
 func start(t *testing.T, w walk, random *rand.Rand) *fleet {
 	t.Helper()
-	s := system.Start(t, system.Options{})
+	s := harness.New(t, harness.Options{})
 	tap(s)
 	f := &fleet{
 		t: t, s: s, rate: w.rate, random: random,
-		roles: map[role][]*system.Process{}, killed: casualties{inHand: map[string]cause{}},
+		roles: map[role][]*harness.Process{}, killed: casualties{inHand: map[string]cause{}},
 	}
 	phase := "EVENTS_MIGRATION_PHASE=" + string(w.phases[0])
 	for i := range pair {
 		number := strconv.Itoa(i + 1)
 		f.add(consumer, s.NewConsumer(phase))
-		f.add(publisher, s.NewProgram("./test/walk/publisher", "publisher-"+number, "", phase, "RATE="+strconv.Itoa(w.rate/pair)))
+		f.add(publisher, s.NewProgram("./test/migration/publisher", "publisher-"+number, "", phase, "RATE="+strconv.Itoa(w.rate/pair)))
 	}
 	for i := range w.old {
 		name := "old-" + strconv.Itoa(i+1)
-		f.add(oldConsumer, s.NewProgram("./test/walk/oldconsumer", name, `"message":"consuming"`, "NAME="+name))
+		f.add(oldConsumer, s.NewProgram("./test/migration/oldconsumer", name, `"message":"consuming"`, "NAME="+name))
 	}
 	for _, r := range []role{oldConsumer, consumer, publisher} {
 		for _, p := range f.roles[r] {
@@ -58,10 +58,10 @@ func start(t *testing.T, w walk, random *rand.Rand) *fleet {
 	return f
 }
 
-func (f *fleet) add(r role, p *system.Process) { f.roles[r] = append(f.roles[r], p) }
+func (f *fleet) add(r role, p *harness.Process) { f.roles[r] = append(f.roles[r], p) }
 
 // begin starts a process and waits until it works.
-func (f *fleet) begin(r role, p *system.Process) {
+func (f *fleet) begin(r role, p *harness.Process) {
 	f.t.Helper()
 	require.NoError(f.t, p.Start(f.t.Context()))
 	if r != oldConsumer {
@@ -73,7 +73,7 @@ func (f *fleet) begin(r role, p *system.Process) {
 func (f *fleet) change(c change) {
 	f.t.Helper()
 	p := f.roles[c.role][c.number]
-	p.Terminate(f.t)
+	f.s.Terminate(p)
 	p.Setenv("EVENTS_MIGRATION_PHASE", string(c.phase))
 	f.begin(c.role, p)
 }
@@ -112,8 +112,8 @@ func (f *fleet) killBroker() {
 	for i, p := range f.roles[oldConsumer] {
 		before[i] = len(received(p, 0))
 	}
-	system.RabbitMQ.Kill(f.t)
-	system.RabbitMQ.Restart(f.t)
+	harness.Inject(f.t, harness.RabbitMQ.Kill)
+	require.NoError(f.t, harness.RabbitMQ.Restart(f.t.Context()))
 	for i, p := range f.roles[oldConsumer] {
 		for _, event := range received(p, before[i]-1) {
 			f.killed.inHand[event] = oldCut
@@ -122,7 +122,7 @@ func (f *fleet) killBroker() {
 }
 
 // received answers the events whose copies an old consumer has said it was handed, oldest first, from the given one on.
-func received(p *system.Process, from int) (events []string) {
+func received(p *harness.Process, from int) (events []string) {
 	for _, said := range p.Log.Lines(0) {
 		var l struct {
 			Message string `json:"message"`
@@ -138,7 +138,7 @@ func received(p *system.Process, from int) (events []string) {
 // dwell waits until the fleet, as it is, has sent mails for a while.
 func (f *fleet) dwell() {
 	f.t.Helper()
-	f.s.Mailbox.WaitReached(smtptest.EndOfData, f.s.Mailbox.Reached(smtptest.EndOfData)+f.rate*dwell)
+	f.s.WaitReached(smtptest.EndOfData, f.s.Mailbox.Reached(smtptest.EndOfData)+f.rate*dwell)
 }
 
 // statistics is for how long the broker's figures can be out of date.
@@ -148,12 +148,12 @@ const statistics = 5 * time.Second
 func (f *fleet) land() {
 	f.t.Helper()
 	for _, p := range f.roles[publisher] {
-		p.Terminate(f.t)
+		f.s.Terminate(p)
 		require.NotContains(f.t, strings.Join(p.Log.Lines(0), "\n"), "a registration failed", "%s", p.Name)
 	}
 	f.s.OutboxEmpty()
 	var since time.Time
-	system.Soon(f.t, func() error {
+	harness.Soon(f.t, func() error {
 		err := f.drained()
 		switch {
 		case err != nil:
@@ -167,9 +167,9 @@ func (f *fleet) land() {
 		return err
 	})
 	for _, p := range slices.Concat(f.roles[consumer], f.roles[oldConsumer]) {
-		p.Terminate(f.t)
+		f.s.Terminate(p)
 	}
-	queues, err := f.s.Queues()
+	queues, err := f.s.Queues(f.t.Context())
 	require.NoError(f.t, err)
 	for _, q := range queues {
 		if !tapQueue(q.Name) {
@@ -180,7 +180,7 @@ func (f *fleet) land() {
 
 // drained tells which queue has something in it, be it in somebody's hands; the dead ones are queues as well.
 func (f *fleet) drained() error {
-	queues, err := f.s.Queues()
+	queues, err := f.s.Queues(f.t.Context())
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package system
+package harness
 
 import (
 	"context"
@@ -10,18 +10,18 @@ import (
 )
 
 // Patience is how long the harness waits for anything that should happen soon. It is generous, because a loaded
-// machine is no fault of the service, and longer than the minute for which a relay that was killed keeps the outbox
-// rows it had in hand. Other than then, only a red test waits so long.
+// machine is no fault of the service, and longer than the minute for which a killed relay keeps its claimed outbox
+// rows.
 const Patience = 90 * time.Second
 
-// Pauses between two looks at something that cannot tell by itself that it has changed.
 const (
+	// tick is the pause between two looks at a condition that signals no change.
 	tick = 10 * time.Millisecond
-	// mailTick is longer: a look goes through all mails, and in an outage hundreds wait for theirs.
+	// mailTick is longer, because a look goes through all mails.
 	mailTick = 50 * time.Millisecond
 )
 
-// Eventually asks cond again and again until it answers nil. When ctx ends first it answers cond's last error.
+// Eventually calls cond until it returns nil. When ctx ends first, it returns cond's last error.
 func Eventually(ctx context.Context, cond func() error) error { return every(ctx, tick, cond) }
 
 func every(ctx context.Context, pause time.Duration, cond func() error) error {
@@ -40,10 +40,10 @@ func every(ctx context.Context, pause time.Duration, cond func() error) error {
 	}
 }
 
-// Soon is Eventually within Patience; it fails tb.
+// Soon is [Eventually] within [Patience]. It fails tb when cond never returns nil.
 func Soon(tb testing.TB, cond func() error) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), Patience)
 	defer cancel()
-	require.NoError(tb, Eventually(ctx, cond), "waited in vain")
+	require.NoError(tb, Eventually(ctx, cond))
 }

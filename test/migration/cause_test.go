@@ -1,6 +1,6 @@
 //go:build e2e
 
-package walk
+package migration
 
 import (
 	"errors"

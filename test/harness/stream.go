@@ -1,4 +1,4 @@
-package system
+package harness
 
 import (
 	"bufio"
@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// ServerEvent is an event of a text/event-stream. At is when it came.
+// ServerEvent is an event of a text/event-stream.
 type ServerEvent struct {
 	Name, Data string
-	At         time.Time
+	At         time.Time // when it was received
 }
 
-// Decode reads the event's data.
+// Decode decodes the event's data.
 func (e ServerEvent) Decode(into any) error { return json.Unmarshal([]byte(e.Data), into) }
 
-// Stream opens a stream of server-sent events on one api and hands each event to see, comments left out. It answers nil
-// when the api ends the stream, and otherwise why there is none, or why it broke off.
+// Stream opens a stream of server-sent events on one api and calls see with each event, without comments. It returns
+// nil when the api ends the stream.
 func (c *Client) Stream(ctx context.Context, path string, see func(ServerEvent)) error {
 	api := c.apis[c.turn.Add(1)%uint64(len(c.apis))]
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, api.URL()+path, http.NoBody)
@@ -28,13 +28,14 @@ func (c *Client) Stream(ctx context.Context, path string, see func(ServerEvent))
 		return err
 	}
 	request.Header.Set("Accept", "text/event-stream")
-	unbounded := &http.Client{Transport: direct.Transport, Jar: c.http.Jar} // a stream has no end that one could wait for
+	unbounded := &http.Client{Transport: c.http.Transport, Jar: c.http.Jar} // without the timeout of a request
 	response, err := unbounded.Do(request)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
-	if kind := response.Header.Get("Content-Type"); response.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
+	kind := response.Header.Get("Content-Type")
+	if response.StatusCode != http.StatusOK || !strings.HasPrefix(kind, "text/event-stream") {
 		return fmt.Errorf("%s: no stream: %s, %s", api.Name, response.Status, kind)
 	}
 	var e ServerEvent

@@ -1,6 +1,6 @@
 //go:build e2e
 
-package walk
+package migration
 
 import (
 	"cmp"
@@ -11,7 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // account is what a walk has come to.
@@ -25,7 +25,7 @@ type account struct {
 }
 
 // settle counts the mails of every address. Who was registered is for the database to tell.
-func settle(t *testing.T, s *system.System, killed casualties) account {
+func settle(t *testing.T, s *harness.TestSystem, killed casualties) account {
 	t.Helper()
 	stories := stories(t, s)
 	a := account{people: len(stories), doubled: map[cause]int{}}
@@ -60,7 +60,7 @@ func (a account) twice() (n int) {
 }
 
 // stories joins what the database, the mailbox and the taps know.
-func stories(t *testing.T, s *system.System) map[string]*story {
+func stories(t *testing.T, s *harness.TestSystem) map[string]*story {
 	t.Helper()
 	all := map[string]*story{}
 	copies := tapped(s)
@@ -86,7 +86,7 @@ func stories(t *testing.T, s *system.System) map[string]*story {
 }
 
 // shadows checks the comparisons: one for each stamped event, all of them matches.
-func (a *account) shadows(t *testing.T, s *system.System, stories map[string]*story) (wrong []string) {
+func (a *account) shadows(t *testing.T, s *harness.TestSystem, stories map[string]*story) (wrong []string) {
 	t.Helper()
 	compared := map[string]string{}
 	rows, err := s.DB.QueryContext(t.Context(), "SELECT event_id, differing FROM mail_shadows")

@@ -1,18 +1,18 @@
 //go:build e2e
 
-package walk
+package migration
 
 import (
 	"fmt"
 	"os"
 	"testing"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := system.RemoveBinaries(); err != nil {
+	if err := harness.RemoveBinaries(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

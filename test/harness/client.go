@@ -1,7 +1,6 @@
-package system
+package harness
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,43 +17,65 @@ import (
 	"github.com/google/uuid"
 )
 
-// direct talks to one server, a connection per request: the faults that matter hit connections, and a kept one that a
-// dying process has closed would blur what the request itself met.
+// Password is the password of everybody here. Tests look for it where it must not be.
+const Password = "correct horse battery staple"
+
+// Email returns an address that nobody else has.
+func Email() string { return "user-" + strings.ReplaceAll(uuid.NewString(), "-", "") + "@example.com" }
+
+// ErrNoAPI says that every api refused the connection. Nothing was sent.
+var ErrNoAPI = errors.New("no api takes connections")
+
+// direct opens a connection per request. The faults that matter hit connections, and an idle one that a dying process
+// has closed would blur what the request itself met.
 var direct = &http.Client{
 	Transport: &http.Transport{DisableKeepAlives: true},
-	Timeout:   30 * time.Second,
+	Timeout:   time.Minute,
 }
 
-// Client is a person's browser behind a load balancer: it goes round the apis, keeps cookies, and moves a request to
-// the next api as nginx does by default, which for a POST means only when nothing was sent. Any number of requests
-// may run at once.
+// Client is a browser behind a load balancer: it takes the apis in turn and keeps cookies. As nginx does by default,
+// it moves a request to the next api only when nothing was sent. Any number of requests may run at once.
 type Client struct {
 	apis []*Process
 	http *http.Client
 	turn atomic.Uint64
 }
 
-// Client answers a new one without cookies, on the apis there are now.
+// Client returns a new client without cookies, of the current apis.
 func (s *System) Client() *Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
-		panic(err) // only for options that are not given
+		panic(err) // only for options that are not set here
 	}
-	return &Client{apis: slices.Clone(s.APIs), http: &http.Client{Transport: direct.Transport, Timeout: direct.Timeout, Jar: jar}}
+	return &Client{
+		apis: slices.Clone(s.APIs),
+		http: &http.Client{Transport: direct.Transport, Timeout: direct.Timeout, Jar: jar},
+	}
 }
 
-// Answer is an answer in the envelope of the service (WIRE.md B3).
+// KeepAlive returns a client with the same cookies and connections of its own, which it keeps.
+func (c *Client) KeepAlive() *Client {
+	own := *c.http
+	own.Transport = &http.Transport{MaxIdleConnsPerHost: 100}
+	return &Client{apis: c.apis, http: &own}
+}
+
+// CloseIdle closes the connections that a KeepAlive client has kept.
+func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
+
+// Answer is a response in the envelope of the service.
 type Answer struct {
 	Status    int               `json:"-"`
 	Header    http.Header       `json:"-"`
 	Raw       string            `json:"-"`
+	Took      time.Duration     `json:"-"` // from the request to the last byte of the response
 	ErrorCode int               `json:"error_code"`
 	Message   string            `json:"message"`
 	Data      json.RawMessage   `json:"data"`
 	Errors    map[string]string `json:"errors"`
 }
 
-// Cookie answers the cookie of that name which the answer sets, nil when it sets none.
+// Cookie returns the cookie of that name which the answer sets, nil when it sets none.
 func (a Answer) Cookie(name string) *http.Cookie {
 	for _, c := range (&http.Response{Header: a.Header}).Cookies() {
 		if c.Name == name {
@@ -64,9 +85,19 @@ func (a Answer) Cookie(name string) *http.Cookie {
 	return nil
 }
 
-// Call makes one request. body is sent as it is when it is a string, otherwise as JSON; nil sends none. header are
+// Expect returns a check of a request's two results: any other status is an error.
+func Expect(status int) func(Answer, error) (Answer, error) {
+	return func(a Answer, err error) (Answer, error) {
+		if err == nil && a.Status != status {
+			err = fmt.Errorf("status %d, expected %d: %.300s", a.Status, status, a.Raw)
+		}
+		return a, err
+	}
+}
+
+// Call makes one request. A body that is a string is sent as it is, any other as JSON; nil sends none. The header is
 // pairs of name and value; Content-Type is application/json unless they say otherwise. An error means that no api
-// gave an answer, or one that is not in the envelope.
+// responded, or not in the envelope.
 func (c *Client) Call(ctx context.Context, method, path string, body any, header ...string) (Answer, error) {
 	payload, isText := body.(string)
 	if !isText && body != nil {
@@ -93,17 +124,15 @@ func (c *Client) Call(ctx context.Context, method, path string, body any, header
 			return answer, nil
 		}
 		if dial, ok := errors.AsType[*net.OpError](err); !ok || dial.Op != "dial" {
-			return Answer{}, fmt.Errorf("%s: %w", api.Name, err)
+			return Answer{}, fmt.Errorf("%s: %s %s: %w", api.Name, method, path, err)
 		}
 		refused = err
 	}
 	return Answer{}, fmt.Errorf("%w: %w", ErrNoAPI, refused)
 }
 
-// ErrNoAPI tells that every api refused the connection. Nothing was sent.
-var ErrNoAPI = errors.New("no api takes connections")
-
 func (c *Client) once(request *http.Request) (Answer, error) {
+	started := time.Now()
 	response, err := c.http.Do(request)
 	if err != nil {
 		return Answer{}, err
@@ -113,31 +142,17 @@ func (c *Client) once(request *http.Request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	answer := Answer{Status: response.StatusCode, Header: response.Header, Raw: string(raw), ErrorCode: -1}
-	if err := json.NewDecoder(bytes.NewReader(raw)).Decode(&answer); err != nil {
-		return Answer{}, fmt.Errorf("an answer without the envelope: %s %q: %w", response.Status, raw, err)
+	answer := Answer{
+		Status:    response.StatusCode,
+		Header:    response.Header,
+		Raw:       string(raw),
+		Took:      time.Since(started),
+		ErrorCode: -1,
+	}
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return Answer{}, fmt.Errorf("a response without the envelope: %s %q: %w", response.Status, raw, err)
 	}
 	return answer, nil
-}
-
-// Register is the route of that name, like SendCode, Verify and Login.
-func (c *Client) Register(ctx context.Context, email, password string, header ...string) (Answer, error) {
-	return c.Call(ctx, http.MethodPost, "/authentication/register", credentials{Email: email, Password: password}, header...)
-}
-
-// SendCode see Register.
-func (c *Client) SendCode(ctx context.Context, email, password string) (Answer, error) {
-	return c.Call(ctx, http.MethodPost, "/authentication/send-otp", credentials{Email: email, Password: password})
-}
-
-// Verify see Register.
-func (c *Client) Verify(ctx context.Context, email, code string) (Answer, error) {
-	return c.Call(ctx, http.MethodPost, "/authentication/verify-otp", map[string]string{"email": email, "otp": code})
-}
-
-// Login see Register.
-func (c *Client) Login(ctx context.Context, email, password string, remember bool) (Answer, error) {
-	return c.Call(ctx, http.MethodPost, "/authentication/login", credentials{email, password, remember})
 }
 
 type credentials struct {
@@ -146,8 +161,22 @@ type credentials struct {
 	Remember bool   `json:"remember,omitempty"`
 }
 
-// Email answers an address that nobody else has.
-func Email() string { return "user-" + strings.ReplaceAll(uuid.NewString(), "-", "") + "@example.com" }
+// Register registers an address.
+func (c *Client) Register(ctx context.Context, email, password string, header ...string) (Answer, error) {
+	return c.Call(ctx, http.MethodPost, "/authentication/register", credentials{Email: email, Password: password}, header...)
+}
 
-// Password is what people choose here; tests look for it where it must not be.
-const Password = "correct horse battery staple"
+// SendCode asks for another code.
+func (c *Client) SendCode(ctx context.Context, email, password string) (Answer, error) {
+	return c.Call(ctx, http.MethodPost, "/authentication/send-otp", credentials{Email: email, Password: password})
+}
+
+// Verify proves an address with its code.
+func (c *Client) Verify(ctx context.Context, email, code string) (Answer, error) {
+	return c.Call(ctx, http.MethodPost, "/authentication/verify-otp", map[string]string{"email": email, "otp": code})
+}
+
+// Login logs in. The client keeps the cookie.
+func (c *Client) Login(ctx context.Context, email, password string, remember bool) (Answer, error) {
+	return c.Call(ctx, http.MethodPost, "/authentication/login", credentials{email, password, remember})
+}
