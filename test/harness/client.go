@@ -56,7 +56,7 @@ func (s *System) Client() *Client {
 // KeepAlive returns a client with the same cookies and connections of its own, which it keeps.
 func (c *Client) KeepAlive() *Client {
 	own := *c.http
-	own.Transport = &http.Transport{MaxIdleConnsPerHost: 100}
+	own.Transport = &http.Transport{MaxIdleConnsPerHost: 1000}
 	return &Client{apis: c.apis, http: &own}
 }
 

@@ -187,8 +187,8 @@ func (p *Process) Kill() error {
 	return err
 }
 
-// Terminate ends the process with SIGTERM. It returns the CPU time the process has used, and an error unless its exit
-// code is 0.
+// Terminate ends the process with SIGTERM. It returns the CPU time the process has used once it has ended, and an error
+// unless its exit code is 0.
 func (p *Process) Terminate(ctx context.Context) (cpu time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
@@ -201,11 +201,11 @@ func (p *Process) Terminate(ctx context.Context) (cpu time.Duration, err error) 
 	case <-ctx.Done():
 		return 0, fmt.Errorf("%s did not end: %w", p.Name, ctx.Err())
 	}
-	if e.err != nil {
-		return 0, fmt.Errorf("%s: %w", p.Name, e.err)
-	}
 	state := e.command.ProcessState
-	return state.UserTime() + state.SystemTime(), nil
+	if cpu = state.UserTime() + state.SystemTime(); e.err != nil {
+		err = fmt.Errorf("%s: %w", p.Name, e.err)
+	}
+	return cpu, err
 }
 
 func (p *Process) signal(s syscall.Signal) (*execution, error) {
