@@ -126,7 +126,7 @@ func (l *loadRun) withStreams(ctx context.Context) error {
 	before := l.events.Load()
 	err = l.steadily(ctx, streamTime, fmt.Sprintf(", %d streams", streamCount), 0)
 	l.report.note("%d open streams had %.1f events a second each; %d subscriptions at Redis for all of them.",
-		streamCount, float64(l.events.Load()-before)/streamCount/streamTime.Seconds(), strings.Count(list, fmt.Sprintf(" db=%d ", l.Redis.Options().DB)))
+		streamCount, float64(l.events.Load()-before)/streamCount/streamTime.Seconds(), strings.Count(list, "id="))
 	return err
 }
 
