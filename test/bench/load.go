@@ -11,7 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/test/harness"
 )
 
@@ -26,7 +26,7 @@ const (
 type loadRun struct {
 	*watched
 	report     *report
-	store      *redisstate.Store // of the workers by package
+	store      *redisdb.Store // of the workers by package
 	phase      int               // is part of the items' ids
 	marked     atomic.Int64
 	memories   []string
@@ -48,7 +48,7 @@ func (b *bench) load(ctx context.Context) error {
 	}
 	client := b.openRedis(w.System)
 	defer func() { _ = client.Close() }() // nothing is pending
-	l := &loadRun{watched: w, report: &b.report, store: redisstate.New(client), ended: make(chan error, streamCount)}
+	l := &loadRun{watched: w, report: &b.report, store: redisdb.New(client), ended: make(chan error, streamCount)}
 	for _, step := range []struct {
 		when string // the memory is noted then
 		do   func() error

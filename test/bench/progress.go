@@ -12,7 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 	"github.com/smap-platform/identity/test/harness"
 )
@@ -28,7 +28,7 @@ const (
 // progressBench is our project store beside bare commands.
 type progressBench struct {
 	client *goredis.Client
-	store  *redisstate.Store
+	store  *redisdb.Store
 	call   []any // a bare EVALSHA of the mark of one item, as the store sends it
 	item   int   // where in it the item's id is
 }
@@ -41,7 +41,7 @@ func (b *bench) progress(ctx context.Context) error {
 	}
 	client := b.openRedis(s)
 	defer func() { _ = client.Close() }() // nothing is pending
-	p := &progressBench{client: client, store: redisstate.New(client)}
+	p := &progressBench{client: client, store: redisdb.New(client)}
 	if err := p.learnCall(ctx); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (b *bench) openRedis(s *harness.System) *goredis.Client {
 }
 
 // mark marks items through our store.
-func mark(ctx context.Context, store *redisstate.Store, id string, ids ...string) error {
+func mark(ctx context.Context, store *redisdb.Store, id string, ids ...string) error {
 	items := make([]project.Item, len(ids))
 	for i := range ids {
 		items[i].ID = ids[i]
@@ -133,7 +133,7 @@ func (p *progressBench) learnCall(ctx context.Context) error {
 	client.AddHook(last)
 	const item = "an item to look for"
 	for range 2 { // the first may have to load the script
-		if err := mark(ctx, redisstate.New(client), benchProject, item); err != nil {
+		if err := mark(ctx, redisdb.New(client), benchProject, item); err != nil {
 			return err
 		}
 	}
@@ -169,7 +169,7 @@ func (p *progressBench) evalsha(ctx context.Context, ids []string) error {
 
 // fourCommands is how services count without a script: read, then write, racing with the others.
 func (p *progressBench) fourCommands(ctx context.Context, _ []string) error {
-	key := redisstate.Key(benchProject)
+	key := redisdb.Key(benchProject)
 	done, err := p.client.HIncrBy(ctx, key, "done", 1).Result()
 	if err != nil {
 		return err
@@ -194,5 +194,5 @@ func (p *progressBench) read(ctx context.Context, _ []string) error {
 }
 
 func (p *progressBench) hgetall(ctx context.Context, _ []string) error {
-	return p.client.HGetAll(ctx, redisstate.Key(benchProject)).Err()
+	return p.client.HGetAll(ctx, redisdb.Key(benchProject)).Err()
 }

@@ -1,0 +1,108 @@
+package rabbitmq_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication/delivery/rabbitmq"
+	"github.com/smap-platform/identity/internal/event"
+)
+
+type codeMail struct {
+	eventID string
+	data    event.VerificationRequested
+	calls   int
+	err     error
+}
+
+func (m *codeMail) Send(_ context.Context, eventID string, d event.VerificationRequested) error {
+	m.eventID, m.data, m.calls = eventID, d, m.calls+1
+	return m.err
+}
+
+var data = event.VerificationRequested{
+	UserID: "user-1", Recipient: "an@example.com", OTPCode: "123456", Locale: "vi",
+	ExpiresAt: time.Date(2026, 1, 31, 9, 40, 0, 123456000, time.UTC),
+}
+
+func message(t *testing.T) event.Message {
+	t.Helper()
+	m, err := event.Encode(event.Event{
+		ID: "evt_1", Key: event.EmailVerificationRequested, Time: data.ExpiresAt, Data: data,
+	})
+	require.NoError(t, err)
+	return m
+}
+
+func TestTheEventReachesTheUseCaseAsItWasPublished(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]error{"sent": nil, "superseded": event.Drop(event.DropSuperseded)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			router, mail := event.NewRouter(), &codeMail{err: answer}
+			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
+			require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
+			require.Equal(t, &codeMail{"evt_1", data, 1, answer}, mail)
+		})
+	}
+}
+
+func TestAnEventThatLacksAFieldIsNotTried(t *testing.T) {
+	t.Parallel()
+	for _, field := range []string{"user_id", "recipient", "otp_code", "expires_at"} {
+		t.Run(field, func(t *testing.T) {
+			t.Parallel()
+			router, mail := event.NewRouter(), &codeMail{}
+			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
+			m := message(t)
+			m.Body = []byte(strings.Replace(string(m.Body), `"`+field+`"`, `"renamed"`, 1))
+			err := router.Dispatch(context.Background(), event.Delivery{Message: m})
+			require.ErrorContains(t, err, "lacks "+field)
+			decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, data.ExpiresAt)
+			require.Equal(t, event.Dead, decision.Action)
+			require.Equal(t, event.ReasonInvalid, decision.Outcome)
+			require.Zero(t, mail.calls)
+		})
+	}
+}
+
+type invitationMail struct {
+	eventID string
+	data    event.InvitationRequested
+	calls   int
+	err     error
+}
+
+func (m *invitationMail) Send(_ context.Context, eventID string, d event.InvitationRequested) error {
+	m.eventID, m.data, m.calls = eventID, d, m.calls+1
+	return m.err
+}
+
+func invitationMessage(t *testing.T) (event.Message, event.InvitationRequested) {
+	t.Helper()
+	d := event.InvitationRequested{
+		UserID: "user-1", Recipient: "an@example.com", Token: "a token", Locale: "vi", ExpiresAt: data.ExpiresAt,
+	}
+	m, err := event.Encode(event.Event{
+		ID: "evt_2", Key: event.EmailInvitationRequested, Time: data.ExpiresAt, ProjectID: "proj_1", Data: d,
+	})
+	require.NoError(t, err)
+	return m, d
+}
+
+func TestInvitationsReachTheUseCaseAsTheyWerePublished(t *testing.T) {
+	t.Parallel()
+	router, mail := event.NewRouter(), &invitationMail{err: event.Drop(event.DropSuperseded)}
+	router.On(event.EmailInvitationRequested, rabbitmq.SendInvitation(mail))
+	m, d := invitationMessage(t)
+	require.Equal(t, mail.err, router.Dispatch(context.Background(), event.Delivery{Message: m}))
+	require.Equal(t, &invitationMail{"evt_2", d, 1, mail.err}, mail)
+
+	m.Body = []byte(strings.Replace(string(m.Body), `"token"`, `"renamed"`, 1))
+	require.ErrorContains(t, router.Dispatch(context.Background(), event.Delivery{Message: m}), "lacks token")
+	require.Equal(t, 1, mail.calls)
+}

@@ -1,0 +1,23 @@
+// Package rabbitmq has the handlers of the events that ask for a mail and for nothing else. Other mails, such as
+// those with a code, are requested by the domain that owns what they carry.
+//
+// It knows no broker: the in-process one runs the same handlers.
+package rabbitmq
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// Sender sends the mails. Its errors are in the vocabulary of internal/event.
+type Sender interface {
+	SendProjectCompleted(ctx context.Context, eventID string, d event.ProjectCompletedMail) error
+}
+
+// SendProjectCompleted returns the handler of email.project_completed.requested.
+func SendProjectCompleted(s Sender) event.Handler {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.ProjectCompletedMail) error {
+		return s.SendProjectCompleted(ctx, e.ID, d)
+	})
+}

@@ -1,0 +1,185 @@
+// Package redisdb owns the progress of projects in Redis, in the hash that all SMAP services share:
+//
+//	smap:proj:{id}          status, total, done, errors, failed_reason; fields of other services stay
+//	smap:proj:{id}:items    the counted items: an item counts once
+//	smap:proj:{id}:failed   the counted items that failed
+//	smap:user:{id}          the owner's user id
+//	identity:open-projects  the projects that this service counts and that are not signalled yet, by their last touch
+//
+// Every operation is one script, hence atomic, and ends with the same finish check (finish.lua). All keys of a project
+// expire 604800 s after its last change.
+//
+// The package does not promise that a count survives: Redis may lose its last second of writes, and a repeated Mark then
+// counts those items again, as it should. It does not know which projects were announced, only which are still open.
+package redisdb
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/smap-platform/identity/internal/project"
+)
+
+// cachedOwners is the number of owners in the cache of one process, of a few hundred bytes each.
+const cachedOwners = 10_000
+
+// Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent use.
+type Store struct {
+	client *redis.Client
+	owners *lru.Cache[string, string] // project id → user id; an owner never changes
+}
+
+// New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every operation is
+// idempotent.
+func New(client *redis.Client) *Store {
+	owners, err := lru.New[string, string](cachedOwners)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	return &Store{client, owners}
+}
+
+var (
+	_ project.ProgressStore  = (*Store)(nil)
+	_ project.OpenProjects   = (*Store)(nil)
+	_ project.ProgressReader = (*Store)(nil)
+)
+
+// Init implements [project.ProgressStore]. If the hash was lost and the items were not, the counters start from the sets.
+// A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the same.
+func (s *Store) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
+	if err := project.CheckTotal(total); err != nil {
+		return project.Change{}, err
+	}
+	return s.change(ctx, "initialising a project", initScript, projectID, append(arguments(projectID, 2), owner, total))
+}
+
+// SetTotal implements [project.ProgressStore].
+func (s *Store) SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error) {
+	if err := project.CheckTotal(total); err != nil {
+		return project.Change{}, err
+	}
+	status := project.StatusCrawling
+	if final {
+		status = project.StatusProcessing
+	}
+	return s.change(ctx, "storing a total", totalScript, projectID, append(arguments(projectID, 2), total, string(status)))
+}
+
+// Mark implements [project.ProgressStore]. An item that is listed both as ok and as failed is ok. Mark returns
+// [project.ErrBody] for no items and for more than [project.MaxItems].
+func (s *Store) Mark(ctx context.Context, projectID string, items []project.Item) (project.Change, error) {
+	if len(items) == 0 || len(items) > project.MaxItems {
+		return project.Change{}, project.CheckItems(items)
+	}
+	return s.change(ctx, "marking items", markScript, projectID, markArguments(projectID, items))
+}
+
+// markArguments returns the arguments of mark.lua: the ok items before the failed ones, each id once.
+func markArguments(projectID string, items []project.Item) []any {
+	args := arguments(projectID, 1+len(items))
+	if len(items) == 1 {
+		ok := 1
+		if items[0].Failed {
+			ok = 0
+		}
+		return append(args, ok, items[0].ID)
+	}
+	count := len(args)
+	args = append(args, 0)
+	seen := make(map[string]bool, len(items))
+	for _, failed := range []bool{false, true} {
+		for _, item := range items {
+			if item.Failed == failed && !seen[item.ID] {
+				seen[item.ID] = true
+				args = append(args, item.ID)
+			}
+		}
+		if !failed {
+			args[count] = len(seen)
+		}
+	}
+	return args
+}
+
+// Fail implements [project.ProgressStore]. The reason is stored in the field failed_reason of the hash.
+func (s *Store) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
+	return s.change(ctx, "failing a project", failScript, projectID, append(arguments(projectID, 1), reason))
+}
+
+// Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them if it
+// does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other keys.
+func (s *Store) Check(ctx context.Context, projectID string) (project.Change, error) {
+	return s.change(ctx, "checking a project", checkScript, projectID, arguments(projectID, 0))
+}
+
+// MarkSignalled implements [project.OpenProjects].
+func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
+	if err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err(); err != nil {
+		return unavailable(ctx, "recording a signal", err)
+	}
+	return nil
+}
+
+// Forget implements [project.ProgressStore].
+func (s *Store) Forget(ctx context.Context, projectID string) error {
+	s.owners.Remove(projectID)
+	if err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err(); err != nil {
+		return unavailable(ctx, "deleting a project", err)
+	}
+	return nil
+}
+
+// ListOpen implements [project.OpenProjects], by the clock of the server.
+func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
+	ids, err := s.run(ctx, openScript, 1, []any{2: nil, OpenKey, idle.Milliseconds(), max(limit, 0)}).StringSlice()
+	if err != nil {
+		return nil, unavailable(ctx, "listing open projects", err)
+	}
+	return ids, nil
+}
+
+// Progress implements [project.ProgressReader].
+func (s *Store) Progress(ctx context.Context, projectID string) (project.Progress, error) {
+	fields, err := s.client.HGetAll(ctx, Key(projectID)).Result()
+	if err != nil {
+		return project.Progress{}, unavailable(ctx, "reading a project", err)
+	}
+	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
+	if len(fields) > 0 {
+		p.Status = parseStatus(fields["status"])
+		p.Total = parseCount(fields["total"])
+		p.Done = parseCount(fields["done"])
+		p.Errors = parseCount(fields["errors"])
+	}
+	return p, nil
+}
+
+// parseCount follows begin.lua: text that is no whole number, or one too large for Lua, counts as 0.
+func parseCount(text string) int64 {
+	n, err := strconv.ParseUint(text, 10, 53)
+	if err != nil {
+		return 0
+	}
+	return int64(n)
+}
+
+// Owner implements [project.ProgressReader]. A known owner is cached.
+func (s *Store) Owner(ctx context.Context, projectID string) (string, error) {
+	if owner, known := s.owners.Get(projectID); known {
+		return owner, nil
+	}
+	owner, err := s.client.Get(ctx, OwnerKey(projectID)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return "", unavailable(ctx, "reading a project's owner", err)
+	}
+	if owner != "" {
+		s.owners.Add(projectID, owner)
+	}
+	return owner, nil
+}
