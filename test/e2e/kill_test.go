@@ -18,8 +18,14 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestProcessesKilled: apis and consumers die at random moments under a steady stream of people, and come back.
-func TestProcessesKilled(t *testing.T) {
+// TestKill kills our own processes with SIGKILL.
+func TestKill(t *testing.T) {
+	t.Run("apis and consumers at random moments under load", killAtRandom)
+	t.Run("a consumer between the final dot and its record", killInMail)
+}
+
+// killAtRandom kills apis and consumers at random moments under a steady stream of people, and starts them again.
+func killAtRandom(t *testing.T) {
 	const kills, perSecond, seed = 8, 10, 20260131
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
@@ -53,9 +59,9 @@ func lets(t *testing.T, d time.Duration) {
 	}
 }
 
-// TestConsumerKilledInMail: a consumer dies between the server's final dot and its own record. The mail is sent
-// once more when the lease has ended, the same and flagged; the other consumer does not wait for its turn.
-func TestConsumerKilledInMail(t *testing.T) {
+// killInMail kills a consumer between the server's final dot and its own record. The mail is repeated once its lease
+// has ended, the same and flagged; other mails do not wait for that.
+func killInMail(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(time.Minute).Times(1))
@@ -79,8 +85,15 @@ func TestConsumerKilledInMail(t *testing.T) {
 	other.verify(t)
 }
 
-// TestConsumerTerminated: a consumer that is asked to stop finishes the mail in hand and gives the others back.
-func TestConsumerTerminated(t *testing.T) {
+// TestTerminate stops our processes in order, with SIGTERM.
+func TestTerminate(t *testing.T) {
+	t.Parallel()
+	t.Run("a consumer finishes the mail in hand and returns the others", terminateConsumer)
+	t.Run("rolling the apis under load loses no response", terminateAPIs)
+}
+
+// terminateConsumer stops a consumer that has one mail in hand and others waiting.
+func terminateConsumer(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(3 * time.Second).Times(1))
@@ -105,8 +118,8 @@ func TestConsumerTerminated(t *testing.T) {
 	require.Zero(t, s.Count("SELECT sum(resends) FROM mail_deliveries"))
 }
 
-// TestAPITerminated: rolling the apis under load costs nobody an answer.
-func TestAPITerminated(t *testing.T) {
+// terminateAPIs rolls the apis under load. Every request must get its response.
+func terminateAPIs(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1})
 	neighbour := recordEvents(t, s)
@@ -125,8 +138,16 @@ func TestAPITerminated(t *testing.T) {
 	crowd.settle(t, s, neighbour, 0)
 }
 
-// TestConnectionsCut: the broker cuts every connection of the service, again and again.
-func TestConnectionsCut(t *testing.T) {
+// TestConnections breaks what our processes have at the broker.
+func TestConnections(t *testing.T) {
+	t.Parallel()
+	t.Run("the broker cuts every connection, again and again", cutAgain)
+	t.Run("a late ack never acks another message", lateAck)
+	t.Run("deleted queues, bindings and exchanges come back", topologyHeals)
+}
+
+// cutAgain cuts every connection of the service at the broker, again and again, under load.
+func cutAgain(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
@@ -147,8 +168,9 @@ func TestConnectionsCut(t *testing.T) {
 	crowd.settle(t, s, neighbour, 3)
 }
 
-// TestLateAck: a mail that is finished after its connection was cut must not ack what has its number on the next one.
-func TestLateAck(t *testing.T) {
+// lateAck finishes a mail after its connection was cut. That must not ack the message with the same delivery tag on the
+// next connection.
+func lateAck(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
 	registered(t, s) // delivery 1
@@ -185,8 +207,9 @@ func TestLateAck(t *testing.T) {
 	require.Empty(t, s.Mailbox.Accepted(next.email))
 }
 
-// TestRabbitMQKilledUnderLoad: what the broker has confirmed it still has after kill -9; all else is published again.
-func TestRabbitMQKilledUnderLoad(t *testing.T) {
+// killRabbitMQUnderLoad checks that what the broker has confirmed it still has after kill -9, and that everything else
+// is published again.
+func killRabbitMQUnderLoad(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
 	crowd := startCrowd(t, s, 8)
@@ -200,8 +223,8 @@ func TestRabbitMQKilledUnderLoad(t *testing.T) {
 	crowd.settle(t, s, neighbour, 1)
 }
 
-// TestTopologyHeals: somebody deletes what the service needs at the broker; it comes back, and so do the mails.
-func TestTopologyHeals(t *testing.T) {
+// topologyHeals deletes what the service needs at the broker. It comes back, and so do the mails.
+func topologyHeals(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	for _, test := range []struct {

@@ -29,6 +29,7 @@ func TestLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { test(t, s, neighbour) })
 	}
+	t.Run("of two codes that wait only the newer one is mailed", replacedCode)
 }
 
 func wrongCodes(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
@@ -176,8 +177,8 @@ func resendAtOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
 	require.Len(t, about(n, "email.verification.requested", p), 2)
 }
 
-// TestReplacedCode: of two codes that wait to be mailed only the newer one is.
-func TestReplacedCode(t *testing.T) {
+// replacedCode checks that of two codes that wait to be mailed only the newer one is sent.
+func replacedCode(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1})
 	p := register(t, s)

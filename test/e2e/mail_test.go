@@ -13,8 +13,16 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestMailServer: whatever the mail server does, the mail follows once – or is kept where a person can see it.
+// TestMailServer checks that whatever the mail server does, a mail is sent once, or kept where a person can see it.
 func TestMailServer(t *testing.T) {
+	t.Parallel()
+	t.Run("misbehaves", misbehaves)
+	t.Run("one slow dialogue does not hold up the others", oneSlowDialogue)
+	t.Run("a connection cut after the final dot", ambiguous)
+}
+
+// misbehaves runs one fault of the mail server after the other, each on a system of its own.
+func misbehaves(t *testing.T) {
 	t.Parallel()
 	at := smtptest.At
 	for name, test := range map[string]struct {
@@ -58,8 +66,8 @@ func TestMailServer(t *testing.T) {
 	}
 }
 
-// TestSlowMailServer: one slow conversation does not hold up the others.
-func TestSlowMailServer(t *testing.T) {
+// oneSlowDialogue checks that one slow dialogue does not hold up the others.
+func oneSlowDialogue(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"SMTP_TIMEOUT": "20s"}})
 	s.Mailbox.Script(smtptest.At(smtptest.Mail).Delay(6 * time.Second).Times(1))
@@ -72,9 +80,9 @@ func TestSlowMailServer(t *testing.T) {
 	oneMail(t, s, slow.email)
 }
 
-// TestAmbiguousMail: a connection that is cut after the final dot leaves open whether the mail was taken. It is
-// sent once more, recognisably the same and counted; then a person has to decide (RFC 1047).
-func TestAmbiguousMail(t *testing.T) {
+// ambiguous cuts the connection after the final dot, which leaves open whether the mail was accepted. It is repeated
+// once, recognisably the same and counted; then a person has to decide (RFC 1047).
+func ambiguous(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Cut().Times(1))
@@ -97,8 +105,8 @@ func TestAmbiguousMail(t *testing.T) {
 	require.Len(t, s.Mailbox.All(q.email), 2)
 }
 
-// TestMailServerAway: people register, verify and log in as on a good day while no mail can leave.
-func TestMailServerAway(t *testing.T) {
+// TestMailServerDown checks that people register, verify and log in as on a good day while no mail can leave.
+func TestMailServerDown(t *testing.T) {
 	for name, fault := range map[string]struct {
 		begin func(*harness.Mailbox)
 		end   func(*harness.Mailbox) error

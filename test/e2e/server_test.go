@@ -69,7 +69,17 @@ func worksWithout(t *testing.T, s *harness.TestSystem, away string) {
 	}
 }
 
-func TestRabbitMQKilled(t *testing.T) {
+// TestRabbitMQ breaks the broker. None of its tests runs beside another.
+func TestRabbitMQ(t *testing.T) {
+	t.Run("killed", killRabbitMQ)
+	t.Run("frozen", stopRabbitMQ)
+	t.Run("out of memory", alarmRabbitMQ)
+	t.Run("out of memory beside a consumer of the previous release", alarmBesideOldConsumer)
+	t.Run("killed under load", killRabbitMQUnderLoad)
+}
+
+// killRabbitMQ kills the broker for a day.
+func killRabbitMQ(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	allWell(t, s)
 	neighbour := recordEvents(t, s)
@@ -143,7 +153,8 @@ func column(t *testing.T, s *harness.TestSystem, query string) map[string]bool {
 	return values
 }
 
-func TestRabbitMQStopped(t *testing.T) {
+// stopRabbitMQ freezes the broker for a day.
+func stopRabbitMQ(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
 	day := newDay(t, s)
@@ -159,8 +170,8 @@ func TestRabbitMQStopped(t *testing.T) {
 	toldOnce(t, s, neighbour)
 }
 
-// TestRabbitMQAlarm: the broker takes no messages for want of memory. The outbox keeps them.
-func TestRabbitMQAlarm(t *testing.T) {
+// alarmRabbitMQ lets the broker accept no messages for want of memory. The outbox keeps them.
+func alarmRabbitMQ(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
 	day := newDay(t, s)
@@ -175,9 +186,9 @@ func TestRabbitMQAlarm(t *testing.T) {
 	toldOnce(t, s, neighbour)
 }
 
-// TestRabbitMQAlarmBesideAnOldConsumer: what was on its way to the fanout when the broker stopped reading gets there once,
-// although that takes longer than a confirm may: the consumer of the previous release would send a repeat as well.
-func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
+// alarmBesideOldConsumer checks that a copy that was on its way to the fanout when the broker stopped reading arrives
+// once, although that takes longer than a confirm may: the previous release's consumer would send a repeat as well.
+func alarmBesideOldConsumer(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1, Env: inPhase("prepare")})
 	old := oldConsumer(t, s)
 	people := []*person{register(t, s)}
@@ -207,11 +218,21 @@ func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
 	}
 }
 
-func TestRedisKilled(t *testing.T) {
+// TestRedis breaks Redis. None of its tests runs beside another.
+func TestRedis(t *testing.T) {
+	t.Run("killed", killRedis)
+	t.Run("frozen", stopRedis)
+	t.Run("full", fillRedis)
+	t.Run("killed while projects are worked on", projectsOnABadDay)
+}
+
+// killRedis kills Redis for a day.
+func killRedis(t *testing.T) {
 	redisAway(t, harness.Redis.Kill, harness.Redis.Restart)
 }
 
-func TestRedisStopped(t *testing.T) {
+// stopRedis freezes Redis for a day.
+func stopRedis(t *testing.T) {
 	redisAway(t, harness.Redis.Stop, harness.Redis.Continue)
 }
 
@@ -237,8 +258,9 @@ func redisAway(t *testing.T, begin, end func(context.Context) error) {
 	toldOnce(t, s, neighbour)
 }
 
-// TestRedisFull: writes that Redis refuses are tried again, not lost; so is a script it has forgotten.
-func TestRedisFull(t *testing.T) {
+// fillRedis checks that writes that Redis refuses are retried, not lost, and that a script it has forgotten is loaded
+// again.
+func fillRedis(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	ctx := context.WithoutCancel(t.Context())
 	room := func() { require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "0").Err()) }
@@ -253,8 +275,13 @@ func TestRedisFull(t *testing.T) {
 	state(t, s, verified(t, s).id, "trialing")
 }
 
-// TestPostgreSQLKilled: without the database nothing works, and says so; nothing is half done afterwards.
-func TestPostgreSQLKilled(t *testing.T) {
+// TestPostgreSQL breaks the database. It runs beside no other test.
+func TestPostgreSQL(t *testing.T) {
+	t.Run("killed under load", killPostgreSQL)
+}
+
+// killPostgreSQL checks that without the database nothing works and says so, and that nothing is half done afterwards.
+func killPostgreSQL(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
 	before := verified(t, s)

@@ -18,8 +18,16 @@ import (
 
 const trial = 14 * 24 * time.Hour
 
-// TestPath walks a person's whole way on two apis and two consumers, and looks at every step from outside.
-func TestPath(t *testing.T) {
+// TestRegistration follows people from the form to their trial.
+func TestRegistration(t *testing.T) {
+	t.Parallel()
+	t.Run("a person's whole way", wholeWay)
+	t.Run("the mail is in the language the person has chosen", language)
+	t.Run("bad input is refused and leaves nothing behind", badInput)
+}
+
+// wholeWay walks a person's whole way on two apis and two consumers, and checks every step from outside.
+func wholeWay(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	neighbour := recordEvents(t, s)
 
@@ -244,8 +252,8 @@ func tellsTraceInEveryLog(t *testing.T, s *harness.TestSystem, traceID, eventID 
 	require.True(t, handled, "the consumer's line has the trace of the request")
 }
 
-// TestVietnamese: the mail is in the language the person has chosen.
-func TestVietnamese(t *testing.T) {
+// language checks how a person chooses the language of their mail.
+func language(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	for name, header := range map[string][]string{

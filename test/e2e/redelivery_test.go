@@ -17,8 +17,16 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestDuplicateMailEvents: the same event, three times before it is handled and once more afterwards, is one mail.
-func TestDuplicateMailEvents(t *testing.T) {
+// TestRedelivery delivers events again, late and in any order.
+func TestRedelivery(t *testing.T) {
+	t.Parallel()
+	t.Run("an event that comes five times is one mail", duplicateMailEvents)
+	t.Run("a late subscription event never moves the state backwards", lateVersions)
+	t.Run("state rebuild restores what Redis has lost", rebuildState)
+}
+
+// duplicateMailEvents delivers the same event three times before it is handled and twice afterwards.
+func duplicateMailEvents(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1})
 	neighbour := recordEvents(t, s)
@@ -86,8 +94,8 @@ func stateEvent(t *testing.T, s *harness.TestSystem, key, userID, status string,
 	return eventID
 }
 
-// TestVersions: late and repeated subscription events never move the state backwards.
-func TestVersions(t *testing.T) {
+// lateVersions delivers subscription events late and repeatedly.
+func lateVersions(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 2})
 	user, crowd := uuid.NewString(), uuid.NewString()
@@ -121,8 +129,8 @@ func TestVersions(t *testing.T) {
 	require.Equal(t, "v10", state(t, s, crowd, "v10")["status"])
 }
 
-// TestRebuildState: what Redis has lost is written again from the database, and nothing newer is overwritten.
-func TestRebuildState(t *testing.T) {
+// rebuildState checks that state rebuild writes what Redis has lost, and overwrites nothing newer.
+func rebuildState(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	trialing, cancelled, newer := verified(t, s), verified(t, s), verified(t, s)

@@ -100,9 +100,17 @@ func announced(t *testing.T, s *harness.TestSystem, n *eventRecorder, id string)
 	return c
 }
 
-// TestChoreography: projects go from project.created over data.collected to job.completed, several at once, and
-// everybody who watches sees it.
-func TestChoreography(t *testing.T) {
+// TestProjects follows projects through all services that work on them.
+func TestProjects(t *testing.T) {
+	t.Parallel()
+	t.Run("from project.created to job.completed", choreography)
+	t.Run("many workers and streams see one exact end", exactEnd)
+	t.Run("a thousand workers count exactly", thousandWorkers)
+}
+
+// choreography runs several projects at once from project.created over data.collected to job.completed, with people who
+// watch.
+func choreography(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	dashboard := recordEvents(t, s)
@@ -199,9 +207,8 @@ func repairsAfterTheEnd(t *testing.T, n *neighbours, s *harness.TestSystem, dash
 	require.Equal(t, 1, len(announcements(t, s, dashboard, p.id)))
 }
 
-// TestChoreographyOnABadDay: consumers and apis are killed, Redis is killed, its scripts are thrown away, all while the
-// projects are worked on. Not parallel: Redis is everybody's.
-func TestChoreographyOnABadDay(t *testing.T) {
+// projectsOnABadDay kills consumers, apis and Redis, and flushes its scripts, all while projects are worked on.
+func projectsOnABadDay(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 	dashboard := recordEvents(t, s)
 	n := startNeighbours(t, s, 150*time.Millisecond)

@@ -61,8 +61,17 @@ func lengthIs(s *harness.TestSystem, queue string, n int) error {
 	return nil
 }
 
-// TestPoison: what cannot be read ends in the dead queue with its reason, and the next message is handled at once.
-func TestPoison(t *testing.T) {
+// TestDeadLetters checks what ends in the dead-letter queues, and the commands on them.
+func TestDeadLetters(t *testing.T) {
+	t.Parallel()
+	t.Run("unreadable messages end there and hold nothing up", unreadableMessages)
+	t.Run("list, replay and discard", deadLetterCommands)
+	t.Run("a replay does not make a message readable", replayUnreadable)
+}
+
+// unreadableMessages publishes messages that cannot be read. They end in the dead-letter queue with their reason, and
+// the next message is handled at once.
+func unreadableMessages(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	full := `{"event_id":"%","timestamp":"2026-01-31T09:30:00.123Z","payload":{"service":"identity","action":"x","data":{"user_id":"` +
@@ -113,8 +122,8 @@ func TestPoison(t *testing.T) {
 	keepsSecrets(t, s, good)
 }
 
-// TestDeadLetterCommands: list, replay and discard, and what they must not do.
-func TestDeadLetterCommands(t *testing.T) {
+// deadLetterCommands checks list, replay and discard, and what they must not do.
+func deadLetterCommands(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	neighbour := recordEvents(t, s)
@@ -194,8 +203,8 @@ func refusesCarelessness(t *testing.T, s *harness.TestSystem) {
 	require.Equal(t, 2, s.QueueLength(emailQueue+".dead"), "nothing has been touched")
 }
 
-// TestReplayedPoison: a replay does not make a bad message good.
-func TestReplayedPoison(t *testing.T) {
+// replayUnreadable checks that a replayed message that cannot be read returns.
+func replayUnreadable(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Consumers: 1})
 	body := []byte("not JSON")

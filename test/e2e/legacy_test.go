@@ -88,8 +88,23 @@ func htmlCode(t *testing.T, html string) string {
 	return found[1]
 }
 
-// TestPrepare: a fanout copy is all there is, what an old consumer needs is in it, and ours sends it as it stands.
-func TestPrepare(t *testing.T) {
+// TestPreviousRelease runs beside what the previous release has left: its exchange, its queue, its mails and its codes.
+func TestPreviousRelease(t *testing.T) {
+	t.Parallel()
+	t.Run("prepare: the fanout copy is all there is", phasePrepare)
+	t.Run("dual: the stamped copy is compared and never sent", phaseDual)
+	t.Run("its mails are sent in every phase", previousMailInEveryPhase)
+	t.Run("the first phase beside the last", firstPhaseBesideLast)
+	t.Run("its mails are sent, its poison does not loop", previousMails)
+	t.Run("a mail its consumer could not send", unsentByOldConsumer)
+	t.Run("a mail in hand when the connection is cut", previousMailInHand)
+	t.Run("a late fanout copy", lateFanoutCopy)
+	t.Run("cleanup", fanoutCleanup)
+	t.Run("a code of its pods", previousCode)
+}
+
+// phasePrepare checks that the fanout copy holds what an old consumer needs, and that ours sends it unchanged.
+func phasePrepare(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
 	neighbour, team := recordEvents(t, s), otherTeam(t, s)
@@ -136,8 +151,8 @@ func TestPrepare(t *testing.T) {
 	keepsSecrets(t, s, p)
 }
 
-// TestDual: the stamped copy is compared and never sent; status says what stands in the way of the next step.
-func TestDual(t *testing.T) {
+// phaseDual checks the comparison of the stamped copy, and that status names what stands in the way of the next phase.
+func phaseDual(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
 	neighbour, team := recordEvents(t, s), otherTeam(t, s)
@@ -193,8 +208,8 @@ func previousBody(recipient, attachments string) string {
 	return `{"Subject":"Mã xác thực","Recipient":"` + recipient + `","Body":"\u003cb\u003e123456\u003c/b\u003e","ReplyTo":"","CcAddresses":null,"Attachments":` + attachments + `}`
 }
 
-// TestMailOfThePreviousReleaseInEveryPhase: a mail of a forgotten pod is sent as long as there is the queue.
-func TestMailOfThePreviousReleaseInEveryPhase(t *testing.T) {
+// previousMailInEveryPhase checks that the mail of a forgotten pod is sent as long as its queue exists.
+func previousMailInEveryPhase(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{})
 	s.OnBroker(func(ch *amqp.Channel) error { // as its own pods have left it
@@ -216,8 +231,8 @@ func TestMailOfThePreviousReleaseInEveryPhase(t *testing.T) {
 	}
 }
 
-// TestTheFirstPhaseBesideTheLast: nobody gets two mails and nobody none, whichever pod he meets.
-func TestTheFirstPhaseBesideTheLast(t *testing.T) {
+// firstPhaseBesideLast checks that everyone gets exactly one mail, whichever pod they meet.
+func firstPhaseBesideLast(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
 	for _, p := range []*harness.Process{s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")} {
@@ -241,8 +256,8 @@ func TestTheFirstPhaseBesideTheLast(t *testing.T) {
 	require.Equal(t, 10.0, copies, "each second mail was committed in prepare")
 }
 
-// TestMailsOfThePreviousRelease: its pods' mails are sent, its poison does not go round for ever.
-func TestMailsOfThePreviousRelease(t *testing.T) {
+// previousMails checks that mails of its pods are sent, and that messages that cannot be read do not loop.
+func previousMails(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Consumers: 1, Env: inPhase("cutover")})
 	s.WaitLine(s.Consumers[0], `"queue":"smtp_send_email"`, "found") // before, nothing is bound, and the fanout drops
@@ -275,9 +290,9 @@ func TestMailsOfThePreviousRelease(t *testing.T) {
 	}
 }
 
-// TestMailThatAnOldConsumerCouldNotSend: it neither acks nor nacks it. As soon as it is gone ours sends it, once, whether
-// the mail carries an id or not.
-func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
+// unsentByOldConsumer checks a mail that the old consumer neither acks nor nacks. As soon as that consumer is gone ours
+// sends it, once, with or without an id.
+func unsentByOldConsumer(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
 	old := oldConsumer(t, s)
@@ -318,9 +333,9 @@ func TestMailThatAnOldConsumerCouldNotSend(t *testing.T) {
 	require.Equal(t, 2, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "the ledger has both: one of them since it was moved")
 }
 
-// TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut: it has no id, and the broker hands it to the other consumer
-// while the first is sending it.
-func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
+// previousMailInHand cuts the connection while a mail without an id is being sent: the broker delivers it to the other
+// consumer meanwhile.
+func previousMailInHand(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Consumers: 2, Env: inPhase("prepare", "SMTP_TIMEOUT", "12s")})
 	for _, c := range s.Consumers {
@@ -343,9 +358,9 @@ func TestMailOfThePreviousReleaseInHandWhenTheConnectionIsCut(t *testing.T) {
 	harness.Soon(t, func() error { return lengthIs(s, "identity.legacy", 0) })
 }
 
-// TestLateFanoutCopy: what a pod of an earlier phase has left in the outbox is sent in complete, although nothing of the
-// old topology is there any more.
-func TestLateFanoutCopy(t *testing.T) {
+// lateFanoutCopy checks that a copy which a pod of an earlier phase has left in the outbox is sent in complete,
+// although nothing of the old topology exists any more.
+func lateFanoutCopy(t *testing.T) {
 	t.Parallel()
 	nowhere := inPhase("prepare", "RABBITMQ_URL", "amqp://nobody:nothing@127.0.0.1:1/")
 	s := harness.New(t, harness.Options{APIs: 1, Env: nowhere})
@@ -362,8 +377,8 @@ func TestLateFanoutCopy(t *testing.T) {
 	s.OutboxEmpty()
 }
 
-// TestFanoutCleanup: the old topology goes when nobody needs it, and not a moment before.
-func TestFanoutCleanup(t *testing.T) {
+// fanoutCleanup checks that the old topology is removed when nothing needs it, and no moment before.
+func fanoutCleanup(t *testing.T) {
 	t.Parallel()
 	// Nobody registers before: five minutes would have to pass after the last fanout copy.
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
@@ -408,8 +423,9 @@ func TestFanoutCleanup(t *testing.T) {
 	require.Zero(t, out.Code, out.Stdout+out.Stderr)
 }
 
-// TestCodeOfThePreviousRelease: who registered at a pod of the previous release verifies and logs in at one of ours.
-func TestCodeOfThePreviousRelease(t *testing.T) {
+// previousCode checks that a person who registered at a pod of the previous release verifies and logs in at one of
+// ours.
+func previousCode(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
 	hash, err := bcrypt.GenerateFromPassword([]byte(harness.Password), bcrypt.MinCost)
