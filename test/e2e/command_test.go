@@ -42,7 +42,7 @@ func migrateCommand(t *testing.T) {
 	require.Contains(t, migrate("up", 0).Stdout, "nothing to do")
 	newest := regexp.MustCompile(`took back (\d{5})`).FindStringSubmatch(migrate("down", 0).Stdout)
 	require.Len(t, newest, 2)
-	says(t, s.APIs[0], "/ready", http.StatusServiceUnavailable, "migrate up")
+	responds(t, s.APIs[0], "/ready", http.StatusServiceUnavailable, "migrate up")
 	status := migrate("status", 1)
 	require.Contains(t, status.Stdout, "pending")
 	require.Contains(t, status.Stderr, "migrate up", "the error says what to do")
@@ -50,7 +50,7 @@ func migrateCommand(t *testing.T) {
 	// A start that may not migrate leaves the schema alone and takes no work.
 	patient := s.NewAPI("DB_AUTO_MIGRATE=false")
 	require.NoError(t, patient.Start(t.Context()))
-	says(t, patient, "/ready", http.StatusServiceUnavailable, "migrate up")
+	responds(t, patient, "/ready", http.StatusServiceUnavailable, "migrate up")
 	require.Contains(t, migrate("up", 0).Stdout, "applied "+newest[1])
 	s.Ready(s.APIs[0])
 	s.Ready(patient)
@@ -74,10 +74,10 @@ func promoteCommand(t *testing.T) {
 	other := verified(t, s)
 	path := "/subscriptions/" + mySubscription(t, other).ID + "/cancel"
 	want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodPost, path, nil))
-	state(t, s, other.id, "cancelled")
+	subscriptionState(t, s, other.id, "cancelled")
 }
 
-// role logs in and reads the token as a neighbour does.
+// role logs in and decodes the token as another service does.
 func role(t *testing.T, p *person) string {
 	t.Helper()
 	answer := want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
@@ -103,7 +103,7 @@ func role(t *testing.T, p *person) string {
 // outboxCommand checks that a row that the relay has given up is published on demand.
 func outboxCommand(t *testing.T) {
 	t.Parallel()
-	// This broker is nowhere, so the row stays.
+	// This broker does not exist, so the row stays.
 	s := harness.New(t, harness.Options{APIs: 1, Env: map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}})
 	p := register(t, s)
 	require.NoError(t, s.APIs[0].Kill())

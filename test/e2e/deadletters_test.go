@@ -36,7 +36,7 @@ type deadLetter struct {
 	Action     string `json:"action"`
 }
 
-// dlq runs `consumer dlq … --json` and answers what it printed.
+// dlq runs `consumer dlq … --json` and returns the dead letters it prints.
 func dlq(t *testing.T, s *harness.TestSystem, args ...string) (letters []deadLetter) {
 	t.Helper()
 	out := s.Command(nil, harness.Consumer, append([]string{"dlq", "--json"}, args...)...)
@@ -45,7 +45,7 @@ func dlq(t *testing.T, s *harness.TestSystem, args ...string) (letters []deadLet
 	return letters
 }
 
-// deadLetters waits until there are n.
+// deadLetters waits until there are n, and returns them.
 func deadLetters(t *testing.T, s *harness.TestSystem, queue string, n int) []deadLetter {
 	t.Helper()
 	harness.Soon(t, func() error { return lengthIs(s, queue+".dead", n) })
@@ -56,7 +56,7 @@ func deadLetters(t *testing.T, s *harness.TestSystem, queue string, n int) []dea
 
 func lengthIs(s *harness.TestSystem, queue string, n int) error {
 	if have := s.QueueLength(queue); have != n {
-		return fmt.Errorf("%s holds %d messages, wanted %d", queue, have, n)
+		return fmt.Errorf("%s holds %d messages, expected %d", queue, have, n)
 	}
 	return nil
 }
@@ -103,8 +103,8 @@ func unreadableMessages(t *testing.T) {
 	}
 	began := time.Now()
 	good := verified(t, s)
-	state(t, s, good.id, "trialing")
-	require.Less(t, time.Since(began), 5*time.Second, "the next message does not wait behind a bad one")
+	subscriptionState(t, s, good.id, "trialing")
+	require.Less(t, time.Since(began), 5*time.Second, "the next message does not wait behind an unreadable one")
 
 	for queue, n := range perQueue {
 		for _, letter := range deadLetters(t, s, queue, n) {
@@ -119,14 +119,14 @@ func unreadableMessages(t *testing.T) {
 		require.Zero(t, s.QueueLength(queue))
 	}
 	require.Len(t, s.Mailbox.All(""), 1)
-	keepsSecrets(t, s, good)
+	logsHideSecrets(t, s, good)
 }
 
 // deadLetterCommands checks list, replay and discard, and what they must not do.
 func deadLetterCommands(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).Reply(550))
 	p, q := register(t, s), register(t, s)
 	letters := deadLetters(t, s, emailQueue, 2)
@@ -137,15 +137,15 @@ func deadLetterCommands(t *testing.T) {
 		require.Equal(t, "failed", state)
 		require.Equal(t, "smtp_rcpt_550", class)
 	}
-	event := neighbour.wait("email.verification.requested", p.id)
+	event := recorded.wait("email.verification.requested", p.id)
 	var secret struct {
 		OTPCode string `json:"otp_code"`
 	}
 	require.NoError(t, event.data(&secret))
-	showsNoBody(t, s, p.email, secret.OTPCode)
-	refusesCarelessness(t, s)
+	listHidesBodies(t, s, p.email, secret.OTPCode)
+	refusesCarelessUse(t, s)
 
-	// Repaired: what failed is sent, and only what was named.
+	// The server has recovered: the named mail is sent, and no other.
 	s.Mailbox.Script()
 	require.Equal(t, "replayed", dlq(t, s, "replay", emailQueue, "--id", event.EventID)[0].Action)
 	p.code = oneMail(t, s, p.email).Code()
@@ -153,7 +153,7 @@ func deadLetterCommands(t *testing.T) {
 	p.verify(t)
 	require.Len(t, deadLetters(t, s, emailQueue, 1), 1)
 
-	// A mail that was accepted is not sent again, whoever asks.
+	// An accepted mail is never sent again.
 	s.Publish("", emailQueue+".dead", amqp.Publishing{
 		MessageId: event.EventID, ContentType: event.ContentType, DeliveryMode: amqp.Persistent, Body: event.Body,
 		Headers: amqp.Table{"x-routing-key": event.RoutingKey, "x-dead-reason": "rejected"},
@@ -171,7 +171,7 @@ func deadLetterCommands(t *testing.T) {
 	require.Empty(t, s.Mailbox.All(q.email))
 }
 
-func showsNoBody(t *testing.T, s *harness.TestSystem, email, code string) {
+func listHidesBodies(t *testing.T, s *harness.TestSystem, email, code string) {
 	t.Helper()
 	text := s.Command(nil, harness.Consumer, "dlq", "list", emailQueue)
 	require.Zero(t, text.Code, text.Stderr)
@@ -184,7 +184,7 @@ func showsNoBody(t *testing.T, s *harness.TestSystem, email, code string) {
 	}
 }
 
-func refusesCarelessness(t *testing.T, s *harness.TestSystem) {
+func refusesCarelessUse(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, test := range []struct {
 		word string
@@ -200,10 +200,10 @@ func refusesCarelessness(t *testing.T, s *harness.TestSystem) {
 		require.Equal(t, 1, out.Code, "%q", test.args)
 		require.Contains(t, out.Stderr, test.word, "%q", test.args)
 	}
-	require.Equal(t, 2, s.QueueLength(emailQueue+".dead"), "nothing has been touched")
+	require.Equal(t, 2, s.QueueLength(emailQueue+".dead"), "nothing has changed")
 }
 
-// replayUnreadable checks that a replayed message that cannot be read returns.
+// replayUnreadable checks that a replayed message that cannot be read becomes a dead letter again.
 func replayUnreadable(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Consumers: 1})
@@ -219,7 +219,7 @@ func replayUnreadable(t *testing.T) {
 	s.OnBroker(func(ch *amqp.Channel) error {
 		d, ok, err := ch.Get(subscriptionQueue+".dead", true)
 		require.True(t, ok)
-		require.True(t, bytes.Equal(body, d.Body), "the body travels untouched")
+		require.True(t, bytes.Equal(body, d.Body), "the body is unchanged")
 		return err
 	})
 }

@@ -28,7 +28,7 @@ func TestKill(t *testing.T) {
 func killAtRandom(t *testing.T) {
 	const kills, perSecond, seed = 8, 10, 20260131
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	crowd := startCrowd(t, s, perSecond)
 	random := rand.New(rand.NewPCG(seed, seed))
 	t.Logf("seed %d", seed)
@@ -37,21 +37,21 @@ func killAtRandom(t *testing.T) {
 		role := [][]*harness.Process{s.Consumers, s.APIs}[i%2]
 		victim := role[random.IntN(len(role))]
 		pause := time.Duration(random.Int64N(int64(1500 * time.Millisecond)))
-		lets(t, pause)
+		wait(t, pause)
 		require.NoError(t, victim.Kill())
 		require.NoError(t, victim.Start(t.Context()))
 		t.Logf("%s killed after %s", victim.Name, pause.Round(time.Millisecond))
 		crowd.waitVerified(perSecond)
 	}
-	crowd.leave()
-	crowd.settle(t, s, neighbour, kills)
+	crowd.finish()
+	crowd.check(t, s, recorded, kills)
 	for _, p := range s.Processes() {
 		s.Ready(p)
 	}
 }
 
-// lets a random moment pass: here time itself is what the test needs.
-func lets(t *testing.T, d time.Duration) {
+// wait waits for a random moment or longer than a timeout: time itself is what those tests need.
+func wait(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {
 	case <-time.After(d):
@@ -72,7 +72,7 @@ func killInMail(t *testing.T) {
 	second := s.NewConsumer()
 	require.NoError(t, second.Start(t.Context()))
 	other := registered(t, s)
-	require.Empty(t, s.Mailbox.Accepted(p.email), "the lease is respected, and nobody waits behind it")
+	require.Empty(t, s.Mailbox.Accepted(p.email), "the lease is respected, and holds nothing up")
 	p.readMail(t, s)
 	mails := s.Mailbox.All(p.email)
 	require.Len(t, mails, 2)
@@ -106,7 +106,7 @@ func terminateConsumer(t *testing.T) {
 	require.Len(t, s.Mailbox.Accepted(inHand.email), 1, "the mail in hand was finished")
 	state, _ := ledger(t, s, mailEvent(t, s, inHand))
 	require.Equal(t, "accepted", state)
-	require.Equal(t, len(waiting), s.QueueLength(emailQueue), "what was finished does not come again")
+	require.Equal(t, len(waiting), s.QueueLength(emailQueue), "what was finished is not redelivered")
 
 	second := s.NewConsumer()
 	require.NoError(t, second.Start(t.Context()))
@@ -122,7 +122,7 @@ func terminateConsumer(t *testing.T) {
 func terminateAPIs(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	crowd := startCrowd(t, s, 10)
 	for range 2 {
 		for _, api := range s.APIs {
@@ -132,10 +132,10 @@ func terminateAPIs(t *testing.T) {
 			s.Ready(api)
 		}
 	}
-	crowd.leave()
-	require.Zero(t, crowd.lost())
-	require.Zero(t, crowd.refusedByUs())
-	crowd.settle(t, s, neighbour, 0)
+	crowd.finish()
+	require.Zero(t, crowd.lostAnswers())
+	require.Zero(t, crowd.serverErrors())
+	crowd.check(t, s, recorded, 0)
 }
 
 // TestConnections breaks what our processes have at the broker.
@@ -150,7 +150,7 @@ func TestConnections(t *testing.T) {
 func cutAgain(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	crowd := startCrowd(t, s, 8)
 	for range 3 {
 		crowd.waitVerified(8)
@@ -162,10 +162,10 @@ func cutAgain(t *testing.T) {
 		})
 	}
 	crowd.waitVerified(8)
-	crowd.leave()
-	require.Zero(t, crowd.lost())
-	require.Zero(t, crowd.refusedByUs())
-	crowd.settle(t, s, neighbour, 3)
+	crowd.finish()
+	require.Zero(t, crowd.lostAnswers())
+	require.Zero(t, crowd.serverErrors())
+	crowd.check(t, s, recorded, 3)
 }
 
 // lateAck finishes a mail after its connection was cut. That must not ack the message with the same delivery tag on the
@@ -196,8 +196,8 @@ func lateAck(t *testing.T) {
 		}
 		return nil
 	})
-	require.Empty(t, s.Mailbox.Accepted(slow.email), "the mail in hand must outlive its connection for this test to mean anything")
-	s.WaitReached(smtptest.EndOfData, 3) // the slow one is finished, the next one in hand
+	require.Empty(t, s.Mailbox.Accepted(slow.email), "the mail in hand must outlive its connection, or this tests nothing")
+	s.WaitReached(smtptest.EndOfData, 3) // the slow one has been sent, the next one is in hand
 	require.Len(t, s.Mailbox.Accepted(slow.email), 1)
 	stale, err := s.Consumers[0].Metric(t.Context(), `event_stale_acks_total{queue="identity.email"}`)
 	require.NoError(t, err)
@@ -211,16 +211,16 @@ func lateAck(t *testing.T) {
 // is published again.
 func killRabbitMQUnderLoad(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	crowd := startCrowd(t, s, 8)
 	crowd.waitVerified(20)
 	harness.Inject(t, harness.RabbitMQ.Kill)
 	require.NoError(t, harness.RabbitMQ.Restart(t.Context()))
 	crowd.waitVerified(20)
-	crowd.leave()
-	require.Zero(t, crowd.lost())
-	require.Zero(t, crowd.refusedByUs())
-	crowd.settle(t, s, neighbour, 1)
+	crowd.finish()
+	require.Zero(t, crowd.lostAnswers())
+	require.Zero(t, crowd.serverErrors())
+	crowd.check(t, s, recorded, 1)
 }
 
 // topologyHeals deletes what the service needs at the broker. It comes back, and so do the mails.

@@ -24,7 +24,7 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// The previous release's names, spelled as it and its neighbours do.
+// The previous release's names, spelled as it spells them.
 const (
 	fanoutExchange = "smtp_send_email_exc"
 	fanoutQueue    = "smtp_send_email"
@@ -38,8 +38,8 @@ func inPhase(phase string, more ...string) map[string]string {
 	return env
 }
 
-// otherTeam binds a queue of its own to the fanout and answers its name.
-func otherTeam(t *testing.T, s *harness.TestSystem) string {
+// bindOtherTeam binds another team's queue to the fanout and returns its name.
+func bindOtherTeam(t *testing.T, s *harness.TestSystem) string {
 	t.Helper()
 	const queue = "reporting.mails"
 	s.OnBroker(func(ch *amqp.Channel) error {
@@ -62,8 +62,8 @@ func oldConsumer(t *testing.T, s *harness.TestSystem) *harness.Process {
 	return p
 }
 
-// taken answers the next message of a queue.
-func taken(t *testing.T, s *harness.TestSystem, queue string) (d amqp.Delivery) {
+// nextMessage waits for a message of a queue and acks it.
+func nextMessage(t *testing.T, s *harness.TestSystem, queue string) (d amqp.Delivery) {
 	t.Helper()
 	harness.Soon(t, func() error {
 		found := false
@@ -107,7 +107,7 @@ func TestPreviousRelease(t *testing.T) {
 func phasePrepare(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
-	neighbour, team := recordEvents(t, s), otherTeam(t, s)
+	recorded, team := recordEvents(t, s), bindOtherTeam(t, s)
 	p := register(t, s)
 	mail := oneMail(t, s, p.email)
 	id := mailEvent(t, s, p)
@@ -116,7 +116,7 @@ func phasePrepare(t *testing.T) {
 	require.Equal(t, id, mail.MessageID[:len(id)])
 	p.code = htmlCode(t, mail.HTML)
 
-	fanout := taken(t, s, team)
+	fanout := nextMessage(t, s, team)
 	require.Equal(t, id, fanout.MessageId)
 	require.Equal(t, "text/plain", fanout.ContentType)
 	require.Empty(t, fanout.RoutingKey)
@@ -129,7 +129,7 @@ func phasePrepare(t *testing.T) {
 		`","Body":".+","ReplyTo":"","CcAddresses":null,"Attachments":\[\]\}$`, string(fanout.Body))
 	require.Equal(t, 1, s.Count("SELECT count(*) FROM mail_deliveries WHERE event_id = $1 AND state = 'accepted'", id))
 
-	// A pod of the previous release could take over here: it finds the code, and can read the password.
+	// A pod of the previous release could go on from here: it finds the code and can verify the password.
 	var otp, hash string
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT otp, password_hash FROM users WHERE id = $1 AND otp_expired_at > now()", p.id).
 		Scan(&otp, &hash))
@@ -138,28 +138,28 @@ func phasePrepare(t *testing.T) {
 
 	p.verify(t)
 	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
-	neighbour.wait("subscription.created", p.id)
-	require.Empty(t, neighbour.events("email.verification.requested"))
-	says(t, s.APIs[0], "/health/rabbitmq", http.StatusOK, `"phase":"prepare"`)
+	recorded.wait("subscription.created", p.id)
+	require.Empty(t, recorded.events("email.verification.requested"))
+	responds(t, s.APIs[0], "/health/rabbitmq", http.StatusOK, `"phase":"prepare"`)
 	published := 0.0
 	for _, process := range s.Processes() {
 		n, err := process.Metric(t.Context(), "events_legacy_published_total")
 		require.NoError(t, err)
 		published += n
 	}
-	require.EqualValues(t, 1, published, "by whichever relay")
-	keepsSecrets(t, s, p)
+	require.EqualValues(t, 1, published, "by any relay")
+	logsHideSecrets(t, s, p)
 }
 
 // phaseDual checks the comparison of the stamped copy, and that status names what stands in the way of the next phase.
 func phaseDual(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
-	neighbour, team := recordEvents(t, s), otherTeam(t, s)
+	recorded, team := recordEvents(t, s), bindOtherTeam(t, s)
 	p := register(t, s)
 	mail := oneMail(t, s, p.email)
 	id := mailEvent(t, s, p)
-	stamped := neighbour.wait("email.verification.requested", p.id)
+	stamped := recorded.wait("email.verification.requested", p.id)
 	require.Equal(t, "legacy", stamped.Headers["x-mail-owner"])
 	require.Equal(t, id, stamped.MessageId)
 	harness.Soon(t, func() error {
@@ -175,7 +175,7 @@ func phaseDual(t *testing.T) {
 	p.verify(t)
 
 	var refusal harness.Output
-	harness.Soon(t, func() error { // the management database lags
+	harness.Soon(t, func() error { // the management statistics lag behind
 		if refusal = s.Command(nil, harness.Consumer, "fanout", "status", "--to", "cutover"); !regexp.MustCompile("not yet.*" + team).MatchString(refusal.Stdout) {
 			return errors.New(refusal.Stdout + refusal.Stderr)
 		}
@@ -195,10 +195,10 @@ func phaseDual(t *testing.T) {
 	require.Zero(t, out.Code)
 	require.True(t, json.Valid([]byte(out.Stdout)), out.Stdout)
 	require.Len(t, s.Mailbox.All(p.email), 1)
-	keepsSecrets(t, s, p)
+	logsHideSecrets(t, s, p)
 }
 
-// previousMail is what a pod of the previous release publishes: transient, without an id or a header.
+// previousMail publishes as a pod of the previous release does: transient, without an id or a header.
 func previousMail(t *testing.T, s *harness.TestSystem, body string) {
 	t.Helper()
 	s.Publish(fanoutExchange, "", amqp.Publishing{ContentType: "text/plain", Body: []byte(body)})
@@ -212,7 +212,7 @@ func previousBody(recipient, attachments string) string {
 func previousMailInEveryPhase(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{})
-	s.OnBroker(func(ch *amqp.Channel) error { // as its own pods have left it
+	s.OnBroker(func(ch *amqp.Channel) error { // as its pods have left it
 		if err := ch.ExchangeDeclare(fanoutExchange, amqp.ExchangeFanout, true, false, false, false, nil); err != nil {
 			return err
 		}
@@ -240,7 +240,7 @@ func firstPhaseBesideLast(t *testing.T) {
 		s.Ready(p)
 	}
 	client := s.Client()
-	for range 20 { // by turns at both apis
+	for range 20 { // in turn at both apis
 		email := harness.Email()
 		want(t, http.StatusCreated)(client.Register(t.Context(), email, harness.Password))
 		oneMail(t, s, email)
@@ -248,7 +248,7 @@ func firstPhaseBesideLast(t *testing.T) {
 	s.OutboxEmpty()
 	require.Len(t, s.Mailbox.All(""), 20)
 	copies := 0.0
-	for _, p := range slices.Concat(s.APIs, s.Consumers) { // any relay publishes anybody's copy
+	for _, p := range slices.Concat(s.APIs, s.Consumers) { // any relay publishes any copy
 		n, err := p.Metric(t.Context(), "events_legacy_published_total")
 		require.NoError(t, err)
 		copies += n
@@ -260,7 +260,7 @@ func firstPhaseBesideLast(t *testing.T) {
 func previousMails(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Consumers: 1, Env: inPhase("cutover")})
-	s.WaitLine(s.Consumers[0], `"queue":"smtp_send_email"`, "found") // before, nothing is bound, and the fanout drops
+	s.WaitLine(s.Consumers[0], `"queue":"smtp_send_email"`, "found") // before that nothing is bound, and the fanout drops messages
 	to := harness.Email()
 	previousMail(t, s, previousBody(to, "[]"))
 	mail := oneMail(t, s, to)
@@ -286,7 +286,7 @@ func previousMails(t *testing.T) {
 	require.NotEmpty(t, letters[0].EventID)
 	require.Zero(t, s.QueueLength(fanoutQueue))
 	for _, address := range []string{to, later} {
-		keepsSecrets(t, s, &person{email: address})
+		logsHideSecrets(t, s, &person{email: address})
 	}
 }
 
@@ -302,7 +302,7 @@ func unsentByOldConsumer(t *testing.T) {
 	s.WaitLine(old, `"message":"the mail was not sent"}`) // the line has no id, as the mail
 	p := register(t, s)
 	s.WaitLine(old, `"message":"the mail was not sent"`, mailEvent(t, s, p))
-	harness.Soon(t, func() error { // the management database lags
+	harness.Soon(t, func() error { // the management statistics lag behind
 		queues, err := s.Queues(t.Context())
 		if err != nil {
 			return err
@@ -312,7 +312,7 @@ func unsentByOldConsumer(t *testing.T) {
 				return nil
 			}
 		}
-		return fmt.Errorf("none of %+v is what it holds", queues)
+		return fmt.Errorf("the queue does not hold 2 messages: %+v", queues)
 	})
 	s.Terminate(old)
 	for _, email := range []string{unnamed, p.email} {
@@ -330,7 +330,7 @@ func unsentByOldConsumer(t *testing.T) {
 	for _, email := range []string{unnamed, p.email} {
 		require.Len(t, s.Mailbox.Accepted(email), 1)
 	}
-	require.Equal(t, 2, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "the ledger has both: one of them since it was moved")
+	require.Equal(t, 2, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "both are in the ledger: one of them since it was moved")
 }
 
 // previousMailInHand cuts the connection while a mail without an id is being sent: the broker delivers it to the other
@@ -352,7 +352,7 @@ func previousMailInHand(t *testing.T) {
 				return nil
 			}
 		}
-		return errors.New("nobody has recognised it")
+		return errors.New("the second delivery was not recognised as a duplicate")
 	})
 	oneMail(t, s, to)
 	harness.Soon(t, func() error { return lengthIs(s, "identity.legacy", 0) })
@@ -380,7 +380,7 @@ func lateFanoutCopy(t *testing.T) {
 // fanoutCleanup checks that the old topology is removed when nothing needs it, and no moment before.
 func fanoutCleanup(t *testing.T) {
 	t.Parallel()
-	// Nobody registers before: five minutes would have to pass after the last fanout copy.
+	// There are no registrations before: five minutes would have to pass after the last fanout copy.
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
 	management := eventtest.LongUp(t, os.Getenv("RABBITMQ_MANAGEMENT_URL"))
 	cleanup := func(args ...string) harness.Output {
@@ -403,7 +403,7 @@ func fanoutCleanup(t *testing.T) {
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE processes SET seen_at = seen_at - interval '6 minutes' WHERE phase = 'dual'")
 	require.NoError(t, err)
 
-	harness.Soon(t, func() error { // the management database lags
+	harness.Soon(t, func() error { // the management statistics lag behind
 		if out := cleanup("--dry-run"); out.Code != 0 {
 			return errors.New(out.Stdout + out.Stderr)
 		}
@@ -442,10 +442,10 @@ func previousCode(t *testing.T) {
 	refused(t, http.StatusBadRequest, 20005)(p.client.Verify(t.Context(), p.email, "111111"))
 	p.verify(t)
 	want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
-	state(t, s, p.id, "trialing")
+	subscriptionState(t, s, p.id, "trialing")
 
 	late := enroll("11 minutes")
 	answer, err := late.client.Verify(t.Context(), late.email, late.code)
 	require.NoError(t, err)
-	require.GreaterOrEqual(t, answer.Status, http.StatusBadRequest, "a code lives ten minutes, whoever made it")
+	require.GreaterOrEqual(t, answer.Status, http.StatusBadRequest, "any code lives ten minutes")
 }

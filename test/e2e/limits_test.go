@@ -12,11 +12,11 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestLimits: what may be done how often, also by many at once on two apis.
+// TestLimits checks what may be done how often, also by many requests at once on two apis.
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	for name, test := range map[string]func(*testing.T, *harness.TestSystem, *eventRecorder){
 		"five wrong codes and it is dead":   wrongCodes,
 		"a resend waits for a minute":       resend,
@@ -27,7 +27,7 @@ func TestLimits(t *testing.T) {
 		"cancellations of one subscription": cancelAtOnce,
 		"resends at once send one mail":     resendAtOnce,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, s, neighbour) })
+		t.Run(name, func(t *testing.T) { test(t, s, recorded) })
 	}
 	t.Run("of two codes that wait only the newer one is mailed", replacedCode)
 }
@@ -45,7 +45,7 @@ func wrongCodes(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	p.verify(t)
 }
 
-// aMinuteLater makes the newest code look a minute older.
+// aMinuteLater makes the newest code a minute older.
 func aMinuteLater(t *testing.T, s *harness.TestSystem, p *person) {
 	t.Helper()
 	_, err := s.DB.ExecContext(t.Context(), `UPDATE verification_codes SET created_at = created_at - interval '60 seconds',
@@ -53,7 +53,7 @@ func aMinuteLater(t *testing.T, s *harness.TestSystem, p *person) {
 	require.NoError(t, err)
 }
 
-// newCode waits for the second mail, which has another code.
+// newCode waits for the second mail and keeps its code.
 func newCode(t *testing.T, s *harness.TestSystem, p *person) {
 	t.Helper()
 	mails, err := s.Mailbox.Wait(t.Context(), p.email, 2)
@@ -74,7 +74,7 @@ func resend(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	aMinuteLater(t, s, p)
 	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, harness.Password))
 	newCode(t, s, p)
-	if old != p.code { // they are the same once in a million
+	if old != p.code { // once in a million they are equal
 		refused(t, http.StatusBadRequest, 20005)(p.client.Verify(t.Context(), p.email, old))
 	}
 	p.verify(t)
@@ -89,7 +89,7 @@ func expired(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	require.Zero(t, s.Count("SELECT count(*) FROM subscriptions WHERE user_id = $1", p.id))
 }
 
-// atOnce makes 20 requests at the same time and answers how often each error_code came.
+// atOnce makes 20 requests at the same time and returns how often each error_code came.
 func atOnce(t *testing.T, s *harness.TestSystem, request func(*harness.Client) (harness.Answer, error)) map[int]int {
 	t.Helper()
 	client := s.Client()
@@ -119,19 +119,19 @@ func wrongAtOnce(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	require.Equal(t, 5, s.Count("SELECT wrong_tries FROM verification_codes WHERE user_id = $1", p.id))
 }
 
-func rightAtOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
+func rightAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := registered(t, s)
 	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) { return c.Verify(t.Context(), p.email, p.code) })
 	require.Equal(t, map[int]int{0: 1, 20005: 19}, codes)
 	require.Equal(t, 1, s.Count("SELECT count(*) FROM subscriptions WHERE user_id = $1", p.id))
-	n.wait("subscription.created", p.id)
+	recorded.wait("subscription.created", p.id)
 	s.OutboxEmpty()
-	require.Len(t, about(n, "subscription.created", p), 1)
+	require.Len(t, about(recorded, "subscription.created", p), 1)
 }
 
-// about answers the events of a key that are about the person.
-func about(n *eventRecorder, key string, p *person) (events []event) {
-	for _, e := range n.events(key) {
+// about returns the events of a key that are about the person.
+func about(recorded *eventRecorder, key string, p *person) (events []event) {
+	for _, e := range recorded.events(key) {
 		var data struct {
 			UserID string `json:"user_id"`
 		}
@@ -153,19 +153,19 @@ func registerAtOnce(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	oneMail(t, s, email)
 }
 
-func cancelAtOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
+func cancelAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := verified(t, s)
 	path := "/subscriptions/" + mySubscription(t, p).ID + "/cancel"
 	codes := atOnce(t, s, func(*harness.Client) (harness.Answer, error) {
 		return p.client.Call(t.Context(), http.MethodPost, path, nil)
 	})
 	require.Equal(t, map[int]int{0: 1, 130009: 19}, codes)
-	n.wait("subscription.cancelled", p.id)
+	recorded.wait("subscription.cancelled", p.id)
 	s.OutboxEmpty()
-	require.Len(t, about(n, "subscription.cancelled", p), 1)
+	require.Len(t, about(recorded, "subscription.cancelled", p), 1)
 }
 
-func resendAtOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
+func resendAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := registered(t, s)
 	aMinuteLater(t, s, p)
 	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
@@ -174,7 +174,7 @@ func resendAtOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
 	require.Equal(t, map[int]int{0: 20}, codes)
 	newCode(t, s, p)
 	s.OutboxEmpty()
-	require.Len(t, about(n, "email.verification.requested", p), 2)
+	require.Len(t, about(recorded, "email.verification.requested", p), 2)
 }
 
 // replacedCode checks that of two codes that wait to be mailed only the newer one is sent.

@@ -61,7 +61,7 @@ func misbehaves(t *testing.T) {
 			p.code = mails[0].Code()
 			p.verify(t)
 			require.Zero(t, s.QueueLength(emailQueue+".dead"))
-			keepsSecrets(t, s, p)
+			logsHideSecrets(t, s, p)
 		})
 	}
 }
@@ -121,9 +121,9 @@ func TestMailServerDown(t *testing.T) {
 			s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 			day := newDay(t, s)
 			fault.begin(s.Mailbox)
-			day.goesOn(t, s)
+			day.compareBadDay(t, s)
 			require.NoError(t, fault.end(s.Mailbox))
-			day.catchesUp(t, s)
+			day.checkCaughtUp(t, s)
 		})
 	}
 }

@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// want answers a check for the two results of a request: it was answered, with this status.
+// want returns a check of a request's two results: a response with this status, in the envelope.
 func want(t *testing.T, status int) func(harness.Answer, error) harness.Answer {
 	return func(a harness.Answer, err error) harness.Answer {
 		t.Helper()
@@ -45,7 +45,7 @@ func want(t *testing.T, status int) func(harness.Answer, error) harness.Answer {
 	}
 }
 
-// refused is want for an error of the domain.
+// refused is want for an error of a domain.
 func refused(t *testing.T, status, errorCode int) func(harness.Answer, error) harness.Answer {
 	return func(a harness.Answer, err error) harness.Answer {
 		t.Helper()
@@ -55,13 +55,13 @@ func refused(t *testing.T, status, errorCode int) func(harness.Answer, error) ha
 	}
 }
 
-// person has registered; code is what came by mail, "" until somebody has looked.
+// person is a registered user. The code is that of the mail, empty until it has been read.
 type person struct {
 	email, id, code string
 	client          *harness.Client
 }
 
-// register registers somebody new.
+// register registers a new person.
 func register(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := &person{email: harness.Email(), client: s.Client()}
@@ -70,7 +70,7 @@ func register(t *testing.T, s *harness.TestSystem) *person {
 	return p
 }
 
-// registered is register and the mail.
+// registered registers a person and reads their mail.
 func registered(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := register(t, s)
@@ -78,7 +78,7 @@ func registered(t *testing.T, s *harness.TestSystem) *person {
 	return p
 }
 
-// verified is registered with the code spent.
+// verified registers a person and verifies their address.
 func verified(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := registered(t, s)
@@ -114,20 +114,20 @@ func userID(t *testing.T, s *harness.TestSystem, email string) (id string) {
 	return id
 }
 
-// state waits until the user's hash in Redis has this status, and answers it.
-func state(t *testing.T, s *harness.TestSystem, userID, status string) (hash map[string]string) {
+// subscriptionState waits until the user's hash in Redis has this status, and returns the hash.
+func subscriptionState(t *testing.T, s *harness.TestSystem, userID, status string) (hash map[string]string) {
 	t.Helper()
 	harness.Soon(t, func() (err error) {
 		hash, err = s.Redis.HGetAll(t.Context(), stateKey(userID)).Result()
 		if err == nil && hash["status"] != status {
-			err = fmt.Errorf("the hash of %s is %v, wanted status %s", userID, hash, status)
+			err = fmt.Errorf("the hash of %s is %v, expected status %s", userID, hash, status)
 		}
 		return err
 	})
 	return hash
 }
 
-// oneMail checks that exactly one mail has ever come to the address, and waits for it.
+// oneMail waits for a mail to the address and checks that it is the only one.
 func oneMail(t *testing.T, s *harness.TestSystem, email string) harness.Mail {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
@@ -139,7 +139,7 @@ func oneMail(t *testing.T, s *harness.TestSystem, email string) harness.Mail {
 	return mails[0]
 }
 
-// ledger is the state and the error class of a mail.
+// ledger returns the state and the error class of a mail.
 func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class string) {
 	t.Helper()
 	err := s.DB.QueryRowContext(t.Context(), "SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).
@@ -150,16 +150,16 @@ func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class s
 	return state, class
 }
 
-// mailEvent is the id of the event that carries the person's newest code.
+// mailEvent returns the id of the event that carries the person's newest code.
 func mailEvent(t *testing.T, s *harness.TestSystem, p *person) (id string) {
 	t.Helper()
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
 	return id
 }
 
-// keepsSecrets checks that no process has written anything of these people that must not be in a log. A code is
-// looked for between characters that no id or number consists of, which six random digits would hit by chance.
-func keepsSecrets(t *testing.T, s *harness.TestSystem, people ...*person) {
+// logsHideSecrets checks that no process has logged a secret of these people. A code counts only between characters that
+// occur in no id or number, which six random digits would match by chance.
+func logsHideSecrets(t *testing.T, s *harness.TestSystem, people ...*person) {
 	t.Helper()
 	never := []string{"otp_code", `"otp"`, harness.Password, "<html", "eyJ"} // eyJ begins every token
 	var codes []string
@@ -180,7 +180,7 @@ func keepsSecrets(t *testing.T, s *harness.TestSystem, people ...*person) {
 	}
 }
 
-// dump is everything the database holds, one line per row; bytes are in hexadecimal.
+// dump returns everything in the database, one line per row, bytes in hexadecimal.
 func dump(t *testing.T, s *harness.TestSystem) string {
 	t.Helper()
 	var all strings.Builder
@@ -192,7 +192,7 @@ func dump(t *testing.T, s *harness.TestSystem) string {
 	return all.String()
 }
 
-// texts answers the one column of a query.
+// texts returns the single column of a query.
 func texts(t *testing.T, s *harness.TestSystem, query string) (values []string) {
 	t.Helper()
 	rows, err := s.DB.QueryContext(t.Context(), query)
@@ -207,7 +207,7 @@ func texts(t *testing.T, s *harness.TestSystem, query string) (values []string) 
 	return values
 }
 
-// hidesCode checks that a code does not stand in a dump, neither as text nor as bytes.
+// hidesCode checks that a dump contains a code neither as text nor as bytes.
 func hidesCode(t *testing.T, dump, code string) {
 	t.Helper()
 	require.NotRegexp(t, `(^|[^0-9a-f.])`+code+`([^0-9a-f]|$)`, dump)

@@ -18,7 +18,7 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// progress is what readers see of a project.
+// progress is a project as readers see it.
 type progress struct {
 	ProjectID string  `json:"project_id"`
 	Status    string  `json:"status"`
@@ -28,11 +28,11 @@ type progress struct {
 	Percent   float64 `json:"percent"`
 }
 
-// ends waits until the project is done, as its owner sees it, and answers what he sees then.
-func ends(t *testing.T, reader *harness.Client, id string) (have progress) {
+// waitDone waits until the owner sees that the project is done, and returns what they see.
+func waitDone(t *testing.T, reader *harness.Client, id string) (have progress) {
 	t.Helper()
 	harness.Soon(t, func() (err error) {
-		have, err = look(t, reader, id)
+		have, err = readProgress(t, reader, id)
 		if err == nil && have.Status != "DONE" {
 			err = fmt.Errorf("%+v", have)
 		}
@@ -41,8 +41,8 @@ func ends(t *testing.T, reader *harness.Client, id string) (have progress) {
 	return have
 }
 
-// look reads a project once.
-func look(t *testing.T, reader *harness.Client, id string) (have progress, err error) {
+// readProgress reads a project once.
+func readProgress(t *testing.T, reader *harness.Client, id string) (have progress, err error) {
 	a, err := reader.Call(t.Context(), http.MethodGet, "/projects/"+id+"/progress", nil)
 	if err == nil && a.Status != http.StatusOK {
 		err = fmt.Errorf("%d %s", a.Status, a.Raw)
@@ -63,16 +63,16 @@ type completed struct {
 	CompletedAt time.Time `json:"completed_at"`
 }
 
-// announcements waits for a project's job.completed and for everything that was published before a message of our own
-// that comes after it, and answers the events that say so. A relay that dies may publish one twice: then they are equal.
-func announcements(t *testing.T, s *harness.TestSystem, n *eventRecorder, id string) []event {
+// announcements returns every job.completed of a project. It waits for the first one, and for a later message of our own. A
+// relay that is killed may publish one twice: then they are equal.
+func announcements(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, id string) []event {
 	t.Helper()
-	n.wait("job.completed", id)
+	recorded.wait("job.completed", id)
 	s.OutboxEmpty()
 	last := "last-" + harness.Email()
 	s.Publish(harness.Exchange, "test.last", amqp.Publishing{Body: []byte(last)})
-	n.wait("test.last", last)
-	return slices.DeleteFunc(n.events("job.completed"), func(e event) bool {
+	recorded.wait("test.last", last)
+	return slices.DeleteFunc(recorded.events("job.completed"), func(e event) bool {
 		var c completed
 		require.NoError(t, e.data(&c))
 		return c.ProjectID != id
@@ -81,10 +81,10 @@ func announcements(t *testing.T, s *harness.TestSystem, n *eventRecorder, id str
 
 var jobID = regexp.MustCompile(`^evt_[0-9a-f-]{36}$`)
 
-// announced checks that a project's end was told once, and answers what was told.
-func announced(t *testing.T, s *harness.TestSystem, n *eventRecorder, id string) (c completed) {
+// announced checks that a project's end was announced once, and returns the announcement.
+func announced(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, id string) (c completed) {
 	t.Helper()
-	events := announcements(t, s, n, id)
+	events := announcements(t, s, recorded, id)
 	for _, e := range events {
 		require.Equal(t, events[0].EventID, e.EventID, "two ends of one project")
 		require.Equal(t, string(events[0].Body), string(e.Body))
@@ -113,10 +113,10 @@ func TestProjects(t *testing.T) {
 func choreography(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	dashboard := recordEvents(t, s)
-	n := startNeighbours(t, s, 150*time.Millisecond)
+	recorded := recordEvents(t, s)
+	n := startServices(t, s, 150*time.Millisecond)
 	an, binh := verified(t, s), verified(t, s)
-	channels := listen(t, s, an.id)
+	channels := subscribeChannels(t, s, an.id)
 	var projects []*project
 	for i, begin := range []beginning{byEvent, byProject, byCollector, byEvent, byProject} {
 		projects = append(projects, n.create([]*person{an, binh}[i%2].id, 40+10*i, begin))
@@ -129,14 +129,14 @@ func choreography(t *testing.T) {
 		if p.owner == binh.id {
 			owner, other = binh, an
 		}
-		have := ends(t, owner.client, p.id)
+		have := waitDone(t, owner.client, p.id)
 		want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+p.id+"/progress", nil))
-		c := announced(t, s, dashboard, p.id)
-		require.Equal(t, 1, len(announcements(t, s, dashboard, p.id)), "nobody died")
+		c := announced(t, s, recorded, p.id)
+		require.Equal(t, 1, len(announcements(t, s, recorded, p.id)), "nothing was killed")
 		require.Equal(t, p.items, c.Total)
 		require.Equal(t, p.items, c.Done)
 		require.GreaterOrEqual(t, c.Errors, have.Errors, "what failed at the finish line may be repaired after it")
-		if p.begin != byProject { // there the project can end before project.created has told the owner
+		if p.begin != byProject { // there the project can end before project.created names the owner
 			require.Equal(t, p.owner, c.UserID)
 		}
 	}
@@ -153,16 +153,16 @@ func choreography(t *testing.T) {
 	}
 	n.waitMarks(total)
 	for _, p := range projects {
-		countsRight(t, s, p)
+		checkCounts(t, s, p)
 	}
-	live.sawAll(t, watched)
-	channels.toldAll(t, watched)
-	repairsAfterTheEnd(t, n, s, dashboard, an, watched)
+	live.check(t, watched)
+	channels.check(t, watched)
+	repairAfterTheEnd(t, n, s, recorded, an, watched)
 	refused(t, http.StatusNotFound, 140002)(an.client.Call(t.Context(), http.MethodGet, "/projects/none/progress", nil))
 }
 
-// countsRight looks into Redis, where a neighbour would.
-func countsRight(t *testing.T, s *harness.TestSystem, p *project) {
+// checkCounts checks the project's keys in Redis, spelled as another service would.
+func checkCounts(t *testing.T, s *harness.TestSystem, p *project) {
 	t.Helper()
 	ctx := t.Context()
 	hash, err := s.Redis.HGetAll(ctx, projectKey(p.id)).Result()
@@ -172,8 +172,8 @@ func countsRight(t *testing.T, s *harness.TestSystem, p *project) {
 		require.Equal(t, fmt.Sprint(wanted), hash[field], "%s of %v", field, hash)
 	}
 	if p.begin == byProject {
-		for field, value := range theirs {
-			require.Equal(t, value, hash[field], "a field of a neighbour")
+		for field, value := range foreignFields {
+			require.Equal(t, value, hash[field], "a field of another service")
 		}
 	}
 	owner, err := s.Redis.Get(ctx, "smap:user:"+p.id).Result()
@@ -193,25 +193,25 @@ func countsRight(t *testing.T, s *harness.TestSystem, p *project) {
 	require.Error(t, err, "it has been announced, and is open since %f", open)
 }
 
-// repairsAfterTheEnd: an item that failed succeeds when the project is done. It is repaired, and nothing is told anew.
-func repairsAfterTheEnd(t *testing.T, n *neighbours, s *harness.TestSystem, dashboard *eventRecorder, owner *person, p *project) {
+// repairAfterTheEnd lets a failed item succeed when the project is done. It is repaired, and nothing is announced again.
+func repairAfterTheEnd(t *testing.T, n *services, s *harness.TestSystem, recorded *eventRecorder, owner *person, p *project) {
 	t.Helper()
 	i := 0
 	for !fails(i) || repaired(i) {
 		i++
 	}
 	require.NoError(t, n.items(t.Context(), p.id, []marked{{ItemID: itemID(p, i)}}))
-	have, err := look(t, owner.client, p.id)
+	have, err := readProgress(t, owner.client, p.id)
 	require.NoError(t, err)
 	require.Equal(t, progress{ProjectID: p.id, Status: "DONE", Total: p.items, Done: p.items, Errors: p.errors() - 1, Percent: 100}, have)
-	require.Equal(t, 1, len(announcements(t, s, dashboard, p.id)))
+	require.Equal(t, 1, len(announcements(t, s, recorded, p.id)))
 }
 
 // projectsOnABadDay kills consumers, apis and Redis, and flushes its scripts, all while projects are worked on.
 func projectsOnABadDay(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	dashboard := recordEvents(t, s)
-	n := startNeighbours(t, s, 150*time.Millisecond)
+	recorded := recordEvents(t, s)
+	n := startServices(t, s, 150*time.Millisecond)
 	an := verified(t, s)
 	var projects []*project
 	for i := range 6 {
@@ -231,29 +231,29 @@ func projectsOnABadDay(t *testing.T) {
 	n.waitMarks(300)
 	before := time.Now().Add(-3 * time.Second)
 	harness.Inject(t, harness.Redis.Kill)
-	n.refusedMeanwhile(t, an)
+	n.unavailableMeanwhile(t, an)
 	require.NoError(t, harness.Redis.Restart(t.Context()))
-	n.sayAgain(before)
+	n.repeatSince(before)
 	n.waitMarks(450)
 	dies(s.APIs[1])
 	dies(s.Consumers[1])
 
 	for _, p := range projects {
-		ends(t, an.client, p.id)
-		c := announced(t, s, dashboard, p.id)
+		waitDone(t, an.client, p.id)
+		c := announced(t, s, recorded, p.id)
 		require.Equal(t, p.items, c.Total)
 		require.Equal(t, p.items, c.Done)
 	}
 	harness.Soon(t, func() error { return lengthIs(s, "analytics.data.collected", 0) })
 	for _, p := range projects {
 		harness.Soon(t, func() error { // the last repairs may still be on their way
-			have, err := look(t, an.client, p.id)
+			have, err := readProgress(t, an.client, p.id)
 			if wanted := p.errors(); err == nil && have.Errors != wanted {
 				err = fmt.Errorf("%d errors, wanted %d", have.Errors, wanted)
 			}
 			return err
 		})
-		countsRight(t, s, p)
+		checkCounts(t, s, p)
 	}
 	require.Equal(t, len(projects), s.Count("SELECT count(*) FROM project_completions"))
 	for _, p := range s.Processes() {
@@ -261,8 +261,8 @@ func projectsOnABadDay(t *testing.T) {
 	}
 }
 
-// refusedMeanwhile: without Redis progress is unavailable, and everything else goes on.
-func (n *neighbours) refusedMeanwhile(t *testing.T, p *person) {
+// unavailableMeanwhile checks that without Redis progress is unavailable and everything else works.
+func (n *services) unavailableMeanwhile(t *testing.T, p *person) {
 	t.Helper()
 	a := want(t, http.StatusServiceUnavailable)(p.client.Call(t.Context(), http.MethodGet, "/projects/some/progress", nil))
 	require.NotContains(t, a.Raw, "redis")

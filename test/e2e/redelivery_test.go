@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,9 +28,9 @@ func TestRedelivery(t *testing.T) {
 func duplicateMailEvents(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	p := register(t, s)
-	event := neighbour.wait("email.verification.requested", p.id)
+	event := recorded.wait("email.verification.requested", p.id)
 	again := func() {
 		s.Publish(harness.Exchange, event.RoutingKey, amqp.Publishing{
 			MessageId: event.MessageId, ContentType: event.ContentType, DeliveryMode: amqp.Persistent, Body: event.Body,
@@ -49,13 +48,13 @@ func duplicateMailEvents(t *testing.T) {
 	handled(t, s, event.EventID, 4)
 	require.Len(t, s.Mailbox.All(p.email), 1)
 	p.verify(t)
-	again() // the code is spent: nobody needs this mail any more
+	again() // the code is spent, so the mail is superseded
 	handled(t, s, event.EventID, 5)
 	require.Len(t, s.Mailbox.All(p.email), 1)
 	require.Zero(t, s.QueueLength(emailQueue+".dead"))
 }
 
-// handled waits until so many copies of an event have been acked, by whichever consumer.
+// handled waits until so many copies of an event have been acked, by any consumer.
 func handled(t *testing.T, s *harness.TestSystem, eventID string, copies int) {
 	t.Helper()
 	harness.Soon(t, func() error {
@@ -78,7 +77,7 @@ func handled(t *testing.T, s *harness.TestSystem, eventID string, copies int) {
 	})
 }
 
-// stateEvent publishes a subscription event by hand, as a neighbour's replay tool might.
+// stateEvent publishes a subscription event, as another service's replay tool might.
 func stateEvent(t *testing.T, s *harness.TestSystem, key, userID, status string, version int) (eventID string) {
 	t.Helper()
 	eventID = "evt_" + uuid.NewString()
@@ -99,9 +98,6 @@ func lateVersions(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 2})
 	user, crowd := uuid.NewString(), uuid.NewString()
-	t.Cleanup(func() { // no row in the database says whose they are
-		require.NoError(t, s.Redis.Del(context.WithoutCancel(t.Context()), stateKey(user), stateKey(crowd)).Err())
-	})
 	for _, e := range []struct {
 		key, status string
 		version     int
@@ -115,7 +111,7 @@ func lateVersions(t *testing.T) {
 		{"subscription.cancelled", "expired", 11, "expired"},
 	} {
 		handled(t, s, stateEvent(t, s, e.key, user, e.status, e.version), 1)
-		require.Equal(t, e.wanted, state(t, s, user, e.wanted)["status"], "after version %d", e.version)
+		require.Equal(t, e.wanted, subscriptionState(t, s, user, e.wanted)["status"], "after version %d", e.version)
 	}
 
 	// All at once, in any order.
@@ -126,7 +122,7 @@ func lateVersions(t *testing.T) {
 	for _, id := range ids {
 		handled(t, s, id, 1)
 	}
-	require.Equal(t, "v10", state(t, s, crowd, "v10")["status"])
+	require.Equal(t, "v10", subscriptionState(t, s, crowd, "v10")["status"])
 }
 
 // rebuildState checks that state rebuild writes what Redis has lost, and overwrites nothing newer.
@@ -137,9 +133,9 @@ func rebuildState(t *testing.T) {
 	path := "/subscriptions/" + mySubscription(t, cancelled).ID + "/cancel"
 	want(t, http.StatusOK)(cancelled.client.Call(t.Context(), http.MethodPost, path, nil))
 	before := map[*person]map[string]string{
-		trialing: state(t, s, trialing.id, "trialing"), cancelled: state(t, s, cancelled.id, "cancelled"),
+		trialing: subscriptionState(t, s, trialing.id, "trialing"), cancelled: subscriptionState(t, s, cancelled.id, "cancelled"),
 	}
-	state(t, s, newer.id, "trialing")
+	subscriptionState(t, s, newer.id, "trialing")
 	handled(t, s, stateEvent(t, s, "subscription.status_changed", newer.id, "active", 50), 1)
 	for p := range before {
 		require.NoError(t, s.Redis.Del(t.Context(), stateKey(p.id)).Err())
@@ -149,10 +145,10 @@ func rebuildState(t *testing.T) {
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, "read 3, written 2, already newer 1")
 	for p, hash := range before {
-		require.Equal(t, hash, state(t, s, p.id, hash["status"]))
+		require.Equal(t, hash, subscriptionState(t, s, p.id, hash["status"]))
 		life, err := s.Redis.TTL(t.Context(), stateKey(p.id)).Result()
 		require.NoError(t, err)
 		require.InDelta(t, (44 * 24 * time.Hour).Seconds(), life.Seconds(), 60)
 	}
-	state(t, s, newer.id, "active")
+	subscriptionState(t, s, newer.id, "active")
 }

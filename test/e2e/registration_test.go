@@ -29,7 +29,7 @@ func TestRegistration(t *testing.T) {
 // wholeWay walks a person's whole way on two apis and two consumers, and checks every step from outside.
 func wholeWay(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 
 	const traceID = "0af7651916cd43dd8448eb211c80319c"
 	an := &person{email: harness.Email(), client: s.Client()}
@@ -40,7 +40,7 @@ func wholeWay(t *testing.T) {
 
 	mail := oneMail(t, s, an.email)
 	an.code = mail.Code()
-	requested := neighbour.wait("email.verification.requested", an.id)
+	requested := recorded.wait("email.verification.requested", an.id)
 	verificationEvent(t, requested, an, "en", traceID)
 	require.Equal(t, requested.EventID+"@"+senderDomain, mail.MessageID)
 	require.NotContains(t, mail.Subject, an.code, "mail servers log subjects")
@@ -52,7 +52,7 @@ func wholeWay(t *testing.T) {
 	answer := want(t, http.StatusOK)(an.client.Verify(t.Context(), an.email, an.code))
 	loginCookie(t, answer, 7200)
 	refused(t, http.StatusBadRequest, 20005)(s.Client().Verify(t.Context(), an.email, an.code)) // single use
-	trialStarts(t, s, neighbour, an)
+	trialStarts(t, s, recorded, an)
 
 	stranger := s.Client()
 	want(t, http.StatusUnauthorized)(stranger.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
@@ -61,15 +61,15 @@ func wholeWay(t *testing.T) {
 	loginCookie(t, answer, 2592000)
 	want(t, http.StatusOK)(stranger.Call(t.Context(), http.MethodGet, "/identity/authentication/me", nil))
 
-	trialEnds(t, s, neighbour, an)
+	trialEnds(t, s, recorded, an)
 	answer = want(t, http.StatusOK)(an.client.Call(t.Context(), http.MethodPost, "/authentication/logout", nil))
 	require.Negative(t, answer.Cookie("smap_auth_token").MaxAge)
 	want(t, http.StatusUnauthorized)(an.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 
 	s.OutboxEmpty()
 	hidesCode(t, dump(t, s), an.code)
-	keepsSecrets(t, s, an)
-	tellsTraceInEveryLog(t, s, traceID, requested.EventID)
+	logsHideSecrets(t, s, an)
+	logsCarryTrace(t, s, traceID, requested.EventID)
 }
 
 const senderDomain = "smap.local"
@@ -100,7 +100,7 @@ var (
 	timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$`)
 )
 
-// envelope checks what every event of this service has (WIRE.md A1), and nothing else.
+// envelope checks what every event of this service has, and nothing else.
 func envelope(t *testing.T, e event, action string) {
 	t.Helper()
 	var top, payload map[string]json.RawMessage
@@ -135,7 +135,7 @@ func loginCookie(t *testing.T, a harness.Answer, age int) {
 	require.Equal(t, http.SameSiteLaxMode, c.SameSite)
 }
 
-// subscriptionEvent is what the events of a subscription have in common, and the hash repeats.
+// subscriptionEvent is what all events of a subscription have in common; the hash repeats it.
 type subscriptionEvent struct {
 	Version        int64     `json:"version"`
 	SubscriptionID string    `json:"subscription_id"`
@@ -158,7 +158,7 @@ type subscription struct {
 	TrialEndsAt time.Time `json:"trial_ends_at"`
 }
 
-func trialStarts(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *person) {
+func trialStarts(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, p *person) {
 	t.Helper()
 	answer := want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 	require.JSONEq(t, `{"id":"`+p.id+`","email":"`+p.email+`"}`, string(answer.Data))
@@ -167,7 +167,7 @@ func trialStarts(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *perso
 	require.Equal(t, "trialing", mine.Status)
 	require.Equal(t, trial, mine.TrialEndsAt.Sub(mine.StartsAt))
 
-	e := n.wait("subscription.created", p.id)
+	e := recorded.wait("subscription.created", p.id)
 	envelope(t, e, "created")
 	require.NotContains(t, string(e.Body), p.email, "subscription events carry no personal data beyond ids")
 	var data subscriptionEvent
@@ -189,10 +189,10 @@ func mySubscription(t *testing.T, p *person) (mine subscription) {
 	return mine
 }
 
-// hashAgrees checks smap:sub:{user} against the event and its life against the rule: until then, and 30 days.
+// hashAgrees checks smap:sub:{user} against the event, and that it lives 30 days longer than the event says.
 func hashAgrees(t *testing.T, s *harness.TestSystem, e subscriptionEvent, status string) {
 	t.Helper()
-	hash := state(t, s, e.UserID, status)
+	hash := subscriptionState(t, s, e.UserID, status)
 	require.Equal(t, e.SubscriptionID, hash["subscription_id"])
 	require.Equal(t, "free", hash["plan_code"])
 	require.EqualValues(t, json.Number(hash["version"]), json.Number(jsonOf(t, e.Version)))
@@ -213,7 +213,7 @@ func jsonOf(t *testing.T, v any) string {
 	return string(raw)
 }
 
-func trialEnds(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *person) {
+func trialEnds(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, p *person) {
 	t.Helper()
 	mine := mySubscription(t, p)
 	cancel := "/subscriptions/" + mine.ID + "/cancel"
@@ -223,7 +223,7 @@ func trialEnds(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *person)
 	refused(t, http.StatusConflict, 130009)(p.client.Call(t.Context(), http.MethodPost, cancel, nil))
 	refused(t, http.StatusNotFound, 130002)(p.client.Call(t.Context(), http.MethodGet, "/subscriptions/me", nil))
 
-	e := n.wait("subscription.cancelled", p.id)
+	e := recorded.wait("subscription.cancelled", p.id)
 	envelope(t, e, "cancelled")
 	var data subscriptionEvent
 	require.NoError(t, e.data(&data))
@@ -235,8 +235,8 @@ func trialEnds(t *testing.T, s *harness.TestSystem, n *eventRecorder, p *person)
 	hashAgrees(t, s, data, "cancelled")
 }
 
-// tellsTraceInEveryLog checks that one trace can be followed from the request to the mail.
-func tellsTraceInEveryLog(t *testing.T, s *harness.TestSystem, traceID, eventID string) {
+// logsCarryTrace checks that one trace leads from the request to the mail.
+func logsCarryTrace(t *testing.T, s *harness.TestSystem, traceID, eventID string) {
 	t.Helper()
 	var request, published, handled bool
 	for _, p := range s.Processes() {

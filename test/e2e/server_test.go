@@ -15,15 +15,13 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// The tests of this file break servers that everything on the stack shares: none of them runs beside another test.
+// healthTimeout is how long /health/* and /ready may take: two seconds of probing, and what a busy machine adds.
+const healthTimeout = 5 * time.Second
 
-// healthAnswer is how long /health/* and /ready may take at most: two seconds of looking, and what a busy machine adds.
-const healthAnswer = 5 * time.Second
-
-// says checks what a process answers to a probe, and that it does not take long.
-func says(t *testing.T, p *harness.Process, path string, status int, word string) {
+// responds checks a process's response to a probe, and that it does not take long.
+func responds(t *testing.T, p *harness.Process, path string, status int, word string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), healthAnswer)
+	ctx, cancel := context.WithTimeout(t.Context(), healthTimeout)
 	defer cancel()
 	have, body, err := p.Get(ctx, path)
 	require.NoError(t, err, "%s %s", p.Name, path)
@@ -31,8 +29,8 @@ func says(t *testing.T, p *harness.Process, path string, status int, word string
 	require.Contains(t, body, word, "%s %s", p.Name, path)
 }
 
-// comesToSay is says, once it has been noticed; noticing has a bound too.
-func comesToSay(t *testing.T, p *harness.Process, path string, status int, word string, within time.Duration) {
+// soonResponds waits for a response to a probe, and then checks it like responds.
+func soonResponds(t *testing.T, p *harness.Process, path string, status int, word string, within time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
@@ -43,29 +41,29 @@ func comesToSay(t *testing.T, p *harness.Process, path string, status int, word 
 		}
 		return err
 	}))
-	says(t, p, path, status, word)
+	responds(t, p, path, status, word)
 }
 
-// allWell checks that every probe of every process says so.
-func allWell(t *testing.T, s *harness.TestSystem) {
+// allHealthy checks every probe of every process.
+func allHealthy(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, p := range s.Processes() {
-		comesToSay(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, harness.Patience)
-		comesToSay(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, harness.Patience)
-		says(t, p, "/live", http.StatusOK, "alive")
-		says(t, p, "/health/redis", http.StatusOK, `"healthy"`)
-		says(t, p, "/health/rabbitmq", http.StatusOK, `"exchange":"smap.events","type":"topic","durable":true`)
+		soonResponds(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, harness.Patience)
+		soonResponds(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, harness.Patience)
+		responds(t, p, "/live", http.StatusOK, "alive")
+		responds(t, p, "/health/redis", http.StatusOK, `"healthy"`)
+		responds(t, p, "/health/rabbitmq", http.StatusOK, `"exchange":"smap.events","type":"topic","durable":true`)
 	}
 }
 
-// worksWithout checks the probes of the apis while the broker or Redis is away: ready all the same, and honest.
-func worksWithout(t *testing.T, s *harness.TestSystem, away string) {
+// degradedWithout checks the probes of the apis while the broker or Redis is down: ready all the same, and degraded.
+func degradedWithout(t *testing.T, s *harness.TestSystem, down string) {
 	t.Helper()
 	for _, p := range s.APIs {
-		comesToSay(t, p, "/health/"+away, http.StatusServiceUnavailable, `"unhealthy"`, healthAnswer)
-		says(t, p, "/live", http.StatusOK, "alive")
-		says(t, p, "/ready", http.StatusOK, `"`+away+`":{"status":"unhealthy"`)
-		says(t, p, "/health", http.StatusOK, "degraded")
+		soonResponds(t, p, "/health/"+down, http.StatusServiceUnavailable, `"unhealthy"`, healthTimeout)
+		responds(t, p, "/live", http.StatusOK, "alive")
+		responds(t, p, "/ready", http.StatusOK, `"`+down+`":{"status":"unhealthy"`)
+		responds(t, p, "/health", http.StatusOK, "degraded")
 	}
 }
 
@@ -78,27 +76,27 @@ func TestRabbitMQ(t *testing.T) {
 	t.Run("killed under load", killRabbitMQUnderLoad)
 }
 
-// killRabbitMQ kills the broker for a day.
+// killRabbitMQ checks a day without the broker.
 func killRabbitMQ(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	allWell(t, s)
-	neighbour := recordEvents(t, s)
+	allHealthy(t, s)
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
 	harness.Inject(t, harness.RabbitMQ.Kill)
-	day.goesOn(t, s)
-	worksWithout(t, s, "rabbitmq")
+	day.compareBadDay(t, s)
+	degradedWithout(t, s, "rabbitmq")
 	for _, p := range s.Consumers {
-		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
-		says(t, p, "/live", http.StatusOK, "alive")
+		soonResponds(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthTimeout)
+		responds(t, p, "/live", http.StatusOK, "alive")
 	}
-	codesLieSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Restart(t.Context())) })
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	codesAreSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Restart(t.Context())) })
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
-// codesLieSealed looks at the database while mails wait in the outbox, and knows what to look for once they came.
-func codesLieSealed(t *testing.T, s *harness.TestSystem, d *day, end func()) {
+// codesAreSealed dumps the database while mails wait in the outbox, and looks for their codes once the mails have come.
+func codesAreSealed(t *testing.T, s *harness.TestSystem, d *day, end func()) {
 	t.Helper()
 	require.GreaterOrEqual(t, s.Count("SELECT count(*) FROM outbox WHERE sealed"), len(d.registered))
 	before := dump(t, s)
@@ -109,16 +107,16 @@ func codesLieSealed(t *testing.T, s *harness.TestSystem, d *day, end func()) {
 	}
 }
 
-// toldOnce checks that every fact in the database is an event, and the other way round.
-func toldOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
+// eventsMatchRows checks that every fact in the database is an event, and the other way round.
+func eventsMatchRows(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	t.Helper()
 	for key, query := range map[string]string{
 		"email.verification.requested": "SELECT id FROM users",
 		"subscription.created":         "SELECT user_id FROM subscriptions",
 	} {
 		harness.Soon(t, func() error {
-			facts, events := column(t, s, query), map[string]string{}
-			for _, e := range n.events(key) {
+			facts, events := textSet(t, s, query), map[string]string{}
+			for _, e := range recorded.events(key) {
 				var data struct {
 					UserID string `json:"user_id"`
 				}
@@ -143,8 +141,8 @@ func toldOnce(t *testing.T, s *harness.TestSystem, n *eventRecorder) {
 	}
 }
 
-// column is texts as a set.
-func column(t *testing.T, s *harness.TestSystem, query string) map[string]bool {
+// textSet returns the single column of a query as a set.
+func textSet(t *testing.T, s *harness.TestSystem, query string) map[string]bool {
 	t.Helper()
 	values := map[string]bool{}
 	for _, value := range texts(t, s, query) {
@@ -153,37 +151,37 @@ func column(t *testing.T, s *harness.TestSystem, query string) map[string]bool {
 	return values
 }
 
-// stopRabbitMQ freezes the broker for a day.
+// stopRabbitMQ checks a day on which the broker is frozen.
 func stopRabbitMQ(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
 	harness.Inject(t, harness.RabbitMQ.Stop)
-	day.goesOn(t, s)
-	worksWithout(t, s, "rabbitmq")
+	day.compareBadDay(t, s)
+	degradedWithout(t, s, "rabbitmq")
 	for _, p := range s.Consumers { // a silent peer is noticed after three heartbeats of 5 s
-		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", 25*time.Second)
+		soonResponds(t, p, "/ready", http.StatusServiceUnavailable, "not ready", 25*time.Second)
 	}
-	codesLieSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Continue(t.Context())) })
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	codesAreSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Continue(t.Context())) })
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
-// alarmRabbitMQ lets the broker accept no messages for want of memory. The outbox keeps them.
+// alarmRabbitMQ checks a day on which the broker accepts no messages for want of memory.
 func alarmRabbitMQ(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
 	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
 	t.Cleanup(calm)
 	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1")
-	day.goesOn(t, s)
-	worksWithout(t, s, "rabbitmq")
-	codesLieSealed(t, s, day, calm)
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	day.compareBadDay(t, s)
+	degradedWithout(t, s, "rabbitmq")
+	codesAreSealed(t, s, day, calm)
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
 // alarmBesideOldConsumer checks that a copy that was on its way to the fanout when the broker stopped reading arrives
@@ -199,8 +197,8 @@ func alarmBesideOldConsumer(t *testing.T) {
 	for range 12 {
 		people = append(people, register(t, s))
 	}
-	worksWithout(t, s, "rabbitmq")
-	lets(t, 11*time.Second) // a confirm may take 10
+	degradedWithout(t, s, "rabbitmq")
+	wait(t, 11*time.Second) // a confirm may take 10
 	calm()
 	for _, p := range people {
 		oneMail(t, s, p.email)
@@ -211,10 +209,10 @@ func alarmBesideOldConsumer(t *testing.T) {
 	for _, p := range people {
 		mails := s.Mailbox.All(p.email)
 		require.Len(t, mails, 1)
-		require.NotEmpty(t, mails[0].Header.Get("X-Sent-By"), "ours are behind the old one")
+		require.NotEmpty(t, mails[0].Header.Get("X-Sent-By"), "the old consumer comes first")
 	}
 	for _, p := range s.Processes() {
-		require.NotContains(t, strings.Join(p.Log.Lines(0), "\n"), "rebuilding the connection", "%s", p.Name)
+		require.False(t, p.Log.Contains("rebuilding the connection"), "%s", p.Name)
 	}
 }
 
@@ -226,36 +224,36 @@ func TestRedis(t *testing.T) {
 	t.Run("killed while projects are worked on", projectsOnABadDay)
 }
 
-// killRedis kills Redis for a day.
+// killRedis checks a day without Redis.
 func killRedis(t *testing.T) {
-	redisAway(t, harness.Redis.Kill, harness.Redis.Restart)
+	withoutRedis(t, harness.Redis.Kill, harness.Redis.Restart)
 }
 
-// stopRedis freezes Redis for a day.
+// stopRedis checks a day on which Redis is frozen.
 func stopRedis(t *testing.T) {
-	redisAway(t, harness.Redis.Stop, harness.Redis.Continue)
+	withoutRedis(t, harness.Redis.Stop, harness.Redis.Continue)
 }
 
-// redisAway: nobody on the request path needs Redis, and the state catches up by itself.
-func redisAway(t *testing.T, begin, end func(context.Context) error) {
+// withoutRedis checks that no request needs Redis, and that the states catch up.
+func withoutRedis(t *testing.T, begin, end func(context.Context) error) {
 	t.Helper()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
 	harness.Inject(t, begin)
-	worksWithout(t, s, "redis")
-	day.goesOn(t, s)
+	degradedWithout(t, s, "redis")
+	day.compareBadDay(t, s)
 	for _, p := range s.Consumers {
-		comesToSay(t, p, "/health/redis", http.StatusServiceUnavailable, "unhealthy", healthAnswer)
-		says(t, p, "/ready", http.StatusOK, "ready")
+		soonResponds(t, p, "/health/redis", http.StatusServiceUnavailable, "unhealthy", healthTimeout)
+		responds(t, p, "/ready", http.StatusOK, "ready")
 	}
 	for _, p := range day.registered {
 		oneMail(t, s, p.email) // mails do not need Redis either
 	}
 	require.NoError(t, end(t.Context()))
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
 // fillRedis checks that writes that Redis refuses are retried, not lost, and that a script it has forgotten is loaded
@@ -269,10 +267,10 @@ func fillRedis(t *testing.T) {
 	p := verified(t, s)
 	s.WaitLine(s.Consumers[0], `"queue":"identity.subscription"`, `"outcome":"retry"`, `"level":"warn"`)
 	room()
-	state(t, s, p.id, "trialing")
+	subscriptionState(t, s, p.id, "trialing")
 
 	require.NoError(t, s.Redis.ScriptFlush(ctx).Err())
-	state(t, s, verified(t, s).id, "trialing")
+	subscriptionState(t, s, verified(t, s).id, "trialing")
 }
 
 // TestPostgreSQL breaks the database. It runs beside no other test.
@@ -283,14 +281,14 @@ func TestPostgreSQL(t *testing.T) {
 // killPostgreSQL checks that without the database nothing works and says so, and that nothing is half done afterwards.
 func killPostgreSQL(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
-	neighbour := recordEvents(t, s)
+	recorded := recordEvents(t, s)
 	before := verified(t, s)
 	crowd := startCrowd(t, s, 8)
 	crowd.waitVerified(15)
 	harness.Inject(t, harness.PostgreSQL.Kill)
 	for _, p := range s.Processes() {
-		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
-		says(t, p, "/live", http.StatusOK, "alive")
+		soonResponds(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthTimeout)
+		responds(t, p, "/live", http.StatusOK, "alive")
 	}
 	client := s.Client()
 	for range 4 {
@@ -312,8 +310,8 @@ func killPostgreSQL(t *testing.T) {
 		s.Ready(p)
 	}
 	crowd.waitVerified(15)
-	crowd.leave()
-	require.Zero(t, crowd.lost(), "without its database an api still answers")
-	crowd.settle(t, s, neighbour, 1)
-	allWell(t, s)
+	crowd.finish()
+	require.Zero(t, crowd.lostAnswers(), "an api responds without its database")
+	crowd.check(t, s, recorded, 1)
+	allHealthy(t, s)
 }

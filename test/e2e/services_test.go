@@ -25,22 +25,22 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// neighbours are stand-ins for the services that work on a project: Project publishes it, Collector finds its items,
-// Analytics works on them and says by HTTP what became of each. They keep trying, as services do.
-type neighbours struct {
+// services stand in for the services that work on a project: Project publishes it, Collector finds its items, Analytics
+// works on them and reports each by HTTP. They retry, as services do.
+type services struct {
 	t      *testing.T
 	s      *harness.TestSystem
 	client *harness.Client // without cookies
-	work   time.Duration   // that Analytics has with an item
+	work   time.Duration   // how long Analytics works on an item
 
 	mu       sync.Mutex
 	projects map[string]*project
-	pending  map[string][]marked // by project: what the next call of Analytics tells
-	told     chan struct{}       // closed when that call has been answered
-	ledger   []marked            // everything Analytics has told, oldest first
+	pending  map[string][]marked // by project: what the next call of Analytics reports
+	sent     chan struct{}       // closed once that call has returned
+	ledger   []marked            // everything Analytics has reported, oldest first
 }
 
-// project is one in the making. How it comes into Redis depends on its beginning.
+// project is one in the making. Its beginning decides how it gets into Redis.
 type project struct {
 	id, owner string
 	items     int
@@ -50,12 +50,12 @@ type project struct {
 type beginning int
 
 const (
-	byEvent     beginning = iota // only project.created tells of it
-	byProject                    // the Project service has written the hash already, as it does, with fields of its own
-	byCollector                  // the Collector says it as well
+	byEvent     beginning = iota // by project.created alone
+	byProject                    // the Project service has written the hash before, with fields of its own
+	byCollector                  // the Collector initialises it as well
 )
 
-// marked is an item as Analytics told it.
+// marked is an item as Analytics reported it.
 type marked struct {
 	project string
 	ItemID  string `json:"item_id"`
@@ -63,7 +63,7 @@ type marked struct {
 	at      time.Time
 }
 
-// What becomes of an item depends on its number.
+// What happens to an item depends on its number.
 func fails(i int) bool    { return i%5 == 0 }              // at first
 func repaired(i int) bool { return fails(i) && i%10 == 0 } // on a second try
 func twice(i int) bool    { return i%3 == 0 }              // is delivered twice
@@ -77,24 +77,24 @@ func (p *project) errors() (n int) {
 	return n
 }
 
-// startNeighbours begins Collector and Analytics.
-func startNeighbours(t *testing.T, s *harness.TestSystem, work time.Duration) *neighbours {
+// startServices starts Collector and Analytics.
+func startServices(t *testing.T, s *harness.TestSystem, work time.Duration) *services {
 	t.Helper()
-	n := &neighbours{
+	n := &services{
 		t: t, s: s, client: s.Client(), work: work,
-		projects: map[string]*project{}, pending: map[string][]marked{}, told: make(chan struct{}),
+		projects: map[string]*project{}, pending: map[string][]marked{}, sent: make(chan struct{}),
 	}
 	consume(t, s, "collector.project.created", "project.created", 4, n.collect)
 	consume(t, s, "analytics.data.collected", "data.collected", 16, n.analyse)
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
-	var telling sync.WaitGroup
-	telling.Go(func() { n.tell(ctx) })
-	t.Cleanup(func() { stop(); telling.Wait() })
+	var reporting sync.WaitGroup
+	reporting.Go(func() { n.reportMarks(ctx) })
+	t.Cleanup(func() { stop(); reporting.Wait() })
 	return n
 }
 
-// create is the Project service: a plain uuid for an event id, a flat payload, lists that may be null.
-func (n *neighbours) create(owner string, items int, begin beginning) *project {
+// create publishes a project as the Project service does: a plain uuid for an event id, a flat payload, null lists.
+func (n *services) create(owner string, items int, begin beginning) *project {
 	n.t.Helper()
 	p := &project{id: uuid.NewString(), owner: owner, items: items, begin: begin}
 	n.mu.Lock()
@@ -102,7 +102,7 @@ func (n *neighbours) create(owner string, items int, begin beginning) *project {
 	n.mu.Unlock()
 	if begin == byProject {
 		fields := map[string]any{"status": "INITIALIZING", "total": 0, "done": 0, "errors": 0}
-		maps.Copy(fields, theirs)
+		maps.Copy(fields, foreignFields)
 		require.NoError(n.t, n.s.Redis.HSet(n.t.Context(), projectKey(p.id), fields).Err())
 	}
 	body := jsonOf(n.t, map[string]any{
@@ -117,13 +117,13 @@ func (n *neighbours) create(owner string, items int, begin beginning) *project {
 	return p
 }
 
-// theirs are fields of the neighbours in the hash we share.
-var theirs = map[string]any{"crawl_total": "0", "crawl_done": "0", "crawl_errors": "0", "analyze_total": "0"}
+// foreignFields are the fields of other services in the shared hash.
+var foreignFields = map[string]any{"crawl_total": "0", "crawl_done": "0", "crawl_errors": "0", "analyze_total": "0"}
 
 func projectKey(id string) string { return "smap:proj:" + id }
 
-// collect is the Collector. It knows the number of items only when it has found them all.
-func (n *neighbours) collect(ctx context.Context, e event) error {
+// collect is the Collector. It knows the number of items only once it has found them all.
+func (n *services) collect(ctx context.Context, e event) error {
 	var created struct {
 		Payload struct {
 			ProjectID string `json:"project_id"`
@@ -175,7 +175,7 @@ func dataCollected(p *project, i int) amqp.Publishing {
 }
 
 // analyse is Analytics.
-func (n *neighbours) analyse(ctx context.Context, e event) error {
+func (n *services) analyse(ctx context.Context, e event) error {
 	var collected struct {
 		Payload struct {
 			ProjectID string `json:"project_id"`
@@ -209,22 +209,22 @@ func (n *neighbours) analyse(ctx context.Context, e event) error {
 	return nil
 }
 
-// mark hands an item to the next call and waits until that has been answered.
-func (n *neighbours) mark(ctx context.Context, m marked) error {
+// mark adds an item to the next call and waits until that has returned.
+func (n *services) mark(ctx context.Context, m marked) error {
 	n.mu.Lock()
 	n.pending[m.project] = append(n.pending[m.project], m)
-	told := n.told
+	sent := n.sent
 	n.mu.Unlock()
 	select {
-	case <-told:
+	case <-sent:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// tell makes the calls of Analytics, as many items in each as have come meanwhile.
-func (n *neighbours) tell(ctx context.Context) {
+// reportMarks makes the calls of Analytics, each with the items that have come meanwhile.
+func (n *services) reportMarks(ctx context.Context) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -234,8 +234,8 @@ func (n *neighbours) tell(ctx context.Context) {
 		case <-tick.C:
 		}
 		n.mu.Lock()
-		pending, told := n.pending, n.told
-		n.pending, n.told = map[string][]marked{}, make(chan struct{})
+		pending, sent := n.pending, n.sent
+		n.pending, n.sent = map[string][]marked{}, make(chan struct{})
 		n.mu.Unlock()
 		for id, items := range pending {
 			if n.items(ctx, id, items) != nil {
@@ -248,30 +248,30 @@ func (n *neighbours) tell(ctx context.Context) {
 			}
 			n.mu.Unlock()
 		}
-		close(told)
+		close(sent)
 	}
 }
 
-// marks is how much Analytics has told.
-func (n *neighbours) marks() int {
+// marks is how many items Analytics has reported.
+func (n *services) marks() int {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.ledger)
 }
 
-// waitMarks waits until Analytics has told so much.
-func (n *neighbours) waitMarks(wanted int) {
+// waitMarks waits until Analytics has reported so many items.
+func (n *services) waitMarks(wanted int) {
 	n.t.Helper()
 	harness.Soon(n.t, func() error {
 		if have := n.marks(); have < wanted {
-			return fmt.Errorf("Analytics has told %d of %d", have, wanted)
+			return fmt.Errorf("Analytics has reported %d of %d", have, wanted)
 		}
 		return nil
 	})
 }
 
-// sayAgain repeats what was said since then: Redis may have lost its last second (docs/adr/0007).
-func (n *neighbours) sayAgain(since time.Time) {
+// repeatSince repeats what was reported since then: Redis may have lost its last second (docs/adr/0007).
+func (n *services) repeatSince(since time.Time) {
 	n.t.Helper()
 	ctx := n.t.Context()
 	n.mu.Lock()
@@ -287,20 +287,20 @@ func (n *neighbours) sayAgain(since time.Time) {
 	}
 }
 
-func (n *neighbours) init(ctx context.Context, p *project) error {
+func (n *services) init(ctx context.Context, p *project) error {
 	return n.call(ctx, http.MethodPost, p.id, "", map[string]any{"user_id": p.owner})
 }
 
-func (n *neighbours) total(ctx context.Context, p *project, total int, final bool) error {
+func (n *services) total(ctx context.Context, p *project, total int, final bool) error {
 	return n.call(ctx, http.MethodPut, p.id, "/total", map[string]any{"total": total, "final": final})
 }
 
-func (n *neighbours) items(ctx context.Context, id string, items []marked) error {
+func (n *services) items(ctx context.Context, id string, items []marked) error {
 	return n.call(ctx, http.MethodPost, id, "/items", map[string]any{"items": items})
 }
 
-// call makes a call of the internal API until it is answered: an api or Redis may be away, or the project not there yet.
-func (n *neighbours) call(ctx context.Context, method, id, path string, body any) error {
+// call repeats a call of the internal API until it succeeds: an api or Redis may be down, or the project unknown yet.
+func (n *services) call(ctx context.Context, method, id, path string, body any) error {
 	return harness.Eventually(ctx, func() error {
 		a, err := n.client.Call(ctx, method, "/internal/projects/"+id+path, body, "X-Internal-Key", os.Getenv("INTERNAL_KEY"))
 		switch {
@@ -311,7 +311,7 @@ func (n *neighbours) call(ctx context.Context, method, id, path string, body any
 		case a.Status == http.StatusServiceUnavailable, a.ErrorCode == 140002:
 			return errors.New(a.Raw)
 		}
-		n.t.Errorf("a neighbour was refused: %s %s: %d %s", method, path, a.Status, a.Raw)
+		n.t.Errorf("a service was refused: %s %s: %d %s", method, path, a.Status, a.Raw)
 		return nil
 	})
 }

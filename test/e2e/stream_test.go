@@ -19,17 +19,17 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// viewer watches a project in a browser.
+// viewer watches a project's stream.
 type viewer struct {
 	ended chan error
 	mu    sync.Mutex
 	seen  []harness.ServerEvent
 }
 
-// watch opens the stream of a project as soon as there is the project, and answers once its first event has come.
+// watch opens the stream of a project once the project exists, and returns when the first event has come.
 func watch(t *testing.T, s *harness.TestSystem, p *person, id string) *viewer {
 	t.Helper()
-	harness.Soon(t, func() error { _, err := look(t, p.client, id); return err })
+	harness.Soon(t, func() error { _, err := readProgress(t, p.client, id); return err })
 	v := &viewer{ended: make(chan error, 1)}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	var watching sync.WaitGroup
@@ -43,7 +43,7 @@ func watch(t *testing.T, s *harness.TestSystem, p *person, id string) *viewer {
 	t.Cleanup(func() { cancel(); watching.Wait() })
 	harness.Soon(t, func() error {
 		if len(v.events()) == 0 {
-			return errors.New("nothing is seen of the project")
+			return errors.New("no event has come")
 		}
 		return nil
 	})
@@ -56,9 +56,9 @@ func (v *viewer) events() []harness.ServerEvent {
 	return slices.Clone(v.seen)
 }
 
-// sawAll checks the whole stream of a project that has ended: whole states from the first to the last one, never
-// backwards, at most five a second, and an end.
-func (v *viewer) sawAll(t *testing.T, p *project) {
+// check checks the whole stream of a project that has ended: complete states that never go backwards, at most five a second,
+// and an end.
+func (v *viewer) check(t *testing.T, p *project) {
 	t.Helper()
 	select {
 	case err := <-v.ended:
@@ -77,7 +77,7 @@ func (v *viewer) sawAll(t *testing.T, p *project) {
 		require.Equal(t, map[bool]string{false: "progress", true: "completed"}[last], e.Name)
 		before = have
 	}
-	require.Greater(t, len(events), 3, "there was something to see on the way")
+	require.Greater(t, len(events), 3, "there were events on the way")
 	took := events[len(events)-1].At.Sub(events[0].At)
 	require.LessOrEqual(t, len(events), int(took.Seconds()*5)+3, "in %s", took)
 	require.Equal(t, "DONE", before.Status)
@@ -85,21 +85,21 @@ func (v *viewer) sawAll(t *testing.T, p *project) {
 	require.InDelta(t, 100, before.Percent, 0)
 }
 
-// channels are what Redis publishes of one person's projects.
+// channels records what Redis publishes about one person's projects.
 type channels struct {
 	owner string
 	mu    sync.Mutex
 	seen  []*redis.Message
 }
 
-// listen subscribes as the WebSocket service and older listeners do.
-func listen(t *testing.T, s *harness.TestSystem, owner string) *channels {
+// subscribeChannels subscribes as the WebSocket service and older listeners do.
+func subscribeChannels(t *testing.T, s *harness.TestSystem, owner string) *channels {
 	t.Helper()
 	c := &channels{owner: owner}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	subscription := s.Redis.PSubscribe(ctx, "project:*:"+owner, "user_noti:"+owner)
 	for range 2 {
-		_, err := subscription.Receive(ctx) // that it is
+		_, err := subscription.Receive(ctx) // the confirmation
 		require.NoError(t, err)
 	}
 	var listening sync.WaitGroup
@@ -114,17 +114,17 @@ func listen(t *testing.T, s *harness.TestSystem, owner string) *channels {
 	return c
 }
 
-// toldAll checks that both channels have told of a project that has ended, the end included.
-func (c *channels) toldAll(t *testing.T, p *project) {
+// check checks that both channels have announced a project's progress and its end.
+func (c *channels) check(t *testing.T, p *project) {
 	t.Helper()
 	for channel, percent := range map[string]string{
 		"project:" + p.id + ":" + c.owner: "overall_progress_percent", "user_noti:" + c.owner: "progress_percent",
 	} {
-		harness.Soon(t, func() error { return c.told(channel, percent, p) })
+		harness.Soon(t, func() error { return c.checkChannel(channel, percent, p) })
 	}
 }
 
-func (c *channels) told(channel, percent string, p *project) error {
+func (c *channels) checkChannel(channel, percent string, p *project) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	kinds := map[string]int{}
@@ -149,7 +149,7 @@ func (c *channels) told(channel, percent string, p *project) error {
 		}
 	}
 	if kinds["project_progress"] == 0 || kinds["project_completed"] == 0 || len(kinds) != 2 {
-		return fmt.Errorf("%s has told %v", channel, kinds)
+		return fmt.Errorf("%s has published %v", channel, kinds)
 	}
 	return nil
 }
