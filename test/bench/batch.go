@@ -9,9 +9,9 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// batch measures a registration's mail, from the commit to the mail server's 250, while 100,000 invitations are on their
-// way at the default rate, beside the same on a service without. People register at both in turn, so that both share
-// every disturbance. It lasts long enough for a p99 that is no maximum.
+// batch measures a registration's mail, from the commit to the mail server's 250, while 100,000 invitations are on
+// their way at the default rate, beside the same on a service without. People register at both in turn, so that both
+// share every disturbance. It lasts long enough for a p99 that is no maximum.
 func (b *bench) batch(ctx context.Context) error {
 	without, err := b.startService(ctx)
 	if err != nil {

@@ -95,8 +95,9 @@ func (br *broker) publishBare(messages []amqp.Publishing) error {
 		if i >= len(messages) {
 			continue
 		}
+		m := messages[i]
 		var err error
-		if confirms[i], err = br.bare.PublishWithDeferredConfirm(event.Exchange, messages[i].Type, true, false, messages[i]); err != nil {
+		if confirms[i], err = br.bare.PublishWithDeferredConfirm(event.Exchange, m.Type, true, false, m); err != nil {
 			return err
 		}
 	}

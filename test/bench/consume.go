@@ -112,7 +112,9 @@ type ackWatch struct {
 	done                 chan struct{}
 }
 
-func (w *ackWatch) Begin(ctx context.Context, _ event.Queue, _ event.Delivery) (context.Context, func(event.Decision, error)) {
+func (w *ackWatch) Begin(
+	ctx context.Context, _ event.Queue, _ event.Delivery,
+) (context.Context, func(event.Decision, error)) {
 	if w.begun.Add(1) == 1 {
 		w.started = time.Now()
 	}

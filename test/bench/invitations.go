@@ -41,8 +41,8 @@ type tableRows struct {
 	values  [][]any
 }
 
-// invitations measures an upload of 100,000 addresses to the api, until its 202, beside bare multi-row inserts of the very
-// rows that it leaves behind, in one transaction; and the memory the api needs at most for the largest upload.
+// invitations measures an upload of 100,000 addresses to the api, until its 202, beside bare multi-row inserts of the
+// very rows that it leaves behind, in one transaction; and the memory the api needs at most for the largest upload.
 func (b *bench) invitations(ctx context.Context) error {
 	pairs := b.pairs
 	defer func() { b.pairs = pairs }()
@@ -113,8 +113,9 @@ func (p *person) invite(ctx context.Context, csv string, accepted int) error {
 
 // clear empties the tables, so that each side begins with the same.
 func (i *invitationBench) clear(ctx context.Context) error {
-	_, err := i.DB.ExecContext(ctx, "TRUNCATE outbox; CREATE TABLE kept AS SELECT * FROM users WHERE id = '"+i.admin.id+"';"+ //nolint:gosec // G202: our own id
-		"TRUNCATE users, mail_pace CASCADE; INSERT INTO users SELECT * FROM kept; DROP TABLE kept")
+	_, err := i.DB.ExecContext(ctx, //nolint:gosec // G202: our own id
+		"TRUNCATE outbox; CREATE TABLE kept AS SELECT * FROM users WHERE id = '"+i.admin.id+"';"+
+			"TRUNCATE users, mail_pace CASCADE; INSERT INTO users SELECT * FROM kept; DROP TABLE kept")
 	return err
 }
 
@@ -124,9 +125,13 @@ func (i *invitationBench) learnRows(ctx context.Context) error {
 		return err
 	}
 	for _, query := range []struct{ table, where string }{
-		{"users", "id <> '" + i.admin.id + "'"}, {"invitation_batches", "true"}, {"invitations", "true"}, {"outbox", "batch_id IS NOT NULL"},
+		{"users", "id <> '" + i.admin.id + "'"},
+		{"invitation_batches", "true"},
+		{"invitations", "true"},
+		{"outbox", "batch_id IS NOT NULL"},
 	} {
-		rows, err := i.DB.QueryContext(ctx, "SELECT * FROM "+query.table+" WHERE "+query.where+" ORDER BY id") //nolint:gosec // G202: our own text
+		rows, err := i.DB.QueryContext(ctx, //nolint:gosec // G202: our own text
+			"SELECT * FROM "+query.table+" WHERE "+query.where+" ORDER BY id")
 		if err != nil {
 			return err
 		}
@@ -166,7 +171,8 @@ func (i *invitationBench) insert(ctx context.Context) error {
 	}
 	for _, t := range i.left {
 		for chunk := range slices.Chunk(t.values, inviteRows) {
-			text := "INSERT INTO " + t.name + " (" + strings.Join(t.columns, ", ") + ") VALUES " + database.Rows(len(chunk), len(t.columns))
+			text := "INSERT INTO " + t.name + " (" + strings.Join(t.columns, ", ") + ") VALUES " +
+				database.Rows(len(chunk), len(t.columns))
 			if _, err := tx.ExecContext(ctx, text, slices.Concat(chunk...)...); err != nil {
 				return errors.Join(fmt.Errorf("%s: %w", t.name, err), tx.Rollback())
 			}
@@ -199,7 +205,8 @@ func (b *bench) uploadMemory(ctx context.Context) error {
 	_, afterGood, errAfterGood := i.APIs[0].Memory()
 	errBad := i.admin.invite(ctx, bad, 0)
 	_, afterBad, errAfterBad := i.APIs[0].Memory()
-	b.report.note("memory of the api at most: %s before; %s after %s of 100,000 good lines; %s after as much of bad ones (aim: < %s, %s)",
+	b.report.note("memory of the api at most: %s before; %s after %s of 100,000 good lines; "+
+		"%s after as much of bad ones (aim: < %s, %s)",
 		mib(before), mib(afterGood), mib(int64(len(good))), mib(afterBad), mib(memoryAim), met(afterBad < memoryAim))
 	return errors.Join(errBefore, errGood, errAfterGood, errBad, errAfterBad)
 }

@@ -71,7 +71,8 @@ func (b *bench) load(ctx context.Context) error {
 	if err := l.finish(ctx); err != nil {
 		return err
 	}
-	b.report.note("%d items were marked by %d workers, nearly all of them twice: done is exact.", l.marked.Load(), workerCount)
+	b.report.note("%d items were marked by %d workers, nearly all of them twice: done is exact.",
+		l.marked.Load(), workerCount)
 	b.report.note("memory of the api: %s (of which hashing a password took 64 MiB once)", strings.Join(l.memories, ", "))
 	return nil
 }

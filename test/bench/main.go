@@ -66,7 +66,8 @@ func run() error {
 	for _, r := range rows {
 		names = append(names, r.name)
 	}
-	only := flag.String("only", strings.Join(names[:len(names)-1], ","), "rows to measure, separated by commas; also: load")
+	standard := strings.Join(names[:len(names)-1], ",")
+	only := flag.String("only", standard, "rows to measure, separated by commas; also: load")
 	b := &bench{}
 	flag.IntVar(&b.pairs, "pairs", 9, "pairs of ours and bare, at least 1")
 	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch and load (default 20, 80, 20, 40 and 60)")
@@ -111,8 +112,8 @@ func (b *bench) start(ctx context.Context, o harness.Options) (*harness.System, 
 	return s, err
 }
 
-// production is the environment of the processes where the harness differs from production; and few connections, because
-// several services share one server here, and none has more than a few requests at a time.
+// production is the environment of the processes where the harness differs from production; and few connections,
+// because several services share one server here, and none has more than a few requests at a time.
 var production = []string{"POSTGRES_MAX_CONNS=5", "SMTP_TIMEOUT=30s"}
 
 // startService starts an api and a consumer that end with the row, with env over the settings of production

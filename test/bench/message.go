@@ -9,8 +9,8 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// messages returns n real events, encoded, and the same as bare code writes them: subscription.created of a trial, about
-// 500 bytes on the wire.
+// messages returns n real events, encoded, and the same as bare code writes them: subscription.created of a trial,
+// about 500 bytes on the wire.
 func messages(n int) (ours []event.Message, bare []amqp.Publishing, err error) {
 	for range n {
 		m, err := event.Encode(subscriptionCreated())

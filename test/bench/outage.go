@@ -180,7 +180,7 @@ func (b *bench) reportOutage(subjects []*subject) {
 		cpu = append(cpu, fmt.Sprintf("  %-18s %.2f", sub.name, sub.cpu.Seconds()/healthy.cpu.Seconds()))
 	}
 	b.report.note("%s", strings.Join(cpu, "\n"))
-	b.report.note(`down: the processes' proxy refuses connections and cuts those it had. stopped: it lets nothing through any more,
-which is what a client sees of a server under SIGSTOP. The control is a second healthy service: its distance from
-1.00 is this run's noise.`)
+	b.report.note(`down: the processes' proxy refuses connections and cuts those it had. stopped: it lets nothing through,
+which is what a client sees of a server under SIGSTOP. The control is a second healthy service: its distance
+from 1.00 is this run's noise.`)
 }

@@ -46,13 +46,14 @@ func (b *bench) progress(ctx context.Context) error {
 		return err
 	}
 	single := func(ctx context.Context, ids []string) error { return mark(ctx, p.store, benchProject, ids...) }
+	one, crowd, batches := spread(1, 1, single), spread(many, 1, single), spread(many, markBatch, single)
 	comparisons := []comparison{
-		{what: "mark, 1 worker; bare: EVALSHA of the same script", ours: spread(1, 1, single), bare: spread(1, 1, p.evalsha), aim: 0.90},
-		{what: "mark, 1 worker; bare: the four commands", ours: spread(1, 1, single), bare: spread(1, 1, p.fourCommands), aim: 2.5},
-		{what: "mark, 64 workers; bare: the four commands", ours: spread(many, 1, single), bare: spread(many, 1, p.fourCommands), aim: 1.7},
-		{what: "batches of 100, 1 worker; bare: singles", ours: spread(1, markBatch, single), bare: spread(1, 1, single), aim: 8},
-		{what: "batches of 100, 64 workers; bare: singles", ours: spread(many, markBatch, single), bare: spread(many, 1, single), aim: 6},
-		{what: "progress, 1 worker; bare: HGETALL", ours: spread(1, 1, p.read), bare: spread(1, 1, p.hgetall), aim: 0.8},
+		{what: "mark, 1 worker; bare: EVALSHA of the same script", aim: 0.90, ours: one, bare: spread(1, 1, p.evalsha)},
+		{what: "mark, 1 worker; bare: the four commands", aim: 2.5, ours: one, bare: spread(1, 1, p.fourCommands)},
+		{what: "mark, 64 workers; bare: the four commands", aim: 1.7, ours: crowd, bare: spread(many, 1, p.fourCommands)},
+		{what: "batches of 100, 1 worker; bare: singles", aim: 8, ours: spread(1, markBatch, single), bare: one},
+		{what: "batches of 100, 64 workers; bare: singles", aim: 6, ours: batches, bare: crowd},
+		{what: "progress, 1 worker; bare: HGETALL", aim: 0.8, ours: spread(1, 1, p.read), bare: spread(1, 1, p.hgetall)},
 	}
 	for i, c := range comparisons {
 		c.n = markCount
@@ -69,8 +70,12 @@ func (b *bench) progress(ctx context.Context) error {
 
 // openRedis opens our client on the Redis database of a System.
 func (b *bench) openRedis(s *harness.System) *goredis.Client {
-	r := b.config.Redis
-	return redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: s.Redis.Options().DB, PoolSize: many})
+	return redis.Open(redis.Options{
+		Addr:     b.config.Redis.Addr(),
+		Password: string(b.config.Redis.Password),
+		DB:       s.Redis.Options().DB,
+		PoolSize: many,
+	})
 }
 
 // mark marks items through our store.
@@ -128,7 +133,8 @@ func (p *progressBench) learnCall(ctx context.Context) error {
 		return err
 	}
 	last := &lastCommand{}
-	client := redis.Open(redis.Options{Addr: p.client.Options().Addr, Password: p.client.Options().Password, DB: p.client.Options().DB})
+	o := p.client.Options()
+	client := redis.Open(redis.Options{Addr: o.Addr, Password: o.Password, DB: o.DB})
 	defer func() { _ = client.Close() }() // nothing is pending
 	client.AddHook(last)
 	const item = "an item to look for"

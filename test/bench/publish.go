@@ -10,8 +10,8 @@ import (
 
 const (
 	publishCount = 10_000
-	// senders is how many Send calls run at once: two of them just fill the window, and a third keeps it full while one of
-	// them ends.
+	// senders is how many Send calls run at once: two of them just fill the window, and a third keeps it full while one
+	// of them ends.
 	senders = 3
 )
 

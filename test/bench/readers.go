@@ -81,8 +81,8 @@ func (b *bench) readers(ctx context.Context) error {
 	return errors.Join(err, <-changed)
 }
 
-// readSteadily has the readers read for that long, spread over the second, and returns how long each read took. The first
-// one of each reader, which connects, is not counted.
+// readSteadily has the readers read for that long, spread over the second, and returns how long each read took. The
+// first one of each reader, which connects, is not counted.
 func (w *watched) readSteadily(ctx context.Context, d time.Duration) ([]time.Duration, error) {
 	took := make([][]time.Duration, readerCount)
 	life, cancel := context.WithTimeout(ctx, d+time.Second)

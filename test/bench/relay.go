@@ -22,9 +22,9 @@ import (
 // leave them.
 const relayCount = 5_000
 
-// relay measures a full outbox on PostgreSQL through the relay into the broker. Beside it stands the least any relay must
-// do: read a chunk, publish it confirmed, delete it in one statement. That has no lease, no sealed bodies, no attempts and
-// no second relay to be safe from.
+// relay measures a full outbox on PostgreSQL through the relay into the broker. Beside it stands the least any relay
+// must do: read a chunk, publish it confirmed, delete it in one statement. That has no lease, no sealed bodies, no
+// attempts and no second relay to be safe from.
 func (b *bench) relay(ctx context.Context) error {
 	return b.withBroker(ctx, 1, 1, func(br *broker) error {
 		own := b.config.Postgres

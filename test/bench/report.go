@@ -53,14 +53,16 @@ func (r *report) latency(what string, samples []time.Duration, aims map[float64]
 		if aim := aims[q]; aim > 0 {
 			text, reached = "≤ "+ms(aim), met(measured <= aim)
 		}
-		r.add("latency\tsamples\t\taim\t\tmeasured", "%s\t%d\tp%.0f\t%s\t%s\t%s", what, len(samples), q*100, text, reached, ms(measured))
+		r.add("latency\tsamples\t\taim\t\tmeasured",
+			"%s\t%d\tp%.0f\t%s\t%s\t%s", what, len(samples), q*100, text, reached, ms(measured))
 	}
 }
 
 // Headers of the tables of beside.
 const (
-	outageHeader = "with a dependency away\tsamples\tp50 healthy\tp50 away\tp99 healthy\tp99 away\taim\t\tp50 ratio\tp99 ratio"
-	besideHeader = "beside the same without\tsamples\tp50 without\tp50 with\tp99 without\tp99 with\taim\t\tp50 ratio\tp99 ratio"
+	outageHeader = "with a dependency away\tsamples\tp50 healthy\tp50 away\tp99 healthy\tp99 away" + ratioHeader
+	besideHeader = "beside the same without\tsamples\tp50 without\tp50 with\tp99 without\tp99 with" + ratioHeader
+	ratioHeader  = "\taim\t\tp50 ratio\tp99 ratio"
 )
 
 // beside adds a latency with a burden beside the same without. The aims are of the ratios; a p50 of 0 is none.
@@ -72,8 +74,8 @@ func (r *report) beside(header, what string, with, without []time.Duration, aim5
 	if aim50 > 0 {
 		aim = fmt.Sprintf("≤ %.1f, %s", aim50, aim)
 	}
-	r.add(header, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f", what, len(with), ms(without50), ms(with50), ms(without99), ms(with99),
-		aim, met((aim50 == 0 || ratio50 <= aim50) && ratio99 <= aim99), ratio50, ratio99)
+	r.add(header, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f",
+		what, len(with), ms(without50), ms(with50), ms(without99), ms(with99), aim, met((aim50 == 0 || ratio50 <= aim50) && ratio99 <= aim99), ratio50, ratio99)
 }
 
 func (r *report) print(w io.Writer) {

@@ -15,8 +15,8 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// crowd is a steady stream of people who register, read their mail and verify, each independently, whatever happens to the
-// service meanwhile.
+// crowd is a steady stream of people who register, read their mail and verify, each independently, whatever happens to
+// the service meanwhile.
 type crowd struct {
 	t       *testing.T
 	s       *harness.TestSystem
@@ -100,8 +100,8 @@ func (c *crowd) visit(v *visitor) {
 	}
 }
 
-// request makes a request, and repeats it as long as no api takes the connection, as a person does after a load balancer's
-// 502. Any refusal other than a 5xx is a fault.
+// request makes a request, and repeats it as long as no api takes the connection, as a person does after a load
+// balancer's 502. Any refusal other than a 5xx is a fault.
 func (c *crowd) request(ctx context.Context, request func() (harness.Answer, error), status int) (o outcome) {
 	err := harness.Eventually(ctx, func() error {
 		a, err := request()
@@ -175,9 +175,9 @@ func (c *crowd) serverErrors() (n int) {
 	return n
 }
 
-// check checks what must hold once all is quiet. Every user in the database has had the mail, and no other address has. At
-// most so many have had it twice, all of them repeats in the ledger. Every proven address has its trial, its event and its
-// state. No queue and no outbox holds anything.
+// check checks what must hold once all is quiet. Every user in the database has had the mail, and no other address has.
+// At most so many have had it twice, all of them repeats in the ledger. Every proven address has its trial, its event
+// and its state. No queue and no outbox holds anything.
 func (c *crowd) check(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, repeats int) {
 	t.Helper()
 	users := textSet(t, s, "SELECT username FROM users")
@@ -216,7 +216,8 @@ func (c *crowd) check(t *testing.T, s *harness.TestSystem, recorded *eventRecord
 	logsHideSecrets(t, s, people...)
 }
 
-// mails waits for the mail to an address and returns how many came. More than one must be equal, and flagged as repeats.
+// mails waits for the mail to an address and returns how many came. More than one must be equal, and flagged as
+// repeats.
 func (c *crowd) mails(t *testing.T, s *harness.TestSystem, email string) int {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)

@@ -15,8 +15,8 @@ import (
 // group is how many people do something, one after the other, to measure how long it takes.
 const group = 12
 
-// rounds is how often a measurement is repeated that is out of bounds: a fault that holds up requests does so every time,
-// other work on the machine does not.
+// rounds is how often a measurement is repeated that is out of bounds: a fault that holds up requests does so every
+// time, other work on the machine does not.
 const rounds = 3
 
 // day compares a bad day with a good one: requests take as long on both.
@@ -43,8 +43,8 @@ func newDay(t *testing.T, s *harness.TestSystem) *day {
 	return d
 }
 
-// compareBadDay measures the bad day. Its p50 may be 1.2 times, its p99 (here: the slowest) twice that of the good day, plus
-// what a busy machine adds to figures this small.
+// compareBadDay measures the bad day. Its p50 may be 1.2 times, its p99 (here: the slowest) twice that of the good day,
+// plus what a busy machine adds to figures this small.
 func (d *day) compareBadDay(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	d.compare(t, "register", d.register, func() spans {

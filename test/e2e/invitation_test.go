@@ -84,8 +84,8 @@ func accept(t *testing.T, client *harness.Client, token string) (harness.Answer,
 		map[string]string{"token": token, "password": harness.Password})
 }
 
-// closingMail waits for the administrator's second mail, after the one with their code: it reports the end of a batch. A
-// consumer that is killed may send it twice.
+// closingMail waits for the administrator's second mail, after the one with their code: it reports the end of a batch.
+// A consumer that is killed may send it twice.
 func closingMail(t *testing.T, s *harness.TestSystem, admin *person, sent, failed int) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)

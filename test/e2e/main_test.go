@@ -157,8 +157,8 @@ func mailEvent(t *testing.T, s *harness.TestSystem, p *person) (id string) {
 	return id
 }
 
-// logsHideSecrets checks that no process has logged a secret of these people. A code counts only between characters that
-// occur in no id or number, which six random digits would match by chance.
+// logsHideSecrets checks that no process has logged a secret of these people. A code counts only between characters
+// that occur in no id or number, which six random digits would match by chance.
 func logsHideSecrets(t *testing.T, s *harness.TestSystem, people ...*person) {
 	t.Helper()
 	never := []string{"otp_code", `"otp"`, harness.Password, "<html", "eyJ"} // eyJ begins every token

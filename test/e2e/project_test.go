@@ -63,8 +63,8 @@ type completed struct {
 	CompletedAt time.Time `json:"completed_at"`
 }
 
-// announcements returns every job.completed of a project. It waits for the first one, and for a later message of our own. A
-// relay that is killed may publish one twice: then they are equal.
+// announcements returns every job.completed of a project. It waits for the first one, and for a later message of our
+// own. A relay that is killed may publish one twice: then they are equal.
 func announcements(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, id string) []event {
 	t.Helper()
 	recorded.wait("job.completed", id)
@@ -193,7 +193,8 @@ func checkCounts(t *testing.T, s *harness.TestSystem, p *project) {
 	require.Error(t, err, "it has been announced, and is open since %f", open)
 }
 
-// repairAfterTheEnd lets a failed item succeed when the project is done. It is repaired, and nothing is announced again.
+// repairAfterTheEnd lets a failed item succeed when the project is done. It is repaired, and nothing is announced
+// again.
 func repairAfterTheEnd(t *testing.T, n *services, s *harness.TestSystem, recorded *eventRecorder, owner *person, p *project) {
 	t.Helper()
 	i := 0

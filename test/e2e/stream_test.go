@@ -56,8 +56,8 @@ func (v *viewer) events() []harness.ServerEvent {
 	return slices.Clone(v.seen)
 }
 
-// check checks the whole stream of a project that has ended: complete states that never go backwards, at most five a second,
-// and an end.
+// check checks the whole stream of a project that has ended: complete states that never go backwards, at most five a
+// second, and an end.
 func (v *viewer) check(t *testing.T, p *project) {
 	t.Helper()
 	select {

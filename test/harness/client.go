@@ -163,7 +163,8 @@ type credentials struct {
 
 // Register registers an address.
 func (c *Client) Register(ctx context.Context, email, password string, header ...string) (Answer, error) {
-	return c.Call(ctx, http.MethodPost, "/authentication/register", credentials{Email: email, Password: password}, header...)
+	body := credentials{Email: email, Password: password}
+	return c.Call(ctx, http.MethodPost, "/authentication/register", body, header...)
 }
 
 // SendCode asks for another code.

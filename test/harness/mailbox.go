@@ -47,8 +47,8 @@ func (m *Mailbox) Addr() string { return m.addr }
 // Script makes the server misbehave; see smtptest. Without rules it behaves again.
 func (m *Mailbox) Script(rules ...smtptest.Rule) { m.current().Script(rules...) }
 
-// Reached is how often a verb has been reached since the mail server, or its last Up, started. smtptest.EndOfData counts
-// the mails without reading them.
+// Reached is how often a verb has been reached since the mail server, or its last Up, started. smtptest.EndOfData
+// counts the mails without reading them.
 func (m *Mailbox) Reached(verb smtptest.Verb) int { return m.current().Reached(verb) }
 
 // WaitReached waits until a verb has been reached n times since the mail server, or its last Up, started.

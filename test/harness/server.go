@@ -97,7 +97,7 @@ func (s Server) pid() (int, error) {
 	}
 	raw, err := os.ReadFile(filepath.Join(root, ".stack", "run", string(s)+".pid"))
 	if err != nil {
-		return 0, errors.Join(errors.New("the stack does not run as processes of this clone; make stack-up starts it so on Linux"), err)
+		return 0, errors.Join(errors.New("the stack does not run as processes; make stack-up starts it so on Linux"), err)
 	}
 	return strconv.Atoi(strings.TrimSpace(string(raw)))
 }
@@ -107,7 +107,8 @@ func stack(ctx context.Context, args ...string) error {
 	if err != nil {
 		return err
 	}
-	script := exec.CommandContext(ctx, filepath.Join(root, "deployments", "stack.sh"), args...) //nolint:gosec // G204: the tests' own words
+	path := filepath.Join(root, "deployments", "stack.sh")
+	script := exec.CommandContext(ctx, path, args...) //nolint:gosec // G204: the tests' own words
 	script.Dir = root
 	if out, err := script.CombinedOutput(); err != nil {
 		return fmt.Errorf("stack.sh %q: %w\n%s", args, err, out)

@@ -105,7 +105,8 @@ func Manage(ctx context.Context, method, path string, in, out any) error {
 		return err
 	}
 	// The URL holds the credentials; net/http turns them into the Authorization header.
-	request, err := http.NewRequestWithContext(ctx, method, os.Getenv("RABBITMQ_MANAGEMENT_URL")+path, bytes.NewReader(raw))
+	url := os.Getenv("RABBITMQ_MANAGEMENT_URL") + path
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(raw))
 	if err != nil {
 		return err
 	}

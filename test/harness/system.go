@@ -179,7 +179,7 @@ func (s *System) Command(ctx context.Context, env []string, binary string, args 
 	}
 	ctx, cancel := context.WithTimeout(ctx, Patience)
 	defer cancel()
-	command := exec.CommandContext(ctx, filepath.Join(dir, binary), args...) //nolint:gosec // G204: a binary we have just built
+	command := exec.CommandContext(ctx, filepath.Join(dir, binary), args...) //nolint:gosec // G204: a binary of ours
 	command.Env = append(s.environment(), env...)
 	var stdout, stderr bytes.Buffer
 	command.Stdout = &stdout

@@ -118,8 +118,8 @@ func (a *account) shadows(t *testing.T, s *harness.TestSystem, stories map[strin
 	return wrong
 }
 
-// unexplained names a cause that has doubled more mails than the casualties can have, "" when there is none. relays is how
-// many processes of ours publish, old how many old consumers there are.
+// unexplained names a cause that has doubled more mails than the casualties can have, "" when there is none. relays is
+// how many processes of ours publish, old how many old consumers there are.
 func (a account) unexplained(kills []role, relays, old int) cause {
 	count := func(r role) (n int) {
 		for _, k := range kills {

@@ -17,7 +17,8 @@ type walk struct {
 	old    int // consumers of the previous release
 	kills  []role
 	rate   int // registrations per second, of both publishers together
-	// consumersFirst is whether the consumers are changed before the publishers in the first step; then they take turns.
+	// consumersFirst is whether the consumers are changed before the publishers in the first step; then they take
+	// turns.
 	consumersFirst bool
 }
 

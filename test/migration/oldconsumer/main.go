@@ -1,7 +1,7 @@
 // Command oldconsumer stands in for the previous release's mail consumer in tests, bad habits included
 // (docs/compatibility.md): it takes as much as the broker gives it, handles one mail after the other, acks what it
-// cannot read, neither acks nor nacks a mail its server refuses, recognises no repeats, and once its connection was lost
-// it connects again but consumes nothing any more.
+// cannot read, neither acks nor nacks a mail its server refuses, recognises no repeats, and once its connection was
+// lost it connects again but consumes nothing any more.
 //
 // Environment: RABBITMQ_URL; SMTP_HOST and SMTP_PORT, spoken to in the clear; NAME, who it says it is in the header
 // X-Sent-By of its mails, together with its process id. It writes a JSON line when it consumes and one for every copy
