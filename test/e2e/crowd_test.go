@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ const (
 	done   outcome = "done"
 	failed outcome = "failed" // a 5xx
 	lost   outcome = "lost"   // no response: the api died, or cut the connection
+	reset  outcome = "reset"  // the same, by a reset: the api may never have read the request
 )
 
 // startCrowd lets so many people per second come, until finish.
@@ -108,6 +110,8 @@ func (c *crowd) request(ctx context.Context, request func() (harness.Answer, err
 		switch {
 		case errors.Is(err, harness.ErrNoAPI):
 			return err
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+			o = reset
 		case err != nil:
 			o = lost
 		case a.Status == status:
@@ -158,7 +162,23 @@ func (c *crowd) finish() {
 // lostAnswers is how many people never got a response.
 func (c *crowd) lostAnswers() (n int) {
 	for _, v := range c.visitors {
-		if v.register == lost || v.verify == lost {
+		for _, o := range []outcome{v.register, v.verify} {
+			if o == lost || o == reset {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// resetUnread is how many people had their connection reset before the service had read their request. The kernel
+// resets the connections in the accept queue of a listener that closes.
+func (c *crowd) resetUnread(t *testing.T, s *harness.TestSystem) (n int) {
+	t.Helper()
+	users := textSet(t, s, "SELECT username FROM users")
+	active := textSet(t, s, "SELECT username FROM users WHERE is_active")
+	for _, v := range c.visitors {
+		if v.register == reset && !users[v.email] || v.verify == reset && !active[v.email] {
 			n++
 		}
 	}

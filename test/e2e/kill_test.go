@@ -118,22 +118,28 @@ func terminateConsumer(t *testing.T) {
 	require.Zero(t, s.Count("SELECT sum(resends) FROM mail_deliveries"))
 }
 
-// terminateAPIs rolls the apis under load. Every request must get its response.
+// terminateAPIs rolls the apis under load. Every request that an api has read must get its response. What the kernel
+// resets in the accept queue of a closing listener, which no api has seen, may be one per stop at most.
 func terminateAPIs(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1})
 	recorded := recordEvents(t, s)
 	crowd := startCrowd(t, s, 10)
+	stops := 0
 	for range 2 {
 		for _, api := range s.APIs {
 			crowd.waitVerified(8)
+			stops++
 			s.Terminate(api)
 			require.NoError(t, api.Start(t.Context()))
 			s.Ready(api)
 		}
 	}
 	crowd.finish()
-	require.Zero(t, crowd.lostAnswers())
+	unread := crowd.resetUnread(t, s)
+	require.Equal(t, unread, crowd.lostAnswers(), "a request was read and got no response")
+	require.LessOrEqual(t, unread, stops)
+	t.Logf("%d connections were reset unread in %d stops", unread, stops)
 	require.Zero(t, crowd.serverErrors())
 	crowd.check(t, s, recorded, 0)
 }
