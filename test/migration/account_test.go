@@ -14,18 +14,18 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// account is what a walk has come to.
+// account is the result of a walk.
 type account struct {
 	people, mails int
 	shadowed      int
 	lost          []string
 	doubled       map[cause]int
-	// wrong is everything that must not be, each with what is known of it.
+	// wrong is everything that must not be, each with its story.
 	wrong []string
 }
 
-// settle counts the mails of every address. Who was registered is for the database to tell.
-func settle(t *testing.T, s *harness.TestSystem, killed casualties) account {
+// countMails counts the mails of every address. The database knows who was registered.
+func countMails(t *testing.T, s *harness.TestSystem, killed casualties) account {
 	t.Helper()
 	stories := stories(t, s)
 	a := account{people: len(stories), doubled: map[cause]int{}}
@@ -77,15 +77,15 @@ func stories(t *testing.T, s *harness.TestSystem) map[string]*story {
 		all[email] = &st
 	}
 	require.NoError(t, rows.Err())
-	require.Len(t, all, s.Count("SELECT count(*) FROM users"), "everybody has a code")
+	require.Len(t, all, s.Count("SELECT count(*) FROM users"), "every user has a code")
 	for _, m := range s.Mailbox.All("") {
-		require.Contains(t, all, m.To, "a mail to somebody who is not registered")
+		require.Contains(t, all, m.To, "a mail to an unregistered address")
 		all[m.To].letters = append(all[m.To].letters, letter{m.Header.Get("X-Sent-By"), m.MessageID, m.Text == ""})
 	}
 	return all
 }
 
-// shadows checks the comparisons: one for each stamped event, all of them matches.
+// shadows checks that there is one comparison of each stamped event, and that all of them match.
 func (a *account) shadows(t *testing.T, s *harness.TestSystem, stories map[string]*story) (wrong []string) {
 	t.Helper()
 	compared := map[string]string{}

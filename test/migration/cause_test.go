@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// cause is why somebody got two mails: what docs/adr/0006 says remains.
+// cause is why an address got two mails: what remains according to docs/adr/0006.
 type cause string
 
 const (
@@ -20,7 +20,7 @@ const (
 	rfc1047      cause = "ours killed between 250 and record (RFC 1047)"
 )
 
-// story is all that is known of one address.
+// story is everything known about one address.
 type story struct {
 	event   string
 	letters []letter // oldest first
@@ -33,12 +33,12 @@ type story struct {
 
 // letter is one mail.
 type letter struct {
-	sentBy    string // a life of an old consumer; "" is ours
+	sentBy    string // a process of an old consumer; empty: ours
 	messageID string
 	legacy    bool // the previous release's text: HTML and nothing else
 }
 
-// casualties is who was killed.
+// casualties is what was killed.
 type casualties struct {
 	relays int // processes of ours, each of which has a relay
 	broker int // times
@@ -47,7 +47,7 @@ type casualties struct {
 	inHand map[string]cause
 }
 
-// cause answers why there are two mails.
+// cause returns why there are two mails.
 func (s story) cause(killed casualties) (cause, error) {
 	if len(s.letters) != 2 {
 		return "", fmt.Errorf("%d mails", len(s.letters))
@@ -70,7 +70,7 @@ func (s story) cause(killed casualties) (cause, error) {
 	return "", fmt.Errorf("sent by %q and %q from %d fanout copies", first.sentBy, second.sentBy, s.fanout)
 }
 
-// misowned tells what is wrong with who sent the mail, whatever their number.
+// misowned returns what is wrong with the senders of the mails.
 func (s story) misowned() error {
 	switch {
 	case s.fanout > 0 && s.topic > 0:
@@ -90,9 +90,9 @@ func (s story) misowned() error {
 
 func TestCause(t *testing.T) {
 	t.Parallel()
-	ours := letter{messageID: "evt_1@smap.example"}
+	ours, another := letter{messageID: "evt_1@smap.example"}, letter{messageID: "evt_2@smap.example"}
 	old, other := letter{sentBy: "old-1/7", legacy: true}, letter{sentBy: "old-2/8", legacy: true}
-	nobody := casualties{}
+	none := casualties{}
 	relay, server := casualties{relays: 1}, casualties{broker: 1}
 	handed := casualties{inHand: map[string]cause{"evt_1": oldKilled, "evt_2": oldCut}}
 	for _, test := range []struct {
@@ -103,14 +103,14 @@ func TestCause(t *testing.T) {
 	}{
 		{"the ledger has repeated", story{letters: []letter{ours, ours}, topic: 1, resends: 1}, relay, rfc1047},
 		{"the ledger knows nothing", story{letters: []letter{ours, ours}, topic: 1}, relay, ""},
-		{"two different mails", story{letters: []letter{ours, {messageID: "evt_2@smap.example"}}, topic: 1, resends: 1}, relay, ""},
+		{"two different mails", story{letters: []letter{ours, another}, topic: 1, resends: 1}, relay, ""},
 		{"a relay has repeated", story{letters: []letter{old, other}, fanout: 2}, relay, copyRepeated},
 		{"the broker made it repeat", story{letters: []letter{old, ours}, fanout: 2}, server, copyRepeated},
-		{"repeated for no reason", story{letters: []letter{old, other}, fanout: 2}, nobody, ""},
+		{"repeated for no reason", story{letters: []letter{old, other}, fanout: 2}, none, ""},
 		{"an old one died with it", story{event: "evt_1", letters: []letter{old, other}, fanout: 1}, handed, oldKilled},
 		{"the broker died with it", story{event: "evt_2", letters: []letter{old, ours}, fanout: 1}, handed, oldCut},
 		{"they died with another", story{event: "evt_3", letters: []letter{old, other}, fanout: 1}, handed, ""},
-		{"ours first, then an old one", story{event: "evt_1", letters: []letter{ours, old}, fanout: 1, resends: 1}, handed, ""},
+		{"ours first", story{event: "evt_1", letters: []letter{ours, old}, fanout: 1, resends: 1}, handed, ""},
 		{"three", story{letters: []letter{old, other, ours}, fanout: 3}, relay, ""},
 	} {
 		got, err := test.story.cause(test.killed)
@@ -135,7 +135,7 @@ func TestUnexplained(t *testing.T) {
 		{"a copy more than relays", map[cause]int{copyRepeated: 5}, []role{broker}, copyRepeated},
 		{"each old consumer's last", map[cause]int{oldCut: 2, oldKilled: 1}, []role{broker, oldConsumer}, ""},
 		{"more than there are old consumers", map[cause]int{oldCut: 3}, []role{broker}, oldCut},
-		{"an old consumer that nobody killed", map[cause]int{oldKilled: 1}, []role{broker}, oldKilled},
+		{"an old consumer that was not killed", map[cause]int{oldKilled: 1}, []role{broker}, oldKilled},
 	} {
 		require.Equal(t, test.want, account{doubled: test.doubled}.unexplained(test.kills, 4, 2), test.name)
 	}

@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// dwell is how long a mixture of phases lasts, in mails: so many seconds' worth of them.
+// dwell is how long a mixture of phases lasts: the mails of so many seconds.
 const dwell = 1
 
 // fleet is the processes of one walk.
@@ -31,7 +30,7 @@ type fleet struct {
 	killed casualties
 }
 
-// start starts everybody in the walk's first phase, our consumers before the publishers, and the load with them.
+// start starts every process in the walk's first phase, our consumers before the publishers, and the load with them.
 func start(t *testing.T, w walk, random *rand.Rand) *fleet {
 	t.Helper()
 	s := harness.New(t, harness.Options{})
@@ -44,7 +43,8 @@ func start(t *testing.T, w walk, random *rand.Rand) *fleet {
 	for i := range pair {
 		number := strconv.Itoa(i + 1)
 		f.add(consumer, s.NewConsumer(phase))
-		f.add(publisher, s.NewProgram("./test/migration/publisher", "publisher-"+number, "", phase, "RATE="+strconv.Itoa(w.rate/pair)))
+		rate := "RATE=" + strconv.Itoa(w.rate/pair)
+		f.add(publisher, s.NewProgram("./test/migration/publisher", "publisher-"+number, "", phase, rate))
 	}
 	for i := range w.old {
 		name := "old-" + strconv.Itoa(i+1)
@@ -104,7 +104,7 @@ func (f *fleet) kill(r role) {
 	f.t.Logf("killed %s after %s", victim.Name, pause.Round(time.Millisecond))
 }
 
-// killBroker kills it and starts it again. An old consumer may go on with what it was handed before.
+// killBroker kills the broker and starts it again. An old consumer may go on with what it has received before.
 func (f *fleet) killBroker() {
 	f.t.Helper()
 	f.killed.broker++
@@ -121,7 +121,7 @@ func (f *fleet) killBroker() {
 	}
 }
 
-// received answers the events whose copies an old consumer has said it was handed, oldest first, from the given one on.
+// received returns the events whose copies an old consumer has logged as received, oldest first, from the given one on.
 func received(p *harness.Process, from int) (events []string) {
 	for _, said := range p.Log.Lines(0) {
 		var l struct {
@@ -149,7 +149,7 @@ func (f *fleet) land() {
 	f.t.Helper()
 	for _, p := range f.roles[publisher] {
 		f.s.Terminate(p)
-		require.NotContains(f.t, strings.Join(p.Log.Lines(0), "\n"), "a registration failed", "%s", p.Name)
+		require.False(f.t, p.Log.Contains("a registration failed"), "%s", p.Name)
 	}
 	f.s.OutboxEmpty()
 	var since time.Time
@@ -173,12 +173,12 @@ func (f *fleet) land() {
 	require.NoError(f.t, err)
 	for _, q := range queues {
 		if !tapQueue(q.Name) {
-			require.Zero(f.t, f.s.QueueLength(q.Name), "%s, with everybody gone", q.Name)
+			require.Zero(f.t, f.s.QueueLength(q.Name), "%s, with no consumer left", q.Name)
 		}
 	}
 }
 
-// drained tells which queue has something in it, be it in somebody's hands; the dead ones are queues as well.
+// drained returns an error that names a queue which holds messages, unacked ones and dead letters included.
 func (f *fleet) drained() error {
 	queues, err := f.s.Queues(f.t.Context())
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 	mailKey   = "email.verification.requested"
 )
 
-// tap binds them. Both exchanges are declared as anybody would.
+// tap binds them. It declares both exchanges like any other service.
 func tap(s *harness.TestSystem) {
 	s.OnBroker(func(ch *amqp.Channel) error {
 		for _, t := range []struct{ queue, exchange, kind, key string }{
@@ -43,7 +43,7 @@ type copies struct {
 	fanout, stamped, topic map[string]int
 }
 
-// tapped reads the queues to their end, which needs the publishers to be quiet.
+// tapped reads the queues to their end, once the publishers have stopped.
 func tapped(s *harness.TestSystem) copies {
 	c := copies{map[string]int{}, map[string]int{}, map[string]int{}}
 	s.OnBroker(func(ch *amqp.Channel) error {

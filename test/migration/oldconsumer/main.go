@@ -6,7 +6,7 @@
 // Environment: RABBITMQ_URL; SMTP_HOST and SMTP_PORT, spoken to in the clear; NAME, who it says it is in the header
 // X-Sent-By of its mails, together with its process id. It writes a JSON line when it consumes and one for every copy
 // it is handed, none of which quotes an address or a body. SIGINT and SIGTERM let it finish the mail in hand; exit
-// code 1 tells that it could not begin.
+// code 1 says that it could not start.
 package main
 
 import (
@@ -125,14 +125,14 @@ func (m mailer) handle(d amqp.Delivery) {
 	say(line{Message: "received", MessageID: d.MessageId, Redelivered: d.Redelivered})
 	var letter mail
 	if err := json.Unmarshal(d.Body, &letter); err != nil {
-		_ = d.Ack(false) // gone, whatever it was
+		_ = d.Ack(false) // lost, whatever it was
 		return
 	}
 	if err := smtp.SendMail(m.server, nil, sender, []string{letter.Recipient}, m.write(letter)); err != nil {
 		say(line{Message: "the mail was not sent", MessageID: d.MessageId})
 		return // the broker keeps it as ours until the channel closes
 	}
-	_ = d.Ack(false) // when it cannot be said any more, the channel has closed, and somebody else gets the mail
+	_ = d.Ack(false) // when that fails the channel has closed, and the broker redelivers the mail
 }
 
 func (m mailer) write(letter mail) []byte {

@@ -1,9 +1,9 @@
 // Command publisher is the api role under a steady load of its own making, for tests: it composes the role as the api
-// does, and registers somebody new through the use case again and again. What has been committed is in the database.
+// does, and registers a new person through the use case again and again. What has been committed is in the database.
 //
 // Environment: what the api reads, EVENTS_MIGRATION_PHASE included, and RATE, registrations per second. Passwords are
 // not hashed: that would take all the time there is. SIGINT and SIGTERM end the registrations first, then the role; a
-// registration that fails is a line in the log ("a registration failed") and nothing else. Exit code 1 tells that the
+// registration that fails is a line in the log ("a registration failed") and nothing else. Exit code 1 says that the
 // role could not begin, or did not end in order.
 package main
 
@@ -73,7 +73,7 @@ func run(ctx context.Context) error {
 	return <-served
 }
 
-// register registers people until ctx ends, and returns when the last of them has an answer.
+// register registers people until ctx ends, and returns once the last registration has ended.
 func register(ctx context.Context, log zerolog.Logger, api *app.App, rate int) {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -99,7 +99,7 @@ func register(ctx context.Context, log zerolog.Logger, api *app.App, rate int) {
 	}
 }
 
-// unhashed is a PasswordHasher that does no work. Nobody of these people logs in.
+// unhashed is a PasswordHasher that does no work. None of these people logs in.
 type unhashed struct{}
 
 func (unhashed) Hash(context.Context, string) (string, error) { return "unhashed", nil }
