@@ -36,7 +36,7 @@ type broker struct {
 
 // withBroker calls do with a new broker.
 func (b *bench) withBroker(ctx context.Context, workers, prefetch int, do func(*broker) error) error {
-	s, err := b.start(ctx, harness.Options{})
+	s, err := b.start(ctx)
 	if err != nil {
 		return err
 	}

@@ -113,9 +113,9 @@ func (p *person) invite(ctx context.Context, csv string, accepted int) error {
 
 // clear empties the tables, so that each side begins with the same.
 func (i *invitationBench) clear(ctx context.Context) error {
-	_, err := i.DB.ExecContext(ctx, //nolint:gosec // G202: our own id
-		"TRUNCATE outbox; CREATE TABLE kept AS SELECT * FROM users WHERE id = '"+i.admin.id+"';"+
-			"TRUNCATE users, mail_pace CASCADE; INSERT INTO users SELECT * FROM kept; DROP TABLE kept")
+	_, err := i.DB.ExecContext(ctx, `TRUNCATE outbox;
+		CREATE TABLE kept AS SELECT * FROM users WHERE username = 'admin@example.com';
+		TRUNCATE users, mail_pace CASCADE; INSERT INTO users SELECT * FROM kept; DROP TABLE kept`)
 	return err
 }
 
@@ -124,22 +124,21 @@ func (i *invitationBench) learnRows(ctx context.Context) error {
 	if err := i.admin.invite(ctx, addresses(0), inviteCount); err != nil {
 		return err
 	}
-	for _, query := range []struct{ table, where string }{
-		{"users", "id <> '" + i.admin.id + "'"},
-		{"invitation_batches", "true"},
-		{"invitations", "true"},
-		{"outbox", "batch_id IS NOT NULL"},
+	for _, source := range []struct{ table, query string }{
+		{"users", "SELECT * FROM users WHERE username <> 'admin@example.com' ORDER BY id"},
+		{"invitation_batches", "SELECT * FROM invitation_batches ORDER BY id"},
+		{"invitations", "SELECT * FROM invitations ORDER BY id"},
+		{"outbox", "SELECT * FROM outbox WHERE batch_id IS NOT NULL ORDER BY id"},
 	} {
-		rows, err := i.DB.QueryContext(ctx, //nolint:gosec // G202: our own text
-			"SELECT * FROM "+query.table+" WHERE "+query.where+" ORDER BY id")
+		rows, err := i.DB.QueryContext(ctx, source.query)
 		if err != nil {
 			return err
 		}
 		left, err := readRows(rows)
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", query.table, err)
+			return fmt.Errorf("reading %s: %w", source.table, err)
 		}
-		left.name = query.table
+		left.name = source.table
 		i.left = append(i.left, left)
 	}
 	return nil
@@ -171,8 +170,8 @@ func (i *invitationBench) insert(ctx context.Context) error {
 	}
 	for _, t := range i.left {
 		for chunk := range slices.Chunk(t.values, inviteRows) {
-			text := "INSERT INTO " + t.name + " (" + strings.Join(t.columns, ", ") + ") VALUES " +
-				database.Rows(len(chunk), len(t.columns))
+			text := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", //nolint:gosec // G201: names of our own tables
+				t.name, strings.Join(t.columns, ", "), database.Rows(len(chunk), len(t.columns)))
 			if _, err := tx.ExecContext(ctx, text, slices.Concat(chunk...)...); err != nil {
 				return errors.Join(fmt.Errorf("%s: %w", t.name, err), tx.Rollback())
 			}

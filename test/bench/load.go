@@ -146,7 +146,7 @@ func (l *loadRun) work(ctx context.Context, d, pause time.Duration) error {
 	life, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return inParallel(workerCount, func(worker int) error {
-		markItems, took := l.watched.mark, &l.overHTTP
+		markItems, took := l.mark, &l.overHTTP
 		if worker%2 == 1 {
 			markItems, took = l.markByPackage, &l.byPackage
 		}

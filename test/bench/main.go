@@ -103,9 +103,9 @@ func run() error {
 	return nil
 }
 
-// start starts a System that ends with the row.
-func (b *bench) start(ctx context.Context, o harness.Options) (*harness.System, error) {
-	s, err := harness.Start(ctx, o)
+// start starts a System without processes that ends with the row.
+func (b *bench) start(ctx context.Context) (*harness.System, error) {
+	s, err := harness.Start(ctx, harness.Options{})
 	if err == nil {
 		b.systems = append(b.systems, s)
 	}
@@ -119,7 +119,7 @@ var production = []string{"POSTGRES_MAX_CONNS=5", "SMTP_TIMEOUT=30s"}
 // startService starts an api and a consumer that end with the row, with env over the settings of production
 // ("NAME=value").
 func (b *bench) startService(ctx context.Context, env ...string) (*harness.System, error) {
-	s, err := b.start(ctx, harness.Options{})
+	s, err := b.start(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -103,7 +103,7 @@ func (b *bench) outage(ctx context.Context) error {
 func (b *bench) startSubject(ctx context.Context, name string) (*subject, error) {
 	sub := &subject{name: name, proxies: map[string]*toxiproxy.Proxy{}, took: map[string][]time.Duration{}}
 	var err error
-	if sub.System, err = b.start(ctx, harness.Options{}); err != nil {
+	if sub.System, err = b.start(ctx); err != nil {
 		return sub, err
 	}
 	broker, err := url.Parse(sub.BrokerURL)

@@ -9,11 +9,11 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// person is a client that keeps its connections, and the address of who uses it.
+// person is a user who has logged in, with a client that keeps its connections.
 type person struct {
 	*harness.Client
 	email string
-	id    string // once logged in
+	id    string // of the user
 }
 
 // newPerson registers a person at a service, proves the address and logs in.

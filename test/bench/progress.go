@@ -35,7 +35,7 @@ type progressBench struct {
 
 // progress measures counting and reading. Each side counts a project from nothing.
 func (b *bench) progress(ctx context.Context) error {
-	s, err := b.start(ctx, harness.Options{})
+	s, err := b.start(ctx)
 	if err != nil {
 		return err
 	}
