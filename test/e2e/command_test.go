@@ -104,7 +104,8 @@ func role(t *testing.T, p *person) string {
 func outboxCommand(t *testing.T) {
 	t.Parallel()
 	// This broker does not exist, so the row stays.
-	s := harness.New(t, harness.Options{APIs: 1, Env: map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}})
+	nowhere := map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}
+	s := harness.New(t, harness.Options{APIs: 1, Env: nowhere})
 	p := register(t, s)
 	require.NoError(t, s.APIs[0].Kill())
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET failed_at = now(), attempts = 15, lease_until = NULL")
@@ -156,12 +157,18 @@ func badConfiguration(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{})
 	for binary, wanted := range map[string][]string{
-		harness.API:      {"POSTGRES_HOST", "RABBITMQ_URL", "JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "APP_PORT", "LOGGER_LEVEL"},
-		harness.Consumer: {"POSTGRES_HOST", "RABBITMQ_URL", "SMTP_HOST", "SMTP_FROM", "SMTP_TLS", "EVENTS_SEAL_KEY", "SMTP_TIMEOUT", "LOGGER_LEVEL"},
+		harness.API: {
+			"POSTGRES_HOST", "RABBITMQ_URL", "JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "APP_PORT", "LOGGER_LEVEL",
+		},
+		harness.Consumer: {
+			"POSTGRES_HOST", "RABBITMQ_URL", "SMTP_HOST", "SMTP_FROM", "SMTP_TLS", "EVENTS_SEAL_KEY", "SMTP_TIMEOUT",
+			"LOGGER_LEVEL",
+		},
 	} {
 		out := s.Command([]string{
 			"POSTGRES_HOST=", "RABBITMQ_URL=http://secret@host", "JWT_SECRET=short secret", "CODE_HMAC_KEY=", "APP_PORT=many",
-			"EVENTS_SEAL_KEY=c2VjcmV0", "SMTP_HOST=", "SMTP_FROM=nobody", "SMTP_TLS=perhaps", "SMTP_TIMEOUT=soon", "LOGGER_LEVEL=loud",
+			"EVENTS_SEAL_KEY=c2VjcmV0", "SMTP_HOST=", "SMTP_FROM=nobody", "SMTP_TLS=perhaps", "SMTP_TIMEOUT=soon",
+			"LOGGER_LEVEL=loud",
 		}, binary)
 		require.Equal(t, 1, out.Code)
 		for _, name := range wanted {

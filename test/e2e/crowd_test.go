@@ -77,7 +77,9 @@ func (c *crowd) visit(v *visitor) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 2*harness.Patience)
 	defer cancel()
 	client := c.s.Client()
-	register := c.request(ctx, func() (harness.Answer, error) { return client.Register(ctx, v.email, harness.Password) }, http.StatusCreated)
+	register := c.request(ctx, http.StatusCreated, func() (harness.Answer, error) {
+		return client.Register(ctx, v.email, harness.Password)
+	})
 	var code string
 	if register == done {
 		var err error
@@ -91,7 +93,7 @@ func (c *crowd) visit(v *visitor) {
 	if code == "" {
 		return
 	}
-	verify := c.request(ctx, func() (harness.Answer, error) { return client.Verify(ctx, v.email, code) }, http.StatusOK)
+	verify := c.request(ctx, http.StatusOK, func() (harness.Answer, error) { return client.Verify(ctx, v.email, code) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v.verify = verify
@@ -104,7 +106,7 @@ func (c *crowd) visit(v *visitor) {
 
 // request makes a request, and repeats it as long as no api takes the connection, as a person does after a load
 // balancer's 502. Any refusal other than a 5xx is a fault.
-func (c *crowd) request(ctx context.Context, request func() (harness.Answer, error), status int) (o outcome) {
+func (c *crowd) request(ctx context.Context, status int, request func() (harness.Answer, error)) (o outcome) {
 	err := harness.Eventually(ctx, func() error {
 		a, err := request()
 		switch {
@@ -217,10 +219,12 @@ func (c *crowd) check(t *testing.T, s *harness.TestSystem, recorded *eventRecord
 		}
 	}
 	require.LessOrEqual(t, extra, repeats, "mails sent twice")
-	t.Logf("%d people, %d users, %d verified, %d answers lost, %d mails repeated", len(c.visitors), len(users), len(active), c.lostAnswers(), extra)
+	t.Logf("%d people, %d users, %d verified, %d answers lost, %d mails repeated",
+		len(c.visitors), len(users), len(active), c.lostAnswers(), extra)
 
-	require.Equal(t, textSet(t, s, "SELECT id FROM users WHERE is_active"), textSet(t, s, "SELECT user_id FROM subscriptions"))
-	for id := range textSet(t, s, "SELECT user_id FROM subscriptions") {
+	subscribed := textSet(t, s, "SELECT user_id FROM subscriptions")
+	require.Equal(t, textSet(t, s, "SELECT id FROM users WHERE is_active"), subscribed)
+	for id := range subscribed {
 		subscriptionState(t, s, id, "trialing")
 	}
 	eventsMatchRows(t, s, recorded)

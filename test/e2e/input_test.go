@@ -24,7 +24,8 @@ func badInput(t *testing.T) {
 
 	for name, test := range badRequests(taken) {
 		t.Run(name, func(t *testing.T) {
-			a := refused(t, test.status, test.code)(s.Client().Call(t.Context(), test.method, test.path, test.body, test.header...))
+			a := refused(t, test.status, test.code)(
+				s.Client().Call(t.Context(), test.method, test.path, test.body, test.header...))
 			require.Equal(t, "application/json", strings.ToLower(strings.Split(a.Header.Get("Content-Type"), ";")[0]))
 			if test.field != "" {
 				require.Contains(t, a.Errors, test.field)
@@ -38,7 +39,8 @@ func badInput(t *testing.T) {
 	require.Equal(t, before, dump(t, s), "nothing is stored")
 	require.Len(t, recorded.events(""), events, "nothing is published")
 	require.Len(t, s.Mailbox.All(""), 1)
-	a := refused(t, http.StatusBadRequest, 130006)(verified(t, s).client.Call(t.Context(), http.MethodPost, "/subscriptions/none/cancel", nil))
+	a := refused(t, http.StatusBadRequest, 130006)(
+		verified(t, s).client.Call(t.Context(), http.MethodPost, "/subscriptions/none/cancel", nil))
 	require.NotEmpty(t, a.Message)
 	logsHideSecrets(t, s, taken)
 }

@@ -140,8 +140,7 @@ func inviteList(t *testing.T) {
 
 	acceptInvitation(t, s, recorded, good[0])
 	registerInstead(t, s, good[1])
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(good), Done: len(good), Percent: 100},
-		waitDone(t, admin.client, batch.ProjectID))
+	require.Equal(t, doneProgress(batch.ProjectID, len(good), 0), waitDone(t, admin.client, batch.ProjectID))
 	require.GreaterOrEqual(t, time.Since(began), time.Duration(len(good)-1)*time.Second/perSecond, "paced")
 	var order []string
 	for _, m := range s.Mailbox.All("") {
@@ -229,7 +228,7 @@ func cancelBatch(t *testing.T) {
 	require.Equal(t, cancelled, withdrawn(), "cancelling again changes nothing")
 
 	have := waitDone(t, admin.client, batch.ProjectID)
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Errors: cancelled, Percent: 100}, have)
+	require.Equal(t, doneProgress(batch.ProjectID, len(emails), cancelled), have)
 	closingMail(t, s, admin, len(emails)-cancelled, cancelled)
 	require.Equal(t, cancelled, announced(t, s, recorded, batch.ProjectID).Errors)
 	s.OutboxEmpty()
@@ -261,8 +260,7 @@ func refuseInvitation(t *testing.T) {
 	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).Reply(550).Times(1))
 	emails := newAddresses(6)
 	batch := admin.invite(t, emails)
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: 6, Done: 6, Errors: 1, Percent: 100},
-		waitDone(t, admin.client, batch.ProjectID))
+	require.Equal(t, doneProgress(batch.ProjectID, 6, 1), waitDone(t, admin.client, batch.ProjectID))
 	closingMail(t, s, admin, 5, 1)
 	require.Equal(t, 1, announced(t, s, recorded, batch.ProjectID).Errors)
 	letter := deadLetters(t, s, emailQueue, 1)[0]
@@ -295,8 +293,7 @@ func forgetBatch(t *testing.T) {
 	batch := admin.invite(t, emails)
 	invitationToken(t, s, emails[5])
 	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
-		waitDone(t, admin.client, batch.ProjectID))
+	require.Equal(t, doneProgress(batch.ProjectID, len(emails), 0), waitDone(t, admin.client, batch.ProjectID))
 	closingMail(t, s, admin, len(emails), 0)
 	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)))
 
@@ -333,8 +330,7 @@ func batchOnABadDay(t *testing.T) {
 		require.NoError(t, p.Start(t.Context()))
 		kills++
 	}
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
-		waitDone(t, admin.client, batch.ProjectID))
+	require.Equal(t, doneProgress(batch.ProjectID, len(emails), 0), waitDone(t, admin.client, batch.ProjectID))
 	repeated := 0
 	for _, email := range emails {
 		mails := s.Mailbox.All(email)

@@ -50,6 +50,9 @@ func killAtRandom(t *testing.T) {
 	}
 }
 
+// oneMailAtATime has a consumer send one mail after the other, and wait for slow ones.
+var oneMailAtATime = map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}
+
 // wait waits for a random moment or longer than a timeout: time itself is what those tests need.
 func wait(t *testing.T, d time.Duration) {
 	t.Helper()
@@ -95,7 +98,7 @@ func TestTerminate(t *testing.T) {
 // terminateConsumer stops a consumer that has one mail in hand and others waiting.
 func terminateConsumer(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: oneMailAtATime})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(3 * time.Second).Times(1))
 	inHand := register(t, s)
 	s.WaitReached(smtptest.EndOfData, 1)
@@ -178,9 +181,12 @@ func cutAgain(t *testing.T) {
 // next connection.
 func lateAck(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"EMAIL_WORKERS": "1", "SMTP_TIMEOUT": "20s"}})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: oneMailAtATime})
 	registered(t, s) // delivery 1
-	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(12*time.Second).Times(1), smtptest.At(smtptest.EndOfData).Hang())
+	s.Mailbox.Script(
+		smtptest.At(smtptest.EndOfData).Delay(12*time.Second).Times(1),
+		smtptest.At(smtptest.EndOfData).Hang(),
+	)
 	slow := register(t, s) // delivery 2, in hand; delivery 1 of the next connection
 	s.WaitReached(smtptest.EndOfData, 2)
 	next := register(t, s) // delivery 3, waiting; delivery 2 of the next connection

@@ -131,8 +131,8 @@ func phasePrepare(t *testing.T) {
 
 	// A pod of the previous release could go on from here: it finds the code and can verify the password.
 	var otp, hash string
-	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT otp, password_hash FROM users WHERE id = $1 AND otp_expired_at > now()", p.id).
-		Scan(&otp, &hash))
+	require.NoError(t, s.DB.QueryRowContext(t.Context(),
+		"SELECT otp, password_hash FROM users WHERE id = $1 AND otp_expired_at > now()", p.id).Scan(&otp, &hash))
 	require.Equal(t, p.code, otp)
 	require.NoError(t, bcrypt.CompareHashAndPassword([]byte(hash), []byte(harness.Password)))
 
@@ -176,7 +176,8 @@ func phaseDual(t *testing.T) {
 
 	var refusal harness.Output
 	harness.Soon(t, func() error { // the management statistics lag behind
-		if refusal = s.Command(nil, harness.Consumer, "fanout", "status", "--to", "cutover"); !regexp.MustCompile("not yet.*" + team).MatchString(refusal.Stdout) {
+		refusal = s.Command(nil, harness.Consumer, "fanout", "status", "--to", "cutover")
+		if !regexp.MustCompile("not yet.*" + team).MatchString(refusal.Stdout) {
 			return errors.New(refusal.Stdout + refusal.Stderr)
 		}
 		return nil
@@ -205,7 +206,8 @@ func previousMail(t *testing.T, s *harness.TestSystem, body string) {
 }
 
 func previousBody(recipient, attachments string) string {
-	return `{"Subject":"Mã xác thực","Recipient":"` + recipient + `","Body":"\u003cb\u003e123456\u003c/b\u003e","ReplyTo":"","CcAddresses":null,"Attachments":` + attachments + `}`
+	return `{"Subject":"Mã xác thực","Recipient":"` + recipient + `","Body":"\u003cb\u003e123456\u003c/b\u003e",` +
+		`"ReplyTo":"","CcAddresses":null,"Attachments":` + attachments + `}`
 }
 
 // previousMailInEveryPhase checks that the mail of a forgotten pod is sent as long as its queue exists.
@@ -235,7 +237,8 @@ func previousMailInEveryPhase(t *testing.T) {
 func firstPhaseBesideLast(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("prepare")})
-	for _, p := range []*harness.Process{s.NewAPI("EVENTS_MIGRATION_PHASE=complete"), s.NewConsumer("EVENTS_MIGRATION_PHASE=complete")} {
+	const complete = "EVENTS_MIGRATION_PHASE=complete"
+	for _, p := range []*harness.Process{s.NewAPI(complete), s.NewConsumer(complete)} {
 		require.NoError(t, p.Start(t.Context()))
 		s.Ready(p)
 	}
@@ -260,7 +263,7 @@ func firstPhaseBesideLast(t *testing.T) {
 func previousMails(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{Consumers: 1, Env: inPhase("cutover")})
-	s.WaitLine(s.Consumers[0], `"queue":"smtp_send_email"`, "found") // before that nothing is bound, and the fanout drops messages
+	s.WaitLine(s.Consumers[0], `"queue":"smtp_send_email"`, "found") // before that the fanout drops messages
 	to := harness.Email()
 	previousMail(t, s, previousBody(to, "[]"))
 	mail := oneMail(t, s, to)
@@ -277,7 +280,7 @@ func previousMails(t *testing.T) {
 		}
 		return nil
 	})
-	require.Equal(t, 1, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "a repeat has an id, and the ledger knows it")
+	require.Equal(t, 1, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "the ledger knows the repeat")
 
 	previousMail(t, s, `<not json>`)
 	previousMail(t, s, previousBody(harness.Email(), `[{"Name":"a.pdf"}]`))
@@ -330,7 +333,7 @@ func unsentByOldConsumer(t *testing.T) {
 	for _, email := range []string{unnamed, p.email} {
 		require.Len(t, s.Mailbox.Accepted(email), 1)
 	}
-	require.Equal(t, 2, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "both are in the ledger: one of them since it was moved")
+	require.Equal(t, 2, s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"), "one of them since it was moved")
 }
 
 // previousMailInHand cuts the connection while a mail without an id is being sent: the broker delivers it to the other
@@ -384,7 +387,8 @@ func fanoutCleanup(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: inPhase("dual")})
 	management := eventtest.LongUp(t, os.Getenv("RABBITMQ_MANAGEMENT_URL"))
 	cleanup := func(args ...string) harness.Output {
-		return s.Command([]string{"RABBITMQ_MANAGEMENT_URL=" + management}, harness.Consumer, append([]string{"fanout", "cleanup"}, args...)...)
+		args = append([]string{"fanout", "cleanup"}, args...)
+		return s.Command([]string{"RABBITMQ_MANAGEMENT_URL=" + management}, harness.Consumer, args...)
 	}
 	out := cleanup()
 	require.NotZero(t, out.Code)
@@ -432,7 +436,8 @@ func previousCode(t *testing.T) {
 	require.NoError(t, err)
 	enroll := func(age string) *person {
 		p := &person{email: harness.Email(), client: s.Client(), code: "042317"}
-		_, err := s.DB.ExecContext(t.Context(), `INSERT INTO users (username, password_hash, is_active, otp, otp_expired_at, created_at, updated_at)
+		_, err := s.DB.ExecContext(t.Context(), `
+			INSERT INTO users (username, password_hash, is_active, otp, otp_expired_at, created_at, updated_at)
 			VALUES ($1, $2, false, $3, now() + interval '24 hours' - $4::interval, now(), now())`, p.email, string(hash), p.code, age)
 		require.NoError(t, err)
 		p.id = userID(t, s, p.email)

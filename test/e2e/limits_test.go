@@ -114,14 +114,18 @@ func atOnce(t *testing.T, s *harness.TestSystem, request func(*harness.Client) (
 
 func wrongAtOnce(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	p := registered(t, s)
-	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) { return c.Verify(t.Context(), p.email, p.wrongCode()) })
+	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
+		return c.Verify(t.Context(), p.email, p.wrongCode())
+	})
 	require.Equal(t, map[int]int{20005: 5, 20008: 15}, codes)
 	require.Equal(t, 5, s.Count("SELECT wrong_tries FROM verification_codes WHERE user_id = $1", p.id))
 }
 
 func rightAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := registered(t, s)
-	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) { return c.Verify(t.Context(), p.email, p.code) })
+	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
+		return c.Verify(t.Context(), p.email, p.code)
+	})
 	require.Equal(t, map[int]int{0: 1, 20005: 19}, codes)
 	require.Equal(t, 1, s.Count("SELECT count(*) FROM subscriptions WHERE user_id = $1", p.id))
 	recorded.wait("subscription.created", p.id)

@@ -26,19 +26,19 @@ func misbehaves(t *testing.T) {
 	t.Parallel()
 	at := smtptest.At
 	for name, test := range map[string]struct {
-		script  []smtptest.Rule
+		script  smtptest.Rule
 		timeout string // SMTP_TIMEOUT; "" is the harness's 3 s
 		within  time.Duration
 	}{
-		"450 for a while":             {script: []smtptest.Rule{at(smtptest.Rcpt).Reply(450).Times(2)}, within: 30 * time.Second},
-		"421 at once":                 {script: []smtptest.Rule{at(smtptest.Greeting).Reply(421).Times(1)}, within: 20 * time.Second},
-		"452 after the mail":          {script: []smtptest.Rule{at(smtptest.EndOfData).Reply(452).Times(1)}, within: 20 * time.Second},
-		"cut in the middle":           {script: []smtptest.Rule{at(smtptest.Data).Cut().Times(1)}, within: 20 * time.Second},
-		"hangs at the greeting":       {script: []smtptest.Rule{at(smtptest.Greeting).Hang().Times(1)}, within: 30 * time.Second},
-		"hangs before the mail":       {script: []smtptest.Rule{at(smtptest.Data).Hang().Times(1)}, within: 30 * time.Second},
-		"250 and gone, without QUIT":  {script: []smtptest.Rule{at(smtptest.EndOfData).AnswerAndCut()}, within: 10 * time.Second},
-		"hangs at QUIT":               {script: []smtptest.Rule{at(smtptest.Quit).Hang()}, within: 10 * time.Second},
-		"slow, twelve seconds a mail": {script: []smtptest.Rule{at(smtptest.EndOfData).Delay(12 * time.Second).Times(1)}, timeout: "20s", within: 30 * time.Second},
+		"450 for a while":             {script: at(smtptest.Rcpt).Reply(450).Times(2), within: 30 * time.Second},
+		"421 at once":                 {script: at(smtptest.Greeting).Reply(421).Times(1), within: 20 * time.Second},
+		"452 after the mail":          {script: at(smtptest.EndOfData).Reply(452).Times(1), within: 20 * time.Second},
+		"cut in the middle":           {script: at(smtptest.Data).Cut().Times(1), within: 20 * time.Second},
+		"hangs at the greeting":       {script: at(smtptest.Greeting).Hang().Times(1), within: 30 * time.Second},
+		"hangs before the mail":       {script: at(smtptest.Data).Hang().Times(1), within: 30 * time.Second},
+		"250 and gone, without QUIT":  {script: at(smtptest.EndOfData).AnswerAndCut(), within: 10 * time.Second},
+		"hangs at QUIT":               {script: at(smtptest.Quit).Hang(), within: 10 * time.Second},
+		"slow, twelve seconds a mail": {script: at(smtptest.EndOfData).Delay(12 * time.Second).Times(1), timeout: "20s", within: 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -47,7 +47,7 @@ func misbehaves(t *testing.T) {
 				env["SMTP_TIMEOUT"] = test.timeout
 			}
 			s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: env})
-			s.Mailbox.Script(test.script...)
+			s.Mailbox.Script(test.script)
 			p := register(t, s)
 			ctx, cancel := context.WithTimeout(t.Context(), test.within)
 			defer cancel()

@@ -142,8 +142,8 @@ func oneMail(t *testing.T, s *harness.TestSystem, email string) harness.Mail {
 // ledger returns the state and the error class of a mail.
 func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class string) {
 	t.Helper()
-	err := s.DB.QueryRowContext(t.Context(), "SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).
-		Scan(&state, &class)
+	err := s.DB.QueryRowContext(t.Context(),
+		"SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).Scan(&state, &class)
 	if !errors.Is(err, sql.ErrNoRows) {
 		require.NoError(t, err)
 	}
@@ -153,7 +153,8 @@ func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class s
 // mailEvent returns the id of the event that carries the person's newest code.
 func mailEvent(t *testing.T, s *harness.TestSystem, p *person) (id string) {
 	t.Helper()
-	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
+	require.NoError(t, s.DB.QueryRowContext(t.Context(),
+		"SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
 	return id
 }
 

@@ -28,6 +28,11 @@ type progress struct {
 	Percent   float64 `json:"percent"`
 }
 
+// doneProgress is a project with so many items, all done, so many of them in error.
+func doneProgress(id string, items, errors int) progress {
+	return progress{ProjectID: id, Status: "DONE", Total: items, Done: items, Errors: errors, Percent: 100}
+}
+
 // waitDone waits until the owner sees that the project is done, and returns what they see.
 func waitDone(t *testing.T, reader *harness.Client, id string) (have progress) {
 	t.Helper()
@@ -195,7 +200,9 @@ func checkCounts(t *testing.T, s *harness.TestSystem, p *project) {
 
 // repairAfterTheEnd lets a failed item succeed when the project is done. It is repaired, and nothing is announced
 // again.
-func repairAfterTheEnd(t *testing.T, n *services, s *harness.TestSystem, recorded *eventRecorder, owner *person, p *project) {
+func repairAfterTheEnd(
+	t *testing.T, n *services, s *harness.TestSystem, recorded *eventRecorder, owner *person, p *project,
+) {
 	t.Helper()
 	i := 0
 	for !fails(i) || repaired(i) {
@@ -204,7 +211,7 @@ func repairAfterTheEnd(t *testing.T, n *services, s *harness.TestSystem, recorde
 	require.NoError(t, n.items(t.Context(), p.id, []marked{{ItemID: itemID(p, i)}}))
 	have, err := readProgress(t, owner.client, p.id)
 	require.NoError(t, err)
-	require.Equal(t, progress{ProjectID: p.id, Status: "DONE", Total: p.items, Done: p.items, Errors: p.errors() - 1, Percent: 100}, have)
+	require.Equal(t, doneProgress(p.id, p.items, p.errors()-1), have)
 	require.Equal(t, 1, len(announcements(t, s, recorded, p.id)))
 }
 

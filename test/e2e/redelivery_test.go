@@ -133,7 +133,8 @@ func rebuildState(t *testing.T) {
 	path := "/subscriptions/" + mySubscription(t, cancelled).ID + "/cancel"
 	want(t, http.StatusOK)(cancelled.client.Call(t.Context(), http.MethodPost, path, nil))
 	before := map[*person]map[string]string{
-		trialing: subscriptionState(t, s, trialing.id, "trialing"), cancelled: subscriptionState(t, s, cancelled.id, "cancelled"),
+		trialing:  subscriptionState(t, s, trialing.id, "trialing"),
+		cancelled: subscriptionState(t, s, cancelled.id, "cancelled"),
 	}
 	subscriptionState(t, s, newer.id, "trialing")
 	handled(t, s, stateEvent(t, s, "subscription.status_changed", newer.id, "active", 50), 1)

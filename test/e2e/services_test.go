@@ -113,7 +113,11 @@ func (n *services) create(owner string, items int, begin beginning) *project {
 			"date_range": map[string]string{"from": "2026-01-01", "to": "2026-01-31"},
 		},
 	})
-	n.s.Publish(harness.Exchange, "project.created", amqp.Publishing{ContentType: "application/json", DeliveryMode: amqp.Persistent, Body: []byte(body)})
+	n.s.Publish(harness.Exchange, "project.created", amqp.Publishing{
+		ContentType:  "application/json",
+		DeliveryMode: amqp.Persistent,
+		Body:         []byte(body),
+	})
 	return p
 }
 
