@@ -194,7 +194,7 @@ func databaseComesLater(t *testing.T) {
 	api := s.NewAPI("POSTGRES_DB=" + later)
 	started := make(chan error, 1)
 	go func() { started <- api.Start(t.Context()) }()
-	s.WaitLine(api, "patience_ms")
+	s.WaitLine(api, "does not respond yet")
 	_, err := s.DB.ExecContext(t.Context(), "CREATE DATABASE "+later)
 	require.NoError(t, err)
 	t.Cleanup(func() {
