@@ -324,7 +324,7 @@ func unsentByOldConsumer(t *testing.T) {
 			return err
 		}
 		for _, q := range queues {
-			if q.Name == fanoutQueue && q.Messages == 2 {
+			if q.Name == fanoutQueue && q.Messages != nil && *q.Messages == 2 {
 				return nil
 			}
 		}

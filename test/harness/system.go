@@ -239,10 +239,11 @@ func (s *System) QueueLength(ctx context.Context, queue string) (n int, err erro
 	return n, err
 }
 
-// Queue is how many messages a queue of the virtual host holds, unacked ones included.
+// Queue is how many messages a queue of the virtual host holds, unacked ones included. Messages is nil while unknown: a
+// broker that has just started has no figure yet.
 type Queue struct {
 	Name     string `json:"name"`
-	Messages int    `json:"messages"`
+	Messages *int   `json:"messages"`
 }
 
 // Queues returns every queue of the virtual host, from the broker's statistics: up to 5 s late.

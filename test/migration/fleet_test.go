@@ -178,15 +178,26 @@ func (f *fleet) land() {
 	}
 }
 
-// drained returns an error that names a queue which holds messages, unacked ones and dead letters included.
+// drained returns an error that names a queue which holds messages, unacked ones and dead letters included, or of which
+// that is unknown. The statistics know of unacked messages and are late; the queue itself is asked for the others.
 func (f *fleet) drained() error {
 	queues, err := f.s.Queues(f.t.Context())
 	if err != nil {
 		return err
 	}
 	for _, q := range queues {
-		if !tapQueue(q.Name) && q.Messages > 0 {
-			return fmt.Errorf("%s holds %d messages", q.Name, q.Messages)
+		if tapQueue(q.Name) {
+			continue
+		}
+		if q.Messages == nil {
+			return fmt.Errorf("%s has no statistics yet", q.Name)
+		}
+		ready, err := f.s.System.QueueLength(f.t.Context(), q.Name)
+		if err != nil {
+			return err
+		}
+		if *q.Messages+ready > 0 {
+			return fmt.Errorf("%s holds %d messages, %d of them ready", q.Name, *q.Messages, ready)
 		}
 	}
 	return nil
