@@ -11,6 +11,9 @@ type Principal struct {
 	Role    string
 }
 
+// Admin reports whether p is an administrator, as the token says.
+func (p Principal) Admin() bool { return p.Role == "ADMIN" }
+
 // SetPrincipal records who the request comes from.
 func SetPrincipal(c echo.Context, p Principal) { c.Set(principalKey, p) }
 
