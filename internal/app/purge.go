@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/event/fanout"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
@@ -38,7 +37,7 @@ func (a *App) purge(ctx context.Context) error {
 
 func (a *App) purgeOnce(ctx context.Context) {
 	type purgeFunc = func(ctx context.Context, then time.Time) (int64, error)
-	now := a.clock.Now()
+	now, purger := a.clock.Now(), a.newInvitationPurger()
 	for _, p := range []struct {
 		table string
 		life  time.Duration
@@ -46,8 +45,8 @@ func (a *App) purgeOnce(ctx context.Context) {
 	}{
 		{"mails", mailLife, mailsql.NewLedger(a.db).PurgeOlderThan},
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
-		{"invitations", 0, authsql.NewInvitations(a.db).PurgeExpired},
-		{"batches", batchLife, authsql.NewBatches(a.db).PurgeOlderThan},
+		{"invitations", 0, purger.PurgeExpired},
+		{"batches", batchLife, purger.PurgeBatches},
 		{"comparisons", mailLife, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeShadows(ctx, a.db, then) }},
 		{"mails without an id", fanout.UnnamedFor, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeUnnamed(ctx, a.db, then) }},
 		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {

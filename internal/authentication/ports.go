@@ -12,14 +12,6 @@ import (
 
 //go:generate go tool mockgen -source=ports.go -destination=mock/ports.go -package=mock
 
-// Transactor runs fn in one transaction; see pkg/database.
-type Transactor interface {
-	WithinTx(ctx context.Context, fn func(ctx context.Context) error) error
-}
-
-// Clock tells the time all processes agree on: UTC, whole microseconds.
-type Clock interface{ Now() time.Time }
-
 // UserRepository stores users. Every method takes part in the transaction of ctx. Users that were deleted are
 // not found by any of them.
 type UserRepository interface {
@@ -36,12 +28,18 @@ type UserRepository interface {
 	LockByID(ctx context.Context, id string) (User, error)
 	// Update stores everything but ID, Email and CreatedAt. It answers ErrUserNotFound when there is none.
 	Update(ctx context.Context, u User) error
-	// Invite creates users, without a password and not active, and answers the addresses of those it created: it passes
-	// over every address that a live user has, waiting for registrations that are under way.
-	Invite(ctx context.Context, users []User) (created []string, err error)
-	// Uninvite deletes those who are still Invited and whose invitation of this batch is cancelled, so that their addresses
-	// are free again.
-	Uninvite(ctx context.Context, batchID string, now time.Time) error
+}
+
+// InvitedRepository stores users whose addresses somebody else has written down. It takes part in the transaction of ctx.
+type InvitedRepository interface {
+	// CreateInvited creates users, inactive and without a password, and returns the addresses of those it created: it
+	// passes over every address that a live user has, and waits for registrations that are under way. It needs a
+	// transaction.
+	CreateInvited(ctx context.Context, users []User) (created []string, err error)
+	// DeleteInvited deletes those of the users who are still [User.Invited], under their locks, and returns how many.
+	DeleteInvited(ctx context.Context, ids []string, now time.Time) (int64, error)
+	// EraseInvited removes those of the users who were deleted and never used their account.
+	EraseInvited(ctx context.Context, ids []string) error
 }
 
 // CodeRepository stores the newest code per user and purpose.
@@ -95,21 +93,4 @@ type TokenIssuer interface {
 // TrialStarter is what authentication asks of subscriptions. It takes part in the transaction of ctx.
 type TrialStarter interface {
 	StartTrial(ctx context.Context, userID string) error
-}
-
-// CodeMail is a mail that carries a one-time code.
-type CodeMail struct {
-	EventID   string
-	Recipient string
-	Code      string
-	Locale    string
-	ExpiresAt time.Time
-}
-
-// CodeMailer is what authentication asks of notification. Its errors are in the vocabulary of internal/event.
-type CodeMailer interface {
-	// SendVerification sends the mail at most once per event id.
-	SendVerification(ctx context.Context, m CodeMail) error
-	// Supersede records that the mail of eventID is not sent because a newer one replaced it.
-	Supersede(ctx context.Context, eventID string) error
 }

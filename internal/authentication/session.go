@@ -11,9 +11,3 @@ type Session struct {
 	User  User
 	Token Token
 }
-
-// Actor is who asks, as the token says. What a token says can be out of date.
-type Actor struct {
-	UserID string
-	Admin  bool
-}

@@ -114,3 +114,21 @@ func TestCheckPassword(t *testing.T) {
 		})
 	}
 }
+
+func TestUserInvited(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		user authentication.User
+		want bool
+	}{
+		"neither active nor a password": {authentication.User{}, true},
+		"active":                        {authentication.User{Active: true}, false},
+		"a password":                    {authentication.User{PasswordHash: "x"}, false},
+		"both":                          {authentication.User{Active: true, PasswordHash: "x"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tc.want, tc.user.Invited())
+		})
+	}
+}

@@ -12,12 +12,12 @@ import (
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 
-	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/invitation"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
 const (
-	inviteCount = authentication.MaxInvitations
+	inviteCount = invitation.MaxInvitations
 	// inviteRows is how many rows the bare side has in one statement, as many as ours.
 	inviteRows = 500
 	// invitePairs is enough for rows of ten seconds and more.

@@ -46,7 +46,7 @@ func (h handler) register(c echo.Context) error {
 	if err := read(c, &r); err != nil {
 		return err
 	}
-	if err := h.accounts.Register(c.Request().Context(), r.credentials(), locale(c)); err != nil {
+	if err := h.accounts.Register(c.Request().Context(), r.credentials(), httpserver.Locale(c.Request())); err != nil {
 		return err
 	}
 	return httpserver.Success(c, http.StatusCreated, nil)
@@ -57,7 +57,7 @@ func (h handler) sendOTP(c echo.Context) error {
 	if err := read(c, &r); err != nil {
 		return err
 	}
-	if err := h.accounts.SendCode(c.Request().Context(), r.credentials(), locale(c)); err != nil {
+	if err := h.accounts.SendCode(c.Request().Context(), r.credentials(), httpserver.Locale(c.Request())); err != nil {
 		return err
 	}
 	return httpserver.Success(c, http.StatusOK, nil)
@@ -73,7 +73,7 @@ func (h handler) verifyOTP(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie.login(session.Token))
+	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 
@@ -86,7 +86,7 @@ func (h handler) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie.login(session.Token))
+	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
 	return httpserver.Success(c, http.StatusOK, loginAnswer{present(session.User)})
 }
 

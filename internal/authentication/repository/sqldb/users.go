@@ -65,6 +65,19 @@ func (r *Users) LockByEmail(ctx context.Context, email string) (authentication.U
 	return scanUser(tx.QueryRowContext(ctx, selectUser+"lower(username) = lower($1)"+r.db.Dialect().ForUpdate(), email))
 }
 
+// LockByID is ByID that holds the row until the transaction ends. It returns database.ErrNoTx outside a transaction.
+func (r *Users) LockByID(ctx context.Context, id string) (authentication.User, error) {
+	tx, err := r.db.Tx(ctx)
+	if err != nil {
+		return authentication.User{}, err
+	}
+	id, ok := canonical(id)
+	if !ok {
+		return authentication.User{}, authentication.ErrUserNotFound
+	}
+	return scanUser(tx.QueryRowContext(ctx, selectUser+"id = $1"+r.db.Dialect().ForUpdate(), id))
+}
+
 // Update stores everything but ID, Email and CreatedAt. It answers ErrUserNotFound when there is none.
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
 	id, ok := canonical(u.ID)
