@@ -2,24 +2,27 @@ package http
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 )
 
-// parseCSV reads the first column of a table (RFC 4180): fields may be quoted, lines end with LF, CRLF or CR, a byte order
-// mark and blank lines are passed over, and so is a first line that says "email" or "address".
+// parseCSV reads the first column of a table (RFC 4180): fields may be quoted, lines end with LF, CRLF or CR. It skips a
+// byte order mark, blank lines, and a first line that says "email" or "address".
 //
-// encoding/csv would hold a field of 16 MiB in memory several times, and take everything behind a quote that is not closed
-// for one field. An address has no line break, so a quoted one ends at the latest with its line.
-func parseCSV(r *bufio.Reader, found func(line int, address string) error) error {
+// encoding/csv gets one bounded line at a time. Given the whole table, it would hold a field of 16 MiB in memory several
+// times, and read everything behind a quote that is not closed as one field. An address has no line break, so a quoted
+// one ends at the latest with its line.
+func parseCSV(r *bufio.Reader, fn func(line int, address string) error) error {
 	if mark, _ := r.Peek(3); string(mark) == "\uFEFF" {
 		_, _ = r.Discard(3)
 	}
-	t := table{r: r, line: 1}
+	t := newTable(r)
 	for first := true; ; {
-		at := t.line
+		line := t.line
 		address, blank, err := t.record()
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -35,7 +38,7 @@ func parseCSV(r *bufio.Reader, found func(line int, address string) error) error
 		if header {
 			continue
 		}
-		if err := found(at, address); err != nil {
+		if err := fn(line, address); err != nil {
 			return err
 		}
 	}
@@ -46,20 +49,34 @@ func isHeader(field string) bool {
 	return strings.EqualFold(field, "email") || strings.EqualFold(field, "e-mail") || strings.EqualFold(field, "address")
 }
 
-// table reads a CSV byte by byte.
+// table cuts a CSV into records.
 type table struct {
-	r    *bufio.Reader
-	line int // of the next byte
+	r      *bufio.Reader
+	line   int // of the next byte
+	kept   []byte
+	one    bytes.Reader // what is kept of one record
+	fields *csv.Reader  // of one
 }
 
-// next answers a byte, every end of line as '\n'.
+func newTable(r *bufio.Reader) *table {
+	t := &table{r: r, line: 1, kept: make([]byte, 0, keptBytes)}
+	t.fields = csv.NewReader(&t.one)
+	t.fields.FieldsPerRecord = -1
+	t.fields.LazyQuotes = true
+	t.fields.ReuseRecord = true
+	return t
+}
+
+// next returns a byte, and every end of line as '\n'.
 func (t *table) next() (byte, error) {
 	b, err := t.r.ReadByte()
 	if err != nil {
 		return 0, err
 	}
 	if b == '\r' {
-		t.another('\n')
+		if following, _ := t.r.Peek(1); len(following) == 1 && following[0] == '\n' {
+			_, _ = t.r.Discard(1)
+		}
 		b = '\n'
 	}
 	if b == '\n' {
@@ -68,83 +85,65 @@ func (t *table) next() (byte, error) {
 	return b, nil
 }
 
-// another tells whether the next byte is b, and then passes over it.
-func (t *table) another(b byte) bool {
-	next, _ := t.r.Peek(1)
-	if len(next) == 0 || next[0] != b {
-		return false
-	}
-	_, _ = t.r.Discard(1)
-	return true
-}
-
-// record reads one line of the table, which can be several of the text, and answers its first field. blank tells that there
-// is nothing in it. io.EOF when there is none.
-func (t *table) record() (first string, blank bool, err error) {
-	b, err := t.next()
-	if err != nil {
+// record reads one record and returns its first field. blank reports whether it is an empty line. record returns io.EOF
+// behind the last one.
+func (t *table) record() (address string, blank bool, err error) {
+	if err := t.keep(); err != nil {
 		return "", false, err
 	}
-	var field []byte
-	quoted := b == '"'
-	if quoted {
-		field, b, err = t.quotedField()
-	} else {
-		for ; err == nil && b != ',' && b != '\n'; b, err = t.next() {
-			field = keep(field, b)
-		}
-	}
-	blank = !quoted && b != ',' && strings.TrimSpace(string(field)) == ""
-	if err == nil && b == ',' {
-		err = t.skipRest()
-	}
+	t.one.Reset(t.kept)
+	record, err := t.fields.Read()
 	if errors.Is(err, io.EOF) {
-		err = nil // the last line needs no end
+		return "", true, nil
 	}
-	return string(field), blank, err
+	if err != nil { // no line is an error to a reader with LazyQuotes
+		return "", false, err
+	}
+	blank = len(record) == 1 && t.kept[0] != '"' && strings.TrimSpace(record[0]) == ""
+	return strings.Clone(record[0]), blank, nil
 }
 
-// quotedField reads a first field behind its opening quote, and answers the byte behind it: a comma or the end of the line.
-func (t *table) quotedField() (field []byte, b byte, err error) {
-	open := true
-	for {
-		if b, err = t.next(); err != nil || b == '\n' || !open && b == ',' {
-			return field, b, err
-		}
-		if open && b == '"' && !t.another('"') {
-			open = false
-			continue
-		}
-		field = keep(field, b) // what stands between the closing quote and the comma makes it no address
-	}
-}
-
-// skipRest passes over the other fields of a line. A line break in quotes does not end it.
-func (t *table) skipRest() error {
-	begun := t.line
-	open, atStart := false, true
-	for {
+// keep reads one record, and keeps the beginning of its first line. A line break in quotes does not end it, unless the
+// quotes are those of the first field.
+func (t *table) keep() error {
+	const (
+		start  = iota // of a field
+		plain         // in a field without quotes
+		quoted        // in quotes
+		closed        // behind a quote that closes, or is the first of a doubled one
+		padded        // behind a closed quote and spaces, which are not kept
+	)
+	t.kept = t.kept[:0]
+	state, first, firstLine := start, true, t.line
+	for read := 0; ; read++ {
 		b, err := t.next()
 		switch {
-		case errors.Is(err, io.EOF) && open:
-			return unusable(fmt.Sprintf("has a quote in line %d that is not closed", begun))
+		case errors.Is(err, io.EOF) && state == quoted && !first:
+			return unusable(fmt.Sprintf("has a quote in line %d that is not closed", firstLine))
+		case errors.Is(err, io.EOF) && read > 0:
+			return nil // the last line needs no end
 		case err != nil:
 			return err
-		case b == '\n' && !open:
+		case b == '\n' && (state != quoted || first):
 			return nil
-		case open:
-			open = b != '"' || t.another('"')
+		}
+		if b == ' ' && (state == closed || state == padded) {
+			state = padded
+			continue
+		}
+		if t.line == firstLine && len(t.kept) < keptBytes {
+			t.kept = append(t.kept, b)
+		}
+		switch {
+		case state == quoted && b == '"':
+			state = closed
+		case state == quoted:
+		case b == ',':
+			state, first = start, false
+		case b == '"' && (state == start || state == closed):
+			state = quoted
 		default:
-			open = atStart && b == '"'
-			atStart = b == ','
+			state = plain
 		}
 	}
-}
-
-// keep appends b unless there is more than enough already.
-func keep(field []byte, b byte) []byte {
-	if len(field) < keptBytes {
-		field = append(field, b)
-	}
-	return field
 }

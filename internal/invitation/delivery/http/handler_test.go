@@ -273,6 +273,9 @@ func TestInviteMemory(t *testing.T) {
 	}{
 		"addresses":        {"application/json", `["a@x.vn"`, `,"0123456789abcdef@example.com"`, `]`, 0},
 		"one string":       {"application/json", `["`, `0123456789abcdef`, `"]`, 1},
+		"escapes":          {"application/json", `["`, `\u1234\n`, `"]`, 1},
+		"spaces":           {"application/json", `["a"`, " \n", `]`, 1},
+		"one number":       {"application/json", `["a",`, `1234567890123456`, `]`, 1},
 		"one quoted field": {"text/csv", `"`, `0123456789abcdef`, `"`, 1},
 		"another field":    {"text/csv", `a,"`, `0123456789abcde` + "\n", `"`, 1},
 	} {

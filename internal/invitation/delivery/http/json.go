@@ -4,130 +4,118 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 )
 
-// errNoList is answered for JSON that is something else than a list of texts.
+// errNoList is the error for JSON that is something else than a list of strings.
 var errNoList = unusable("is not one JSON list of strings")
 
-// parseJSON reads a list of strings; the line is the element's number. A number, true, false or null in it is a line that is
-// no address; a list or an object in it is errNoList, and so is everything that is not JSON.
-//
-// encoding/json would hold a string of 16 MiB in memory several times.
-func parseJSON(r *bufio.Reader, found func(line int, address string) error) error {
-	l := list{r}
-	if b, err := l.next(); err != nil || b != '[' {
-		return noList(err)
+// parseJSON reads a list of strings; the line is the element's number. A number, true, false or null in it is a line that
+// is no address. A list or an object in it is errNoList, and so is everything that is not JSON.
+func parseJSON(r *bufio.Reader, fn func(line int, address string) error) error {
+	d := json.NewDecoder(&abridged{r: r})
+	d.UseNumber()
+	if token, err := d.Token(); err != nil || token != json.Delim('[') {
+		return asNoList(err)
 	}
-	b, err := l.next()
-	if err != nil {
-		return noList(err)
-	}
-	for line := 1; b != ']'; line++ {
-		address, err := l.element(b)
+	for line := 1; ; line++ {
+		token, err := d.Token()
 		if err != nil {
-			return noList(err)
+			return asNoList(err)
 		}
-		if err := found(line, address); err != nil {
+		address := fmt.Sprint(token)
+		switch token {
+		case json.Delim('['), json.Delim('{'):
+			return errNoList
+		case json.Delim(']'):
+			if _, err := d.Token(); !errors.Is(err, io.EOF) {
+				return asNoList(err)
+			}
+			return nil
+		case nil:
+			address = "null"
+		}
+		if err := fn(line, address); err != nil {
 			return err
 		}
-		if b, err = l.next(); err != nil || b != ',' && b != ']' {
-			return noList(err)
-		}
-		if b == ',' {
-			if b, err = l.next(); err != nil || b == ']' {
-				return noList(err)
-			}
-		}
 	}
-	if _, err := l.next(); !errors.Is(err, io.EOF) {
-		return noList(err)
-	}
-	return nil
 }
 
-// noList lets the reader's own errors through.
-func noList(err error) error {
-	if err == nil || errors.Is(err, io.EOF) {
+// asNoList returns the reader's own errors, and errNoList for those of the decoder.
+func asNoList(err error) error {
+	_, syntax := errors.AsType[*json.SyntaxError](err)
+	if err == nil || syntax || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errNoList
 	}
 	return err
 }
 
-type list struct{ r *bufio.Reader }
-
-// next answers the next byte that is not white space.
-func (l list) next() (byte, error) {
-	for {
-		b, err := l.r.ReadByte()
-		if err != nil || b != ' ' && b != '\t' && b != '\n' && b != '\r' {
-			return b, err
-		}
-	}
+// abridged reads JSON and leaves out what a decoder would have to hold in memory: all of a string behind keptBytes
+// characters, and all but one of adjacent spaces. It refuses other values of that length.
+type abridged struct {
+	r      *bufio.Reader
+	quoted bool // in a string
+	spaced bool // behind a space
+	length int  // of the string or other value so far
+	escape int  // bytes of an escape that are still to come
+	begun  bool // the next byte is the first behind a backslash
 }
 
-// element reads the element that begins with b.
-func (l list) element(b byte) (string, error) {
+// Read implements [io.Reader].
+func (a *abridged) Read(p []byte) (n int, err error) {
+	for n < len(p) {
+		b, err := a.r.ReadByte()
+		if err != nil {
+			return n, err
+		}
+		keep := true
+		if a.quoted {
+			keep = a.inside(b)
+		} else if keep = a.outside(b); a.length > keptBytes {
+			return n, errNoList
+		}
+		if keep {
+			p[n] = b
+			n++
+		}
+	}
+	return n, nil
+}
+
+// inside reports whether to keep a byte of a string. The bytes of an escape count as one.
+func (a *abridged) inside(b byte) bool {
+	switch {
+	case a.escape > 0:
+		if a.escape--; a.begun && b == 'u' {
+			a.escape = 4
+		}
+		a.begun = false
+		return a.length <= keptBytes
+	case b == '"':
+		a.quoted, a.length = false, 0
+		return true
+	case b == '\\':
+		a.escape, a.begun = 1, true
+	}
+	a.length++
+	return a.length <= keptBytes
+}
+
+// outside reports whether to keep a byte that is in no string.
+func (a *abridged) outside(b byte) bool {
+	before := a.spaced
+	a.spaced = false
 	switch b {
+	case ' ', '\t', '\n', '\r':
+		a.spaced, a.length = true, 0
+		return !before
 	case '"':
-		return l.text()
-	case '{', '[':
-		return "", errNoList
+		a.quoted, a.length = true, 0
+	case '[', ']', '{', '}', ',', ':':
+		a.length = 0
+	default:
+		a.length++
 	}
-	raw := []byte{b}
-	for {
-		next, err := l.r.Peek(1)
-		if err != nil {
-			return "", err
-		}
-		switch next[0] {
-		case ',', ']', ' ', '\t', '\n', '\r':
-			var value any
-			if json.Unmarshal(raw, &value) != nil {
-				return "", errNoList
-			}
-			return string(raw), nil
-		}
-		if raw = keep(raw, next[0]); len(raw) == keptBytes {
-			return "", errNoList
-		}
-		_, _ = l.r.Discard(1)
-	}
-}
-
-// text reads a string behind its opening quote. Of one that is too long for an address only the beginning is looked at.
-func (l list) text() (string, error) {
-	raw := []byte{'"'}
-	escaped := false
-	for {
-		b, err := l.r.ReadByte()
-		if err != nil {
-			return "", err
-		}
-		if b == '"' && !escaped {
-			break
-		}
-		escaped = b == '\\' && !escaped
-		raw = keep(raw, b)
-	}
-	var text string
-	if len(raw) == keptBytes {
-		return beginning(raw), nil
-	}
-	if json.Unmarshal(append(raw, '"'), &text) != nil {
-		return "", errNoList
-	}
-	return text, nil
-}
-
-// beginning answers what can be read of a string that was cut: without the escape, of at most 12 bytes, that the cut may
-// have gone through.
-func beginning(raw []byte) string {
-	for cut := range 12 {
-		var text string
-		if json.Unmarshal(append(raw[:len(raw)-cut:len(raw)-cut], '"'), &text) == nil {
-			return text
-		}
-	}
-	return string(raw[1:])
+	return true
 }
