@@ -25,15 +25,16 @@ func (uc *UseCase) Cancel(ctx context.Context, actor invitation.Actor, batchID s
 		if err != nil {
 			return err
 		}
+		// Before the accounts: an upload that waits for one of them holds this lock.
+		next, err := uc.deps.Pace.Lock(ctx, now)
+		if err != nil {
+			return err
+		}
 		if failed, err = uc.withdraw(ctx, batchID, now); err != nil {
 			return err
 		}
 		batch.Cancel(now)
 		if err := uc.deps.Batches.Save(ctx, batch); err != nil {
-			return err
-		}
-		next, err := uc.deps.Pace.Lock(ctx, now)
-		if err != nil {
 			return err
 		}
 		if err := uc.closeGap(ctx, next); err != nil {

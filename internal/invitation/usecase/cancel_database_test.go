@@ -12,6 +12,8 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/invitation"
+	"github.com/smap-platform/identity/internal/invitation/usecase"
+	"github.com/smap-platform/identity/pkg/database"
 )
 
 func TestCancelOnDatabase(t *testing.T) {
@@ -114,4 +116,55 @@ func TestCancelOnDatabase(t *testing.T) {
 		require.Equal(f, n+1, f.rows("users WHERE deleted_at IS NULL"), "with the administrator")
 		require.Zero(f, f.rows("invitations WHERE accepted_at IS NOT NULL AND cancelled_at IS NOT NULL"))
 	}))
+
+	// An upload that holds the pace's lock waits for the accounts that are being deleted.
+	t.Run("does not deadlock with an upload of the same addresses", onDatabase(func(f flow) {
+		if f.db.Dialect() == database.SQLite { // one transaction at a time
+			return
+		}
+		addresses := people(2_000)
+		batch := f.invite(addresses...)
+		begun, outcome := make(chan struct{}), make(chan error, 1)
+		uploader := f
+		deps := f.deps
+		deps.Progress = begins{f.progress, begun}
+		uploader.UseCase = usecase.New(deps)
+		deps = f.deps
+		deps.Accounts = &onDelete{AccountCreator: f.deps.Accounts, then: func() {
+			go func() {
+				_, _, err := uploader.try("", addresses...)
+				outcome <- err
+			}()
+			<-begun
+		}}
+		_, err := usecase.New(deps).Cancel(context.Background(), f.actor, batch)
+		require.NoError(f, err)
+		require.NoError(f, <-outcome)
+	}))
+}
+
+// onDelete calls then behind the first deletion.
+type onDelete struct {
+	invitation.AccountCreator
+	then func()
+}
+
+func (a *onDelete) DeleteInvited(ctx context.Context, userIDs []string, now time.Time) (int64, error) {
+	n, err := a.AccountCreator.DeleteInvited(ctx, userIDs, now)
+	if a.then != nil {
+		a.then()
+		a.then = nil
+	}
+	return n, err
+}
+
+// begins closes a channel right before the transaction of an upload.
+type begins struct {
+	invitation.Progress
+	begun chan struct{}
+}
+
+func (b begins) Begin(ctx context.Context, projectID, owner string) error {
+	close(b.begun)
+	return b.Progress.Begin(ctx, projectID, owner)
 }

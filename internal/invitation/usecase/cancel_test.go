@@ -26,11 +26,11 @@ func TestCancel(t *testing.T) {
 		gone := newInvitation(cancelled)
 		gomock.InOrder(
 			f.batches.EXPECT().Lock(inside, batchID).Return(batch, nil),
+			f.pace.EXPECT().Lock(inside, now).Return(next, nil),
 			f.outbox.EXPECT().Withdraw(inside, batchID, now).Return([]string{"evt_1", "evt_2"}, nil),
 			f.invitations.EXPECT().Cancel(inside, []string{"evt_1", "evt_2"}, now).Return([]invitation.Invitation{gone}, nil),
 			f.accounts.EXPECT().DeleteInvited(inside, []string{userID}, now),
 			f.batches.EXPECT().Save(inside, withdrawn),
-			f.pace.EXPECT().Lock(inside, now).Return(next, nil),
 			f.pace.EXPECT().LastDue(inside).Return(last, nil),
 			f.pace.EXPECT().Save(inside, last.Add(gap)),
 			f.invitations.EXPECT().CountCancelled(inside, batchID).Return(int64(7), nil),
@@ -108,6 +108,7 @@ func TestCancel(t *testing.T) {
 		f := newFixture(t)
 		f.authorized(1)
 		f.batches.EXPECT().Lock(inside, batchID).Return(invitation.Batch{ID: batchID}, nil)
+		f.pace.EXPECT().Lock(inside, now).Return(now, nil)
 		f.outbox.EXPECT().Withdraw(inside, batchID, now).Return([]string{"evt_1"}, nil)
 		f.invitations.EXPECT().Cancel(inside, gomock.Any(), now).Return([]invitation.Invitation{newInvitation(cancelled)}, nil)
 		f.accounts.EXPECT().DeleteInvited(inside, gomock.Any(), now).Return(int64(0), errBroken)
