@@ -10,10 +10,14 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// unused is authentication.User.Invited in SQL. A row of the previous release can have NULL or "" where nothing is. No
-// index fits a CASE, on purpose: right after many were invited PostgreSQL expects few inactive users, and would search
-// them all for each id of a list.
-const unused = `CASE WHEN is_active IS NOT TRUE AND COALESCE(password_hash, '') = '' THEN 1 ELSE 0 END = 1`
+// unused is [authentication.User.Invited] in SQL, of a live or of a deleted row. A row of the previous release can have
+// NULL or "" where nothing is. No index fits a CASE, on purpose: right after many were invited PostgreSQL knows nothing
+// of them, expects few that are unused, and would search these for every id of a list.
+const (
+	unused        = `CASE WHEN deleted_at IS NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
+	unusedDeleted = `CASE WHEN deleted_at IS NOT NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
+	neverUsed     = `is_active IS NOT TRUE AND COALESCE(password_hash, '') = ''`
+)
 
 // rowsPer is how many rows one statement has: on PostgreSQL enough to make the round trip small beside the work, on
 // SQLite fewer, because its driver's time grows with the square of the parameters.
@@ -64,13 +68,13 @@ func appendTexts(texts []string, rows *sql.Rows) ([]string, error) {
 
 // DeleteInvited deletes as the previous release does: the row stays, with the time in deleted_at.
 func (r *Users) DeleteInvited(ctx context.Context, ids []string, now time.Time) (int64, error) {
-	return r.execIDs(ctx, "UPDATE users SET deleted_at = $1, updated_at = $1 WHERE deleted_at IS NULL AND "+unused,
+	return r.execIDs(ctx, "UPDATE users SET deleted_at = $1, updated_at = $1 WHERE "+unused,
 		[]any{stored(now)}, ids)
 }
 
 // EraseInvited removes the rows that DeleteInvited has left.
 func (r *Users) EraseInvited(ctx context.Context, ids []string) error {
-	_, err := r.execIDs(ctx, "DELETE FROM users WHERE deleted_at IS NOT NULL AND "+unused, nil, ids)
+	_, err := r.execIDs(ctx, "DELETE FROM users WHERE "+unusedDeleted, nil, ids)
 	return err
 }
 

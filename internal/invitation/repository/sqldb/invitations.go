@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,10 +86,11 @@ func (r *Invitations) Cancel(ctx context.Context, eventIDs []string, now time.Ti
 		for _, id := range chunk {
 			args = append(args, id)
 		}
-		// A join, not IN: PostgreSQL may know nothing yet about the rows of a fresh batch, and would compare each of them
-		// with every id of the list.
-		rows, err := tx.QueryContext(ctx, `UPDATE invitations SET cancelled_at = $1 FROM (VALUES `+column(2, len(chunk))+`) AS ours
-WHERE event_id = ours.column1 AND accepted_at IS NULL AND cancelled_at IS NULL RETURNING `+invitationColumns, args...)
+		// No index fits a CASE, on purpose: PostgreSQL knows nothing yet about the rows of a fresh batch, expects one that
+		// is open, and would compare all of them with every id of the list.
+		rows, err := tx.QueryContext(ctx, `UPDATE invitations SET cancelled_at = $1
+WHERE CASE WHEN accepted_at IS NULL AND cancelled_at IS NULL THEN 1 ELSE 0 END = 1
+AND event_id IN (`+database.Placeholders(2, len(chunk))+") RETURNING "+invitationColumns, args...)
 		if err != nil {
 			return nil, wrap("cancelling invitations", err)
 		}
@@ -170,9 +170,4 @@ func scanInvitation(row scanner) (invitation.Invitation, error) {
 	i.AcceptedAt = zeroTime(accepted)
 	i.CancelledAt = zeroTime(cancelled)
 	return i, nil
-}
-
-// column returns "($first), ($first+1), …" for n rows of one column.
-func column(first, n int) string {
-	return "(" + strings.ReplaceAll(database.Placeholders(first, n), ", ", "), (") + ")"
 }
