@@ -57,7 +57,7 @@ func TestCancelOnDatabase(t *testing.T) {
 		require.Equal(f, int64(2), f.cancel(batch))
 	}))
 
-	// The broker had it and the relay does not know: its row is there again when somebody accepts what was in it.
+	// The broker had it and the relay does not know: its row is due again when the invitation in it is accepted.
 	t.Run("spares accepted invitations", onDatabase(func(f flow) {
 		batch := f.invite(people(2)...)
 		_, err := f.Accept(context.Background(), token(f.sent(batch)[0]), "correct horse")

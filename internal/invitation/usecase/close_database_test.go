@@ -28,7 +28,7 @@ func TestCloseOnDatabase(t *testing.T) {
 
 		require.NoError(f, f.complete(batch))
 		require.NoError(f, f.complete(batch), "a second time")
-		require.NoError(f, f.complete(invitation.NewBatchID()), "somebody else's project")
+		require.NoError(f, f.complete(invitation.NewBatchID()), "another project")
 		require.NoError(f, f.complete("any id \U0001F600"))
 		require.Equal(f, 1, f.rows("outbox WHERE routing_key = $1", string(event.EmailProjectCompletedRequested)))
 		all := f.events.Events()

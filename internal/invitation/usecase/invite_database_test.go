@@ -121,13 +121,13 @@ func TestInviteOnDatabase(t *testing.T) {
 		require.Len(f, f.sent(first.BatchID), 700)
 		require.Equal(f, int64(700), f.progress.totals[first.BatchID], "and the project is there if it was not")
 
-		_, _, err = f.try("key", "somebody@example.com")
+		_, _, err = f.try("key", "another@example.com")
 		require.ErrorIs(f, err, invitation.ErrKeyReused)
 		other, _, err := f.try("another key", addresses...)
 		require.NoError(f, err)
 		require.Zero(f, other.Accepted, "without the key they are all there already")
 		f.actor.UserID = f.createAdmin("second@example.com").ID
-		_, _, err = f.try("key", "somebody@example.com")
+		_, _, err = f.try("key", "another@example.com")
 		require.NoError(f, err, "another administrator's key is another key")
 	}))
 
@@ -172,7 +172,7 @@ func TestInviteOnDatabase(t *testing.T) {
 
 	// Two processes get the same people in opposite orders: without the pace's lock they would wait for each other.
 	t.Run("does not deadlock with an upload that shares addresses", onDatabase(func(f flow) {
-		f.invite("somebody@example.com") // the pace is there from the first batch on
+		f.invite("another@example.com") // the pace is there from the first batch on
 		there := people(2_000)
 		back := make([]string, len(there))
 		for i, address := range there {
@@ -253,12 +253,12 @@ func TestInviteOnDatabase(t *testing.T) {
 		require.NoError(f, err)
 		require.Equal(f, 1, f.trials.started)
 		_, err = f.Accept(context.Background(), an, "another horse")
-		require.ErrorIs(f, err, invitation.ErrUsed, "his password is his")
+		require.ErrorIs(f, err, invitation.ErrUsed, "the user keeps their password")
 		user, err := f.users.ByID(context.Background(), session.User.ID)
 		require.NoError(f, err)
 		require.Equal(f, "correct horse", user.PasswordHash)
 
-		// Whoever registers somebody else's address cannot verify it; the owner's invitation overrules him.
+		// A user who registers another's address cannot verify it; the owner's invitation overrules them.
 		squatter := authentication.Credentials{Email: "binh@example.com", Password: "not binh's"}
 		require.NoError(f, f.people.Register(context.Background(), squatter, "en"))
 		_, err = f.Accept(context.Background(), binh, "binh's own")

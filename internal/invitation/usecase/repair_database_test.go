@@ -27,7 +27,7 @@ func TestRepairOnDatabase(t *testing.T) {
 		}
 		n, err := f.repair.Repair(context.Background())
 		require.NoError(f, err)
-		require.Zero(f, n, "somebody has just looked")
+		require.Zero(f, n, "it was claimed a moment ago")
 		f.clock.now = f.clock.now.Add(15 * time.Second)
 		n, err = f.repair.Repair(context.Background())
 		require.NoError(f, err)
