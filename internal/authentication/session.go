@@ -1,6 +1,6 @@
 package authentication
 
-// Credentials are what a person types to prove who is asking. Neither field has been checked.
+// Credentials are what a person types to log in. Neither field has been checked.
 type Credentials struct {
 	Email    string
 	Password string // in clear: never logged, never stored

@@ -9,8 +9,8 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Invited has the verbs of accounts whose addresses somebody else has written down, until their owners take them over.
-// It needs no secrets, and is safe for concurrent use.
+// Invited has the verbs of accounts that were created for an address its owner has not proven yet. It needs no secrets
+// and is safe for concurrent use.
 type Invited struct {
 	users authentication.InvitedRepository
 }

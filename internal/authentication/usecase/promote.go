@@ -6,14 +6,14 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Promoter is the verb of the command line, which has a database and no secrets. Safe for concurrent use.
+// Promoter is the verb of the command line, which has a database and no secrets. It is safe for concurrent use.
 type Promoter struct {
 	tx    authentication.Transactor
 	users authentication.UserRepository
 	clock authentication.Clock
 }
 
-// NewPromoter panics when a dependency is missing.
+// NewPromoter returns a [Promoter]. It panics when a dependency is missing.
 func NewPromoter(tx authentication.Transactor, users authentication.UserRepository, clock authentication.Clock) *Promoter {
 	if tx == nil || users == nil || clock == nil {
 		panic("authentication/usecase: NewPromoter needs a Transactor, a UserRepository and a Clock")
@@ -21,8 +21,8 @@ func NewPromoter(tx authentication.Transactor, users authentication.UserReposito
 	return &Promoter{tx, users, clock}
 }
 
-// Promote makes a registered user, verified or not, an administrator from his next login on; a second time changes
-// nothing. It answers ErrInvalidEmail or ErrUserNotFound.
+// Promote makes a registered user, verified or not, an administrator from their next login on. A second call changes
+// nothing. Promote returns ErrInvalidEmail or ErrUserNotFound.
 func (p *Promoter) Promote(ctx context.Context, email string) error {
 	email, err := authentication.ParseEmail(email)
 	if err != nil {
@@ -33,7 +33,8 @@ func (p *Promoter) Promote(ctx context.Context, email string) error {
 		if err != nil || user.Role == authentication.RoleAdmin {
 			return err
 		}
-		user.Role, user.UpdatedAt = authentication.RoleAdmin, p.clock.Now()
+		user.Role = authentication.RoleAdmin
+		user.UpdatedAt = p.clock.Now()
 		return p.users.Update(ctx, user)
 	})
 }

@@ -1,8 +1,8 @@
-// Package http serves registration, verification, login and the answer to "who am I" (docs/compatibility.md), and proves who
-// other routes' requests come from. It judges the shape of a request; the rules are the use cases'.
+// Package http serves registration, verification, login and the present user (docs/compatibility.md), and authenticates
+// the requests of other routes. It judges the shape of a request; the rules are the use cases'.
 //
-// It never logs a body, and does not limit how often somebody may ask: the resend rule and the bounded hashing pool
-// are behind it. Limits per client belong in front of it, at the edge.
+// It never logs a body. It does not limit how often a client may call: the resend rule and the bounded hashing pool are
+// behind it, and limits per client belong in front of it, at the edge.
 package http
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// Accounts is what the routes ask of the domain.
+// Accounts are the use cases behind the routes.
 type Accounts interface {
 	Register(ctx context.Context, c authentication.Credentials, locale string) error
 	SendCode(ctx context.Context, c authentication.Credentials, locale string) error
@@ -29,8 +29,8 @@ type handler struct {
 	cookie   CookieOptions
 }
 
-// Register puts the routes below /authentication on g. authenticated must set the principal or refuse the request;
-// see Authenticate.
+// Register puts the routes below /authentication on g. authenticated must set the principal or refuse the request; see
+// [Authenticate].
 func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.MiddlewareFunc) {
 	h := handler{a, o}
 	g.POST("/authentication/register", h.register)
@@ -87,10 +87,10 @@ func (h handler) login(c echo.Context) error {
 		return err
 	}
 	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
-	return httpserver.Success(c, http.StatusOK, loginAnswer{present(session.User)})
+	return httpserver.Success(c, http.StatusOK, loginResponse{present(session.User)})
 }
 
-// logout takes the cookie away. The token in it lives on until it expires: nothing is remembered about tokens.
+// logout removes the cookie. The token in it lives on until it expires: nothing is stored about tokens.
 func (h handler) logout(c echo.Context) error {
 	c.SetCookie(h.cookie.logout())
 	return httpserver.Success(c, http.StatusOK, nil)

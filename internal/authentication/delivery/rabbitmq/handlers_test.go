@@ -38,34 +38,38 @@ func message(t *testing.T) event.Message {
 	return m
 }
 
-func TestTheEventReachesTheUseCaseAsItWasPublished(t *testing.T) {
+func TestSendCode(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]error{"sent": nil, "superseded": event.Drop(event.DropSuperseded)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			router, mail := event.NewRouter(), &codeMail{err: answer}
-			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
-			require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
-			require.Equal(t, &codeMail{"evt_1", data, 1, answer}, mail)
-		})
-	}
-}
 
-func TestAnEventThatLacksAFieldIsNotTried(t *testing.T) {
-	t.Parallel()
-	for _, field := range []string{"user_id", "recipient", "otp_code", "expires_at"} {
-		t.Run(field, func(t *testing.T) {
-			t.Parallel()
-			router, mail := event.NewRouter(), &codeMail{}
-			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
-			m := message(t)
-			m.Body = []byte(strings.Replace(string(m.Body), `"`+field+`"`, `"renamed"`, 1))
-			err := router.Dispatch(context.Background(), event.Delivery{Message: m})
-			require.ErrorContains(t, err, "lacks "+field)
-			decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, data.ExpiresAt)
-			require.Equal(t, event.Dead, decision.Action)
-			require.Equal(t, event.ReasonInvalid, decision.Outcome)
-			require.Zero(t, mail.calls)
-		})
-	}
+	t.Run("hands the event over as it was published", func(t *testing.T) {
+		t.Parallel()
+		for name, answer := range map[string]error{"sent": nil, "superseded": event.Drop(event.DropSuperseded)} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				router, mail := event.NewRouter(), &codeMail{err: answer}
+				router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
+				require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
+				require.Equal(t, &codeMail{"evt_1", data, 1, answer}, mail)
+			})
+		}
+	})
+
+	t.Run("refuses an event that lacks a field", func(t *testing.T) {
+		t.Parallel()
+		for _, field := range []string{"user_id", "recipient", "otp_code", "expires_at"} {
+			t.Run(field, func(t *testing.T) {
+				t.Parallel()
+				router, mail := event.NewRouter(), &codeMail{}
+				router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
+				m := message(t)
+				m.Body = []byte(strings.Replace(string(m.Body), `"`+field+`"`, `"renamed"`, 1))
+				err := router.Dispatch(context.Background(), event.Delivery{Message: m})
+				require.ErrorContains(t, err, "lacks "+field)
+				decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, data.ExpiresAt)
+				require.Equal(t, event.Dead, decision.Action)
+				require.Equal(t, event.ReasonInvalid, decision.Outcome)
+				require.Zero(t, mail.calls)
+			})
+		}
+	})
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Codes is an authentication.CodeRepository. Safe for concurrent use.
+// Codes is an [authentication.CodeRepository]. It is safe for concurrent use.
 type Codes struct{ db *database.DB }
 
-// NewCodes answers a repository on db.
+// NewCodes returns a repository on db.
 func NewCodes(db *database.DB) *Codes { return &Codes{db} }
 
-// Find answers ErrCodeNotFound when none was ever stored, also for a user id that is no uuid.
+// Find returns ErrCodeNotFound when none was ever stored, also for a user id that is no uuid.
 func (r *Codes) Find(ctx context.Context, userID string, purpose authentication.Purpose) (authentication.Code, error) {
 	userID, ok := canonical(userID)
 	if !ok {
@@ -31,14 +31,15 @@ FROM verification_codes WHERE user_id = $1 AND purpose = $2`, userID, string(pur
 	if err != nil {
 		return authentication.Code{}, wrap("reading a code", err)
 	}
-	c.CreatedAt, c.ExpiresAt = c.CreatedAt.UTC(), c.ExpiresAt.UTC()
+	c.CreatedAt = c.CreatedAt.UTC()
+	c.ExpiresAt = c.ExpiresAt.UTC()
 	if used.Valid {
 		c.UsedAt = used.Time.UTC()
 	}
 	return c, nil
 }
 
-// Save stores c in place of whatever was there. It answers database.ErrNoTx outside a transaction: a code belongs
+// Save stores c in place of whatever was there. It returns database.ErrNoTx outside a transaction: a code belongs
 // together with its event, and is only changed under its user's lock.
 func (r *Codes) Save(ctx context.Context, c authentication.Code) error {
 	tx, err := r.db.Tx(ctx)
