@@ -68,3 +68,12 @@ func (b *Batch) MarksDue(now time.Time) bool {
 	}
 	return !b.CancelledAt.IsZero() || now.Sub(b.LastDueAt) > markGrace
 }
+
+// Completion is the end of a project: all of its items are finished.
+type Completion struct {
+	ProjectID   string
+	Total       int64
+	Done        int64 // failures included
+	Errors      int64
+	CompletedAt time.Time
+}

@@ -103,11 +103,6 @@ type AccountCreator interface {
 	// returns the new ids by address. It waits for registrations of these addresses that are under way. The caller holds
 	// the pace's lock.
 	CreateInvited(ctx context.Context, emails []string, now time.Time) (ids map[string]string, err error)
-	AccountDeleter
-}
-
-// AccountDeleter deletes accounts that were never used.
-type AccountDeleter interface {
 	// DeleteInvited deletes those of up to [AccountChunk] accounts that are still inactive and without a password, and
 	// returns how many: their addresses are free again. In a transaction it holds the locks of these accounts, the last
 	// of all, until the end.
@@ -116,7 +111,8 @@ type AccountDeleter interface {
 
 // AccountEraser deletes accounts that were never used, and what is left of them.
 type AccountEraser interface {
-	AccountDeleter
+	// DeleteInvited is that of [AccountCreator].
+	DeleteInvited(ctx context.Context, userIDs []string, now time.Time) (int64, error)
 	// EraseInvited removes every trace of those of up to [AccountChunk] accounts that DeleteInvited has deleted.
 	EraseInvited(ctx context.Context, userIDs []string) error
 }
@@ -125,10 +121,23 @@ type AccountEraser interface {
 // beside the work.
 const AccountChunk = 500
 
+// Account is what invitations need to know of an account.
+type Account struct {
+	Email  string
+	Active bool // its address is proven
+	Admin  bool
+}
+
 // AccountFinder finds accounts.
 type AccountFinder interface {
 	// Account returns [ErrAccountNotFound] when there is none, or it was deleted.
 	Account(ctx context.Context, userID string) (Account, error)
+}
+
+// Session is a login: a signed token and how long its cookie lives.
+type Session struct {
+	Token    string
+	Lifetime time.Duration
 }
 
 // Activator turns an invited account into a user's own.
@@ -150,6 +159,15 @@ type Outbox interface {
 	// Withdraw deletes what has not left yet of a batch, in the transaction of ctx, and returns the ids of its events.
 	Withdraw(ctx context.Context, batchID string, now time.Time) (eventIDs []string, err error)
 }
+
+// Item is one invitation whose mail needs no more work.
+type Item struct {
+	ID     string // the mail's event id
+	Failed bool
+}
+
+// MaxItems is how many items one [Progress.Mark] accepts.
+const MaxItems = 1000
 
 // Progress counts the items of projects. Every method may be repeated after any error. Never call it in a transaction.
 type Progress interface {

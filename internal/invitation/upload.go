@@ -1,9 +1,6 @@
 package invitation
 
-import (
-	"io"
-	"time"
-)
+import "io"
 
 // Addresses is a list of addresses that may be too long for memory.
 type Addresses interface {
@@ -34,35 +31,4 @@ type Upload struct {
 type Receipt struct {
 	BatchID  string
 	Accepted int64
-}
-
-// Session is a login: a signed token and how long its cookie lives.
-type Session struct {
-	Token    string
-	Lifetime time.Duration
-}
-
-// Account is what invitations need to know of an account.
-type Account struct {
-	Email  string
-	Active bool // its address is proven
-	Admin  bool
-}
-
-// Item is one invitation whose mail needs no more work.
-type Item struct {
-	ID     string // the mail's event id
-	Failed bool
-}
-
-// MaxItems is how many items one [Progress.Mark] accepts.
-const MaxItems = 1000
-
-// Completion is the end of a project: all of its items are finished.
-type Completion struct {
-	ProjectID   string
-	Total       int64
-	Done        int64 // failures included
-	Errors      int64
-	CompletedAt time.Time
 }

@@ -1,12 +1,11 @@
-// Package usecase owns what happens to an account, one file per verb: UseCase is what people do through the API
-// (register, ask for another code, verify, log in, see who is logged in), Invitations what administrators do with many
-// addresses at once and what those people do with their invitations. In the consumer CodeMailSender and
-// InvitationMailSender send their mails. BatchCloser hears of a batch's end, Repairer has its progress follow the database,
-// and Promoter makes administrators from the command line.
+// Package usecase owns what happens to an account, one file per verb: [UseCase] is what people do through the API
+// (register, ask for another code, verify, log in, see who is logged in) and activates accounts for other domains,
+// [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, and [Promoter] makes
+// administrators from the command line.
 //
-// It promises that a stored code and its event are in one commit, that a wrong try is counted although the request
-// fails, and that no password is hashed inside a transaction. It does not hide for ever that an address is
-// registered: registering it again says so, and so does a code that has expired or has been tried too often.
+// A stored code and its event are in one commit, a wrong try is counted although the request fails, and no password is
+// hashed inside a transaction. The package does not hide for ever that an address is registered: registering it again
+// reveals it, and so does a code that has expired or has been tried too often.
 package usecase
 
 import (

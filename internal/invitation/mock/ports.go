@@ -618,44 +618,6 @@ func (mr *MockAccountCreatorMockRecorder) DeleteInvited(ctx, userIDs, now interf
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DeleteInvited", reflect.TypeOf((*MockAccountCreator)(nil).DeleteInvited), ctx, userIDs, now)
 }
 
-// MockAccountDeleter is a mock of AccountDeleter interface.
-type MockAccountDeleter struct {
-	ctrl     *gomock.Controller
-	recorder *MockAccountDeleterMockRecorder
-}
-
-// MockAccountDeleterMockRecorder is the mock recorder for MockAccountDeleter.
-type MockAccountDeleterMockRecorder struct {
-	mock *MockAccountDeleter
-}
-
-// NewMockAccountDeleter creates a new mock instance.
-func NewMockAccountDeleter(ctrl *gomock.Controller) *MockAccountDeleter {
-	mock := &MockAccountDeleter{ctrl: ctrl}
-	mock.recorder = &MockAccountDeleterMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockAccountDeleter) EXPECT() *MockAccountDeleterMockRecorder {
-	return m.recorder
-}
-
-// DeleteInvited mocks base method.
-func (m *MockAccountDeleter) DeleteInvited(ctx context.Context, userIDs []string, now time.Time) (int64, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "DeleteInvited", ctx, userIDs, now)
-	ret0, _ := ret[0].(int64)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// DeleteInvited indicates an expected call of DeleteInvited.
-func (mr *MockAccountDeleterMockRecorder) DeleteInvited(ctx, userIDs, now interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DeleteInvited", reflect.TypeOf((*MockAccountDeleter)(nil).DeleteInvited), ctx, userIDs, now)
-}
-
 // MockAccountEraser is a mock of AccountEraser interface.
 type MockAccountEraser struct {
 	ctrl     *gomock.Controller

@@ -2,6 +2,7 @@ package usecase_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/golang/mock/gomock"
@@ -54,7 +55,7 @@ func TestSend(t *testing.T) {
 			if tc.sent {
 				mailer.EXPECT().SendInvitation(gomock.Any(), "evt_1", data).Return(tc.send)
 			}
-			if tc.want == superseded || tc.supersede != nil {
+			if errors.Is(tc.want, superseded) || tc.supersede != nil {
 				mailer.EXPECT().Supersede(gomock.Any(), "evt_1").Return(tc.supersede)
 			}
 			sender := usecase.NewMailSender(usecase.MailSenderDeps{Invitations: invitations, Accounts: accounts, Mailer: mailer})

@@ -69,11 +69,14 @@ func (a *abridged) Read(p []byte) (n int, err error) {
 		if err != nil {
 			return n, err
 		}
-		keep := true
+		var keep bool
 		if a.quoted {
 			keep = a.inside(b)
-		} else if keep = a.outside(b); a.length > keptBytes {
-			return n, errNoList
+		} else {
+			keep = a.outside(b)
+			if a.length > keptBytes {
+				return n, errNoList
+			}
 		}
 		if keep {
 			p[n] = b
