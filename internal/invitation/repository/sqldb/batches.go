@@ -23,17 +23,13 @@ cancelled_at, completed_at`
 
 // Create implements [invitation.BatchRepository]. It returns database.ErrNoTx outside a transaction.
 func (r *Batches) Create(ctx context.Context, b invitation.Batch) (bool, error) {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return false, err
-	}
-	result, err := tx.ExecContext(ctx, `INSERT INTO invitation_batches
+	result, err := exec(ctx, r.db, "storing a batch", `INSERT INTO invitation_batches
 (id, admin_id, idempotency_key, request_digest, locale, total, created_at, last_due_at, looked_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $7) ON CONFLICT DO NOTHING`,
 		b.ID, b.AdminID, sql.NullString{String: b.IdempotencyKey, Valid: b.IdempotencyKey != ""}, b.RequestDigest, b.Locale,
 		b.Total, truncate(b.CreatedAt), truncate(b.LastDueAt))
 	if err != nil {
-		return false, wrap("storing a batch", err)
+		return false, err
 	}
 	n, err := result.RowsAffected()
 	return n == 1, wrap("storing a batch", err)
@@ -66,24 +62,17 @@ func (r *Batches) Lock(ctx context.Context, id string) (invitation.Batch, error)
 
 // Save stores the total and the times of b. It returns database.ErrNoTx outside a transaction.
 func (r *Batches) Save(ctx context.Context, b invitation.Batch) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `UPDATE invitation_batches
+	_, err := exec(ctx, r.db, "changing a batch", `UPDATE invitation_batches
 SET total = $2, last_due_at = $3, marked_at = $4, cancelled_at = $5, completed_at = $6 WHERE id = $1`,
 		b.ID, b.Total, truncate(b.LastDueAt), nullTime(b.MarkedAt), nullTime(b.CancelledAt), nullTime(b.CompletedAt))
-	return wrap("changing a batch", err)
+	return err
 }
 
 // SaveReport returns database.ErrNoTx outside a transaction.
 func (r *Batches) SaveReport(ctx context.Context, batchID string, n int, part []byte) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO invitation_reports (batch_id, part, data) VALUES ($1, $2, $3)", batchID, n, part)
-	return wrap("storing a report", err)
+	_, err := exec(ctx, r.db, "storing a report",
+		"INSERT INTO invitation_reports (batch_id, part, data) VALUES ($1, $2, $3)", batchID, n, part)
+	return err
 }
 
 // Report returns nil when there is no such part.

@@ -23,20 +23,16 @@ const invitationColumns = "id, batch_id, user_id, event_id, digest, created_at, 
 
 // Create returns database.ErrNoTx outside a transaction.
 func (r *Invitations) Create(ctx context.Context, invitations []invitation.Invitation) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
 	const columns = 7
 	for chunk := range slices.Chunk(invitations, rowsPer(r.db.Dialect())) {
 		args := make([]any, 0, len(chunk)*columns)
 		for _, i := range chunk {
 			args = append(args, i.ID, i.BatchID, i.UserID, i.EventID, i.Digest, truncate(i.CreatedAt), truncate(i.ExpiresAt))
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO invitations
+		_, err := exec(ctx, r.db, "storing invitations", `INSERT INTO invitations
 (id, batch_id, user_id, event_id, digest, created_at, expires_at) VALUES `+database.Rows(len(chunk), columns), args...)
 		if err != nil {
-			return wrap("storing invitations", err)
+			return err
 		}
 	}
 	return nil
@@ -66,12 +62,9 @@ func (r *Invitations) ByEvent(ctx context.Context, eventID string) (invitation.I
 
 // Save stores AcceptedAt. It returns database.ErrNoTx outside a transaction.
 func (r *Invitations) Save(ctx context.Context, i invitation.Invitation) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "UPDATE invitations SET accepted_at = $2 WHERE id = $1", i.ID, nullTime(i.AcceptedAt))
-	return wrap("changing an invitation", err)
+	_, err := exec(ctx, r.db, "changing an invitation",
+		"UPDATE invitations SET accepted_at = $2 WHERE id = $1", i.ID, nullTime(i.AcceptedAt))
+	return err
 }
 
 // Cancel returns database.ErrNoTx outside a transaction.

@@ -17,16 +17,12 @@ const paceName = "invitations"
 
 // Lock returns database.ErrNoTx outside a transaction.
 func (r *Pace) Lock(ctx context.Context, now time.Time) (next time.Time, err error) {
-	tx, err := r.db.Tx(ctx)
+	_, err = exec(ctx, r.db, "storing the pace",
+		"INSERT INTO mail_pace (name, next_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", paceName, truncate(now))
 	if err != nil {
 		return next, err
 	}
-	_, err = tx.ExecContext(ctx, "INSERT INTO mail_pace (name, next_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-		paceName, truncate(now))
-	if err != nil {
-		return next, wrap("storing the pace", err)
-	}
-	err = tx.QueryRowContext(ctx, "SELECT next_at FROM mail_pace WHERE name = $1"+r.db.Dialect().ForUpdate(), paceName).Scan(&next)
+	err = r.db.Conn(ctx).QueryRowContext(ctx, "SELECT next_at FROM mail_pace WHERE name = $1"+r.db.Dialect().ForUpdate(), paceName).Scan(&next)
 	return next.UTC(), wrap("reading the pace", err)
 }
 
@@ -44,10 +40,7 @@ func (r *Pace) LastDue(ctx context.Context) (time.Time, error) {
 
 // Save returns database.ErrNoTx outside a transaction.
 func (r *Pace) Save(ctx context.Context, next time.Time) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, "UPDATE mail_pace SET next_at = $2 WHERE name = $1", paceName, truncate(next))
-	return wrap("storing the pace", err)
+	_, err := exec(ctx, r.db, "storing the pace",
+		"UPDATE mail_pace SET next_at = $2 WHERE name = $1", paceName, truncate(next))
+	return err
 }

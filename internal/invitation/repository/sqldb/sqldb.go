@@ -5,6 +5,7 @@
 package sqldb
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"time"
@@ -19,6 +20,16 @@ func rowsPer(d database.Dialect) int {
 		return 20
 	}
 	return 500
+}
+
+// exec executes a statement in the transaction of ctx. It returns database.ErrNoTx outside a transaction.
+func exec(ctx context.Context, db *database.DB, doing, statement string, args ...any) (sql.Result, error) {
+	tx, err := db.Tx(ctx)
+	if err != nil {
+		return nil, err
+	}
+	result, err := tx.ExecContext(ctx, statement, args...)
+	return result, wrap(doing, err)
 }
 
 // scanner is a *sql.Row or *sql.Rows.

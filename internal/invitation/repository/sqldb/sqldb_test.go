@@ -329,7 +329,9 @@ func TestTransactions(t *testing.T) {
 		},
 		"Batches.Save":       func(ctx context.Context, s suite) error { return s.batches.Save(ctx, invitation.Batch{}) },
 		"Batches.SaveReport": func(ctx context.Context, s suite) error { return s.batches.SaveReport(ctx, "", 0, nil) },
-		"Invitations.Create": func(ctx context.Context, s suite) error { return s.invitations.Create(ctx, nil) },
+		"Invitations.Create": func(ctx context.Context, s suite) error {
+			return s.invitations.Create(ctx, []invitation.Invitation{{}})
+		},
 		"Invitations.LockByDigest": func(ctx context.Context, s suite) error {
 			_, err := s.invitations.LockByDigest(ctx, nil)
 			return err
