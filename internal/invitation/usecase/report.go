@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 	"unicode/utf8"
@@ -52,7 +51,7 @@ func (r *report) add(line int, address, reason string) error {
 		opening = "["
 	}
 	_, err = r.zip.Write(append([]byte(opening), text...))
-	return wrapReport("writing", err)
+	return err
 }
 
 func (r *report) close() error {
@@ -61,7 +60,7 @@ func (r *report) close() error {
 		closing = "[]"
 	}
 	_, err := r.zip.Write([]byte(closing))
-	return wrapReport("writing", errors.Join(err, r.zip.Close(), r.buffer.Flush()))
+	return errors.Join(err, r.zip.Close(), r.buffer.Flush())
 }
 
 // abridge cuts an address between two characters to what is shown of it.
@@ -80,7 +79,7 @@ func abridge(address string) string {
 // saveReport stores a report in the transaction of ctx.
 func saveReport(ctx context.Context, batches invitation.BatchRepository, batchID string, report io.ReadSeeker) error {
 	if _, err := report.Seek(0, io.SeekStart); err != nil {
-		return wrapReport("reading", err)
+		return err
 	}
 	part := make([]byte, reportPart)
 	for n := 0; ; n++ {
@@ -89,7 +88,7 @@ func saveReport(ctx context.Context, batches invitation.BatchRepository, batchID
 			return nil
 		}
 		if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return wrapReport("reading", err)
+			return err
 		}
 		if err := batches.SaveReport(ctx, batchID, n, part[:size]); err != nil {
 			return err
@@ -105,14 +104,7 @@ func (uc *UseCase) loadReport(ctx context.Context, batchID string, w io.Writer) 
 			return err
 		}
 		if _, err := w.Write(part); err != nil {
-			return wrapReport("writing", err)
+			return err
 		}
 	}
-}
-
-func wrapReport(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("invitation: %s the report of rejected lines: %w", doing, err)
 }
