@@ -15,10 +15,10 @@ import (
 // UserRepository stores users. Every method takes part in the transaction of ctx. Users that were deleted are
 // not found by any of them.
 type UserRepository interface {
-	// Create answers ErrEmailTaken when a live user has the same address, whatever its case; the transaction can
+	// Create returns [ErrEmailTaken] when a live user has the same address, whatever its case; the transaction can
 	// then only be rolled back.
 	Create(ctx context.Context, u User) error
-	// ByID and ByEmail answer ErrUserNotFound when there is none.
+	// ByID and ByEmail return [ErrUserNotFound] when there is none.
 	ByID(ctx context.Context, id string) (User, error)
 	ByEmail(ctx context.Context, email string) (User, error)
 	// LockByEmail is ByEmail that keeps every other LockByEmail of this user waiting until the transaction ends.
@@ -26,11 +26,12 @@ type UserRepository interface {
 	LockByEmail(ctx context.Context, email string) (User, error)
 	// LockByID is LockByEmail by the id.
 	LockByID(ctx context.Context, id string) (User, error)
-	// Update stores everything but ID, Email and CreatedAt. It answers ErrUserNotFound when there is none.
+	// Update stores everything but ID, Email and CreatedAt. It returns [ErrUserNotFound] when there is none.
 	Update(ctx context.Context, u User) error
 }
 
-// InvitedRepository stores users whose addresses somebody else has written down. It takes part in the transaction of ctx.
+// InvitedRepository stores users who were created for an address its owner has not proven yet. Every method takes part in
+// the transaction of ctx.
 type InvitedRepository interface {
 	// CreateInvited creates users, inactive and without a password, and returns the addresses of those it created: it
 	// passes over every address that a live user has, and waits for registrations that are under way. It needs a
@@ -44,7 +45,7 @@ type InvitedRepository interface {
 
 // CodeRepository stores the newest code per user and purpose.
 type CodeRepository interface {
-	// Find answers ErrCodeNotFound when none was ever stored.
+	// Find returns [ErrCodeNotFound] when none was ever stored.
 	Find(ctx context.Context, userID string, purpose Purpose) (Code, error)
 	// Save stores c in place of whatever was there.
 	Save(ctx context.Context, c Code) error
@@ -63,10 +64,10 @@ type LegacyCodeRepository interface {
 
 // PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
 type PasswordHasher interface {
-	// Hash answers ErrBusy when no place came free in time.
+	// Hash returns [ErrBusy] when no place came free in time.
 	Hash(ctx context.Context, password string) (string, error)
-	// Verify tells whether password made hash. An empty hash costs the same time and is never right. outdated
-	// tells that the hash should be replaced by a new Hash of the same password. ErrBusy as in Hash.
+	// Verify reports whether password made hash. An empty hash costs the same time and is never right. outdated says that
+	// the hash should be replaced by a new Hash of the same password. Verify returns [ErrBusy] as Hash does.
 	Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error)
 }
 
@@ -76,7 +77,7 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// Claims are what a valid token says.
+// Claims are the content of a valid token.
 type Claims struct {
 	UserID string
 	Email  string
@@ -86,11 +87,11 @@ type Claims struct {
 // TokenIssuer signs and checks access tokens (docs/compatibility.md).
 type TokenIssuer interface {
 	Issue(u User, remember bool) (Token, error)
-	// Check answers ErrUnauthenticated for everything but a valid, unexpired access token of ours.
+	// Check returns [ErrUnauthenticated] for everything but a valid, unexpired access token of ours.
 	Check(token string) (Claims, error)
 }
 
-// TrialStarter is what authentication asks of subscriptions. It takes part in the transaction of ctx.
+// TrialStarter starts a user's trial in the transaction of ctx.
 type TrialStarter interface {
 	StartTrial(ctx context.Context, userID string) error
 }
