@@ -16,27 +16,32 @@ import (
 
 // loggedMails sends the mails of other domains and logs those that a server has accepted.
 type loggedMails struct {
-	*notifications.Sender
-	log zerolog.Logger
+	sender *notifications.Sender
+	log    zerolog.Logger
 }
 
 // SendVerification implements authentication's Mailer.
 func (m loggedMails) SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error {
-	err := m.Sender.SendVerification(ctx, eventID, d)
+	err := m.sender.SendVerification(ctx, eventID, d)
 	m.logAccepted(ctx, eventID, d.Recipient, err)
 	return err
 }
 
 // SendInvitation implements invitation's Mailer.
 func (m loggedMails) SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error {
-	err := m.Sender.SendInvitation(ctx, eventID, d)
+	err := m.sender.SendInvitation(ctx, eventID, d)
 	m.logAccepted(ctx, eventID, d.Recipient, err)
 	return err
 }
 
+// Supersede implements both.
+func (m loggedMails) Supersede(ctx context.Context, eventID string) error {
+	return m.sender.Supersede(ctx, eventID)
+}
+
 // Forward implements fanout.Forwarder.
 func (m loggedMails) Forward(ctx context.Context, c fanout.Copy) error {
-	err := m.Sender.Forward(ctx, notifications.Forwarded{
+	err := m.sender.Forward(ctx, notifications.Forwarded{
 		EventID: c.EventID, Recipient: c.Recipient, Cc: c.CcAddresses, ReplyTo: c.ReplyTo, Subject: c.Subject, HTML: c.Body,
 		ExpiresAt: c.ExpiresAt,
 	})
