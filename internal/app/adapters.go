@@ -6,7 +6,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	"github.com/smap-platform/identity/pkg/logger"
 )
@@ -37,16 +36,6 @@ func (m loggedMails) SendInvitation(ctx context.Context, eventID string, d event
 // Supersede implements both.
 func (m loggedMails) Supersede(ctx context.Context, eventID string) error {
 	return m.sender.Supersede(ctx, eventID)
-}
-
-// Forward implements fanout.Forwarder.
-func (m loggedMails) Forward(ctx context.Context, c fanout.Copy) error {
-	err := m.sender.Forward(ctx, notifications.Forwarded{
-		EventID: c.EventID, Recipient: c.Recipient, Cc: c.CcAddresses, ReplyTo: c.ReplyTo, Subject: c.Subject, HTML: c.Body,
-		ExpiresAt: c.ExpiresAt,
-	})
-	m.logAccepted(ctx, c.EventID, c.Recipient, err)
-	return err
 }
 
 func (m loggedMails) logAccepted(ctx context.Context, eventID, recipient string, err error) {

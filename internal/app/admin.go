@@ -12,7 +12,6 @@ import (
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
@@ -77,7 +76,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 		db:      db,
 		state:   state,
 		cache:   state, // nobody watches
-		metrics: newMetrics(fanout.Phase(cfg.Events.Phase)),
+		metrics: newMetrics(),
 	}
 	if in.clock, err = startClock(ctx, db); err != nil {
 		return r, err
@@ -100,7 +99,7 @@ func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return outbox.Retry(ctx, db, clock.Now())
+	return retryOutbox(ctx, db, clock.Now())
 }
 
 // DeadLetters lists, replays and discards the dead letters of one queue.

@@ -15,8 +15,8 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/heartbeat"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -38,7 +38,7 @@ type App struct {
 	*infra
 
 	relay     *outbox.Relay
-	heartbeat *fanout.Heartbeat
+	heartbeat *heartbeat.Heartbeat
 	progress  *progress
 
 	// The api's side.
@@ -94,8 +94,15 @@ func assemble(ctx context.Context, in *infra, changes ...Option) (*App, error) {
 	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
 		float64(in.cfg.Invitations.PerSecond), in.log)
 	rows := outbox.NewPublisher(in.db, in.sealer, in.clock, a.relay.Wake)
-	events := fanout.NewPublisher(in.phase(), rows, rows, in.renderCode, in.digests())
-	a.heartbeat = fanout.NewHeartbeat(in.db, in.clock, in.process.name(), in.version, in.phase(), in.log)
+	events := in.legacy.publisher(rows)
+	a.heartbeat = heartbeat.New(heartbeat.Deps{
+		DB:      in.db,
+		Clock:   in.clock,
+		Role:    in.process.name(),
+		Version: in.version,
+		Note:    string(in.phase()),
+		Log:     in.log,
+	})
 	a.progress = in.newProgress(events)
 	if in.process&(inAPI|inStandalone) != 0 {
 		a.assembleAPI(events, o)
@@ -146,9 +153,9 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 // assembleAPI builds what people and other services ask for over HTTP.
 func (a *App) assembleAPI(events event.Publisher, o options) {
 	if o.passwords == nil {
-		hasher := password.New(password.Options{ReadableToPrevious: a.phase().Returnable()})
+		hasher := password.New()
 		a.metrics.watchHashing(hasher.Load)
-		o.passwords = hasher
+		o.passwords = a.legacy.passwords(hasher)
 	}
 	tokens := token.New(token.Options{
 		Secret:           []byte(a.cfg.Secrets.JWT),
@@ -164,18 +171,15 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 		Events:        events,
 	})
 	a.authentication = authentications.New(authentications.Deps{
-		Tx:          a.db,
-		Users:       authsql.NewUsers(a.db),
-		Codes:       authsql.NewCodes(a.db),
-		LegacyCodes: authsql.NewLegacyCodes(a.db),
-		Passwords:   o.passwords,
-		Tokens:      tokens,
-		Trials:      lifecycle,
-		Events:      events,
-		Clock:       a.clock,
-		CodeKey:     authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
-		Rehash:      !a.phase().Returnable(),
-		Mixed:       a.phase().Mixed(),
+		Tx:        a.db,
+		Users:     authsql.NewUsers(a.db),
+		Codes:     a.legacy.codes(authsql.NewCodes(a.db)),
+		Passwords: o.passwords,
+		Tokens:    tokens,
+		Trials:    lifecycle,
+		Events:    events,
+		Clock:     a.clock,
+		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
 	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
@@ -208,7 +212,7 @@ func (a *App) assembleConsumer() error {
 	logged := loggedMails{mails, a.log}
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
-	a.consumer = a.newConsumer(a.consumers(handlers{
+	consumers := a.consumers(handlers{
 		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(a.db), logged),
 		invitationMail: a.newInvitationMail(logged),
 		mails:          mails,
@@ -218,10 +222,12 @@ func (a *App) assembleConsumer() error {
 			projectevents.CountItem(a.progress.count, a.itemMissed),
 			mailevents.GiveUp(mails),
 		},
-		shadow:  fanout.NewShadow(a.db, a.clock, a.renderCode, a.digests(), a.metrics),
-		unnamed: fanout.NewUnnamed(a.db, a.clock, a.cfg.Secrets.EventsSeal, a.mailLease(), a.log),
+		shadow:  a.legacy.shadow(),
+		unnamed: a.legacy.unnamed(),
 		forward: logged,
-	}))
+	})
+	a.consumer = a.newConsumer(consumers)
+	a.legacy.read(consumers)
 	a.health.consuming = a.consumer.Consuming
 	a.monitor = a.newEcho(nil, nil)
 	return nil

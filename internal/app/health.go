@@ -9,7 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -35,7 +34,7 @@ type health struct {
 	redis    *goredis.Client
 	broker   broker
 	version  string
-	phase    fanout.Phase
+	phase    string
 	embedded bool // the standalone's own parts
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.
@@ -160,10 +159,10 @@ func (h *health) checkRedis(ctx context.Context) part {
 func (h *health) checkRabbitMQ(ctx context.Context) part {
 	exchange, err := h.broker.Check(ctx)
 	if err != nil {
-		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: string(h.phase)}
+		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: h.phase}
 	}
 	return part{
-		Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable, Phase: string(h.phase),
+		Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable, Phase: h.phase,
 	}
 }
 

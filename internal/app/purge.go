@@ -4,7 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/heartbeat"
+	"github.com/smap-platform/identity/internal/legacy"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 )
@@ -47,10 +48,10 @@ func (a *App) purgeOnce(ctx context.Context) {
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
 		{"invitations", 0, purger.PurgeExpired},
 		{"batches", batchLife, purger.PurgeBatches},
-		{"comparisons", mailLife, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeShadows(ctx, a.db, then) }},
-		{"mails without an id", fanout.UnnamedFor, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeUnnamed(ctx, a.db, then) }},
+		{"comparisons", mailLife, a.legacy.purgeComparisons},
+		{"mails without an id", legacy.UnnamedFor, a.legacy.purgeUnnamed},
 		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {
-			return fanout.PurgeProcesses(ctx, a.db, then)
+			return heartbeat.Purge(ctx, a.db, then)
 		}},
 	} {
 		n, err := p.purge(ctx, now.Add(-p.life))

@@ -59,9 +59,12 @@ func TestWhoMayImportWhom(t *testing.T) {
 	rules := []rule{
 		{"internal/event", nil, []string{uuid}},
 		{"internal/event/outbox", []string{"internal/event", "pkg/"}, []string{"*"}},
-		{"internal/event/fanout", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/rabbitmq", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
+		{"internal/heartbeat", []string{"pkg/"}, []string{"*"}},
+		{"internal/legacy", []string{
+			"internal/event", "internal/event/outbox", "internal/event/rabbitmq", "internal/heartbeat", "internal/authentication", "pkg/",
+		}, []string{"*"}},
 		{"pkg/", []string{"pkg/"}, []string{"*"}},
 		{"config", []string{}, []string{"github.com/spf13/viper"}},
 		{"cmd/", []string{"internal/app/command", "internal/inbox"}, []string{"github.com/rs/zerolog"}},

@@ -51,17 +51,6 @@ type CodeRepository interface {
 	Save(ctx context.Context, c Code) error
 }
 
-// LegacyCodeRepository is where the previous release keeps the codes of its users (docs/adr/0006): one verification code
-// each, in clear, with the time it expires there. Users that were deleted have none.
-type LegacyCodeRepository interface {
-	// Find answers ErrCodeNotFound when there is none. CreatedAt is reckoned from the expiry, and exactly the same
-	// each time the same code is read.
-	Find(ctx context.Context, userID string) (LegacyCode, error)
-	// Save puts digits where pods of the previous release look, in place of whatever was there. They take them until
-	// expiresAt. It answers ErrUserNotFound when there is no such user.
-	Save(ctx context.Context, userID, digits string, expiresAt time.Time) error
-}
-
 // PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
 type PasswordHasher interface {
 	// Hash returns [ErrBusy] when no place came free in time.

@@ -351,7 +351,7 @@ func TestLateFanoutCopy(t *testing.T) {
 	s := system.Start(t, system.Options{APIs: 1, Env: nowhere})
 	p := register(t, s)
 	require.NoError(t, s.APIs[0].Kill())
-	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET lease_until = NULL")
+	_, err := s.DB.ExecContext(t.Context(), "UPDATE legacy_mails SET lease_until = NULL")
 	require.NoError(t, err)
 
 	here := []string{"RABBITMQ_URL=" + s.BrokerURL, "EVENTS_MIGRATION_PHASE=complete"}

@@ -185,7 +185,7 @@ func (s *System) OutboxEmpty() {
 	s.tb.Helper()
 	Soon(s.tb, func() error {
 		var n int
-		if err := s.DB.QueryRowContext(s.tb.Context(), "SELECT count(*) FROM outbox").Scan(&n); err != nil || n == 0 {
+		if err := s.DB.QueryRowContext(s.tb.Context(), "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM legacy_mails)").Scan(&n); err != nil || n == 0 {
 			return err
 		}
 		return fmt.Errorf("the outbox has %d rows", n)

@@ -243,58 +243,6 @@ func (mr *MockCodeRepositoryMockRecorder) Save(ctx, c interface{}) *gomock.Call 
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockCodeRepository)(nil).Save), ctx, c)
 }
 
-// MockLegacyCodeRepository is a mock of LegacyCodeRepository interface.
-type MockLegacyCodeRepository struct {
-	ctrl     *gomock.Controller
-	recorder *MockLegacyCodeRepositoryMockRecorder
-}
-
-// MockLegacyCodeRepositoryMockRecorder is the mock recorder for MockLegacyCodeRepository.
-type MockLegacyCodeRepositoryMockRecorder struct {
-	mock *MockLegacyCodeRepository
-}
-
-// NewMockLegacyCodeRepository creates a new mock instance.
-func NewMockLegacyCodeRepository(ctrl *gomock.Controller) *MockLegacyCodeRepository {
-	mock := &MockLegacyCodeRepository{ctrl: ctrl}
-	mock.recorder = &MockLegacyCodeRepositoryMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockLegacyCodeRepository) EXPECT() *MockLegacyCodeRepositoryMockRecorder {
-	return m.recorder
-}
-
-// Find mocks base method.
-func (m *MockLegacyCodeRepository) Find(ctx context.Context, userID string) (authentication.LegacyCode, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Find", ctx, userID)
-	ret0, _ := ret[0].(authentication.LegacyCode)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Find indicates an expected call of Find.
-func (mr *MockLegacyCodeRepositoryMockRecorder) Find(ctx, userID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Find", reflect.TypeOf((*MockLegacyCodeRepository)(nil).Find), ctx, userID)
-}
-
-// Save mocks base method.
-func (m *MockLegacyCodeRepository) Save(ctx context.Context, userID, digits string, expiresAt time.Time) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Save", ctx, userID, digits, expiresAt)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Save indicates an expected call of Save.
-func (mr *MockLegacyCodeRepositoryMockRecorder) Save(ctx, userID, digits, expiresAt interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLegacyCodeRepository)(nil).Save), ctx, userID, digits, expiresAt)
-}
-
 // MockPasswordHasher is a mock of PasswordHasher interface.
 type MockPasswordHasher struct {
 	ctrl     *gomock.Controller

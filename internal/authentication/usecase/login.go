@@ -6,7 +6,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Login answers a session that lives for days instead of hours when remember is set. It answers ErrInvalidEmail,
+// Login returns a session that lives for days instead of hours when remember is set. It returns ErrInvalidEmail,
 // ErrWrongPassword (also for an unknown address), ErrBusy, or – to the right password only – ErrNotVerified.
 func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error) {
 	user, outdated, err := uc.authenticate(ctx, c)
@@ -16,7 +16,7 @@ func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, reme
 	if !user.Active {
 		return authentication.Session{}, authentication.ErrNotVerified
 	}
-	if outdated && uc.Rehash {
+	if outdated {
 		uc.replaceHash(ctx, user, c.Password)
 	}
 	return uc.openSession(user, remember)
@@ -30,7 +30,7 @@ func (uc *UseCase) openSession(user authentication.User, remember bool) (authent
 	return authentication.Session{User: user, Token: token}, nil
 }
 
-// replaceHash answers no error because nothing is lost by one: the old hash still verifies and the next login tries
+// replaceHash returns no error because nothing is lost by one: the old hash still verifies and the next login tries
 // again. What hindered it, a full pool or the database, shows in their own metrics.
 func (uc *UseCase) replaceHash(ctx context.Context, verified authentication.User, password string) {
 	hash, err := uc.Passwords.Hash(ctx, password)

@@ -9,10 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
-	"github.com/smap-platform/identity/internal/authentication/usecase"
 )
-
-func withRehash(d *usecase.Deps) { d.Rehash = true }
 
 var token = authentication.Token{Value: "token", Lifetime: 2 * time.Hour}
 
@@ -21,7 +18,7 @@ func TestLogin(t *testing.T) {
 	for name, remember := range map[string]bool{"for hours": false, "for days": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, withRehash)
+			f := newFixture(t)
 			f.expectPassword(activeUser())
 			f.tokens.EXPECT().Issue(activeUser(), remember).Return(token, nil)
 			c := authentication.Credentials{Email: "AN@Example.com", Password: password}
@@ -73,7 +70,7 @@ func TestLoginRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, withRehash)
+			f := newFixture(t)
 			tc.expect(f)
 			session, err := f.Login(context.Background(), credentials(), false)
 			require.ErrorIs(t, err, tc.want)
@@ -84,7 +81,7 @@ func TestLoginRefuses(t *testing.T) {
 
 func TestLoginReplacesAnOutdatedHash(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t, withRehash)
+	f := newFixture(t)
 	f.clock.now = start.Add(time.Hour)
 	// The row has changed since the password was checked: only the hash may be written over.
 	locked := activeUser()
@@ -109,10 +106,8 @@ func TestLoginKeepsTheHash(t *testing.T) {
 	newer := activeUser()
 	newer.PasswordHash = "hash of a newer password"
 	for name, tc := range map[string]struct {
-		off    bool
 		expect func(*fixture)
 	}{
-		"while pods of the previous release run": {off: true, expect: func(*fixture) {}},
 		"when the password was changed meanwhile": {expect: func(f *fixture) {
 			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
 			f.users.EXPECT().LockByEmail(inside, email).Return(newer, nil)
@@ -132,7 +127,7 @@ func TestLoginKeepsTheHash(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f := newFixture(t, func(d *usecase.Deps) { d.Rehash = !tc.off })
+			f := newFixture(t)
 			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
 			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
 			f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil)

@@ -10,8 +10,7 @@ import (
 )
 
 // SendCode replaces the code of a user who has not verified yet and has it mailed; within ResendInterval of the
-// last code, whichever release made it and whatever became of its mail, it does nothing and answers nil. It answers ErrInvalidEmail,
-// ErrWrongPassword, ErrBusy, or – to the right password only – ErrAlreadyVerified.
+// last code, whatever became of its mail, it does nothing and returns nil. It returns ErrInvalidEmail, ErrWrongPassword, ErrBusy, or – to the right password only – ErrAlreadyVerified.
 func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, locale string) error {
 	user, _, err := uc.authenticate(ctx, c)
 	if err != nil {
@@ -32,7 +31,7 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 			return authentication.ErrAlreadyVerified
 		}
 		now := uc.Clock.Now()
-		last, err := uc.currentCode(ctx, user, now)
+		last, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
 		if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
 			return err
 		}
@@ -43,8 +42,8 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 	})
 }
 
-// issueCode stores a new code in place of the last, for the previous release's pods as well while there are any, and puts
-// its mail into the outbox. The caller holds the user's lock, or has just created him.
+// issueCode stores a new code in place of the last and puts its mail into the outbox. The caller holds the user's lock,
+// or has just created the user.
 func (uc *UseCase) issueCode(ctx context.Context, user authentication.User, locale string, now time.Time) error {
 	digits := authentication.NewDigits()
 	code := authentication.Code{
@@ -57,11 +56,6 @@ func (uc *UseCase) issueCode(ctx context.Context, user authentication.User, loca
 	}
 	if err := uc.Codes.Save(ctx, code); err != nil {
 		return err
-	}
-	if uc.Mixed { // expiring as ours does, it looks a day old to Replaces: it is never taken for one of theirs
-		if err := uc.LegacyCodes.Save(ctx, user.ID, digits, code.ExpiresAt); err != nil {
-			return err
-		}
 	}
 	return uc.Events.Publish(ctx, event.Event{
 		ID: code.EventID, Key: event.EmailVerificationRequested, Time: now,

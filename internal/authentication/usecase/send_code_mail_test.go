@@ -3,7 +3,6 @@ package usecase_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
@@ -21,7 +20,8 @@ func TestCodeMailSend(t *testing.T) {
 	}
 	replaced, used := storedCode(), storedCode()
 	replaced.EventID, used.UsedAt = "evt_2", start
-	newerLegacy := adopted(-time.Second)
+	adopted := storedCode()
+	adopted.EventID = ""
 	superseded := event.Drop(event.DropSuperseded)
 	for name, tc := range map[string]struct {
 		code    authentication.Code
@@ -38,7 +38,7 @@ func TestCodeMailSend(t *testing.T) {
 		"replaced": {code: replaced, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"replaced by a code of the previous release": {code: newerLegacy, expect: func(m *mock.MockMailer) {
+		"replaced by a code that no mail of ours carries": {code: adopted, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
 		"used": {code: used, expect: func(m *mock.MockMailer) {

@@ -41,7 +41,6 @@ func TestSendCodeReplacesTheLastCode(t *testing.T) {
 			gomock.InOrder(
 				f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil),
 				f.codes.EXPECT().Find(inside, userID, authentication.PurposeVerification).Return(last, nil),
-				f.expectNoLegacyCode(userID),
 				f.codes.EXPECT().Save(inside, gomock.Any()).Do(func(_ context.Context, c authentication.Code) { saved = c }),
 			)
 			require.NoError(t, f.SendCode(context.Background(), credentials(), "vi"))
@@ -68,7 +67,6 @@ func TestSendCodeToAUserWithoutACode(t *testing.T) {
 	f.expectPassword(pendingUser())
 	f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 	f.codes.EXPECT().Find(inside, userID, authentication.PurposeVerification).Return(authentication.Code{}, authentication.ErrCodeNotFound)
-	f.expectNoLegacyCode(userID)
 	f.codes.EXPECT().Save(inside, gomock.Any())
 	require.NoError(t, f.SendCode(context.Background(), credentials(), "en"))
 	require.Len(t, f.events.Events(), 1)
@@ -87,7 +85,6 @@ func TestSendCodeWithinAMinuteSendsNothing(t *testing.T) {
 			f.expectPassword(pendingUser())
 			f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 			f.codes.EXPECT().Find(inside, userID, authentication.PurposeVerification).Return(storedCode(), nil)
-			f.expectNoLegacyCode(userID)
 			require.NoError(t, f.SendCode(context.Background(), credentials(), "en"))
 			require.Empty(t, f.events.Events())
 		})
@@ -142,7 +139,6 @@ func TestSendCodeRefuses(t *testing.T) {
 			f.expectPassword(pendingUser())
 			f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 			f.codes.EXPECT().Find(inside, userID, authentication.PurposeVerification).Return(storedCode(), nil)
-			f.expectNoLegacyCode(userID)
 			f.codes.EXPECT().Save(inside, gomock.Any())
 		}, want: errBroken, rollbacks: 1},
 	} {

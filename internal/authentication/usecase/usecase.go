@@ -15,25 +15,17 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Deps are what a UseCase needs. All but Rehash and Mixed are required.
+// Deps are what a UseCase needs; all are required.
 type Deps struct {
-	Tx          authentication.Transactor
-	Users       authentication.UserRepository
-	Codes       authentication.CodeRepository
-	LegacyCodes authentication.LegacyCodeRepository
-	Passwords   authentication.PasswordHasher
-	Tokens      authentication.TokenIssuer
-	Trials      authentication.TrialStarter
-	Events      event.Publisher
-	Clock       authentication.Clock
-	CodeKey     authentication.CodeKey
-
-	// Rehash replaces the previous release's hashes when their owners log in. Leave it off while pods of that release
-	// run: they cannot read the new ones.
-	Rehash bool
-	// Mixed says that api pods of the previous release serve beside this one: codes are also written where they look,
-	// so that each can be typed into whichever pod answers (docs/adr/0006).
-	Mixed bool
+	Tx        authentication.Transactor
+	Users     authentication.UserRepository
+	Codes     authentication.CodeRepository
+	Passwords authentication.PasswordHasher
+	Tokens    authentication.TokenIssuer
+	Trials    authentication.TrialStarter
+	Events    event.Publisher
+	Clock     authentication.Clock
+	CodeKey   authentication.CodeKey
 }
 
 // UseCase has one method per verb of the API. Safe for concurrent use.
@@ -42,7 +34,7 @@ type UseCase struct{ Deps }
 // New panics when a dependency is missing: that is a mistake in the wiring, to be seen at the start.
 func New(d Deps) *UseCase {
 	for name, missing := range map[string]bool{
-		"Tx": d.Tx == nil, "Users": d.Users == nil, "Codes": d.Codes == nil, "LegacyCodes": d.LegacyCodes == nil,
+		"Tx": d.Tx == nil, "Users": d.Users == nil, "Codes": d.Codes == nil,
 		"Passwords": d.Passwords == nil, "Tokens": d.Tokens == nil, "Trials": d.Trials == nil, "Events": d.Events == nil,
 		"Clock": d.Clock == nil, "CodeKey": len(d.CodeKey) == 0,
 	} {

@@ -14,7 +14,7 @@ import (
 var nobody = uuid.Nil.String()
 
 // Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and
-// logs him in. It answers ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
+// opens a session. It returns ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
 // code), ErrCodeExpired, ErrTooManyTries, or – to the right code only – ErrAlreadyVerified.
 func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Session, error) {
 	email, err := authentication.ParseEmail(email)
@@ -27,7 +27,7 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 		user, refusal, err = uc.spendCode(ctx, email, digits)
 		return err
 	})
-	if err != nil { // also when there is a refusal: a try that could not be counted answers nothing about the code
+	if err != nil { // also when there is a refusal: a try that could not be counted reveals nothing about the code
 		return authentication.Session{}, err
 	}
 	if refusal != nil {
@@ -36,7 +36,7 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	return uc.openSession(user, false)
 }
 
-// spendCode answers either the activated user, or why the code is refused, or an error that rolls back.
+// spendCode returns either the activated user, or why the code is refused, or an error that rolls back.
 func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authentication.User, refusal, err error) {
 	user, err := uc.Users.LockByEmail(ctx, email)
 	if errors.Is(err, authentication.ErrUserNotFound) {
@@ -47,7 +47,7 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	}
 	now := uc.Clock.Now()
 	digest := uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
-	code, err := uc.currentCode(ctx, user, now)
+	code, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
 	if errors.Is(err, authentication.ErrCodeNotFound) {
 		return authentication.User{}, authentication.ErrWrongCode, nil
 	}
@@ -58,7 +58,7 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	if err := uc.Codes.Save(ctx, code); err != nil {
 		return authentication.User{}, nil, err
 	}
-	if refusal == nil && user.Active { // by a pod of the previous release, which has codes of its own
+	if refusal == nil && user.Active { // by something else than this code, as an invitation
 		refusal = authentication.ErrAlreadyVerified
 	}
 	if refusal != nil {

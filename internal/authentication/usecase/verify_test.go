@@ -24,7 +24,6 @@ func TestVerifyActivatesAndStartsTheTrialInOneCommit(t *testing.T) {
 	gomock.InOrder(
 		f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil),
 		f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil),
-		f.expectNoLegacyCode(userID),
 		f.codes.EXPECT().Save(inside, spent),
 		f.users.EXPECT().Update(inside, verified),
 		f.trials.EXPECT().StartTrial(inside, userID),
@@ -85,9 +84,6 @@ func TestVerifyCommitsWhatATryHasCost(t *testing.T) {
 			}
 			f.users.EXPECT().LockByEmail(inside, email).Return(tc.user, nil)
 			f.codes.EXPECT().Find(inside, userID, purpose).Return(stored, nil)
-			if !tc.user.Active {
-				f.expectNoLegacyCode(userID)
-			}
 			f.codes.EXPECT().Save(inside, saved)
 			session, err := f.Verify(context.Background(), email, tc.digits)
 			require.ErrorIs(t, err, tc.want)
@@ -102,7 +98,6 @@ func TestVerifyAnswersAWrongCodeForAnUnknownAddress(t *testing.T) {
 	f := newFixture(t)
 	f.users.EXPECT().LockByEmail(inside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
 	f.codes.EXPECT().Find(inside, uuid.Nil.String(), purpose).Return(authentication.Code{}, authentication.ErrCodeNotFound)
-	f.expectNoLegacyCode(uuid.Nil.String())
 	_, err := f.Verify(context.Background(), email, digits)
 	require.ErrorIs(t, err, authentication.ErrWrongCode)
 	f.requireTx(t, 1, 0)
@@ -113,7 +108,6 @@ func TestVerifyAnswersAWrongCodeForAUserWithoutOne(t *testing.T) {
 	f := newFixture(t)
 	f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 	f.codes.EXPECT().Find(inside, userID, purpose).Return(authentication.Code{}, authentication.ErrCodeNotFound)
-	f.expectNoLegacyCode(userID)
 	_, err := f.Verify(context.Background(), email, digits)
 	require.ErrorIs(t, err, authentication.ErrWrongCode)
 }
@@ -139,20 +133,17 @@ func TestVerifyRollsBackAsAWhole(t *testing.T) {
 		"code cannot be stored": func(f *fixture) {
 			f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 			f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil)
-			f.expectNoLegacyCode(userID)
 			f.codes.EXPECT().Save(inside, gomock.Any()).Return(errBroken)
 		},
 		"user cannot be stored": func(f *fixture) {
 			f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 			f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil)
-			f.expectNoLegacyCode(userID)
 			f.codes.EXPECT().Save(inside, gomock.Any())
 			f.users.EXPECT().Update(inside, gomock.Any()).Return(errBroken)
 		},
 		"trial cannot be started": func(f *fixture) {
 			f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 			f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil)
-			f.expectNoLegacyCode(userID)
 			f.codes.EXPECT().Save(inside, gomock.Any())
 			f.users.EXPECT().Update(inside, gomock.Any())
 			f.trials.EXPECT().StartTrial(inside, userID).Return(errBroken)
@@ -176,7 +167,6 @@ func TestVerifySaysNothingAboutACodeWhoseTryWasNotCounted(t *testing.T) {
 	f.tx.commitErr = errBroken
 	f.users.EXPECT().LockByEmail(inside, email).Return(pendingUser(), nil)
 	f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil)
-	f.expectNoLegacyCode(userID)
 	f.codes.EXPECT().Save(inside, gomock.Any())
 	_, err := f.Verify(context.Background(), email, "654321")
 	require.ErrorIs(t, err, errBroken)

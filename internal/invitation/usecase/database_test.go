@@ -239,16 +239,15 @@ func newFlow(t *testing.T, db *database.DB) flow {
 	f.admin = f.createAdmin("admin@example.com")
 	f.actor = invitation.Actor{UserID: f.admin.ID, Admin: true}
 	f.people = authentications.New(authentications.Deps{
-		Tx:          db,
-		Users:       f.users,
-		Codes:       authsql.NewCodes(db),
-		LegacyCodes: authsql.NewLegacyCodes(db),
-		Passwords:   plain{},
-		Tokens:      tokens{},
-		Trials:      f.trials,
-		Events:      f.events,
-		Clock:       c,
-		CodeKey:     authentication.CodeKey("key"),
+		Tx:        db,
+		Users:     f.users,
+		Codes:     authsql.NewCodes(db),
+		Passwords: plain{},
+		Tokens:    tokens{},
+		Trials:    f.trials,
+		Events:    f.events,
+		Clock:     c,
+		CodeKey:   authentication.CodeKey("key"),
 	})
 	finder := accounts{f.users, f.people}
 	batches, invited := sqldb.NewBatches(db), authentications.NewInvited(f.users)

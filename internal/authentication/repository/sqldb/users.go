@@ -2,8 +2,7 @@
 // of the previous release and ours beside them.
 //
 // It promises that every method takes part in the transaction of its context. Columns it does not know, such as
-// avatar_url, keep their values, and only LegacyCodes touches the previous release's otp. It deletes nobody who has ever
-// had a password.
+// avatar_url, keep their values. It deletes nobody who has ever had a password.
 package sqldb
 
 import (
