@@ -56,7 +56,11 @@ func Promote(ctx context.Context, db *database.DB, email string) error {
 	if err != nil {
 		return err
 	}
-	return authentications.NewPromoter(db, authsql.NewUsers(db), clock).Promote(ctx, email)
+	return authentications.NewPromoter(authentications.PromoterDeps{
+		Tx:    db,
+		Users: authsql.NewUsers(db),
+		Clock: clock,
+	}).Promote(ctx, email)
 }
 
 // Rebuilt is what RebuildState has done.

@@ -213,7 +213,7 @@ func (a *App) assembleConsumer() error {
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
 	consumers := a.consumers(handlers{
-		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(a.db), logged),
+		codeMail:       authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{Codes: authsql.NewCodes(a.db), Mailer: logged}),
 		invitationMail: a.newInvitationMail(logged),
 		mails:          mails,
 		projection:     a.newProjection(),

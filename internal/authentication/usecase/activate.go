@@ -13,7 +13,7 @@ import (
 //
 // Activate returns ErrUserNotFound, or ErrAlreadyVerified for a user who is active already and keeps their password.
 func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (authentication.Session, error) {
-	user, err := uc.Users.LockByID(ctx, userID)
+	user, err := uc.deps.Users.LockByID(ctx, userID)
 	if err != nil {
 		return authentication.Session{}, err
 	}
@@ -22,11 +22,11 @@ func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (a
 	}
 	user.PasswordHash = passwordHash
 	user.Active = true
-	user.UpdatedAt = uc.Clock.Now()
-	if err := uc.Users.Update(ctx, user); err != nil {
+	user.UpdatedAt = uc.deps.Clock.Now()
+	if err := uc.deps.Users.Update(ctx, user); err != nil {
 		return authentication.Session{}, err
 	}
-	if err := uc.Trials.StartTrial(ctx, user.ID); err != nil {
+	if err := uc.deps.Trials.StartTrial(ctx, user.ID); err != nil {
 		return authentication.Session{}, err
 	}
 	return uc.openSession(user, false)

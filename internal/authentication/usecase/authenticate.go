@@ -15,12 +15,12 @@ func (uc *UseCase) authenticate(ctx context.Context, c authentication.Credential
 	if err != nil {
 		return authentication.User{}, false, err
 	}
-	user, err := uc.Users.ByEmail(ctx, email)
+	user, err := uc.deps.Users.ByEmail(ctx, email)
 	if err != nil && !errors.Is(err, authentication.ErrUserNotFound) {
 		return authentication.User{}, false, err
 	}
 	known := err == nil // if not, the hash is empty: that costs the same and is never right
-	ok, outdated, err := uc.Passwords.Verify(ctx, user.PasswordHash, c.Password)
+	ok, outdated, err := uc.deps.Passwords.Verify(ctx, user.PasswordHash, c.Password)
 	if err != nil {
 		return authentication.User{}, false, err
 	}

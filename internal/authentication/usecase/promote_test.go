@@ -11,7 +11,9 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/usecase"
 )
 
-func (f *fixture) promoter() *usecase.Promoter { return usecase.NewPromoter(f.tx, f.users, f.clock) }
+func (f *fixture) promoter() *usecase.Promoter {
+	return usecase.NewPromoter(usecase.PromoterDeps{Tx: f.tx, Users: f.users, Clock: f.clock})
+}
 
 func TestPromote(t *testing.T) {
 	t.Parallel()

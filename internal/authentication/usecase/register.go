@@ -20,7 +20,7 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 	if err := authentication.CheckPassword(c.Password); err != nil {
 		return err
 	}
-	hash, err := uc.Passwords.Hash(ctx, c.Password)
+	hash, err := uc.deps.Passwords.Hash(ctx, c.Password)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 	if err != nil {
 		return err
 	}
-	now := uc.Clock.Now()
+	now := uc.deps.Clock.Now()
 	user := authentication.User{
 		ID:           id.String(),
 		Email:        email,
@@ -37,8 +37,8 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 		CreatedAt:    now,
 		UpdatedAt:    now,
 	}
-	err = uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		if err := uc.Users.Create(ctx, user); err != nil {
+	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		if err := uc.deps.Users.Create(ctx, user); err != nil {
 			return err
 		}
 		return uc.issueCode(ctx, user, locale, now)
@@ -52,18 +52,18 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 // registerInvited gives a password and a code to an invited user nobody has used yet, or returns ErrEmailTaken. The
 // invitation stays usable until the user is active: its token proves the address, which registering does not.
 func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale string) error {
-	return uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		user, err := uc.Users.LockByEmail(ctx, email)
+	return uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.deps.Users.LockByEmail(ctx, email)
 		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Invited() {
 			return authentication.ErrEmailTaken
 		}
 		if err != nil {
 			return err
 		}
-		now := uc.Clock.Now()
+		now := uc.deps.Clock.Now()
 		user.PasswordHash = hash
 		user.UpdatedAt = now
-		if err := uc.Users.Update(ctx, user); err != nil {
+		if err := uc.deps.Users.Update(ctx, user); err != nil {
 			return err
 		}
 		return uc.issueCode(ctx, user, locale, now)

@@ -18,32 +18,33 @@ type Mailer interface {
 	Supersede(ctx context.Context, eventID string) error
 }
 
-// CodeMailSender sends the mails of codes. It is safe for concurrent use.
-type CodeMailSender struct {
-	codes  authentication.CodeRepository
-	mailer Mailer
+// CodeMailSenderDeps are the dependencies of a [CodeMailSender]. All are required.
+type CodeMailSenderDeps struct {
+	Codes  authentication.CodeRepository
+	Mailer Mailer
 }
 
+// CodeMailSender sends the mails of codes. It is safe for concurrent use.
+type CodeMailSender struct{ deps CodeMailSenderDeps }
+
 // NewCodeMailSender returns a [CodeMailSender]. It panics when a dependency is missing.
-func NewCodeMailSender(codes authentication.CodeRepository, mailer Mailer) *CodeMailSender {
-	if codes == nil || mailer == nil {
-		panic("authentication/usecase: NewCodeMailSender needs a CodeRepository and a Mailer")
-	}
-	return &CodeMailSender{codes, mailer}
+func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender {
+	require(d)
+	return &CodeMailSender{deps: d}
 }
 
 // Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its user is gone:
 // then Send records that and returns event.Drop. A code that is replaced between this look and the mail is still sent;
 // it no longer verifies. Whether the code has expired is for the mailer to judge.
 func (m *CodeMailSender) Send(ctx context.Context, eventID string, d event.VerificationRequested) error {
-	code, err := m.codes.Find(ctx, d.UserID, authentication.PurposeVerification)
+	code, err := m.deps.Codes.Find(ctx, d.UserID, authentication.PurposeVerification)
 	if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
 		return err
 	}
 	if err == nil && code.Current(eventID) {
-		return m.mailer.SendVerification(ctx, eventID, d)
+		return m.deps.Mailer.SendVerification(ctx, eventID, d)
 	}
-	if err := m.mailer.Supersede(ctx, eventID); err != nil {
+	if err := m.deps.Mailer.Supersede(ctx, eventID); err != nil {
 		return err
 	}
 	return event.Drop(event.DropSuperseded)

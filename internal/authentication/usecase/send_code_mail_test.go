@@ -13,7 +13,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-func TestCodeMailSend(t *testing.T) {
+func TestSendCodeMail(t *testing.T) {
 	t.Parallel()
 	data := event.VerificationRequested{
 		UserID: userID, Recipient: email, OTPCode: digits, Locale: "vi", ExpiresAt: start.Add(authentication.CodeLifetime),
@@ -58,7 +58,8 @@ func TestCodeMailSend(t *testing.T) {
 			codes, mailer := mock.NewMockCodeRepository(ctrl), mock.NewMockMailer(ctrl)
 			codes.EXPECT().Find(gomock.Any(), userID, purpose).Return(tc.code, tc.findErr)
 			tc.expect(mailer)
-			require.Equal(t, tc.want, usecase.NewCodeMailSender(codes, mailer).Send(context.Background(), "evt_1", data))
+			sender := usecase.NewCodeMailSender(usecase.CodeMailSenderDeps{Codes: codes, Mailer: mailer})
+			require.Equal(t, tc.want, sender.Send(context.Background(), "evt_1", data))
 		})
 	}
 }

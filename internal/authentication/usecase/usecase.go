@@ -10,12 +10,13 @@ package usecase
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Deps are what a UseCase needs; all are required.
+// Deps are the dependencies of a [UseCase]. All are required.
 type Deps struct {
 	Tx        authentication.Transactor
 	Users     authentication.UserRepository
@@ -28,19 +29,21 @@ type Deps struct {
 	CodeKey   authentication.CodeKey
 }
 
-// UseCase has one method per verb of the API. Safe for concurrent use.
-type UseCase struct{ Deps }
+// UseCase has one method per verb of the API. It is safe for concurrent use.
+type UseCase struct{ deps Deps }
 
-// New panics when a dependency is missing: that is a mistake in the wiring, to be seen at the start.
+// New returns a [UseCase]. It panics when a dependency is missing.
 func New(d Deps) *UseCase {
-	for name, missing := range map[string]bool{
-		"Tx": d.Tx == nil, "Users": d.Users == nil, "Codes": d.Codes == nil,
-		"Passwords": d.Passwords == nil, "Tokens": d.Tokens == nil, "Trials": d.Trials == nil, "Events": d.Events == nil,
-		"Clock": d.Clock == nil, "CodeKey": len(d.CodeKey) == 0,
-	} {
-		if missing {
-			panic(fmt.Sprintf("authentication/usecase: Deps.%s is missing", name))
+	require(d)
+	return &UseCase{deps: d}
+}
+
+// require panics when a field of the struct deps is zero: that is a mistake in the wiring, to be seen at the start.
+func require(deps any) {
+	v := reflect.ValueOf(deps)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			panic(fmt.Sprintf("authentication/usecase: %s.%s is missing", v.Type().Name(), v.Type().Field(i).Name))
 		}
 	}
-	return &UseCase{d}
 }

@@ -46,13 +46,13 @@ func (r *Codes) Save(ctx context.Context, c authentication.Code) error {
 	if err != nil {
 		return err
 	}
-	used := sql.NullTime{Time: stored(c.UsedAt), Valid: !c.UsedAt.IsZero()}
+	used := sql.NullTime{Time: truncate(c.UsedAt), Valid: !c.UsedAt.IsZero()}
 	_, err = tx.ExecContext(ctx, `INSERT INTO verification_codes
 (user_id, purpose, digest, event_id, wrong_tries, created_at, expires_at, used_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (user_id, purpose) DO UPDATE SET digest = excluded.digest, event_id = excluded.event_id,
 wrong_tries = excluded.wrong_tries, created_at = excluded.created_at, expires_at = excluded.expires_at,
 used_at = excluded.used_at`,
-		c.UserID, string(c.Purpose), c.Digest, c.EventID, c.WrongTries, stored(c.CreatedAt), stored(c.ExpiresAt), used)
+		c.UserID, string(c.Purpose), c.Digest, c.EventID, c.WrongTries, truncate(c.CreatedAt), truncate(c.ExpiresAt), used)
 	return wrap("storing a code", err)
 }

@@ -39,7 +39,7 @@ func (r *Users) CreateInvited(ctx context.Context, users []authentication.User) 
 	for chunk := range slices.Chunk(users, rowsPer(r.db.Dialect())) {
 		args := make([]any, 0, len(chunk)*columns)
 		for _, u := range chunk {
-			args = append(args, u.ID, u.Email, roleHash(u.Role), false, stored(u.CreatedAt), stored(u.UpdatedAt))
+			args = append(args, u.ID, u.Email, roleHash(u.Role), false, truncate(u.CreatedAt), truncate(u.UpdatedAt))
 		}
 		rows, err := tx.QueryContext(ctx, `INSERT INTO users (id, username, role_hash, is_active, created_at, updated_at)
 VALUES `+database.Rows(len(chunk), columns)+" ON CONFLICT DO NOTHING RETURNING username", args...)
@@ -69,7 +69,7 @@ func appendTexts(texts []string, rows *sql.Rows) ([]string, error) {
 // DeleteInvited deletes as the previous release does: the row stays, with the time in deleted_at.
 func (r *Users) DeleteInvited(ctx context.Context, ids []string, now time.Time) (int64, error) {
 	return r.execIDs(ctx, "UPDATE users SET deleted_at = $1, updated_at = $1 WHERE "+unused,
-		[]any{stored(now)}, ids)
+		[]any{truncate(now)}, ids)
 }
 
 // EraseInvited removes the rows that DeleteInvited has left.

@@ -34,7 +34,7 @@ func (r *Users) Create(ctx context.Context, u authentication.User) error {
 (id, username, full_name, password_hash, role_hash, is_active, created_at, updated_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		u.ID, u.Email, nullable(u.FullName), nullable(u.PasswordHash), roleHash(u.Role), u.Active,
-		stored(u.CreatedAt), stored(u.UpdatedAt))
+		truncate(u.CreatedAt), truncate(u.UpdatedAt))
 	if r.db.Dialect().IsUniqueViolation(err) {
 		return authentication.ErrEmailTaken.WithCause(err)
 	}
@@ -86,7 +86,7 @@ func (r *Users) Update(ctx context.Context, u authentication.User) error {
 	result, err := r.db.Conn(ctx).ExecContext(ctx, `UPDATE users
 SET full_name = $2, password_hash = $3, role_hash = $4, is_active = $5, updated_at = $6
 WHERE id = $1 AND deleted_at IS NULL`,
-		id, nullable(u.FullName), nullable(u.PasswordHash), roleHash(u.Role), u.Active, stored(u.UpdatedAt))
+		id, nullable(u.FullName), nullable(u.PasswordHash), roleHash(u.Role), u.Active, truncate(u.UpdatedAt))
 	if err != nil {
 		return wrap("updating a user", err)
 	}
@@ -128,8 +128,8 @@ func canonical(id string) (string, bool) {
 
 func nullable(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
 
-// stored is a time as both engines can give it back.
-func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+// truncate returns t as both engines can give it back.
+func truncate(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
 
 func wrap(doing string, err error) error {
 	if err == nil {
