@@ -14,6 +14,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	"github.com/smap-platform/identity/internal/notification"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -55,13 +56,17 @@ func Promote(ctx context.Context, db *database.DB, email string) error {
 	if err != nil {
 		return err
 	}
-	return authentications.NewPromoter(db, authsql.NewUsers(db), clock).Promote(ctx, email)
+	return authentications.NewPromoter(authentications.PromoterDeps{
+		Tx:    db,
+		Users: authsql.NewUsers(db),
+		Clock: clock,
+	}).Promote(ctx, email)
 }
 
 // Rebuilt is what RebuildState has done.
 type Rebuilt struct {
 	States   subscriptions.Rebuilt
-	Progress authentications.RebuiltBatches
+	Progress invitations.Rebuilt
 }
 
 // RebuildState writes every user's subscription state, and the progress of the last week's invitations, to Redis again,
@@ -88,7 +93,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	}
 	// What turns out to be done is announced: any relay brings it to the broker.
 	events := outbox.NewPublisher(db, in.sealer, in.clock, func() {})
-	r.Progress, err = in.newRepairer(in.newProgress(events)).RebuildBatches(ctx)
+	r.Progress, err = in.newRepairer(in.newProgress(events)).Rebuild(ctx)
 	return r, err
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/heartbeat"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/notification/smtp"
@@ -47,7 +48,7 @@ type App struct {
 
 	// The consumer's side.
 	sweeper         *projects.Sweeper
-	repairer        *authentications.Repairer
+	repairer        *invitations.Repairer
 	consumer        consumer
 	monitor         *echo.Echo
 	monitorListener net.Listener
@@ -141,7 +142,7 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 		Open:        p.store,
 		Completions: projectsql.NewCompletions(in.db),
 		Events:      events,
-		Listener:    batchCloser{authentications.NewBatchCloser(authsql.NewBatches(in.db), authsql.NewUsers(in.db), events)},
+		Listener:    in.newBatchCloser(events),
 		Updates:     p.updates,
 		Observer:    &projectObserver{in.log, in.metrics},
 	}
@@ -169,10 +170,9 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 		Plans:         subscriptionsql.NewPlans(a.db),
 		Events:        events,
 	})
-	users := authsql.NewUsers(a.db)
 	a.authentication = authentications.New(authentications.Deps{
 		Tx:        a.db,
-		Users:     users,
+		Users:     authsql.NewUsers(a.db),
 		Codes:     a.legacy.codes(authsql.NewCodes(a.db)),
 		Passwords: o.passwords,
 		Tokens:    tokens,
@@ -181,26 +181,9 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 		Clock:     a.clock,
 		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
 	})
-	invitations := authentications.NewInvitations(authentications.InvitationDeps{
-		Tx:          a.db,
-		LongTx:      a.db.WithTxTimeout(inviteTx),
-		Users:       users,
-		Batches:     authsql.NewBatches(a.db),
-		Invitations: authsql.NewInvitations(a.db),
-		Pace:        authsql.NewPace(a.db),
-		Passwords:   o.passwords,
-		Tokens:      tokens,
-		Trials:      lifecycle,
-		Events:      events,
-		Outbox:      withdrawer{a.db, a.clock},
-		Progress:    batchProgress{a.progress.count, a.progress.store},
-		Clock:       a.clock,
-		CodeKey:     authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
-		PerSecond:   a.cfg.Invitations.PerSecond,
-	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
-		invitations:    invitations,
+		invitations:    a.newInvitations(events, o.passwords, a.authentication, a.progress),
 		subscriptions:  lifecycle,
 		reading:        projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
 		counting:       a.progress.count,
@@ -230,8 +213,8 @@ func (a *App) assembleConsumer() error {
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
 	consumers := a.consumers(handlers{
-		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(a.db), logged),
-		invitationMail: authentications.NewInvitationMailSender(authsql.NewInvitations(a.db), authsql.NewUsers(a.db), logged),
+		codeMail:       authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{Codes: authsql.NewCodes(a.db), Mailer: logged}),
+		invitationMail: a.newInvitationMail(logged),
 		mails:          mails,
 		projection:     a.newProjection(),
 		counting:       a.progress.count,
@@ -255,18 +238,6 @@ func (in *infra) newProjection() *subscriptions.Projection {
 	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
 		Subscriptions: subscriptionsql.NewSubscriptions(in.db),
 		States:        subscriptionredis.New(in.state),
-	})
-}
-
-// newRepairer returns what brings the progress of batches in line with the database.
-func (in *infra) newRepairer(p *progress) *authentications.Repairer {
-	return authentications.NewRepairer(authentications.RepairDeps{
-		Batches:     authsql.NewBatches(in.db),
-		Invitations: authsql.NewInvitations(in.db),
-		Mails:       mailOutcomes{mailsql.NewLedger(in.db)},
-		Progress:    batchProgress{p.count, p.store},
-		Clock:       in.clock,
-		Failed:      in.logRepairFailure,
 	})
 }
 

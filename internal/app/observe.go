@@ -163,5 +163,5 @@ func (in *infra) logOutage(effect string) func(error) {
 }
 
 func (in *infra) logRepairFailure(err error) {
-	in.log.Warn().Err(err).Msg("batches of invitations cannot be compared with their progress; tried again every few seconds")
+	in.log.Warn().Err(err).Msg("batches could not be compared with their progress; retried every few seconds")
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/heartbeat"
 	"github.com/smap-platform/identity/internal/legacy"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -39,7 +38,7 @@ func (a *App) purge(ctx context.Context) error {
 
 func (a *App) purgeOnce(ctx context.Context) {
 	type purgeFunc = func(ctx context.Context, then time.Time) (int64, error)
-	now := a.clock.Now()
+	now, purger := a.clock.Now(), a.newInvitationPurger()
 	for _, p := range []struct {
 		table string
 		life  time.Duration
@@ -47,8 +46,8 @@ func (a *App) purgeOnce(ctx context.Context) {
 	}{
 		{"mails", mailLife, mailsql.NewLedger(a.db).PurgeOlderThan},
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
-		{"invitations", 0, authsql.NewInvitations(a.db).PurgeExpired},
-		{"batches", batchLife, authsql.NewBatches(a.db).PurgeOlderThan},
+		{"invitations", 0, purger.PurgeExpired},
+		{"batches", batchLife, purger.PurgeBatches},
 		{"comparisons", mailLife, a.legacy.purgeComparisons},
 		{"mails without an id", legacy.UnnamedFor, a.legacy.purgeUnnamed},
 		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {

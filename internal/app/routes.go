@@ -8,6 +8,8 @@ import (
 	authevents "github.com/smap-platform/identity/internal/authentication/delivery/rabbitmq"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
+	invitationevents "github.com/smap-platform/identity/internal/invitation/delivery/rabbitmq"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	"github.com/smap-platform/identity/internal/legacy"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
@@ -27,7 +29,7 @@ const (
 // handlers are what the routing table hands events to.
 type handlers struct {
 	codeMail       *authentications.CodeMailSender
-	invitationMail *authentications.InvitationMailSender
+	invitationMail *invitations.MailSender
 	mails          *notifications.Sender
 	projection     *subscriptions.Projection
 	counting       *projects.Counting
@@ -51,7 +53,7 @@ type route struct {
 func routes(h handlers) []route {
 	return []route{
 		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), nil},
-		{EmailQueue, "email.#", event.EmailInvitationRequested, authevents.SendInvitation(h.invitationMail), h.counted},
+		{EmailQueue, "email.#", event.EmailInvitationRequested, invitationevents.SendMail(h.invitationMail), h.counted},
 		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},

@@ -22,7 +22,7 @@ const patience = 5 * time.Second
 // maxBcryptCost bounds the time a stored hash may cost, to about a second; the previous release used 10.
 const maxBcryptCost = 14
 
-// Hasher is an authentication.PasswordHasher. Safe for concurrent use.
+// Hasher is an [authentication.PasswordHasher]. It is safe for concurrent use.
 type Hasher struct{ gate *gate }
 
 // New returns a hasher with one place per processor the program may use. Each place taken needs 19 MiB.

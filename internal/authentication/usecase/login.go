@@ -23,7 +23,7 @@ func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, reme
 }
 
 func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Session, error) {
-	token, err := uc.Tokens.Issue(user, remember)
+	token, err := uc.deps.Tokens.Issue(user, remember)
 	if err != nil {
 		return authentication.Session{}, err
 	}
@@ -33,16 +33,16 @@ func (uc *UseCase) openSession(user authentication.User, remember bool) (authent
 // replaceHash returns no error because nothing is lost by one: the old hash still verifies and the next login tries
 // again. What hindered it, a full pool or the database, shows in their own metrics.
 func (uc *UseCase) replaceHash(ctx context.Context, verified authentication.User, password string) {
-	hash, err := uc.Passwords.Hash(ctx, password)
+	hash, err := uc.deps.Passwords.Hash(ctx, password)
 	if err != nil {
 		return
 	}
-	_ = uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		user, err := uc.Users.LockByEmail(ctx, verified.Email)
+	_ = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.deps.Users.LockByEmail(ctx, verified.Email)
 		if err != nil || user.PasswordHash != verified.PasswordHash { // a newer password must not be undone
 			return err
 		}
-		user.PasswordHash, user.UpdatedAt = hash, uc.Clock.Now()
-		return uc.Users.Update(ctx, user)
+		user.PasswordHash, user.UpdatedAt = hash, uc.deps.Clock.Now()
+		return uc.deps.Users.Update(ctx, user)
 	})
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // nobody is the id under which an unknown address is looked up, so that it takes nearly the same statements as a known
-// one: only the write of a wrong try is missing. Registering an address tells more.
+// one: only the write of a wrong try is missing. Registering an address reveals more.
 var nobody = uuid.Nil.String()
 
 // Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and
@@ -23,7 +23,7 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	}
 	var user authentication.User
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
-	err = uc.Tx.WithinTx(ctx, func(ctx context.Context) (err error) {
+	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) (err error) {
 		user, refusal, err = uc.spendCode(ctx, email, digits)
 		return err
 	})
@@ -38,16 +38,16 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 
 // spendCode returns either the activated user, or why the code is refused, or an error that rolls back.
 func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authentication.User, refusal, err error) {
-	user, err := uc.Users.LockByEmail(ctx, email)
+	user, err := uc.deps.Users.LockByEmail(ctx, email)
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		user.ID, err = nobody, nil
 	}
 	if err != nil {
 		return authentication.User{}, nil, err
 	}
-	now := uc.Clock.Now()
-	digest := uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
-	code, err := uc.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
+	now := uc.deps.Clock.Now()
+	digest := uc.deps.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
+	code, err := uc.deps.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
 	if errors.Is(err, authentication.ErrCodeNotFound) {
 		return authentication.User{}, authentication.ErrWrongCode, nil
 	}
@@ -55,7 +55,7 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 		return authentication.User{}, nil, err
 	}
 	refusal = code.Try(digest, now)
-	if err := uc.Codes.Save(ctx, code); err != nil {
+	if err := uc.deps.Codes.Save(ctx, code); err != nil {
 		return authentication.User{}, nil, err
 	}
 	if refusal == nil && user.Active { // by something else than this code, as an invitation
@@ -64,9 +64,10 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	if refusal != nil {
 		return authentication.User{}, refusal, nil
 	}
-	user.Active, user.UpdatedAt = true, now
-	if err := uc.Users.Update(ctx, user); err != nil {
+	user.Active = true
+	user.UpdatedAt = now
+	if err := uc.deps.Users.Update(ctx, user); err != nil {
 		return authentication.User{}, nil, err
 	}
-	return user, nil, uc.Trials.StartTrial(ctx, user.ID)
+	return user, nil, uc.deps.Trials.StartTrial(ctx, user.ID)
 }

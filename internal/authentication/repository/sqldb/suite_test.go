@@ -16,8 +16,9 @@ import (
 )
 
 var (
-	_ authentication.UserRepository = (*sqldb.Users)(nil)
-	_ authentication.CodeRepository = (*sqldb.Codes)(nil)
+	_ authentication.UserRepository    = (*sqldb.Users)(nil)
+	_ authentication.InvitedRepository = (*sqldb.Users)(nil)
+	_ authentication.CodeRepository    = (*sqldb.Codes)(nil)
 )
 
 const purpose = authentication.PurposeVerification
