@@ -2,45 +2,136 @@ package app
 
 import (
 	"context"
+	"errors"
+	"time"
 
-	"github.com/rs/zerolog"
-
-	"github.com/smap-platform/identity/internal/event"
-	notifications "github.com/smap-platform/identity/internal/notification/usecase"
-	"github.com/smap-platform/identity/pkg/logger"
+	"github.com/smap-platform/identity/internal/authentication"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/invitation"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
+	"github.com/smap-platform/identity/internal/notification"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/project"
+	projects "github.com/smap-platform/identity/internal/project/usecase"
+	"github.com/smap-platform/identity/pkg/database"
 )
 
-// No domain imports another. Each declares the methods it needs, and these types bring them, where the one that has
-// them speaks in other words.
+// No domain imports another. Each declares the methods it needs, and the wiring passes them in. The types below stand in
+// between where the domain that has a method states it in its own terms.
 
-// loggedMails sends the mails of other domains and logs those that a server has accepted.
-type loggedMails struct {
-	sender *notifications.Sender
-	log    zerolog.Logger
-}
+// accountFinder is authentication's users as invitation sees them.
+type accountFinder struct{ users *authsql.Users }
 
-// SendVerification implements authentication's Mailer.
-func (m loggedMails) SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error {
-	err := m.sender.SendVerification(ctx, eventID, d)
-	m.logAccepted(ctx, eventID, d.Recipient, err)
-	return err
-}
-
-// SendInvitation implements invitation's Mailer.
-func (m loggedMails) SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error {
-	err := m.sender.SendInvitation(ctx, eventID, d)
-	m.logAccepted(ctx, eventID, d.Recipient, err)
-	return err
-}
-
-// Supersede implements both.
-func (m loggedMails) Supersede(ctx context.Context, eventID string) error {
-	return m.sender.Supersede(ctx, eventID)
-}
-
-func (m loggedMails) logAccepted(ctx context.Context, eventID, recipient string, err error) {
-	if err == nil {
-		log := logger.WithTrace(ctx, m.log)
-		log.Info().Str("event_id", eventID).Str("to", logger.MaskEmail(recipient)).Msg("mail accepted by the server")
+// Account implements [invitation.AccountFinder].
+func (f accountFinder) Account(ctx context.Context, userID string) (invitation.Account, error) {
+	u, err := f.users.ByID(ctx, userID)
+	if errors.Is(err, authentication.ErrUserNotFound) {
+		err = invitation.ErrAccountNotFound
 	}
+	return invitation.Account{Email: u.Email, Active: u.Active, Admin: u.Role == authentication.RoleAdmin}, err
+}
+
+// activator is authentication's Activate with invitation's errors.
+type activator struct{ people *authentications.UseCase }
+
+// Activate implements [invitation.Activator].
+func (a activator) Activate(ctx context.Context, userID, passwordHash string) (invitation.Session, error) {
+	session, err := a.people.Activate(ctx, userID, passwordHash)
+	switch {
+	case errors.Is(err, authentication.ErrUserNotFound):
+		err = invitation.ErrInvalid
+	case errors.Is(err, authentication.ErrAlreadyVerified):
+		err = invitation.ErrUsed
+	}
+	return invitation.Session{Token: session.Token.Value, Lifetime: session.Token.Lifetime}, err
+}
+
+// withdrawer is the outbox.
+type withdrawer struct{ db *database.DB }
+
+// Withdraw implements [invitation.Outbox].
+func (w withdrawer) Withdraw(ctx context.Context, batchID string, now time.Time) ([]string, error) {
+	return outbox.Withdraw(ctx, w.db, batchID, now)
+}
+
+// mailOutcomes is the mail ledger.
+type mailOutcomes struct{ ledger *mailsql.Ledger }
+
+// Outcomes implements [invitation.MailLedger].
+func (o mailOutcomes) Outcomes(ctx context.Context, eventIDs []string) (map[string]bool, error) {
+	states, err := o.ledger.Outcomes(ctx, eventIDs)
+	if err != nil {
+		return nil, err
+	}
+	sent := make(map[string]bool, len(states))
+	for id, state := range states {
+		sent[id] = state == notification.StateAccepted
+	}
+	return sent, nil
+}
+
+// batchCloser closes the batch behind a project.
+type batchCloser struct{ batches *invitations.Closer }
+
+// ProjectCompleted implements [project.CompletionListener].
+func (c batchCloser) ProjectCompleted(ctx context.Context, done project.Completion) error {
+	return c.batches.Close(ctx, invitation.Completion{
+		ProjectID:   done.ProjectID,
+		Total:       done.Total,
+		Done:        done.Done,
+		Errors:      done.Errors,
+		CompletedAt: done.CompletedAt,
+	})
+}
+
+// batchProgress counts invitations in projects. It implements [invitation.Progress].
+type batchProgress struct {
+	counting *projects.Counting
+	reader   project.ProgressReader
+}
+
+func (b batchProgress) Begin(ctx context.Context, projectID, owner string) error {
+	_, err := b.counting.Init(ctx, projectID, owner, 0)
+	return unlessFinal(err)
+}
+
+func (b batchProgress) Forget(ctx context.Context, projectID string) error {
+	return b.counting.Forget(ctx, projectID)
+}
+
+// Open draws the finish line at once: the total of a batch is final from the start.
+func (b batchProgress) Open(ctx context.Context, projectID, owner string, total int64) error {
+	if _, err := b.counting.Init(ctx, projectID, owner, total); err != nil {
+		return unlessFinal(err)
+	}
+	_, err := b.counting.SetTotal(ctx, projectID, total, true)
+	return unlessFinal(err)
+}
+
+func (b batchProgress) Mark(ctx context.Context, projectID string, items []invitation.Item) error {
+	converted := make([]project.Item, len(items))
+	for i, item := range items {
+		converted[i] = project.Item(item)
+	}
+	_, err := b.counting.Mark(ctx, projectID, converted)
+	if errors.Is(err, project.ErrNotFound) {
+		return nil
+	}
+	return unlessFinal(err)
+}
+
+// State takes a project without a total for none: the process that began it died before the commit.
+func (b batchProgress) State(ctx context.Context, projectID string) (found, final bool, err error) {
+	p, err := b.reader.Progress(ctx, projectID)
+	return p.Found() && p.Total > 0, p.Status.Final(), err
+}
+
+// unlessFinal returns err unless it says that the project is final.
+func unlessFinal(err error) error {
+	if errors.Is(err, project.ErrFinal) {
+		return nil
+	}
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
@@ -17,6 +18,8 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/heartbeat"
+	"github.com/smap-platform/identity/internal/invitation"
+	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -33,6 +36,13 @@ import (
 	"github.com/smap-platform/identity/pkg/mailer"
 )
 
+const (
+	// inviteTx bounds the transaction of one upload.
+	inviteTx = 2 * time.Minute
+	// repairEvery is the time between two comparisons of batches with their projects.
+	repairEvery = 15 * time.Second
+)
+
 // App is one process of the service: api, consumer, or both on embedded parts. Its fields are what roles.go runs.
 type App struct {
 	*infra
@@ -42,6 +52,7 @@ type App struct {
 	progress  *progress
 
 	// The api's side.
+	passwords      authentication.PasswordHasher
 	authentication *authentications.UseCase
 	web            *echo.Echo
 	apiListener    net.Listener
@@ -55,40 +66,39 @@ type App struct {
 }
 
 // Option changes how an App is composed.
-type Option func(*options)
-
-type options struct{ passwords authentication.PasswordHasher }
+type Option func(*App)
 
 // WithPasswords has h hash the passwords. It is for load tests, which would otherwise measure the hashing.
 func WithPasswords(h authentication.PasswordHasher) Option {
-	return func(o *options) { o.passwords = h }
+	return func(a *App) { a.passwords = h }
 }
 
 // NewAPI returns the api on the servers that cfg names, of which only the database has to be there. Its port is bound;
 // nothing is served before Run.
 func NewAPI(ctx context.Context, cfg config.Config, version string, log zerolog.Logger, o ...Option) (*App, error) {
-	in, err := production(ctx, cfg, inAPI, version, log)
-	if err != nil {
-		return nil, err
-	}
-	return assemble(ctx, in, o...)
+	return newOnServers(ctx, cfg, inAPI, version, log, o...)
 }
 
 // NewConsumer is [NewAPI] for the event side: the queues, a relay, and a small HTTP server for health and metrics.
 func NewConsumer(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*App, error) {
-	in, err := production(ctx, cfg, inConsumer, version, log)
+	return newOnServers(ctx, cfg, inConsumer, version, log)
+}
+
+func newOnServers(
+	ctx context.Context, cfg config.Config, p process, version string, log zerolog.Logger, options ...Option,
+) (*App, error) {
+	in, err := production(ctx, cfg, p, version, log)
 	if err != nil {
 		return nil, err
 	}
-	return assemble(ctx, in)
+	return assemble(ctx, in, options...)
 }
 
 // assemble builds what the process's roles run, in the order in which one part needs another.
-func assemble(ctx context.Context, in *infra, changes ...Option) (*App, error) {
+func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	a := &App{infra: in}
-	var o options
-	for _, change := range changes {
-		change(&o)
+	for _, set := range options {
+		set(a)
 	}
 	// Events leave through the outbox, in the transaction of what they report.
 	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
@@ -105,7 +115,7 @@ func assemble(ctx context.Context, in *infra, changes ...Option) (*App, error) {
 	})
 	a.progress = in.newProgress(events)
 	if in.process&(inAPI|inStandalone) != 0 {
-		a.assembleAPI(events, o)
+		a.assembleAPI(events)
 	}
 	if in.process&(inConsumer|inStandalone) != 0 {
 		if err := a.assembleConsumer(); err != nil {
@@ -142,20 +152,24 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 		Open:        p.store,
 		Completions: projectsql.NewCompletions(in.db),
 		Events:      events,
-		Listener:    in.newBatchCloser(events),
-		Updates:     p.updates,
-		Observer:    &projectObserver{in.log, in.metrics},
+		Listener: batchCloser{invitations.NewCloser(invitations.CloserDeps{
+			Batches:  invitationsql.NewBatches(in.db),
+			Accounts: accountFinder{authsql.NewUsers(in.db)},
+			Events:   events,
+		})},
+		Updates:  p.updates,
+		Observer: &projectObserver{in.log, in.metrics},
 	}
 	p.count = projects.NewCounting(p.deps)
 	return p
 }
 
 // assembleAPI builds what people and other services ask for over HTTP.
-func (a *App) assembleAPI(events event.Publisher, o options) {
-	if o.passwords == nil {
+func (a *App) assembleAPI(events event.Publisher) {
+	if a.passwords == nil {
 		hasher := password.New()
 		a.metrics.watchHashing(hasher.Load)
-		o.passwords = a.legacy.passwords(hasher)
+		a.passwords = a.legacy.passwords(hasher)
 	}
 	tokens := token.New(token.Options{
 		Secret:           []byte(a.cfg.Secrets.JWT),
@@ -174,7 +188,7 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 		Tx:        a.db,
 		Users:     authsql.NewUsers(a.db),
 		Codes:     a.legacy.codes(authsql.NewCodes(a.db)),
-		Passwords: o.passwords,
+		Passwords: a.passwords,
 		Tokens:    tokens,
 		Trials:    lifecycle,
 		Events:    events,
@@ -183,7 +197,7 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
-		invitations:    a.newInvitations(events, o.passwords, a.authentication, a.progress),
+		invitations:    a.newInvitations(events),
 		subscriptions:  lifecycle,
 		reading:        projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
 		counting:       a.progress.count,
@@ -191,9 +205,42 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 	})
 }
 
+// newInvitations returns what the api does about invitations.
+func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
+	users := authsql.NewUsers(a.db)
+	return invitations.New(invitations.Deps{
+		Tx:            a.db,
+		LongTx:        a.db.WithTxTimeout(inviteTx),
+		Batches:       invitationsql.NewBatches(a.db),
+		Invitations:   invitationsql.NewInvitations(a.db),
+		Pace:          invitationsql.NewPace(a.db),
+		Accounts:      authentications.NewInvited(users),
+		Finder:        accountFinder{users},
+		Activator:     activator{a.authentication},
+		Passwords:     a.passwords,
+		Events:        events,
+		Outbox:        withdrawer{a.db},
+		Progress:      batchProgress{a.progress.count, a.progress.store},
+		Clock:         a.clock,
+		TokenKey:      invitation.TokenKey(a.cfg.Secrets.CodeHMAC),
+		PerSecond:     a.cfg.Invitations.PerSecond,
+		ParseEmail:    authentication.ParseEmail,
+		CheckPassword: authentication.CheckPassword,
+	})
+}
+
 // assembleConsumer builds what events ask for, and what looks after the rows they leave.
 func (a *App) assembleConsumer() error {
-	client, err := newMailer(a.cfg.SMTP)
+	client, err := mailer.New(mailer.Options{
+		Host:     a.cfg.SMTP.Host,
+		Port:     a.cfg.SMTP.Port,
+		Username: a.cfg.SMTP.Username,
+		Password: string(a.cfg.SMTP.Password),
+		TLS:      mailer.TLSMode(a.cfg.SMTP.TLS),
+		From:     a.cfg.SMTP.From,
+		FromName: a.cfg.SMTP.FromName,
+		Timeout:  a.cfg.SMTP.Timeout,
+	})
 	if err != nil {
 		return err
 	}
@@ -204,27 +251,33 @@ func (a *App) assembleConsumer() error {
 		Mailer:        smtp.New(client),
 		Renderer:      a.renderer,
 		Clock:         a.clock,
-		Observer:      a.metrics,
+		Observer:      &mailObserver{a.log, a.metrics},
 		Lease:         a.mailLease(),
 		Domain:        domain,
 		InvitationURL: a.cfg.Invitations.URL,
 	})
-	logged := loggedMails{mails, a.log}
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
 	consumers := a.consumers(handlers{
-		codeMail:       authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{Codes: authsql.NewCodes(a.db), Mailer: logged}),
-		invitationMail: a.newInvitationMail(logged),
-		mails:          mails,
-		projection:     a.newProjection(),
-		counting:       a.progress.count,
+		codeMail: authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
+			Codes:  authsql.NewCodes(a.db),
+			Mailer: mails,
+		}),
+		invitationMail: invitations.NewMailSender(invitations.MailSenderDeps{
+			Invitations: invitationsql.NewInvitations(a.db),
+			Accounts:    accountFinder{authsql.NewUsers(a.db)},
+			Mailer:      mails,
+		}),
+		mails:      mails,
+		projection: a.newProjection(),
+		counting:   a.progress.count,
 		counted: []event.Middleware{
 			projectevents.CountItem(a.progress.count, a.itemMissed),
 			mailevents.GiveUp(mails),
 		},
 		shadow:  a.legacy.shadow(),
 		unnamed: a.legacy.unnamed(),
-		forward: logged,
+		forward: copyForwarder{mails},
 	})
 	a.consumer = a.newConsumer(consumers)
 	a.legacy.read(consumers)
@@ -241,38 +294,30 @@ func (in *infra) newProjection() *subscriptions.Projection {
 	})
 }
 
+// newRepairer returns what brings the progress of batches in line with the database.
+func (in *infra) newRepairer(p *progress) *invitations.Repairer {
+	return invitations.NewRepairer(invitations.RepairerDeps{
+		Batches:     invitationsql.NewBatches(in.db),
+		Invitations: invitationsql.NewInvitations(in.db),
+		Mails:       mailOutcomes{mailsql.NewLedger(in.db)},
+		Progress:    batchProgress{p.count, p.store},
+		Clock:       in.clock,
+		Every:       repairEvery,
+		Failed:      in.logRepairFailure,
+	})
+}
+
 // bind binds the process's ports as late as possible: a balancer that is let in waits, one that is refused goes
 // elsewhere.
 func (a *App) bind(ctx context.Context) (err error) {
 	if a.web != nil {
-		if a.apiListener, err = listen(ctx, "APP_PORT", a.cfg.HTTP.Host, a.cfg.HTTP.AppPort); err != nil {
-			return err
-		}
-		a.log.Info().Str("address", a.apiListener.Addr().String()).Str("phase", string(a.phase())).Msg("api is serving")
+		a.apiListener, err = a.listen(ctx, "APP_PORT", a.cfg.HTTP.AppPort, "api is serving")
 	}
-	if a.monitor != nil {
-		if a.monitorListener, err = listen(ctx, "CONSUMER_PORT", a.cfg.HTTP.Host, a.cfg.HTTP.ConsumerPort); err != nil {
-			return err
-		}
-		a.log.Info().Str("address", a.monitorListener.Addr().String()).Str("phase", string(a.phase())).
-			Msg("consumer is running")
+	if a.monitor != nil && err == nil {
+		a.monitorListener, err = a.listen(ctx, "CONSUMER_PORT", a.cfg.HTTP.ConsumerPort, "consumer is running")
 	}
-	return nil
+	return err
 }
 
 // Authentication is what the api does for people who register and log in; nil in a consumer.
 func (a *App) Authentication() *authentications.UseCase { return a.authentication }
-
-// newMailer returns the SMTP client of the configuration.
-func newMailer(c config.SMTP) (*mailer.Mailer, error) {
-	return mailer.New(mailer.Options{
-		Host:     c.Host,
-		Port:     c.Port,
-		Username: c.Username,
-		Password: string(c.Password),
-		TLS:      mailer.TLSMode(c.TLS),
-		From:     c.From,
-		FromName: c.FromName,
-		Timeout:  c.Timeout,
-	})
-}

@@ -19,10 +19,10 @@ import (
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/inbox"
 	"github.com/smap-platform/identity/pkg/database"
-	"github.com/smap-platform/identity/pkg/redis"
+	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
-// embedded are the parts that stand in for servers: a broker and a Redis in memory, and an inbox that takes every mail.
+// embedded are the parts that stand in for servers: a broker and a Redis in memory, and an inbox that accepts every mail.
 type embedded struct {
 	broker *inprocess.Broker
 	redis  *miniredis.Miniredis
@@ -71,19 +71,14 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 	if err := parts.inbox.Listen(); err != nil {
 		return nil, fmt.Errorf("SMTP_PORT, INBOX_PORT: %w", err)
 	}
-	_, port, err := net.SplitHostPort(parts.inbox.SMTPAddr())
-	if err != nil {
-		return nil, err
-	}
-	if cfg.SMTP.Port, err = strconv.Atoi(port); err != nil {
-		return nil, err
-	}
+	cfg.SMTP.Port = parts.inbox.SMTPPort()
 	if err := cfg.Validate(config.Standalone); err != nil {
 		return nil, err
 	}
 	if err := parts.redis.Start(); err != nil {
 		return nil, fmt.Errorf("the embedded redis: %w", err)
 	}
+	cfg.Redis.Host = parts.redis.Addr()
 	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: embeddedDatabase(cfg)})
 	if err != nil {
 		return nil, err
@@ -95,8 +90,6 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 		log:      log,
 		db:       db,
 		broker:   embeddedBroker{parts.broker},
-		state:    redis.Open(redis.Options{Addr: parts.redis.Addr(), DB: cfg.Redis.StateDB, PoolSize: statePool}),
-		cache:    redis.Open(redis.Options{Addr: parts.redis.Addr(), DB: cfg.Redis.CacheDB}),
 		embedded: parts,
 	}
 	in.newConsumer = func(consumers []event.Consumer) consumer { return embeddedConsumer{parts.broker, consumers} }
@@ -135,16 +128,7 @@ func (c embeddedConsumer) Consuming() bool { return true }
 // passTime lets keys expire: the embedded Redis has no clock of its own.
 func (e *embedded) passTime(ctx context.Context) error {
 	defer e.redis.Close()
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			e.redis.FastForward(time.Second)
-		}
-	}
+	return lifecycle.Every(ctx, time.Second, func(context.Context) { e.redis.FastForward(time.Second) })
 }
 
 // APIURL is where people are served.

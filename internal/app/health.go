@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,20 +16,20 @@ import (
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
-// checkTimeout is how long a dependency may take to answer a health check; a stopped one must not hang the probe.
+// checkTimeout is how long a dependency may take to reply to a health check; a stopped one must not hang the probe.
 const checkTimeout = 2 * time.Second
 
 // readyPatience is how long /ready waits for what it only reports: the kubelet's own patience is one second.
 const readyPatience = 300 * time.Millisecond
 
-// Words a health answer uses.
+// The states of the service and of its dependencies.
 const (
 	healthy   = "healthy"
-	degraded  = "degraded" // something is away that the service can do without for a while
+	degraded  = "degraded" // something is unavailable that the service can do without for a while
 	unhealthy = "unhealthy"
 )
 
-// health answers how this process and its dependencies are. It asks them each time: nothing is remembered.
+// health reports how this process and its dependencies are. It asks them each time: nothing is remembered.
 type health struct {
 	db       *database.DB
 	redis    *goredis.Client
@@ -41,69 +42,22 @@ type health struct {
 	consuming func() bool
 }
 
-// report is the data of a health answer.
+// report is the data of a health response.
 type report struct {
-	Status  string `json:"status"`
-	Version string `json:"version,omitempty"`
-	Details any    `json:"details,omitempty"`
+	Status  string        `json:"status"`
+	Version string        `json:"version,omitempty"`
+	Details *dependencies `json:"details,omitempty"`
 }
 
-func (h *health) register(e *echo.Echo) {
-	e.GET("/live", h.live)
-	e.GET("/ready", h.ready)
-	e.GET("/health", h.overall)
-	e.GET("/health/redis", h.redisHealth)
-	e.GET("/health/rabbitmq", h.rabbitmqHealth)
+// dependencies is how everything is that the process depends on.
+type dependencies struct {
+	Database dependency `json:"database"`
+	Redis    dependency `json:"redis"`
+	RabbitMQ dependency `json:"rabbitmq"`
 }
 
-// live says that the process answers, nothing else: restarting it would not repair a dependency.
-func (h *health) live(c echo.Context) error {
-	return httpserver.Success(c, http.StatusOK, report{Status: "alive", Version: h.version})
-}
-
-// ready says whether to send work here (docs/architecture.md). Broker and Redis are reported, not required, of an api: the
-// outbox and the projection catch up. A consumer needs its queues.
-func (h *health) ready(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-	defer cancel()
-	details := h.details(ctx, readyPatience)
-	switch {
-	case h.draining.Load():
-		return answer(c, http.StatusServiceUnavailable, report{Status: "draining", Version: h.version, Details: details})
-	case !details.Database.ok(), h.consuming != nil && !h.consuming():
-		return answer(c, http.StatusServiceUnavailable, report{Status: "not ready", Version: h.version, Details: details})
-	}
-	return answer(c, http.StatusOK, report{Status: "ready", Version: h.version, Details: details})
-}
-
-// overall is for people: unhealthy when the service cannot do its work, degraded when part of it waits.
-func (h *health) overall(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-	defer cancel()
-	details := h.details(ctx, checkTimeout)
-	switch {
-	case !details.Database.ok():
-		return answer(c, http.StatusServiceUnavailable, report{Status: unhealthy, Version: h.version, Details: details})
-	case !details.Redis.ok(), !details.RabbitMQ.ok():
-		return answer(c, http.StatusOK, report{Status: degraded, Version: h.version, Details: details})
-	}
-	return answer(c, http.StatusOK, report{Status: healthy, Version: h.version, Details: details})
-}
-
-func (h *health) redisHealth(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-	defer cancel()
-	return answerPart(c, h.checkRedis(ctx))
-}
-
-func (h *health) rabbitmqHealth(c echo.Context) error {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
-	defer cancel()
-	return answerPart(c, h.checkRabbitMQ(ctx))
-}
-
-// part is how one dependency is.
-type part struct {
+// dependency is how one of them is.
+type dependency struct {
 	Status   string   `json:"status"`
 	Error    string   `json:"error,omitempty"`
 	Warnings []string `json:"warnings,omitempty"`
@@ -114,68 +68,118 @@ type part struct {
 	Phase    string `json:"phase,omitempty"` // EVENTS_MIGRATION_PHASE of this process
 }
 
-func (p part) ok() bool { return p.Status == healthy }
+func (d dependency) ok() bool { return d.Status == healthy }
 
-type partDetails struct {
-	Database part `json:"database"`
-	Redis    part `json:"redis"`
-	RabbitMQ part `json:"rabbitmq"`
+func (h *health) register(e *echo.Echo) {
+	e.GET("/live", h.live)
+	e.GET("/ready", h.ready)
+	e.GET("/health", h.overall)
+	e.GET("/health/redis", single(h.checkRedis))
+	e.GET("/health/rabbitmq", single(h.checkRabbitMQ))
 }
 
-// details asks all dependencies at once: one that hangs must not cost the others their answer. Those the api can do
+// live responds, nothing else: restarting the process would not repair a dependency.
+func (h *health) live(c echo.Context) error {
+	return httpserver.Success(c, http.StatusOK, report{Status: "alive", Version: h.version})
+}
+
+// ready reports whether to send work here (docs/architecture.md). Broker and Redis are reported, not required, of an api:
+// the outbox and the projection catch up. A consumer needs its queues.
+func (h *health) ready(c echo.Context) error {
+	all := h.checkAll(c, readyPatience)
+	status := "ready"
+	switch {
+	case h.draining.Load():
+		status = "draining"
+	case !all.Database.ok(), h.consuming != nil && !h.consuming():
+		status = "not ready"
+	}
+	return respond(c, status == "ready", report{Status: status, Version: h.version, Details: all})
+}
+
+// overall is for people: unhealthy when the service cannot do its work, degraded when part of it waits.
+func (h *health) overall(c echo.Context) error {
+	all := h.checkAll(c, checkTimeout)
+	status := healthy
+	switch {
+	case !all.Database.ok():
+		status = unhealthy
+	case !all.Redis.ok(), !all.RabbitMQ.ok():
+		status = degraded
+	}
+	return respond(c, status != unhealthy, report{Status: status, Version: h.version, Details: all})
+}
+
+// single returns the handler that reports one dependency.
+func single(check func(ctx context.Context) dependency) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
+		defer cancel()
+		d := check(ctx)
+		return respond(c, d.ok(), d)
+	}
+}
+
+// checkAll asks all dependencies at once: one that hangs must not cost the others their response. Those the api can do
 // without are waited for no longer than optional.
-func (h *health) details(ctx context.Context, optional time.Duration) (d partDetails) {
-	redisDone, rabbitDone := make(chan part, 1), make(chan part, 1)
-	short, cancel := context.WithTimeout(ctx, optional)
+func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies {
+	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 	defer cancel()
-	go func() { redisDone <- h.checkRedis(short) }()
-	go func() { rabbitDone <- h.checkRabbitMQ(short) }()
-	d.Database = h.checkDatabase(ctx)
-	d.Redis, d.RabbitMQ = <-redisDone, <-rabbitDone
-	return d
+	short, cancelShort := context.WithTimeout(ctx, optional)
+	defer cancelShort()
+	var all dependencies
+	var checks sync.WaitGroup
+	checks.Go(func() { all.Redis = h.checkRedis(short) })
+	checks.Go(func() { all.RabbitMQ = h.checkRabbitMQ(short) })
+	all.Database = h.checkDatabase(ctx)
+	checks.Wait()
+	return &all
 }
 
-func (h *health) checkDatabase(ctx context.Context) part {
+func (h *health) checkDatabase(ctx context.Context) dependency {
 	if err := h.db.Ping(ctx); err != nil {
-		return part{Status: unhealthy, Error: "the database does not answer"}
+		return dependency{Status: unhealthy, Error: "the database does not answer"}
 	}
 	if err := schema.Current(ctx, h.db); err != nil {
-		return part{Status: unhealthy, Error: err.Error()}
+		return dependency{Status: unhealthy, Error: err.Error()}
 	}
-	return part{Status: healthy}
+	return dependency{Status: healthy}
 }
 
-func (h *health) checkRedis(ctx context.Context) part {
+func (h *health) checkRedis(ctx context.Context) dependency {
 	warnings, err := redis.Warnings(ctx, h.redis)
-	if err != nil {
-		return part{Status: unhealthy, Error: "redis does not answer; state is not updated, it catches up by retries or `consumer state rebuild`"}
+	switch {
+	case err != nil:
+		return dependency{
+			Status: unhealthy,
+			Error:  "redis does not answer; state is not updated, it catches up by retries or `consumer state rebuild`",
+		}
+	case h.embedded:
+		return dependency{Status: healthy} // nobody could act on the warnings
+	default:
+		return dependency{Status: healthy, Warnings: warnings}
 	}
-	if h.embedded {
-		warnings = nil // nobody could act on them
-	}
-	return part{Status: healthy, Warnings: warnings}
 }
 
-func (h *health) checkRabbitMQ(ctx context.Context) part {
+func (h *health) checkRabbitMQ(ctx context.Context) dependency {
 	exchange, err := h.broker.Check(ctx)
 	if err != nil {
-		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: h.phase}
+		return dependency{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: h.phase}
 	}
-	return part{
-		Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable, Phase: h.phase,
+	return dependency{
+		Status:   healthy,
+		Exchange: exchange.Name,
+		Type:     exchange.Type,
+		Durable:  &exchange.Durable,
+		Phase:    h.phase,
 	}
 }
 
-func answerPart(c echo.Context, p part) error {
-	if !p.ok() {
-		return answer(c, http.StatusServiceUnavailable, p)
+// respond sends data as a success, or as a 503 that carries data.
+func respond(c echo.Context, ok bool, data any) error {
+	if ok {
+		return httpserver.Success(c, http.StatusOK, data)
 	}
-	return answer(c, http.StatusOK, p)
-}
-
-func answer(c echo.Context, status int, data any) error {
-	if status == http.StatusOK {
-		return httpserver.Success(c, status, data)
-	}
+	const status = http.StatusServiceUnavailable
 	return c.JSON(status, httpserver.Envelope{ErrorCode: status, Message: http.StatusText(status), Data: data})
 }

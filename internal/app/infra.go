@@ -88,8 +88,6 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 		version: version,
 		log:     log,
 		db:      db,
-		state:   openState(cfg.Redis),
-		cache:   openCache(cfg.Redis),
 	}
 	in.publisher = rabbitmq.NewPublisher(connection(p.name()+"-publisher"), topology)
 	in.broker = in.publisher
@@ -122,10 +120,6 @@ func openState(c config.Redis) *goredis.Client {
 	})
 }
 
-func openCache(c config.Redis) *goredis.Client {
-	return redis.Open(redis.Options{Addr: c.Addr(), Password: string(c.Password), DB: c.CacheDB})
-}
-
 // warnAboutRedis logs at the start what keeps Redis from keeping state. Nothing waits for it.
 func (in *infra) warnAboutRedis(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
@@ -141,6 +135,12 @@ func (in *infra) warnAboutRedis(ctx context.Context) {
 
 // prepare waits for the database, migrates it where asked to, and adds what both kinds of infrastructure share.
 func (in *infra) prepare(ctx context.Context, migrate bool) error {
+	in.state = openState(in.cfg.Redis)
+	in.cache = redis.Open(redis.Options{
+		Addr:     in.cfg.Redis.Addr(),
+		Password: string(in.cfg.Redis.Password),
+		DB:       in.cfg.Redis.CacheDB,
+	})
 	if err := waitForDatabase(ctx, in.db, in.cfg.Service.StartTimeout, in.log); err != nil {
 		return err
 	}
@@ -239,11 +239,12 @@ func ping(ctx context.Context, db *database.DB) error {
 	return db.Ping(ctx)
 }
 
-// listen binds a port; variable names the setting in the error.
-func listen(ctx context.Context, variable, host string, port int) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+// listen binds a port and logs message. The error names the setting, variable.
+func (in *infra) listen(ctx context.Context, variable string, port int, message string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(in.cfg.HTTP.Host, strconv.Itoa(port)))
 	if err != nil {
 		return nil, fmt.Errorf("%s: port %d cannot be used: %w", variable, port, err)
 	}
+	in.log.Info().Str("address", l.Addr().String()).Str("phase", string(in.phase())).Msg(message)
 	return l, nil
 }

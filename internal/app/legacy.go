@@ -224,9 +224,12 @@ func LegacyTool(ctx context.Context, cfg config.Config, db *database.DB) (*legac
 	}), nil
 }
 
+// copyForwarder is notification's Forward as legacy sees it.
+type copyForwarder struct{ sender *notifications.Sender }
+
 // Forward implements legacy.Forwarder.
-func (m loggedMails) Forward(ctx context.Context, c legacy.Copy) error {
-	err := m.sender.Forward(ctx, notifications.Forwarded{
+func (f copyForwarder) Forward(ctx context.Context, c legacy.Copy) error {
+	return f.sender.Forward(ctx, notifications.Forwarded{
 		EventID:   c.EventID,
 		Recipient: c.Recipient,
 		Cc:        c.CcAddresses,
@@ -235,6 +238,4 @@ func (m loggedMails) Forward(ctx context.Context, c legacy.Copy) error {
 		HTML:      c.Body,
 		ExpiresAt: c.ExpiresAt,
 	})
-	m.logAccepted(ctx, c.EventID, c.Recipient, err)
-	return err
 }

@@ -87,14 +87,6 @@ func (m *metrics) initSeries() {
 	m.mailsDropped.WithLabelValues(string(notification.StateSuperseded))
 }
 
-// MailAccepted, MailFailed, MailRepeated and MailDropped implement notification.Observer.
-func (m *metrics) MailAccepted()     { m.mailsProcessed.Inc() }
-func (m *metrics) MailFailed(string) { m.mailsFailed.Inc() }
-func (m *metrics) MailRepeated()     { m.mailsRepeated.Inc() }
-func (m *metrics) MailDropped(state notification.State) {
-	m.mailsDropped.WithLabelValues(string(state)).Inc()
-}
-
 // outboxCollector reads the outbox when it is scraped: every process reports the same, whichever relay does the work.
 type outboxCollector struct {
 	db    *database.DB

@@ -14,6 +14,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/legacy"
+	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/project"
 	"github.com/smap-platform/identity/pkg/logger"
 )
@@ -36,7 +37,7 @@ func (o *consumeObserver) Begin(ctx context.Context, q event.Queue, d event.Deli
 		took := time.Since(started)
 		o.count(q, d, decision, took)
 		log := logger.WithTrace(ctx, o.log)
-		line := log.WithLevel(levelOf(decision)).Str("event_id", d.ID).Str("routing_key", d.RoutingKey).
+		line := log.WithLevel(levels[decision.Action]).Str("event_id", d.ID).Str("routing_key", d.RoutingKey).
 			Str("queue", q.Name).Str("outcome", decision.Outcome).Int("attempt", d.Attempts()+1).
 			Float64("duration_ms", float64(took.Microseconds())/1000)
 		if err != nil {
@@ -69,15 +70,11 @@ func (o *consumeObserver) count(q event.Queue, d event.Delivery, decision event.
 	}
 }
 
-func levelOf(d event.Decision) zerolog.Level {
-	switch d.Action {
-	case event.Dead:
-		return zerolog.ErrorLevel
-	case event.Retry:
-		return zerolog.WarnLevel
-	default:
-		return zerolog.InfoLevel
-	}
+var levels = map[event.Action]zerolog.Level{
+	event.Ack:     zerolog.InfoLevel,
+	event.Requeue: zerolog.InfoLevel,
+	event.Retry:   zerolog.WarnLevel,
+	event.Dead:    zerolog.ErrorLevel,
 }
 
 // publishObserver writes one line and the metrics of every row the relay handles.
@@ -115,6 +112,30 @@ func keyOf(m event.Message) string { return cmp.Or(m.RoutingKey, m.Exchange) }
 
 func traceOf(m event.Message) context.Context {
 	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(m.Headers))
+}
+
+// mailObserver logs the mails that a server has accepted, and counts what happens to all.
+type mailObserver struct {
+	log     zerolog.Logger
+	metrics *metrics
+}
+
+// MailAccepted implements notification.Observer.
+func (o *mailObserver) MailAccepted(ctx context.Context, eventID, recipient string) {
+	o.metrics.mailsProcessed.Inc()
+	log := logger.WithTrace(ctx, o.log)
+	log.Info().Str("event_id", eventID).Str("to", logger.MaskEmail(recipient)).Msg("mail accepted by the server")
+}
+
+// MailFailed implements notification.Observer.
+func (o *mailObserver) MailFailed(string) { o.metrics.mailsFailed.Inc() }
+
+// MailRepeated implements notification.Observer.
+func (o *mailObserver) MailRepeated() { o.metrics.mailsRepeated.Inc() }
+
+// MailDropped implements notification.Observer.
+func (o *mailObserver) MailDropped(state notification.State) {
+	o.metrics.mailsDropped.WithLabelValues(string(state)).Inc()
 }
 
 // projectObserver logs and counts what no caller is told.

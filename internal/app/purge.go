@@ -4,10 +4,15 @@ import (
 	"context"
 	"time"
 
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/heartbeat"
+	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	"github.com/smap-platform/identity/internal/legacy"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
+	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
 // How long rows are kept that nothing refers to any more.
@@ -23,26 +28,18 @@ const (
 )
 
 // purge deletes expired rows once an hour until ctx ends. Any number of processes may do it.
-func (a *App) purge(ctx context.Context) error {
-	tick := time.NewTicker(time.Hour)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			a.purgeOnce(ctx)
-		}
-	}
-}
+func (a *App) purge(ctx context.Context) error { return lifecycle.Every(ctx, time.Hour, a.purgeOnce) }
 
 func (a *App) purgeOnce(ctx context.Context) {
-	type purgeFunc = func(ctx context.Context, then time.Time) (int64, error)
-	now, purger := a.clock.Now(), a.newInvitationPurger()
+	now := a.clock.Now()
+	purger := invitations.NewPurger(invitations.PurgerDeps{
+		Invitations: invitationsql.NewInvitations(a.db),
+		Accounts:    authentications.NewInvited(authsql.NewUsers(a.db)),
+	})
 	for _, p := range []struct {
 		table string
 		life  time.Duration
-		purge purgeFunc
+		purge func(ctx context.Context, then time.Time) (int64, error)
 	}{
 		{"mails", mailLife, mailsql.NewLedger(a.db).PurgeOlderThan},
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -29,9 +30,7 @@ func fillSecrets(s *config.Secrets, dir string) error {
 	if err != nil {
 		return fmt.Errorf("the keys in %s: %w; delete the folder to start afresh", path, err)
 	}
-	if s.JWT == "" {
-		s.JWT = config.Secret(saved.JWT)
-	}
+	s.JWT = cmp.Or(s.JWT, config.Secret(saved.JWT))
 	if len(s.CodeHMAC) == 0 {
 		s.CodeHMAC = saved.CodeHMAC
 	}
@@ -53,9 +52,7 @@ func makeSecrets(path string) (savedSecrets, error) {
 	var s savedSecrets
 	for _, key := range []*[]byte{&s.JWT, &s.CodeHMAC, &s.EventsSeal} {
 		*key = make([]byte, 32)
-		if _, err := rand.Read(*key); err != nil {
-			return s, err
-		}
+		_, _ = rand.Read(*key) // it never fails
 	}
 	raw, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {

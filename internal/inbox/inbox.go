@@ -79,6 +79,9 @@ func (i *Inbox) Listen() error {
 // SMTPAddr returns the bound host:port of the SMTP server; before Listen, the configured one.
 func (i *Inbox) SMTPAddr() string { return boundAddr(i.smtp, i.opts.SMTPAddr) }
 
+// SMTPPort returns the bound port of the SMTP server. Call it after Listen.
+func (i *Inbox) SMTPPort() int { return i.smtp.Addr().(*net.TCPAddr).Port }
+
 // HTTPAddr returns the bound host:port of page and API; before Listen, the configured one.
 func (i *Inbox) HTTPAddr() string { return boundAddr(i.http, i.opts.HTTPAddr) }
 

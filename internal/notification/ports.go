@@ -65,9 +65,10 @@ type Completion struct {
 	Errors    int64 // those of Done that failed
 }
 
-// Observer counts what happens to mails.
+// Observer logs and counts what happens to mails.
 type Observer interface {
-	MailAccepted()
+	// MailAccepted reports a server's 250. eventID is empty for a mail that no event names.
+	MailAccepted(ctx context.Context, eventID, recipient string)
 	MailFailed(class string) // one failed try
 	MailRepeated()           // sent although an earlier try may have reached the server
 	MailDropped(state State)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+
+	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
 // Clock returns the database's time without a query per call: it measures the offset to the local clock and keeps it.
@@ -49,14 +51,7 @@ func (c *Clock) Sync(ctx context.Context) error {
 
 // Run syncs every 30 s until ctx ends, and then returns nil. A failed sync keeps the last offset.
 func (c *Clock) Run(ctx context.Context) error {
-	tick := time.NewTicker(30 * time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			_ = c.Sync(ctx) // the database's health check reports the failure
-		}
-	}
+	return lifecycle.Every(ctx, 30*time.Second, func(ctx context.Context) {
+		_ = c.Sync(ctx) // the database's health check reports the failure
+	})
 }

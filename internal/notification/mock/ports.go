@@ -194,15 +194,15 @@ func (m *MockObserver) EXPECT() *MockObserverMockRecorder {
 }
 
 // MailAccepted mocks base method.
-func (m *MockObserver) MailAccepted() {
+func (m *MockObserver) MailAccepted(ctx context.Context, eventID, recipient string) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "MailAccepted")
+	m.ctrl.Call(m, "MailAccepted", ctx, eventID, recipient)
 }
 
 // MailAccepted indicates an expected call of MailAccepted.
-func (mr *MockObserverMockRecorder) MailAccepted() *gomock.Call {
+func (mr *MockObserverMockRecorder) MailAccepted(ctx, eventID, recipient interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MailAccepted", reflect.TypeOf((*MockObserver)(nil).MailAccepted))
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MailAccepted", reflect.TypeOf((*MockObserver)(nil).MailAccepted), ctx, eventID, recipient)
 }
 
 // MailDropped mocks base method.

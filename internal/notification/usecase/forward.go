@@ -49,7 +49,7 @@ func (s *Sender) Forward(ctx context.Context, f Forwarded) error {
 
 // sendUnnamed sends a mail that has no entry in the ledger.
 func (s *Sender) sendUnnamed(ctx context.Context, mail notification.Mail) error {
-	failure, err := s.try(ctx, mail, func(context.Context) error { return nil })
+	failure, err := s.try(ctx, "", mail, func(context.Context) error { return nil })
 	if failure == nil {
 		return err
 	}

@@ -44,7 +44,7 @@ func undated(f *usecase.Forwarded) { f.ExpiresAt = time.Time{} }
 // counts expects one try, counted as failed at where, or as accepted.
 func (f *fixture) counts(where string) {
 	if where == "" {
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), gomock.Any(), recipient)
 	} else {
 		f.observer.EXPECT().MailFailed(where)
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -49,7 +50,7 @@ func TestGiveUp(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.renders()
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.conversation(func(ctx context.Context, accepted accept) error {
 			f.clock.now = start.Add(20 * time.Second)
 			before := f.entry()

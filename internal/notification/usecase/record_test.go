@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -32,7 +33,7 @@ func TestRecordAccepted(t *testing.T) {
 			f.failures = 3
 			return recordsLike(ctx, accepted)
 		})
-		f.observer.EXPECT().MailAccepted() // one mail, one count
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient) // one mail, one count
 		f.requireOutcome(event.Ack, "handled")
 		require.Equal(t, notification.StateAccepted, f.entry().State)
 	})
@@ -47,7 +48,7 @@ func TestRecordAccepted(t *testing.T) {
 			f.failures = 1
 			return recordsLike(ctx, accepted)
 		})
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		require.NoError(t, f.deliver(ctx))
 		require.Equal(t, notification.StateAccepted, f.entry().State)
 	})
@@ -68,7 +69,7 @@ func TestRecordAccepted(t *testing.T) {
 			require.Less(t, time.Since(began), recordingLimit, "bounded by the lease")
 			return err
 		})
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		err := f.deliver(context.Background())
 		require.ErrorIs(t, err, errFire)
 		require.Equal(t, event.Retry, f.decide(err, false).Action, "never acked, never dead")
@@ -82,7 +83,7 @@ func TestRecordAccepted(t *testing.T) {
 
 		f.clock.now = start.Add(short)
 		f.observer.EXPECT().MailRepeated()
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.conversation(recordsLike) // with messageID, like every conversation
 		f.requireOutcome(event.Ack, "handled")
 		require.Equal(t, notification.MaxResends, f.entry().Resends)
@@ -99,7 +100,7 @@ func TestRecordAccepted(t *testing.T) {
 			f.failures = math.MaxInt
 			return recordsLike(ctx, accepted)
 		})
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		require.ErrorIs(t, f.deliver(context.Background()), errFire)
 
 		f.failures = 0

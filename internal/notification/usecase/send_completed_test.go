@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/golang/mock/gomock"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
 )
@@ -21,7 +22,7 @@ func TestSendProjectCompleted(t *testing.T) {
 	f.clock.now = start.AddDate(1, 0, 0)
 	f.renderer.EXPECT().ProjectCompleted("vi", completion).Return(content, nil).Times(2)
 	f.conversation(says250)
-	f.observer.EXPECT().MailAccepted()
+	f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 	f.requireOutcome(event.Ack, "handled")
 	f.requireOutcome(event.Ack, event.DropDuplicate)
 

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -48,7 +49,7 @@ func TestSendInvitation(t *testing.T) {
 				f.deliver = func(ctx context.Context) error { return sendInvitation(ctx, f, test.token, expiresAt) }
 				f.renderer.EXPECT().Invitation("vi", test.token, test.link, expiresAt).Return(content, nil).Times(2)
 				f.conversation(says250)
-				f.observer.EXPECT().MailAccepted()
+				f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 				f.requireOutcome(event.Ack, "handled")
 				f.requireOutcome(event.Ack, event.DropDuplicate)
 				require.Equal(t, notification.StateAccepted, f.entry().State)

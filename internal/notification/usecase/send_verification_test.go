@@ -30,7 +30,7 @@ func TestSendVerification(t *testing.T) {
 				return nil
 			}),
 		)
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.requireOutcome(event.Ack, "handled")
 		require.Equal(t, 1, f.entry().Attempts)
 		require.Equal(t, messageID, f.entry().MessageID)
@@ -47,7 +47,7 @@ func TestSendVerification(t *testing.T) {
 			f.conversation(fails(notification.ClassTemporary, "smtp_rcpt_450")),
 			f.observer.EXPECT().MailFailed("smtp_rcpt_450"),
 			f.conversation(says250),
-			f.observer.EXPECT().MailAccepted(), // and no MailRepeated
+			f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient), // and no MailRepeated
 		)
 		decision := f.requireOutcome(event.Retry, "retry")
 		require.Equal(t, "1", decision.Headers[event.HeaderAttempts], "it counts as a try")
@@ -123,7 +123,7 @@ func TestSendVerification(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.renders()
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.conversation(func(ctx context.Context, accepted accept) error {
 			f.clock.now = start.Add(20 * time.Second)
 			err := f.deliver(ctx) // a duplicate, meanwhile
@@ -154,7 +154,7 @@ func TestSendVerification(t *testing.T) {
 		f := newFixture(t)
 		f.renders()
 		f.conversation(says250)
-		f.observer.EXPECT().MailAccepted() // and no MailDropped
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient) // and no MailDropped
 		f.requireOutcome(event.Ack, "handled")
 		f.clock.now = expiresAt
 		f.requireOutcome(event.Ack, event.DropDuplicate)
@@ -201,7 +201,7 @@ func TestSendVerification(t *testing.T) {
 					f.observer.EXPECT().MailRepeated()
 				}
 				f.conversation(says250)
-				f.observer.EXPECT().MailAccepted()
+				f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 				f.requireOutcome(event.Ack, "handled") // by the next process, which has no lease to wait for
 			})
 		}
@@ -251,7 +251,7 @@ func TestSendVerification(t *testing.T) {
 		f.clock.now = start.Add(lease)
 		f.observer.EXPECT().MailRepeated()
 		f.conversation(says250)
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.requireOutcome(event.Ack, "handled")
 	})
 
@@ -268,7 +268,7 @@ func TestSendVerification(t *testing.T) {
 					f.clock.now = start.Add(lease)
 					f.conversation(says250)
 					f.observer.EXPECT().MailRepeated()
-					f.observer.EXPECT().MailAccepted()
+					f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 					require.NoError(t, f.deliver(ctx))
 					return &notification.SendError{Class: class, Where: "smtp_late"}
 				})
@@ -312,7 +312,7 @@ func TestSendVerification(t *testing.T) {
 		f.sender = usecase.New(f.deps)
 		f.conversation(says250) // with messageID, like every conversation
 		f.observer.EXPECT().MailRepeated()
-		f.observer.EXPECT().MailAccepted()
+		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.requireOutcome(event.Ack, "handled")
 	})
 }

@@ -62,7 +62,7 @@ func (s *Sender) send(ctx context.Context, eventID string, mail notification.Mai
 		return err
 	}
 	mail.MessageID = claimed.MessageID
-	failure, err := s.try(ctx, mail, func(ctx context.Context) error { return s.recordAccepted(ctx, eventID) })
+	failure, err := s.try(ctx, eventID, mail, func(ctx context.Context) error { return s.recordAccepted(ctx, eventID) })
 	if failure == nil {
 		return err // sent; an error means that recording it failed, which only this process remembers
 	}
@@ -75,10 +75,10 @@ var errStoppedWaiting = errors.New("stopped waiting for the reply to the final d
 // try hands the mail to the server once and counts the outcome. It calls record after the server's 250; err is then
 // what record returned, and failure is nil.
 func (s *Sender) try(
-	ctx context.Context, mail notification.Mail, record func(context.Context) error,
+	ctx context.Context, eventID string, mail notification.Mail, record func(context.Context) error,
 ) (failure *notification.SendError, err error) {
 	err = s.deps.Mailer.Send(ctx, mail, func(ctx context.Context) error {
-		s.deps.Observer.MailAccepted()
+		s.deps.Observer.MailAccepted(ctx, eventID, mail.To)
 		return record(ctx)
 	})
 	failure, failed := errors.AsType[*notification.SendError](err)

@@ -126,10 +126,10 @@ func (c *counts) add(n *int) {
 	*n++
 }
 
-func (c *counts) MailAccepted()                  { c.add(&c.accepted) }
-func (c *counts) MailFailed(string)              { c.add(&c.failed) }
-func (c *counts) MailRepeated()                  { c.add(&c.repeated) }
-func (c *counts) MailDropped(notification.State) {}
+func (c *counts) MailAccepted(context.Context, string, string) { c.add(&c.accepted) }
+func (c *counts) MailFailed(string)                            { c.add(&c.failed) }
+func (c *counts) MailRepeated()                                { c.add(&c.repeated) }
+func (c *counts) MailDropped(notification.State)               {}
 
 func TestSender(t *testing.T) {
 	t.Parallel()
