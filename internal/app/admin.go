@@ -22,9 +22,19 @@ import (
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// WithDatabase calls fn with the database of the configuration once it responds, and closes it afterwards.
-func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn func(db *database.DB) error) (err error) {
-	db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: cfg.Postgres.DSN(), MaxConns: 2})
+// WithDatabase calls fn with the database of role once it responds, and closes it afterwards. The standalone's is a file,
+// which its first start creates.
+func WithDatabase(
+	ctx context.Context, role config.Role, cfg config.Config, log zerolog.Logger, fn func(db *database.DB) error,
+) (err error) {
+	options := database.Options{Dialect: database.Postgres, DSN: cfg.Postgres.DSN(), MaxConns: 2}
+	if role == config.Standalone {
+		options = embeddedDatabase(cfg)
+		if _, err := os.Stat(options.DSN); err != nil {
+			return fmt.Errorf("there is no database in DATA_DIR yet; start the standalone once: %w", err)
+		}
+	}
+	db, err := database.Open(options)
 	if err != nil {
 		return err
 	}
@@ -32,21 +42,6 @@ func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn
 	if err := waitForDatabase(ctx, db, cfg.Service.StartTimeout, log); err != nil {
 		return err
 	}
-	return fn(db)
-}
-
-// WithEmbeddedDatabase calls fn with the standalone's database, which the first start created, and closes it
-// afterwards.
-func WithEmbeddedDatabase(cfg config.Config, fn func(db *database.DB) error) (err error) {
-	file := embeddedDatabase(cfg)
-	if _, err := os.Stat(file); err != nil {
-		return fmt.Errorf("there is no database in DATA_DIR yet; start the standalone once: %w", err)
-	}
-	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: file})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, db.Close()) }()
 	return fn(db)
 }
 
@@ -114,10 +109,9 @@ type DeadLetters struct {
 }
 
 // NewDeadLetters returns the dead letters of queue. db may be nil where nothing is replayed.
-func NewDeadLetters(cfg config.Config, db *database.DB, queue string, log zerolog.Logger) *DeadLetters {
-	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(rabbitconn.Options{
-		URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: log,
-	}, Queues(cfg))}
+func NewDeadLetters(cfg config.Config, db *database.DB, queue string) *DeadLetters {
+	connection := rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: zerolog.Nop()}
+	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(connection, Queues(cfg))}
 	if (queue == EmailQueue || queue == LegacyQueue) && db != nil {
 		d.mails = mailsql.NewLedger(db)
 	}

@@ -79,7 +79,7 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 		return nil, fmt.Errorf("the embedded redis: %w", err)
 	}
 	cfg.Redis.Host = parts.redis.Addr()
-	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: embeddedDatabase(cfg)})
+	db, err := database.Open(embeddedDatabase(cfg))
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +96,9 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 	return in, in.prepare(ctx, true)
 }
 
-// embeddedDatabase is the file of the standalone's database.
-func embeddedDatabase(cfg config.Config) string {
-	return filepath.Join(cfg.Embedded.DataDir, "identity.db")
+// embeddedDatabase has the options of the standalone's database, a file.
+func embeddedDatabase(cfg config.Config) database.Options {
+	return database.Options{Dialect: database.SQLite, DSN: filepath.Join(cfg.Embedded.DataDir, "identity.db")}
 }
 
 // embeddedBroker adds what RabbitMQ's publisher reports.

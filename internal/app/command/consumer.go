@@ -1,9 +1,6 @@
 package command
 
 import (
-	"fmt"
-
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
@@ -14,20 +11,8 @@ import (
 
 // Consumer is the command tree of the binary consumer.
 func Consumer() *cobra.Command {
-	root := newRoot("consumer", "Event side of the SMAP Identity Service", &cobra.Command{
-		Use: "serve", Short: "Consume the queues and relay events (the default)", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, log, err := load(config.Consumer, cmd.OutOrStdout())
-			if err != nil {
-				return err
-			}
-			consumer, err := app.NewConsumer(cmd.Context(), cfg, version(), log)
-			if err != nil {
-				return err
-			}
-			return consumer.Run(cmd.Context())
-		},
-	})
+	root := newRoot(config.Consumer, "Event side of the SMAP Identity Service", "Consume the queues and relay events", stdout,
+		func(i invocation) (*app.App, error) { return app.NewConsumer(i.Context(), i.cfg, version(), i.log) })
 	root.AddCommand(deadLetters(), state(), outboxCommand(), legacy.Command(withLegacyTool), healthCommand(config.Consumer))
 	return root
 }
@@ -35,12 +20,12 @@ func Consumer() *cobra.Command {
 func state() *cobra.Command {
 	group := &cobra.Command{Use: "state", Short: "Look after the shared state in Redis"}
 	group.AddCommand(&cobra.Command{
-		Use: "rebuild", Short: "Write subscription states and the progress of invitations to Redis again, from the database", Args: cobra.NoArgs,
-		RunE: withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, _ []string) error {
-			r, err := app.RebuildState(cmd.Context(), cfg, db, zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger())
-			fmt.Fprintf(cmd.OutOrStdout(), "subscriptions: read %d, written %d, already newer %d\n",
-				r.States.Read, r.States.Written, r.States.Stale)
-			fmt.Fprintf(cmd.OutOrStdout(), "invitations: %d batches, %d mails that have ended\n", r.Progress.Batches, r.Progress.Items)
+		Use: "rebuild", Short: "Write subscription states and the progress of invitations to Redis again, from the database",
+		Args: cobra.NoArgs,
+		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+			r, err := app.RebuildState(i.Context(), i.cfg, db, i.log)
+			i.print("subscriptions: read %d, written %d, already newer %d", r.States.Read, r.States.Written, r.States.Stale)
+			i.print("invitations: %d batches, %d mails that have ended", r.Progress.Batches, r.Progress.Items)
 			return err
 		}),
 	})
@@ -51,10 +36,10 @@ func outboxCommand() *cobra.Command {
 	group := &cobra.Command{Use: "outbox", Short: "Look after the outbox"}
 	group.AddCommand(&cobra.Command{
 		Use: "retry", Short: "Make the rows the relay has given up due again", Args: cobra.NoArgs,
-		RunE: withConfig(func(cmd *cobra.Command, _ config.Config, db *database.DB, _ []string) error {
-			n, err := app.RetryOutbox(cmd.Context(), db)
+		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+			n, err := app.RetryOutbox(i.Context(), db)
 			if err == nil {
-				fmt.Fprintf(cmd.OutOrStdout(), "%d rows are due again\n", n)
+				i.print("%d rows are due again", n)
 			}
 			return err
 		}),
@@ -64,22 +49,11 @@ func outboxCommand() *cobra.Command {
 
 // withLegacyTool runs a function with the tool of the configured servers.
 func withLegacyTool(cmd *cobra.Command, run func(*legacy.Tool) error) error {
-	return withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, _ []string) error {
-		tool, err := app.LegacyTool(cmd.Context(), cfg, db)
+	return onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+		tool, err := app.LegacyTool(i.Context(), i.cfg, db)
 		if err != nil {
 			return err
 		}
 		return run(tool)
 	})(cmd, nil)
-}
-
-// withConfig makes a command of the consumer that needs the database. Logs go to stderr.
-func withConfig(run func(cmd *cobra.Command, cfg config.Config, db *database.DB, args []string) error) func(*cobra.Command, []string) error {
-	return func(cmd *cobra.Command, args []string) error {
-		cfg, log, err := load(config.Consumer, cmd.ErrOrStderr())
-		if err != nil {
-			return err
-		}
-		return app.WithDatabase(cmd.Context(), cfg, log, func(db *database.DB) error { return run(cmd, cfg, db, args) })
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"text/tabwriter"
 
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
@@ -20,50 +19,48 @@ import (
 func deadLetters() *cobra.Command {
 	group := &cobra.Command{
 		Use: "dlq", Short: "List, replay or discard dead letters",
-		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + ", " + app.SubscriptionQueue + " or " + app.LegacyQueue +
-			". Bodies are never shown: they can hold codes and addresses.",
+		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + ", " + app.SubscriptionQueue +
+			", " + app.ProjectQueue + " or " + app.LegacyQueue + ". Bodies are never shown: they can hold codes and addresses.",
 	}
 	var asJSON bool
 	var ids []string
 	var reason string
 	group.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON")
 
-	list := &cobra.Command{Use: "list QUEUE", Short: "List the dead letters of a queue, oldest first", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, log, err := load(config.Consumer, cmd.ErrOrStderr())
+	list := &cobra.Command{
+		Use: "list QUEUE", Short: "List the dead letters of a queue, oldest first", Args: cobra.ExactArgs(1),
+		RunE: configured(config.Consumer, stderr, func(i invocation) error {
+			letters, err := app.NewDeadLetters(i.cfg, nil, i.args[0]).List(i.Context())
 			if err != nil {
 				return err
 			}
-			letters, err := app.NewDeadLetters(cfg, nil, args[0], log).List(cmd.Context())
-			if err != nil {
-				return err
-			}
-			return printLetters(cmd.OutOrStdout(), asJSON, letters)
-		}}
-	replay := &cobra.Command{Use: "replay QUEUE", Short: "Put dead letters back into their queue, attempts reset", Args: cobra.ExactArgs(1),
+			return printLetters(i.OutOrStdout(), asJSON, letters)
+		}),
+	}
+	replay := &cobra.Command{
+		Use: "replay QUEUE", Short: "Put dead letters back into their queue, attempts reset", Args: cobra.ExactArgs(1),
 		Long: "Each is published, confirmed and only then removed. A mail that was accepted after all is removed, not sent again.",
-		RunE: withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, args []string) error {
-			outcomes, err := app.NewDeadLetters(cfg, db, args[0], zerolog.Nop()).Replay(cmd.Context(), ids)
-			return errors.Join(printOutcomes(cmd.OutOrStdout(), asJSON, outcomes), err)
-		})}
-	discard := &cobra.Command{Use: "discard QUEUE", Short: "Remove dead letters for good", Args: cobra.ExactArgs(1),
+		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+			outcomes, err := app.NewDeadLetters(i.cfg, db, i.args[0]).Replay(i.Context(), ids)
+			return errors.Join(printOutcomes(i.OutOrStdout(), asJSON, outcomes), err)
+		}),
+	}
+	discard := &cobra.Command{
+		Use: "discard QUEUE", Short: "Remove dead letters for good", Args: cobra.ExactArgs(1),
 		Long: "Nothing else remembers a discarded event, so the reason goes to the log.",
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: configured(config.Consumer, stderr, func(i invocation) error {
 			if reason == "" {
 				return errors.New("say why with --reason; it is written to the log")
 			}
-			cfg, log, err := load(config.Consumer, cmd.ErrOrStderr())
-			if err != nil {
-				return err
-			}
-			outcomes, err := app.NewDeadLetters(cfg, nil, args[0], log).Discard(cmd.Context(), ids)
+			outcomes, err := app.NewDeadLetters(i.cfg, nil, i.args[0]).Discard(i.Context(), ids)
 			for _, o := range outcomes {
 				// Without a level: LOGGER_LEVEL must not swallow the only record there is.
-				log.Log().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
+				i.log.Log().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
 					Str("dead_reason", o.Reason).Str("reason", reason).Msg("dead letter discarded")
 			}
-			return errors.Join(printOutcomes(cmd.OutOrStdout(), asJSON, outcomes), err)
-		}}
+			return errors.Join(printOutcomes(i.OutOrStdout(), asJSON, outcomes), err)
+		}),
+	}
 	for _, c := range []*cobra.Command{replay, discard} {
 		c.Flags().StringSliceVar(&ids, "id", nil, "only this event; may be repeated (default: all of the queue)")
 	}
@@ -84,7 +81,7 @@ func printLetters(out io.Writer, asJSON bool, letters []event.DeadLetter) error 
 	return w.Flush()
 }
 
-// printOutcomes tells what has happened, also when an error follows.
+// printOutcomes prints what has been done, also when an error follows.
 func printOutcomes(out io.Writer, asJSON bool, outcomes []app.Outcome) error {
 	if asJSON {
 		return printJSON(out, outcomes)

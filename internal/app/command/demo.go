@@ -18,16 +18,17 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// demoPatience is how long one step may take.
-const demoPatience = 10 * time.Second
+const (
+	// demoPatience is how long one step may take.
+	demoPatience = 10 * time.Second
 
-// demoEmail is who the story is about.
-const demoEmail = "an.nguyen@example.com"
+	demoEmail       = "an.nguyen@example.com"
+	demoCredentials = `{"email":"` + demoEmail + `","password":"correct horse battery"}`
+)
 
 // story walks a person's way on a running standalone and tells it. Every step fails unless it has seen what it tells.
 type story struct {
@@ -35,25 +36,20 @@ type story struct {
 	s      *app.Standalone
 	client *http.Client
 	events <-chan event.Message
-	step   int
 	code   string
 	userID string
 }
 
 // demo runs the story on a standalone of its own, on free ports and in a folder that is deleted afterwards.
-func demo(ctx context.Context, out io.Writer) (err error) {
-	cfg, err := config.Load(config.Standalone)
-	if err != nil {
-		return err
-	}
+func demo(i invocation) (err error) {
 	dir, err := os.MkdirTemp("", "smap-identity-demo-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	cfg.Embedded.DataDir, cfg.Embedded.InboxPort = dir, 0
-	cfg.HTTP.AppPort, cfg.HTTP.ConsumerPort, cfg.SMTP.Port = 0, 0, 0
-	s, err := app.NewStandalone(ctx, cfg, version(), zerolog.Nop())
+	i.cfg.Embedded.DataDir, i.cfg.Embedded.InboxPort = dir, 0
+	i.cfg.HTTP.AppPort, i.cfg.HTTP.ConsumerPort, i.cfg.SMTP.Port = 0, 0, 0
+	s, err := app.NewStandalone(i.Context(), i.cfg, version(), zerolog.Nop())
 	if err != nil {
 		return err
 	}
@@ -64,46 +60,56 @@ func demo(ctx context.Context, out io.Writer) (err error) {
 		return err
 	}
 
-	serving, stop := context.WithCancel(ctx)
+	serving, stop := context.WithCancel(i.Context())
 	defer stop()
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.Run(serving) }()
-	st := &story{out: out, s: s, client: &http.Client{Jar: jar, Timeout: demoPatience}, events: events}
-	told := st.tell(ctx)
+	st := &story{
+		out:    i.OutOrStdout(),
+		s:      s,
+		client: &http.Client{Jar: jar, Timeout: demoPatience},
+		events: events,
+	}
+	told := st.tell(i.Context())
 	stop()
 	return errors.Join(told, <-stopped)
 }
 
 func (st *story) tell(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{
-		st.register, st.requestLeaves, st.mailArrives, st.wrongCode, st.verify, st.trialIsTold, st.stateInRedis, st.login, st.cancel,
-	} {
+	steps := []struct {
+		title string
+		run   func(ctx context.Context) error
+	}{
+		{"An registers", st.register},
+		{"The event as it left for " + event.Exchange, st.requestLeaves},
+		{"The mail as it arrived", st.mailArrives},
+		{"A wrong code is refused, and counted", st.wrongCode},
+		{"The right one proves the address, and starts the trial", st.verify},
+		{"Every other service hears of it", st.trialIsPublished},
+		{"… and can read it in Redis", st.trialIsInRedis},
+		{"An logs in and looks at the trial", st.login},
+		{"An cancels; what was granted lasts until its end", st.cancel},
+	}
+	for i, step := range steps {
+		fmt.Fprintf(st.out, "\n%d. %s\n", i+1, step.title)
 		stepCtx, cancel := context.WithTimeout(ctx, demoPatience)
-		err := step(stepCtx)
+		err := step.run(stepCtx)
 		cancel()
 		if err != nil {
-			return fmt.Errorf("the story broke off at step %d: %w", st.step, err)
+			return fmt.Errorf("the story broke off at step %d: %w", i+1, err)
 		}
 	}
-	fmt.Fprintf(st.out, "\nAll %d steps were seen.\n", st.step)
+	fmt.Fprintf(st.out, "\nAll %d steps were seen.\n", len(steps))
 	return nil
-}
-
-func (st *story) chapter(title string) {
-	st.step++
-	fmt.Fprintf(st.out, "\n%d. %s\n", st.step, title)
 }
 
 func (st *story) say(format string, args ...any) { fmt.Fprintf(st.out, "   "+format+"\n", args...) }
 
 func (st *story) register(ctx context.Context) error {
-	st.chapter("An registers")
-	return st.call(ctx, http.MethodPost, "/authentication/register", http.StatusCreated,
-		map[string]any{"email": demoEmail, "password": "correct horse battery"}, nil)
+	return st.call(ctx, http.MethodPost, "/authentication/register", http.StatusCreated, demoCredentials, nil)
 }
 
 func (st *story) requestLeaves(ctx context.Context) error {
-	st.chapter("The event as it left for " + event.Exchange)
 	m, err := st.next(ctx, event.EmailVerificationRequested)
 	if err != nil {
 		return err
@@ -122,7 +128,6 @@ func (st *story) requestLeaves(ctx context.Context) error {
 var digits = regexp.MustCompile(`"otp_code":"\d{6}"`)
 
 func (st *story) mailArrives(ctx context.Context) error {
-	st.chapter("The mail as it arrived")
 	mails, err := st.s.Inbox().Wait(ctx, demoEmail, 1)
 	if err != nil {
 		return err
@@ -142,23 +147,21 @@ func (st *story) mailArrives(ctx context.Context) error {
 }
 
 func (st *story) wrongCode(ctx context.Context) error {
-	st.chapter("A wrong code is refused, and counted")
 	wrong := "000000"
 	if st.code == wrong {
 		wrong = "000001"
 	}
-	return st.call(ctx, http.MethodPost, "/authentication/verify-otp", http.StatusBadRequest,
-		map[string]any{"email": demoEmail, "otp": wrong}, nil)
+	return st.enter(ctx, wrong, http.StatusBadRequest)
 }
 
-func (st *story) verify(ctx context.Context) error {
-	st.chapter("The right one proves the address, and starts the trial")
-	return st.call(ctx, http.MethodPost, "/authentication/verify-otp", http.StatusOK,
-		map[string]any{"email": demoEmail, "otp": st.code}, nil)
+func (st *story) verify(ctx context.Context) error { return st.enter(ctx, st.code, http.StatusOK) }
+
+func (st *story) enter(ctx context.Context, code string, want int) error {
+	body := `{"email":"` + demoEmail + `","otp":"` + code + `"}`
+	return st.call(ctx, http.MethodPost, "/authentication/verify-otp", want, body, nil)
 }
 
-func (st *story) trialIsTold(ctx context.Context) error {
-	st.chapter("Every other service hears of it")
+func (st *story) trialIsPublished(ctx context.Context) error {
 	m, err := st.next(ctx, event.SubscriptionCreated)
 	if err != nil {
 		return err
@@ -168,10 +171,7 @@ func (st *story) trialIsTold(ctx context.Context) error {
 	return nil
 }
 
-func (st *story) stateInRedis(ctx context.Context) error {
-	st.chapter("… and can read it in Redis")
-	return st.state(ctx, "trialing")
-}
+func (st *story) trialIsInRedis(ctx context.Context) error { return st.state(ctx, "trialing") }
 
 // state waits until the hash has the wanted status: the projection follows the event.
 func (st *story) state(ctx context.Context, want string) error {
@@ -188,35 +188,30 @@ func (st *story) state(ctx context.Context, want string) error {
 			}
 			return nil
 		}
-		timer := time.NewTimer(10 * time.Millisecond)
 		select {
-		case <-timer.C:
+		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			timer.Stop()
 			return fmt.Errorf("the hash %s has status %q, not %q", key, hash["status"], want)
 		}
 	}
 }
 
 func (st *story) login(ctx context.Context) error {
-	st.chapter("An logs in and looks at the trial")
-	if err := st.call(ctx, http.MethodPost, "/authentication/login", http.StatusOK,
-		map[string]any{"email": demoEmail, "password": "correct horse battery"}, nil); err != nil {
+	if err := st.call(ctx, http.MethodPost, "/authentication/login", http.StatusOK, demoCredentials, nil); err != nil {
 		return err
 	}
-	return st.call(ctx, http.MethodGet, "/subscriptions/me", http.StatusOK, nil, nil)
+	return st.call(ctx, http.MethodGet, "/subscriptions/me", http.StatusOK, "", nil)
 }
 
 func (st *story) cancel(ctx context.Context) error {
-	st.chapter("An cancels; what was granted lasts until its end")
 	var mine struct {
 		ID string `json:"id"`
 	}
-	if err := st.call(ctx, http.MethodGet, "/subscriptions/me", http.StatusOK, nil, &mine); err != nil {
+	if err := st.call(ctx, http.MethodGet, "/subscriptions/me", http.StatusOK, "", &mine); err != nil {
 		return err
 	}
-	if err := st.call(ctx, http.MethodPost, "/subscriptions/"+mine.ID+"/cancel", http.StatusOK,
-		map[string]any{"reason": "only looking"}, nil); err != nil {
+	path := "/subscriptions/" + mine.ID + "/cancel"
+	if err := st.call(ctx, http.MethodPost, path, http.StatusOK, `{"reason":"only looking"}`, nil); err != nil {
 		return err
 	}
 	if _, err := st.next(ctx, event.SubscriptionCancelled); err != nil {
@@ -225,23 +220,14 @@ func (st *story) cancel(ctx context.Context) error {
 	return st.state(ctx, "cancelled")
 }
 
-// call makes one request, tells it and its answer, and wants the given status.
-func (st *story) call(ctx context.Context, method, path string, want int, body any, data any) error {
-	var payload io.Reader
-	if body != nil {
-		raw, err := json.Marshal(body)
-		if err != nil {
-			return err
-		}
-		payload = bytes.NewReader(raw)
-	}
-	request, err := http.NewRequestWithContext(ctx, method, st.s.APIURL()+path, payload)
+// call sends one request, tells it and its response, and wants the given status. data, unless nil, gets the response's
+// data.
+func (st *story) call(ctx context.Context, method, path string, want int, body string, data any) error {
+	request, err := http.NewRequestWithContext(ctx, method, st.s.APIURL()+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
-	if body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
+	request.Header.Set("Content-Type", "application/json")
 	started := time.Now()
 	response, err := st.client.Do(request)
 	if err != nil {
@@ -255,10 +241,7 @@ func (st *story) call(ctx context.Context, method, path string, want int, body a
 	st.say("%s %s → %d in %d ms", method, path, response.StatusCode, time.Since(started).Milliseconds())
 	st.say("%s", bytes.TrimSpace(raw))
 	if response.StatusCode != want {
-		return fmt.Errorf("%s %s answered %d, not %d", method, path, response.StatusCode, want)
-	}
-	if data == nil {
-		return nil
+		return fmt.Errorf("%s %s responded %d, not %d", method, path, response.StatusCode, want)
 	}
 	return json.Unmarshal(raw, &struct{ Data any }{data})
 }

@@ -1,7 +1,6 @@
 package command
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,26 +12,21 @@ import (
 	"github.com/smap-platform/identity/config"
 )
 
-// healthCommand asks the process beside it, for container images that have no curl. It
-// reads the same configuration, so it runs where that process runs.
+// healthCommand asks the process beside it, for container images that have no curl. It reads the same configuration, so
+// it runs where that process runs.
 func healthCommand(role config.Role) *cobra.Command {
 	return &cobra.Command{
 		Use: "health", Short: "Exit 0 when the process on this host's port is ready", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(role)
-			if err != nil {
-				return err
-			}
-			port := cfg.HTTP.AppPort
+		RunE: configured(role, stderr, func(i invocation) error {
+			host, port := i.cfg.HTTP.Host, i.cfg.HTTP.AppPort
 			if role == config.Consumer {
-				port = cfg.HTTP.ConsumerPort
+				port = i.cfg.HTTP.ConsumerPort
 			}
-			host := cfg.HTTP.Host
-			if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+			if net.ParseIP(host).IsUnspecified() {
 				host = "127.0.0.1"
 			}
 			url := "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/ready"
-			request, err := http.NewRequestWithContext(cmd.Context(), http.MethodGet, url, nil)
+			request, err := http.NewRequestWithContext(i.Context(), http.MethodGet, url, http.NoBody)
 			if err != nil {
 				return err
 			}
@@ -42,12 +36,10 @@ func healthCommand(role config.Role) *cobra.Command {
 			}
 			defer response.Body.Close()
 			if response.StatusCode != http.StatusOK {
-				return fmt.Errorf("%w: %s answers %s", errNotReady, url, response.Status)
+				return fmt.Errorf("not ready: %s answers %s", url, response.Status)
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "ready")
+			i.print("ready")
 			return nil
-		},
+		}),
 	}
 }
-
-var errNotReady = errors.New("not ready")

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -14,47 +15,47 @@ import (
 func migrate() *cobra.Command {
 	group := &cobra.Command{Use: "migrate", Short: "Look at the database's schema and change it"}
 	group.AddCommand(
-		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs, RunE: onDatabase(migrateUp)},
-		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs, RunE: onDatabase(migrateDown)},
+		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs, RunE: onDatabase(config.Migrate, migrateUp)},
+		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs, RunE: onDatabase(config.Migrate, migrateDown)},
 		&cobra.Command{Use: "status", Short: "List the steps, and the rows in their way; fails when some are pending",
-			Args: cobra.NoArgs, RunE: onDatabase(migrateStatus)},
+			Args: cobra.NoArgs, RunE: onDatabase(config.Migrate, migrateStatus)},
 	)
 	return group
 }
 
-func migrateUp(cmd *cobra.Command, db *database.DB, _ []string) error {
-	applied, err := schema.Up(cmd.Context(), db)
+func migrateUp(i invocation, db *database.DB) error {
+	applied, err := schema.Up(i.Context(), db)
 	for _, step := range applied {
-		fmt.Fprintln(cmd.OutOrStdout(), "applied", step)
+		i.print("applied %s", step)
 	}
 	if err == nil && len(applied) == 0 {
-		fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
+		i.print("nothing to do")
 	}
 	return err
 }
 
-func migrateDown(cmd *cobra.Command, db *database.DB, _ []string) error {
-	step, err := schema.Down(cmd.Context(), db)
+func migrateDown(i invocation, db *database.DB) error {
+	step, err := schema.Down(i.Context(), db)
 	if refused, ok := errors.AsType[*schema.ObstaclesError](err); ok {
-		printObstacles(cmd.OutOrStdout(), refused.Obstacles)
+		printObstacles(i.OutOrStdout(), refused.Obstacles)
 	}
 	switch {
 	case err != nil:
 		return err
 	case step == "":
-		fmt.Fprintln(cmd.OutOrStdout(), "nothing to do")
+		i.print("nothing to do")
 	default:
-		fmt.Fprintln(cmd.OutOrStdout(), "took back", step)
+		i.print("took back %s", step)
 	}
 	return nil
 }
 
-func migrateStatus(cmd *cobra.Command, db *database.DB, _ []string) error {
-	steps, err := schema.Status(cmd.Context(), db)
+func migrateStatus(i invocation, db *database.DB) error {
+	steps, err := schema.Status(i.Context(), db)
 	if err != nil {
 		return err
 	}
-	obstacles, err := schema.Obstacles(cmd.Context(), db)
+	obstacles, err := schema.Obstacles(i.Context(), db)
 	if err != nil {
 		return err
 	}
@@ -66,9 +67,9 @@ func migrateStatus(cmd *cobra.Command, db *database.DB, _ []string) error {
 		} else {
 			when = "applied " + s.AppliedAt.UTC().Format("2006-01-02 15:04:05")
 		}
-		fmt.Fprintf(cmd.OutOrStdout(), "%-40s %s\n", s.Name, when)
+		i.print("%-40s %s", s.Name, when)
 	}
-	printObstacles(cmd.OutOrStdout(), obstacles)
+	printObstacles(i.OutOrStdout(), obstacles)
 	switch {
 	case len(obstacles) > 0:
 		return fmt.Errorf("%d steps are pending, and rows are in their way; change those, then run `api migrate up`", pending)

@@ -15,10 +15,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/logger"
 )
 
-// Version is set by the linker (-X); a build without it tells its commit.
+// Version is set by the linker (-X); a build without it names its commit.
 var Version = ""
 
 func version() string {
@@ -36,7 +38,7 @@ func version() string {
 }
 
 // Execute runs root until it ends or SIGINT or SIGTERM asks it to; a second signal ends the process at once. It
-// answers the process's exit code: 0, or 1 after an error, which it has printed.
+// returns the process's exit code: 0, or 1 after an error, which it has printed.
 func Execute(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -48,28 +50,78 @@ func Execute(root *cobra.Command) int {
 	return 0
 }
 
-// newRoot answers a root command that serves when no subcommand is named.
-func newRoot(name, short string, serve *cobra.Command) *cobra.Command {
+// newRoot returns the root command of the binary named like role. It serves what start returns when no subcommand is
+// named; the logs of that go to logs.
+func newRoot(
+	role config.Role, short, serveShort string, logs output, start func(invocation) (*app.App, error),
+) *cobra.Command {
+	serve := &cobra.Command{
+		Use: "serve", Short: serveShort + " (the default)", Args: cobra.NoArgs,
+		RunE: configured(role, logs, func(i invocation) error {
+			a, err := start(i)
+			if err != nil {
+				return err
+			}
+			return a.Run(i.Context())
+		}),
+	}
 	root := &cobra.Command{
-		Use: name, Short: short, Version: version(), Args: cobra.NoArgs,
+		Use: string(role), Short: short, Version: version(), Args: cobra.NoArgs,
 		SilenceUsage: true, SilenceErrors: true, RunE: serve.RunE,
 	}
 	root.AddCommand(serve)
 	return root
 }
 
-// load reads the configuration of role and makes its logger, which writes to out.
-func load(role config.Role, out io.Writer) (config.Config, zerolog.Logger, error) {
-	cfg, err := config.Load(role)
-	if err != nil {
-		return cfg, zerolog.Nop(), err
-	}
-	log, err := newLogger(cfg, role, out)
-	return cfg, log, err
+// invocation is one run of a command, with the configuration of its role.
+type invocation struct {
+	*cobra.Command
+	args []string
+	cfg  config.Config
+	log  zerolog.Logger
 }
 
-func newLogger(cfg config.Config, role config.Role, out io.Writer) (zerolog.Logger, error) {
-	return logger.New(logger.Options{
-		Level: cfg.Log.Level, Format: cfg.Log.Format, Out: out, Service: "identity-" + string(role), Version: version(),
+// print writes one formatted line to standard output.
+func (i invocation) print(format string, args ...any) {
+	fmt.Fprintf(i.OutOrStdout(), format+"\n", args...)
+}
+
+// output is a stream of a command.
+type output func(*cobra.Command) io.Writer
+
+var (
+	stdout output = (*cobra.Command).OutOrStdout
+	stderr output = (*cobra.Command).ErrOrStderr
+)
+
+// runFunc is what cobra runs.
+type runFunc = func(cmd *cobra.Command, args []string) error
+
+// configured makes a command that needs the configuration of role. Its logs go to logs.
+func configured(role config.Role, logs output, run func(invocation) error) runFunc {
+	return func(cmd *cobra.Command, args []string) error {
+		cfg, err := config.Load(role)
+		if err != nil {
+			return err
+		}
+		log, err := logger.New(logger.Options{
+			Level:   cfg.Log.Level,
+			Format:  cfg.Log.Format,
+			Out:     logs(cmd),
+			Service: "identity-" + string(role),
+			Version: version(),
+		})
+		if err != nil {
+			return err
+		}
+		return run(invocation{cmd, args, cfg, log})
+	}
+}
+
+// onDatabase makes a command that needs the database of role as well: a server's, or the standalone's file, whether the
+// standalone runs or not. Its logs go to stderr.
+func onDatabase(role config.Role, run func(i invocation, db *database.DB) error) runFunc {
+	return configured(role, stderr, func(i invocation) error {
+		return app.WithDatabase(i.Context(), role, i.cfg, i.log, func(db *database.DB) error { return run(i, db) })
 	})
 }
