@@ -42,14 +42,7 @@ func (q Queue) DeadQueue() string { return q.Name + ".dead" }
 
 // levelName formats a delay without zero parts: 30s, 2m.
 func levelName(d time.Duration) string {
-	name := d.String()
-	if strings.HasSuffix(name, "m0s") {
-		name = strings.TrimSuffix(name, "0s")
-	}
-	if strings.HasSuffix(name, "h0m") {
-		name = strings.TrimSuffix(name, "0m")
-	}
-	return name
+	return strings.ReplaceAll(strings.ReplaceAll(d.String(), "m0s", "m"), "h0m", "h")
 }
 
 // Observer sees every delivery, for logs, metrics and traces. Begin runs before the handler and returns the handler's
@@ -81,8 +74,14 @@ type DeadLetter struct {
 // DeadLetter returns what may be shown of m, found in the dead queue of queue.
 func (m Message) DeadLetter(queue string) DeadLetter {
 	return DeadLetter{
-		Queue: queue, EventID: m.ID, RoutingKey: m.RoutingKey, Reason: m.Headers[HeaderDeadReason],
-		ErrorClass: m.Headers[HeaderError], Attempts: m.Attempts(), FirstFailed: m.Headers[HeaderFirstFailed],
-		DeadSince: m.Headers[HeaderDeadAt], BodyBytes: len(m.Body),
+		Queue:       queue,
+		EventID:     m.ID,
+		RoutingKey:  m.RoutingKey,
+		Reason:      m.Headers[HeaderDeadReason],
+		ErrorClass:  m.Headers[HeaderError],
+		Attempts:    m.Attempts(),
+		FirstFailed: m.Headers[HeaderFirstFailed],
+		DeadSince:   m.Headers[HeaderDeadAt],
+		BodyBytes:   len(m.Body),
 	}
 }

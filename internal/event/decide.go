@@ -43,11 +43,11 @@ type Decision struct {
 // Decide turns a handler's result into an action. It is the only place that knows the rules; every broker calls it.
 // stopping says that the process is draining.
 func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decision {
-	if outcome, ended := Ended(err); ended {
-		if _, dead := errors.AsType[*permanentError](err); dead {
-			return deadLetter(outcome, err, d, now)
+	if end, ended := endOf(err); ended {
+		if end.dead {
+			return deadLetter(end.outcome, err, d, now)
 		}
-		return Decision{Action: Ack, Outcome: outcome}
+		return Decision{Action: Ack, Outcome: end.outcome}
 	}
 	if stopping && errors.Is(err, context.Canceled) {
 		return Decision{Action: Requeue, Outcome: "requeue"}

@@ -57,10 +57,7 @@ func (m Message) count(header string) int {
 
 // FirstFailed is when the first try failed; zero when none has.
 func (m Message) FirstFailed() time.Time {
-	t, err := time.Parse(time.RFC3339Nano, m.Headers[HeaderFirstFailed])
-	if err != nil {
-		return time.Time{}
-	}
+	t, _ := time.Parse(time.RFC3339Nano, m.Headers[HeaderFirstFailed]) // zero with an error
 	return t
 }
 

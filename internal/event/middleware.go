@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"runtime/debug"
+	"slices"
 	"time"
 )
 
@@ -13,8 +14,8 @@ type Middleware func(next Handler) Handler
 
 // Chain returns h inside the given middleware, the first of them outermost.
 func Chain(h Handler, around ...Middleware) Handler {
-	for i := len(around) - 1; i >= 0; i-- {
-		h = around[i](h)
+	for _, m := range slices.Backward(around) {
+		h = m(h)
 	}
 	return h
 }
@@ -73,12 +74,11 @@ func OnEnd(fn func(ctx context.Context, d Delivery, outcome string, dead bool) e
 	return func(next Handler) Handler {
 		return func(ctx context.Context, d Delivery) error {
 			err := next(ctx, d)
-			outcome, ended := Ended(err)
+			end, ended := endOf(err)
 			if !ended {
 				return err
 			}
-			_, dead := errors.AsType[*permanentError](err)
-			if err := fn(ctx, d, outcome, dead); err != nil {
+			if err := fn(ctx, d, end.outcome, end.dead); err != nil {
 				return NotYet(math.MaxInt64, err)
 			}
 			return err
@@ -89,14 +89,6 @@ func OnEnd(fn func(ctx context.Context, d Delivery, outcome string, dead bool) e
 // Ended reports whether err, a handler's result, is the last word on its delivery, and which: handled, a Drop constant
 // or a Reason constant.
 func Ended(err error) (outcome string, ended bool) {
-	if err == nil {
-		return Handled, true
-	}
-	if drop, ok := errors.AsType[*dropError](err); ok {
-		return drop.reason, true
-	}
-	if permanent, ok := errors.AsType[*permanentError](err); ok {
-		return permanent.reason, true
-	}
-	return "", false
+	end, ended := endOf(err)
+	return end.outcome, ended
 }

@@ -25,23 +25,29 @@ const (
 	DropStale      = "stale"      // a higher version is already stored
 )
 
-type permanentError struct {
-	reason string
-	err    error
+// endError is the last word on a delivery.
+type endError struct {
+	outcome string
+	dead    bool // dead-lettered, not acked
+	err     error
 }
 
-func (e *permanentError) Error() string { return e.err.Error() }
-func (e *permanentError) Unwrap() error { return e.err }
+func (e endError) Error() string { return e.err.Error() }
+func (e endError) Unwrap() error { return e.err }
+
+// endOf returns what err, a handler's result, says about its delivery. ended is false when it is to be retried.
+func endOf(err error) (end endError, ended bool) {
+	if err == nil {
+		return endError{outcome: Handled}, true
+	}
+	return errors.AsType[endError](err)
+}
 
 // Permanent returns an error that dead-letters the event at once. reason is one of the Reason constants.
-func Permanent(reason string, err error) error { return &permanentError{reason, err} }
-
-type dropError struct{ reason string }
-
-func (e *dropError) Error() string { return "dropped: " + e.reason }
+func Permanent(reason string, err error) error { return endError{reason, true, err} }
 
 // Drop returns an error that acks the event although its effect was not had, rightly. reason is one of the Drop constants.
-func Drop(reason string) error { return &dropError{reason} }
+func Drop(reason string) error { return endError{reason, false, errors.New("dropped: " + reason)} }
 
 type notYetError struct {
 	wait time.Duration
