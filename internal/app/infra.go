@@ -167,10 +167,7 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 		return err
 	}
 	in.metrics = newMetrics()
-	in.metrics.registry.MustRegister(
-		&outboxCollector{in.db, in.clock},
-		&deadLetterCollector{in.broker, Queues(in.cfg)},
-	)
+	in.metrics.registry.MustRegister(in.outboxGauges(), in.deadLetterGauges())
 	in.legacy = newWing(in)
 	in.health = &health{
 		db:       in.db,

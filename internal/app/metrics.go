@@ -6,10 +6,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
-	"github.com/smap-platform/identity/pkg/database"
 )
 
 // metrics are the process's own. Their names and labels are what dashboards and alerts are written against.
@@ -37,24 +37,28 @@ type metrics struct {
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
 func newMetrics() *metrics {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	factory := promauto.With(registry)
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		return factory.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		return factory.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	m := &metrics{
-		registry:        prometheus.NewRegistry(),
+		registry:        registry,
 		published:       counters("events_published_total", "Messages the broker has confirmed.", "routing_key"),
 		publishFailures: counters("event_publish_failures_total", "Tries to publish that were not confirmed.", "routing_key", "error_type"),
-		publishDuration: prometheus.NewHistogram(prometheus.HistogramOpts{
+		publishDuration: factory.NewHistogram(prometheus.HistogramOpts{
 			Name: "event_publish_duration_seconds", Help: "From handing a batch to the broker to its confirms.", Buckets: latencyBuckets,
 		}),
 		mailsProcessed: counter("emails_processed_total", "Mails a server has accepted."),
 		mailsFailed:    counter("emails_failed_total", "Tries to send a mail that failed."),
 		mailsRepeated:  counter("emails_repeated_total", "Mails sent again without knowing whether the first was accepted (RFC 1047)."),
 		mailsDropped:   counters("emails_dropped_total", "Mails not sent because they were of no use any more.", "state"),
-		handled: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		handled: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "event_handler_duration_seconds", Help: "From delivery to settlement, by what became of the event.", Buckets: latencyBuckets,
 		}, []string{"queue", "routing_key", "outcome"}),
 		retries:     counters("event_retries_total", "Events moved to a retry queue.", "queue", "routing_key"),
@@ -65,10 +69,6 @@ func newMetrics() *metrics {
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
 	}
 	m.initSeries()
-	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
-		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
-		m.projectsCompleted, m.marksMissed,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -87,10 +87,13 @@ func (m *metrics) initSeries() {
 	m.mailsDropped.WithLabelValues(string(notification.StateSuperseded))
 }
 
-// outboxCollector reads the outbox when it is scraped: every process reports the same, whichever relay does the work.
-type outboxCollector struct {
-	db    *database.DB
-	clock *database.Clock
+// watchHashing shows how close password hashing is to its bound.
+func (m *metrics) watchHashing(load func() (running, waiting int)) {
+	factory := promauto.With(m.registry)
+	factory.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_running", Help: "Passwords being hashed."},
+		func() float64 { running, _ := load(); return float64(running) })
+	factory.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_waiting", Help: "Requests waiting for a place to hash."},
+		func() float64 { _, waiting := load(); return float64(waiting) })
 }
 
 var (
@@ -98,55 +101,66 @@ var (
 	outboxFailed = prometheus.NewDesc("outbox_failed_rows", "Rows given up; `consumer outbox retry` makes them due again.", nil, nil)
 	outboxAge    = prometheus.NewDesc("outbox_oldest_due_seconds", "How long the oldest due row has been due; 0 when none is.", nil, nil)
 	outboxUp     = prometheus.NewDesc("outbox_up", "1 when the outbox could be read at this scrape.", nil, nil)
+
+	deadLetterDepth = prometheus.NewDesc("dead_letters", "Messages in the dead queue of a queue.", []string{"queue"}, nil)
 )
 
-func (c *outboxCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- outboxRows
-	ch <- outboxFailed
-	ch <- outboxAge
-	ch <- outboxUp
+// scrapeTimeout bounds what is asked for the sake of a scrape.
+const scrapeTimeout = 2 * time.Second
+
+// gauges is a collector that asks for its values at each scrape.
+type gauges struct {
+	descs []*prometheus.Desc
+	read  func(ctx context.Context, set setGauge)
 }
 
-func (c *outboxCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	depth, err := outboxDepth(ctx, c.db, c.clock.Now())
-	if err != nil {
-		ch <- prometheus.MustNewConstMetric(outboxUp, prometheus.GaugeValue, 0)
-		return
+type setGauge = func(desc *prometheus.Desc, value float64, labels ...string)
+
+// Describe implements prometheus.Collector.
+func (g gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range g.descs {
+		ch <- d
 	}
-	ch <- prometheus.MustNewConstMetric(outboxUp, prometheus.GaugeValue, 1)
-	ch <- prometheus.MustNewConstMetric(outboxRows, prometheus.GaugeValue, float64(depth.Rows))
-	ch <- prometheus.MustNewConstMetric(outboxFailed, prometheus.GaugeValue, float64(depth.Failed))
-	ch <- prometheus.MustNewConstMetric(outboxAge, prometheus.GaugeValue, depth.OldestDue.Seconds())
 }
 
-// watchHashing shows how close password hashing is to its bound.
-func (m *metrics) watchHashing(load func() (running, waiting int)) {
-	m.registry.MustRegister(
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_running", Help: "Passwords being hashed."},
-			func() float64 { running, _ := load(); return float64(running) }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_waiting", Help: "Requests waiting for a place to hash."},
-			func() float64 { _, waiting := load(); return float64(waiting) }))
-}
-
-// deadLetterCollector asks the broker at each scrape how many messages each dead queue holds: the broker moves some there
-// by itself. While it does not respond there is no figure.
-type deadLetterCollector struct {
-	broker broker
-	queues []event.Queue
-}
-
-var deadLetterDepth = prometheus.NewDesc("dead_letters", "Messages in the dead queue of a queue.", []string{"queue"}, nil)
-
-func (c *deadLetterCollector) Describe(ch chan<- *prometheus.Desc) { ch <- deadLetterDepth }
-
-func (c *deadLetterCollector) Collect(ch chan<- prometheus.Metric) {
-	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+// Collect implements prometheus.Collector.
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
-	for _, q := range c.queues {
-		if n, err := c.broker.DeadLetters(ctx, q); err == nil {
-			ch <- prometheus.MustNewConstMetric(deadLetterDepth, prometheus.GaugeValue, float64(n), q.Name)
-		}
+	g.read(ctx, func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	})
+}
+
+// outboxGauges reads the outbox: every process reports the same, whichever relay does the work.
+func (in *infra) outboxGauges() gauges {
+	return gauges{
+		[]*prometheus.Desc{outboxRows, outboxFailed, outboxAge, outboxUp},
+		func(ctx context.Context, set setGauge) {
+			depth, err := outboxDepth(ctx, in.db, in.clock.Now())
+			if err != nil {
+				set(outboxUp, 0)
+				return
+			}
+			set(outboxUp, 1)
+			set(outboxRows, float64(depth.Rows))
+			set(outboxFailed, float64(depth.Failed))
+			set(outboxAge, depth.OldestDue.Seconds())
+		},
+	}
+}
+
+// deadLetterGauges asks the broker how many messages each dead queue holds: the broker moves some there by itself. While
+// it does not respond there is no figure.
+func (in *infra) deadLetterGauges() gauges {
+	return gauges{
+		[]*prometheus.Desc{deadLetterDepth},
+		func(ctx context.Context, set setGauge) {
+			for _, q := range Queues(in.cfg) {
+				if n, err := in.broker.DeadLetters(ctx, q); err == nil {
+					set(deadLetterDepth, float64(n), q.Name)
+				}
+			}
+		},
 	}
 }
