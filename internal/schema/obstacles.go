@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -71,6 +72,14 @@ func (e *ObstaclesError) Error() string {
 	return fmt.Sprintf("schema: rows are in the way: %s; `api migrate %s` lists them", strings.Join(counts, ", "), command)
 }
 
+// refuse returns the error of a search, or an *[ObstaclesError] when it has found something.
+func refuse(found []Obstacle, err error) error {
+	if err == nil && len(found) > 0 {
+		return &ObstaclesError{found}
+	}
+	return err
+}
+
 // Obstacles returns the rows of the previous release that are in the way of [Up]. There are none in a database without
 // that release's tables, nor in one that has been migrated. It changes nothing.
 func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
@@ -83,13 +92,6 @@ func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 	}
 	var all []Obstacle
 	for _, search := range searches {
-		exists, err := hasTable(ctx, db, search.table)
-		if err != nil {
-			return nil, err
-		}
-		if !exists {
-			continue
-		}
 		found, err := search.in(ctx, db)
 		if err != nil {
 			return nil, err
@@ -100,7 +102,7 @@ func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 }
 
 // search finds the rows that break rule. Its query returns group, user id, username, subscription id, state and since,
-// with the rows of a group together. table must exist.
+// with the rows of a group together.
 type search struct {
 	rule  Rule
 	table string
@@ -130,23 +132,23 @@ SELECT username, id, username, '', CASE WHEN deleted_at IS NOT NULL THEN 'delete
 FROM users WHERE username IN (SELECT username FROM users GROUP BY username HAVING count(*) > 1)
 ORDER BY 1, created_at, id`}
 
-// in returns the obstacles in db.
-func (s search) in(ctx context.Context, db *database.DB) ([]Obstacle, error) {
+// in returns the obstacles in db, none when there is no such table.
+func (s search) in(ctx context.Context, db *database.DB) (found []Obstacle, err error) {
+	if exists, err := hasTable(ctx, db, s.table); err != nil || !exists {
+		return nil, err
+	}
 	rows, err := db.Conn(ctx).QueryContext(ctx, s.query)
 	if err != nil {
 		return nil, fmt.Errorf("schema: looking for %s: %w", s.rule, err)
 	}
 	defer rows.Close()
-	var found []Obstacle
 	last := ""
-	for rows.Next() {
+	for err == nil && rows.Next() {
 		var group string
 		var r Row
 		var since sql.NullTime
-		if err := rows.Scan(&group, &r.UserID, &r.Username, &r.SubscriptionID, &r.State, &since); err != nil {
-			return nil, fmt.Errorf("schema: looking for %s: %w", s.rule, err)
-		}
-		if len(found) == 0 || group != last {
+		err = rows.Scan(&group, &r.UserID, &r.Username, &r.SubscriptionID, &r.State, &since)
+		if found == nil || group != last {
 			found = append(found, Obstacle{Rule: s.rule})
 		}
 		last = group
@@ -154,7 +156,7 @@ func (s search) in(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 		o := &found[len(found)-1]
 		o.Rows = append(o.Rows, r)
 	}
-	if err := rows.Err(); err != nil {
+	if err := cmp.Or(err, rows.Err()); err != nil {
 		return nil, fmt.Errorf("schema: looking for %s: %w", s.rule, err)
 	}
 	return found, nil

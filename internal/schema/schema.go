@@ -46,18 +46,14 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	obstacles, err := Obstacles(ctx, db)
-	if err != nil {
+	if err := refuse(Obstacles(ctx, db)); err != nil {
 		return nil, err
-	}
-	if len(obstacles) > 0 {
-		return nil, &ObstaclesError{obstacles}
 	}
 	results, err := p.Up(ctx)
 	if err != nil {
 		// Pods of the previous release keep writing: a row may have come in the way since the check.
-		if obstacles, err := Obstacles(ctx, db); err == nil && len(obstacles) > 0 {
-			return nil, &ObstaclesError{obstacles}
+		if refused, ok := errors.AsType[*ObstaclesError](refuse(Obstacles(ctx, db))); ok {
+			return nil, refused
 		}
 		return nil, fmt.Errorf("schema: migrating up: %w", err)
 	}
@@ -107,13 +103,7 @@ func checkRevert(ctx context.Context, db *database.DB, version int64) error {
 		}
 	}
 	if version == ownVersion && db.Dialect() == database.Postgres { // SQLite never had that constraint
-		obstacles, err := namesUsedTwice.in(ctx, db)
-		if err != nil {
-			return err
-		}
-		if len(obstacles) > 0 {
-			return &ObstaclesError{obstacles}
-		}
+		return refuse(namesUsedTwice.in(ctx, db))
 	}
 	return nil
 }
@@ -159,12 +149,9 @@ func latest(dialect database.Dialect) (version int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("schema: %w", err)
 	}
-	for _, f := range files {
-		v, err := goose.NumericComponent(f.Name())
-		if err != nil {
-			return 0, fmt.Errorf("schema: %w", err)
-		}
-		version = max(version, v)
+	version, err = goose.NumericComponent(files[len(files)-1].Name()) // numbers have leading zeros
+	if err != nil {
+		return 0, fmt.Errorf("schema: %w", err)
 	}
 	return version, nil
 }
