@@ -73,47 +73,36 @@ func (r *reader) oneOf(name string, values ...string) string {
 }
 
 func (r *reader) integer(name string, lowest, highest int) int {
-	value := r.text(name)
-	if value == "" {
-		return 0
+	fix := fmt.Sprintf("set it to a whole number from %d to %d", lowest, highest)
+	if strings.HasPrefix(r.text(name), "tcp://") {
+		fix += " (Kubernetes sets it for a service of that name unless the pod has enableServiceLinks: false)"
 	}
-	n, err := strconv.Atoi(value)
-	if err != nil || n < lowest || n > highest {
-		fix := fmt.Sprintf("set it to a whole number from %d to %d", lowest, highest)
-		if strings.HasPrefix(value, "tcp://") {
-			fix += " (Kubernetes sets it for a service of that name unless the pod has enableServiceLinks: false)"
-		}
-		r.wrong(name, fmt.Sprintf("is %q", value), fix)
-		return 0
-	}
-	return n
+	return parse(r, name, fix, strconv.Atoi, func(n int) bool { return lowest <= n && n <= highest })
 }
 
 func (r *reader) boolean(name string) bool {
-	value := r.text(name)
-	if value == "" {
-		return false
-	}
-	b, err := strconv.ParseBool(value)
-	if err != nil {
-		r.wrong(name, fmt.Sprintf("is %q", value), "set it to true or false")
-	}
-	return b
+	return parse(r, name, "set it to true or false", strconv.ParseBool, func(bool) bool { return true })
 }
 
 // duration parses Go's notation, as in 1m30s.
 func (r *reader) duration(name string, shortest, longest time.Duration) time.Duration {
-	value := r.text(name)
-	if value == "" {
-		return 0
+	fix := fmt.Sprintf("set it to a duration such as 30s or 2m, from %s to %s", shortest, longest)
+	return parse(r, name, fix, time.ParseDuration, func(d time.Duration) bool { return shortest <= d && d <= longest })
+}
+
+// parse returns the value behind the variable's text, and the zero value when it is empty, cannot be read or is not
+// valid.
+func parse[T any](r *reader, name, fix string, read func(text string) (T, error), valid func(T) bool) (zero T) {
+	text := r.text(name)
+	if text == "" {
+		return zero
 	}
-	d, err := time.ParseDuration(value)
-	if err != nil || d < shortest || d > longest {
-		r.wrong(name, fmt.Sprintf("is %q", value),
-			fmt.Sprintf("set it to a duration such as 30s or 2m, from %s to %s", shortest, longest))
-		return 0
+	value, err := read(text)
+	if err != nil || !valid(value) {
+		r.wrong(name, fmt.Sprintf("is %q", text), fix)
+		return zero
 	}
-	return d
+	return value
 }
 
 // seconds parses a whole number of seconds.
