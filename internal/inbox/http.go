@@ -56,7 +56,7 @@ func secured(next http.Handler) http.Handler {
 }
 
 func (i *Inbox) listMessages(w http.ResponseWriter, r *http.Request) {
-	found := i.mails.list(r.URL.Query().Get("to"))
+	found := i.Messages(r.URL.Query().Get("to"))
 	if text := r.URL.Query().Get("limit"); text != "" {
 		limit, err := strconv.Atoi(text)
 		if err != nil || limit < 1 {

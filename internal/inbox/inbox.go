@@ -21,28 +21,23 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Defaults of Options.
-const (
-	DefaultSMTPAddr = "127.0.0.1:1025"
-	DefaultHTTPAddr = "127.0.0.1:8025"
-	DefaultCapacity = 1000
-)
+// defaultCapacity is enough for any demonstration, and bounds the memory.
+const defaultCapacity = 1000
 
 // stopTimeout bounds how long a stop waits for HTTP requests in flight. They only read memory, so one that takes longer
 // belongs to a stalled client.
 const stopTimeout = 2 * time.Second
 
-// Options is where the inbox listens and how much it keeps. The zero value of a field means its default; the zero Log
-// discards.
+// Options is where the inbox listens and how much it keeps. The zero Log discards.
 type Options struct {
 	SMTPAddr string         // host:port, port 0 picks a free one
 	HTTPAddr string         // host:port, port 0 picks a free one
-	Capacity int            // mails kept, counted per recipient; ≤ 0 means DefaultCapacity
+	Capacity int            // mails kept, counted per recipient; ≤ 0 means 1000
 	Log      zerolog.Logger // one debug line per mail: id and sizes, never an address or a body
 }
 
-// Inbox is one mailbox with its two listeners. Call Listen, then Run. Messages and Wait may be called at any time, from
-// any number of goroutines.
+// Inbox is one mailbox with its two listeners. Call Listen, then Run. The other methods need Listen and may be called
+// from any number of goroutines.
 type Inbox struct {
 	opts  Options
 	mails *store
@@ -52,9 +47,7 @@ type Inbox struct {
 
 // New returns an inbox that does not listen yet.
 func New(opts Options) *Inbox {
-	opts.SMTPAddr = cmp.Or(opts.SMTPAddr, DefaultSMTPAddr)
-	opts.HTTPAddr = cmp.Or(opts.HTTPAddr, DefaultHTTPAddr)
-	opts.Capacity = cmp.Or(max(opts.Capacity, 0), DefaultCapacity)
+	opts.Capacity = cmp.Or(max(opts.Capacity, 0), defaultCapacity)
 	return &Inbox{opts: opts, mails: newStore(opts.Capacity)}
 }
 
@@ -76,40 +69,24 @@ func (i *Inbox) Listen() error {
 	return nil
 }
 
-// SMTPAddr returns the bound host:port of the SMTP server; before Listen, the configured one.
-func (i *Inbox) SMTPAddr() string { return boundAddr(i.smtp, i.opts.SMTPAddr) }
+// SMTPAddr returns the host:port of the SMTP server.
+func (i *Inbox) SMTPAddr() string { return i.smtp.Addr().String() }
 
-// SMTPPort returns the bound port of the SMTP server. Call it after Listen.
+// SMTPPort returns the port of the SMTP server.
 func (i *Inbox) SMTPPort() int { return i.smtp.Addr().(*net.TCPAddr).Port }
-
-// HTTPAddr returns the bound host:port of page and API; before Listen, the configured one.
-func (i *Inbox) HTTPAddr() string { return boundAddr(i.http, i.opts.HTTPAddr) }
 
 // URL returns where a browser on this machine opens the page, without a trailing slash.
 func (i *Inbox) URL() string {
-	host, port, err := net.SplitHostPort(i.HTTPAddr())
-	if err != nil {
-		return "http://" + i.HTTPAddr()
+	addr := *i.http.Addr().(*net.TCPAddr)
+	if addr.IP.IsUnspecified() {
+		addr.IP = net.IPv4(127, 0, 0, 1) // a browser cannot open "every interface"
 	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1" // a browser cannot open "every interface"
-	}
-	return "http://" + net.JoinHostPort(host, port)
-}
-
-func boundAddr(l net.Listener, configured string) string {
-	if l == nil {
-		return configured
-	}
-	return l.Addr().String()
+	return "http://" + addr.String()
 }
 
 // Run serves both ports until ctx ends, then closes them, cuts open SMTP sessions and returns nil. It returns an error
-// when Listen was not called, and when one server failed, which stops the other.
+// when one server failed, which stops the other.
 func (i *Inbox) Run(ctx context.Context) error {
-	if i.smtp == nil || i.http == nil {
-		return errors.New("inbox: Run without Listen, call Listen first")
-	}
 	mailServer := i.smtpServer()
 	group, ctx := errgroup.WithContext(ctx)
 	webServer := &http.Server{
@@ -153,7 +130,10 @@ func stop(mailServer *smtp.Server, mailListener net.Listener, webServer *http.Se
 
 // Messages returns the mails to one address, newest first; all of them when to is empty. Addresses compare
 // case-insensitively. The result is never nil.
-func (i *Inbox) Messages(to string) []Message { return i.mails.list(to) }
+func (i *Inbox) Messages(to string) []Message {
+	found, _ := i.mails.list(to)
+	return found
+}
 
 // Wait returns Messages(to) as soon as there are at least n. When ctx ends first, it returns those that have arrived
 // and an error that wraps the context's. When n exceeds the capacity, it fails at once.
@@ -163,8 +143,7 @@ func (i *Inbox) Wait(ctx context.Context, to string, n int) ([]Message, error) {
 			n, i.opts.Capacity)
 	}
 	for {
-		changed := i.mails.changes() // before the mails are read, so that none is missed
-		found := i.mails.list(to)
+		found, changed := i.mails.list(to)
 		if len(found) >= n {
 			return found, nil
 		}

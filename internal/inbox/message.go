@@ -10,7 +10,6 @@ import (
 	"github.com/emersion/go-message"
 	_ "github.com/emersion/go-message/charset" // registers every charset but UTF-8
 	"github.com/emersion/go-message/mail"
-	"github.com/google/uuid"
 )
 
 // Message is one mail as one recipient received it: a mail to two addresses is two messages with the same MessageID.
@@ -50,17 +49,6 @@ func parse(envelopeFrom string, raw []byte, now time.Time) Message {
 		m.Text = validText(body)
 	}
 	return m
-}
-
-// forRecipients returns a copy of the mail for each address of the envelope.
-func (m Message) forRecipients(to []string) []Message {
-	mails := make([]Message, len(to))
-	for i, address := range to {
-		mails[i] = m
-		mails[i].ID = uuid.NewString()
-		mails[i].To = address
-	}
-	return mails
 }
 
 func decodeHeaders(h *mail.Header) textproto.MIMEHeader {

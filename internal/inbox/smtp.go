@@ -7,6 +7,7 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 )
 
@@ -67,9 +68,11 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return err // too large, or cut before the final dot: nothing is kept
 	}
-	mails := parse(s.from, raw, time.Now()).forRecipients(s.to)
-	s.mails.add(mails...)
-	for _, m := range mails {
+	m := parse(s.from, raw, time.Now())
+	for _, to := range s.to {
+		m.ID = uuid.NewString()
+		m.To = to
+		s.mails.add(m)
 		s.log.Debug().Str("mail_id", m.ID).Int("bytes", len(raw)).Msg("mail received")
 	}
 	return nil

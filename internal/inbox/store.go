@@ -11,20 +11,20 @@ type store struct {
 	capacity int
 
 	mu      sync.Mutex
-	mails   []Message // oldest first
-	first   uint64    // the position of mails[0]: how many mails have left the front
-	clears  uint64    // how often clear was called
-	changed chan struct{}
+	mails   []Message     // oldest first
+	first   uint64        // the position of mails[0]: how many mails have left the front
+	clears  uint64        // how often clear was called
+	changed chan struct{} // closed by the next add or clear
 }
 
 func newStore(capacity int) *store {
 	return &store{capacity: capacity, changed: make(chan struct{})}
 }
 
-func (s *store) add(mails ...Message) {
+func (s *store) add(m Message) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mails = append(s.mails, mails...)
+	s.mails = append(s.mails, m)
 	if over := len(s.mails) - s.capacity; over > 0 {
 		s.mails = slices.Delete(s.mails, 0, over)
 		s.first += uint64(over)
@@ -47,15 +47,9 @@ func (s *store) signal() {
 	s.changed = make(chan struct{})
 }
 
-// changes returns a channel that is closed by the next add or clear.
-func (s *store) changes() <-chan struct{} {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.changed
-}
-
-// list returns the mails to an address, all when it is empty, newest first and never nil.
-func (s *store) list(to string) []Message {
+// list returns the mails to an address, all when it is empty, newest first and never nil, and the channel of the next
+// change.
+func (s *store) list(to string) ([]Message, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	to = strings.TrimSpace(to)
@@ -65,7 +59,7 @@ func (s *store) list(to string) []Message {
 			found = append(found, m)
 		}
 	}
-	return found
+	return found, s.changed
 }
 
 func (s *store) get(id string) (Message, bool) {
