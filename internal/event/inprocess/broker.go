@@ -3,7 +3,6 @@ package inprocess
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +24,7 @@ type Broker struct {
 	options Options
 
 	mu      sync.Mutex
-	queues  []*queue
+	queues  map[string]*queue
 	ways    map[string]func(event.Message) // every queue's name, retry levels and dead queues included
 	taps    map[*tap]struct{}
 	closing bool // Consume has been asked to stop and has not begun again
@@ -33,10 +32,15 @@ type Broker struct {
 
 // New returns a broker with these queues, empty, bound to [event.Exchange] by their patterns.
 func New(queues []event.Queue, o Options) *Broker {
-	b := &Broker{options: o, ways: map[string]func(event.Message){}, taps: map[*tap]struct{}{}}
+	b := &Broker{
+		options: o,
+		queues:  map[string]*queue{},
+		ways:    map[string]func(event.Message){},
+		taps:    map[*tap]struct{}{},
+	}
 	for _, q := range queues {
 		held := &queue{Queue: q, arrived: sync.NewCond(&b.mu)}
-		b.queues = append(b.queues, held)
+		b.queues[q.Name] = held
 		maps.Copy(b.ways, held.ways())
 	}
 	return b
@@ -89,7 +93,7 @@ func (b *Broker) route(m event.Message) (routed, known bool) {
 func (b *Broker) Dead(queue string) []event.DeadLetter {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	q := b.queue(queue)
+	q := b.queues[queue]
 	if q == nil {
 		return nil
 	}
@@ -98,12 +102,4 @@ func (b *Broker) Dead(queue string) []event.DeadLetter {
 		letters[i] = m.DeadLetter(queue)
 	}
 	return letters
-}
-
-func (b *Broker) queue(name string) *queue {
-	i := slices.IndexFunc(b.queues, func(q *queue) bool { return q.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return b.queues[i]
 }

@@ -14,7 +14,7 @@ import (
 // and returns nil. One call at a time; a later call is the next consumer of what was left.
 func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error {
 	for _, c := range consumers {
-		if b.queue(c.Queue.Name) == nil {
+		if b.queues[c.Queue.Name] == nil {
 			return fmt.Errorf("inprocess: there is no queue %q; pass it to New", c.Queue.Name)
 		}
 	}
@@ -24,7 +24,10 @@ func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error 
 	var running sync.WaitGroup
 	for _, c := range consumers {
 		for range c.Queue.Workers {
-			running.Go(func() { b.work(ctx, handlers, b.queue(c.Queue.Name), c) })
+			running.Go(func() {
+				for b.handleNext(ctx, handlers, b.queues[c.Queue.Name], c) {
+				}
+			})
 		}
 	}
 	<-ctx.Done()
@@ -34,16 +37,6 @@ func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error 
 	running.Wait()
 	b.reportLoss()
 	return nil
-}
-
-func (b *Broker) work(stop, handlers context.Context, q *queue, c event.Consumer) {
-	for {
-		d, ok := b.next(handlers, q)
-		if !ok {
-			return
-		}
-		b.handle(stop, handlers, q, c, d)
-	}
 }
 
 // next waits for a ready message. Once the broker is closing it waits no more; once handlers has ended it returns none.
@@ -66,12 +59,18 @@ func (b *Broker) next(handlers context.Context, q *queue) (event.Delivery, bool)
 	}
 }
 
-func (b *Broker) handle(stop, handlers context.Context, q *queue, c event.Consumer, d event.Delivery) {
+// handleNext does the work of the next delivery and reports whether there was one.
+func (b *Broker) handleNext(stop, handlers context.Context, q *queue, c event.Consumer) bool {
+	d, ok := b.next(handlers, q)
+	if !ok {
+		return false
+	}
 	ctx, finish := c.Observer.Begin(handlers, c.Queue, d)
 	err := c.Handle(ctx, d)
 	decision := event.Decide(err, d, c.Queue.Retry, stop.Err() != nil, b.options.Now())
 	b.carryOut(q, d, decision)
 	finish(decision, err)
+	return true
 }
 
 func (b *Broker) carryOut(q *queue, d event.Delivery, decision event.Decision) {
