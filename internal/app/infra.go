@@ -211,8 +211,6 @@ func startClock(ctx context.Context, db *database.DB) (*database.Clock, error) {
 func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration, log zerolog.Logger) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
 	for logged := false; ; logged = true {
 		err := ping(ctx, db)
 		if err == nil {
@@ -222,7 +220,7 @@ func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration
 			log.Warn().Err(err).Dur("patience_ms", timeout).Msg("the database does not respond yet")
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
 			return fmt.Errorf("the database did not respond within START_TIMEOUT (%s): %w", timeout, err)
 		}

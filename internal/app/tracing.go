@@ -3,7 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
-	"net/url"
+	"strings"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -21,10 +21,7 @@ func newTracing(ctx context.Context, cfg config.Service, name, version string) (
 	}
 	if cfg.OTLPEndpoint != "" {
 		// The OTLP specification puts traces below the base URL; WithEndpointURL would take it as it stands.
-		endpoint, err := url.JoinPath(cfg.OTLPEndpoint, "v1/traces")
-		if err != nil {
-			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT is not usable: %w", err)
-		}
+		endpoint := strings.TrimSuffix(cfg.OTLPEndpoint, "/") + "/v1/traces"
 		exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint))
 		if err != nil {
 			return nil, fmt.Errorf("OTEL_EXPORTER_OTLP_ENDPOINT is not usable: %w", err)

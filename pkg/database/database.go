@@ -40,7 +40,7 @@ func Open(o Options) (*DB, error) {
 			"&_pragma=foreign_keys(1)&_txlock=immediate&_time_format=sqlite"
 		o.MaxConns = 1
 	}
-	pool, err := sql.Open(o.Dialect.driver(), dsn)
+	pool, err := sql.Open(drivers[o.Dialect], dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database: invalid connection settings: %w", err)
 	}

@@ -19,12 +19,8 @@ const (
 	SQLite   Dialect = "sqlite"
 )
 
-func (d Dialect) driver() string {
-	if d == Postgres {
-		return "pgx"
-	}
-	return "sqlite"
-}
+// drivers are the names under which database/sql knows the engines.
+var drivers = map[Dialect]string{Postgres: "pgx", SQLite: "sqlite"}
 
 // ForUpdate returns the clause that locks the rows of a SELECT until the transaction ends. SQLite needs none: its
 // transactions begin as writers, one at a time.

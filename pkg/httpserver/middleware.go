@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -65,30 +66,17 @@ func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// stripPrefix runs before the router. echo routes by the escaped path when there is one.
+// stripPrefix strips whole segments: "/identity" is no prefix of "/identityx". It runs before the router, which routes by
+// the escaped path when there is one.
 func stripPrefix(prefix string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			u := c.Request().URL
-			path, ok := cutPrefix(u.Path, prefix)
-			raw, rawOK := cutPrefix(u.RawPath, prefix)
-			if ok && (rawOK || u.RawPath == "") {
-				u.Path, u.RawPath = path, raw
+			if u.Path == prefix || strings.HasPrefix(u.Path, prefix+"/") {
+				u.Path = cmp.Or(strings.TrimPrefix(u.Path, prefix), "/")
+				u.RawPath = strings.TrimPrefix(u.RawPath, prefix)
 			}
 			return next(c)
 		}
-	}
-}
-
-// cutPrefix is strings.CutPrefix for whole segments: "/identity" is no prefix of "/identityx".
-func cutPrefix(path, prefix string) (rest string, ok bool) {
-	rest, ok = strings.CutPrefix(path, prefix)
-	switch {
-	case !ok || rest != "" && rest[0] != '/':
-		return "", false
-	case rest == "":
-		return "/", true
-	default:
-		return rest, true
 	}
 }

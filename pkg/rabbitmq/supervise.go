@@ -20,22 +20,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Options of a supervised connection. Zero values take the defaults in brackets.
+// Options of a connection. Zero values take the default in brackets.
 type Options struct {
-	URL          string        // amqp:// or amqps://, with credentials; never logged
-	Name         string        // shown in the broker's list of connections
-	Heartbeat    time.Duration // [5 s] a dead peer is detected after three of them; RabbitMQ's docs advise 5–20 s
-	WriteTimeout time.Duration // [10 s] a socket that accepts no bytes for this long is a dead connection
-	Log          zerolog.Logger
-}
-
-func (o Options) withDefaults() Options {
-	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
-	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
-	return o
+	URL       string        // amqp:// or amqps://, with credentials; never logged
+	Name      string        // shown in the broker's list of connections
+	Heartbeat time.Duration // [5 s] a dead peer is detected after three of them; RabbitMQ's docs advise 5–20 s
+	Log       zerolog.Logger
 }
 
 const (
+	writeTimeout = 10 * time.Second // a socket that accepts no bytes for this long is a dead connection
 	dialTimeout  = 10 * time.Second // TCP, TLS and AMQP handshake together
 	closeTimeout = 2 * time.Second
 	stopTimeout  = 3 * time.Second // how long a session may run once its context has ended
@@ -50,7 +44,6 @@ const (
 // closed after it, or after 3 s, so that a session waiting for a frozen broker gets an error. Between tries Supervise
 // waits with jitter, from 0.1 s to 10 s. It logs the same failure as a warning once, not per try.
 func Supervise(ctx context.Context, o Options, session func(ctx context.Context, conn *amqp.Connection) error) error {
-	o = o.withDefaults()
 	log := o.Log.With().Str("connection", o.Name).Logger()
 	failures, warned := 0, ""
 	for ctx.Err() == nil {
@@ -117,7 +110,6 @@ func once(ctx context.Context, o Options, session func(ctx context.Context, conn
 // Dial returns one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
 // the URL.
 func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
-	o = o.withDefaults()
 	if _, err := amqp.ParseURI(o.URL); err != nil {
 		// The parser's error quotes the URL, with its password.
 		return nil, errors.New("rabbitmq: the URL cannot be read; it has the form amqp://user:password@host:port/vhost, " +
@@ -128,7 +120,7 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 	stopWatching := func() bool { return true }
 	defer func() { stopWatching() }()
 	conn, err := amqp.DialConfig(o.URL, amqp.Config{
-		Heartbeat:  o.Heartbeat,
+		Heartbeat:  cmp.Or(o.Heartbeat, 5*time.Second),
 		Properties: properties,
 		Dial: func(network, address string) (net.Conn, error) {
 			dialer := net.Dialer{Timeout: dialTimeout}
@@ -142,7 +134,7 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 			}
 			// The kernel accepts connections for a paused broker; the handshake then hangs.
 			stopWatching = context.AfterFunc(ctx, func() { _ = tcp.Close() })
-			return &writeDeadlineConn{Conn: tcp, timeout: o.WriteTimeout}, nil
+			return writeDeadlineConn{Conn: tcp, timeout: writeTimeout}, nil
 		},
 	})
 	if err != nil {
@@ -158,7 +150,7 @@ type writeDeadlineConn struct {
 	timeout time.Duration
 }
 
-func (c *writeDeadlineConn) Write(b []byte) (int, error) {
+func (c writeDeadlineConn) Write(b []byte) (int, error) {
 	if err := c.SetWriteDeadline(time.Now().Add(c.timeout)); err != nil {
 		return 0, err
 	}
