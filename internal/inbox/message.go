@@ -65,28 +65,19 @@ func decodeHeaders(h *mail.Header) textproto.MIMEHeader {
 
 // readBodies returns the first text and the first HTML part. A broken part ends the search.
 func readBodies(r *mail.Reader) (text, html string) {
+	bodies := map[string]string{}
 	for {
 		part, err := r.NextPart()
 		if part == nil || err != nil && !message.IsUnknownCharset(err) && !message.IsUnknownEncoding(err) {
-			return text, html
+			return bodies["text/plain"], bodies["text/html"]
 		}
-		inline, ok := part.Header.(*mail.InlineHeader)
-		if !ok {
-			continue
+		if inline, ok := part.Header.(*mail.InlineHeader); ok {
+			kind, _, _ := inline.ContentType()
+			if bodies[kind] == "" {
+				body, _ := io.ReadAll(part.Body) // half a part is better than none
+				bodies[kind] = validText(body)
+			}
 		}
-		into := &text
-		switch kind, _, _ := inline.ContentType(); kind {
-		case "text/plain":
-		case "text/html":
-			into = &html
-		default:
-			continue
-		}
-		if *into != "" {
-			continue
-		}
-		body, _ := io.ReadAll(part.Body) // half a part is better than none
-		*into = validText(body)
 	}
 }
 

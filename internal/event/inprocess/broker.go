@@ -59,7 +59,6 @@ func (b *Broker) Send(_ context.Context, messages []event.Message) []error {
 			continue
 		}
 		m.Headers = maps.Clone(m.Headers) // the sender keeps its map
-		b.copyToTaps(m)
 		if routed, known := b.route(m); !known || (!routed && m.Mandatory) {
 			results[i] = event.ErrUnroutable
 		}
@@ -77,6 +76,7 @@ func (b *Broker) route(m event.Message) (routed, known bool) {
 		}
 		return ok, true
 	case event.Exchange:
+		b.copyToTaps(m)
 		for _, q := range b.queues {
 			if q.bound(m.RoutingKey) {
 				q.push(m.Arrived())

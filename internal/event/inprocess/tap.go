@@ -1,6 +1,10 @@
 package inprocess
 
-import "github.com/smap-platform/identity/internal/event"
+import (
+	"sync"
+
+	"github.com/smap-platform/identity/internal/event"
+)
 
 // tapSize is how many messages a tap holds for a reader that is slow.
 const tapSize = 64
@@ -19,20 +23,15 @@ func (b *Broker) Tap(pattern string) (<-chan event.Message, func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.taps[t] = struct{}{}
-	return t.messages, func() {
+	return t.messages, sync.OnceFunc(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		if _, open := b.taps[t]; open {
-			delete(b.taps, t)
-			close(t.messages)
-		}
-	}
+		delete(b.taps, t)
+		close(t.messages)
+	})
 }
 
 func (b *Broker) copyToTaps(m event.Message) {
-	if m.Exchange != event.Exchange {
-		return
-	}
 	for t := range b.taps {
 		if !matches(t.pattern, m.RoutingKey) {
 			continue
