@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/rs/zerolog"
 
@@ -165,22 +166,19 @@ func (d *DeadLetters) Discard(ctx context.Context, ids []string) ([]Outcome, err
 // handled.
 func (d *DeadLetters) handle(ctx context.Context, ids []string,
 	decide func(event.DeadLetter) (rabbitmq.Handling, string, error)) ([]Outcome, error) {
-	wanted := make(map[string]bool, len(ids))
-	for _, id := range ids {
-		wanted[id] = true
-	}
 	outcomes := []Outcome{}
+	var seen []string
 	var action string
 	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter) (handling rabbitmq.Handling, err error) {
-		if _, ok := wanted[l.EventID]; len(ids) > 0 && !ok {
+		if len(ids) > 0 && !slices.Contains(ids, l.EventID) {
 			return rabbitmq.Keep, nil
 		}
-		wanted[l.EventID] = false
+		seen = append(seen, l.EventID)
 		handling, action, err = decide(l)
 		return handling, err
 	}, func(l event.DeadLetter) { outcomes = append(outcomes, Outcome{l, action}) })
-	for id, missing := range wanted {
-		if missing {
+	for _, id := range ids {
+		if !slices.Contains(seen, id) {
 			err = errors.Join(err, fmt.Errorf("no dead letter of %s has the event id %q", d.queue, id))
 		}
 	}

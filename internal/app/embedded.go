@@ -137,9 +137,6 @@ func (s *Standalone) APIURL() string { return "http://" + s.apiListener.Addr().S
 // MonitorURL is where health and metrics of the consumer's side are.
 func (s *Standalone) MonitorURL() string { return "http://" + s.monitorListener.Addr().String() }
 
-// InboxURL is where mails are shown.
-func (s *Standalone) InboxURL() string { return s.embedded.inbox.URL() }
-
 // Inbox is where every mail ends.
 func (s *Standalone) Inbox() *inbox.Inbox { return s.embedded.inbox }
 

@@ -15,7 +15,7 @@ func Standalone() *cobra.Command {
 			if err != nil {
 				return nil, err
 			}
-			i.print(welcome, s.APIURL(), s.InboxURL(), s.MonitorURL())
+			i.print(welcome, s.APIURL(), s.Inbox().URL(), s.MonitorURL())
 			return s.App, nil
 		})
 	root.AddCommand(&cobra.Command{
