@@ -47,10 +47,7 @@ func NewStandalone(ctx context.Context, cfg config.Config, version string, log z
 		return nil, err
 	}
 	a, err := assemble(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return &Standalone{a}, nil
+	return &Standalone{a}, err
 }
 
 // embed returns the embedded twin of [production].

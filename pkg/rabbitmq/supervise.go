@@ -78,33 +78,26 @@ func once(ctx context.Context, o Options, session func(ctx context.Context, conn
 	lost := conn.NotifyClose(make(chan *amqp.Error, 1))
 	life, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	watched, finished := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case e, ok := <-lost:
-			if ok && e != nil {
-				cancel(fmt.Errorf("rabbitmq: connection lost: %w", e))
-			} else {
-				cancel(errors.New("rabbitmq: connection closed"))
-			}
-		case <-life.Done():
-		}
-		select {
-		case <-finished:
-		case <-time.After(stopTimeout):
-			_ = conn.CloseDeadline(time.Now())
-		}
-	}()
+	go func() { cancel(lossOf(<-lost)) }() // lost is closed with the connection
+	stopCutting := context.AfterFunc(life, func() {
+		time.AfterFunc(stopTimeout, func() { _ = conn.CloseDeadline(time.Now()) })
+	})
 	err = session(life, conn)
+	stopCutting()
 	cancel(err)
-	close(finished)
-	<-watched
 	_ = conn.CloseDeadline(time.Now().Add(closeTimeout)) // already lost, or about to be
 	if cause := context.Cause(life); err == nil && cause != nil {
 		err = cause
 	}
 	return err
+}
+
+// lossOf returns the cause of a session's end: e is nil for a connection that was closed in order.
+func lossOf(e *amqp.Error) error {
+	if e == nil {
+		return errors.New("rabbitmq: connection closed")
+	}
+	return fmt.Errorf("rabbitmq: connection lost: %w", e)
 }
 
 // Dial returns one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
