@@ -19,8 +19,9 @@ import (
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/notification/smtp"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
+	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
-	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
+	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/logger"
@@ -73,7 +74,7 @@ type domains struct {
 	forward        forwarder
 	projection     *subscriptions.Projection
 	counting       *projects.Counting
-	tracking       tracking
+	countItem      event.Middleware
 }
 
 func (p *parts) domains(counting *projects.Counting) (*domains, error) {
@@ -97,7 +98,11 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 		forward:        forwarder{sender, p.log},
 		projection:     p.projection(),
 		counting:       counting,
-		tracking:       tracking{sender, counting, p.metrics, p.log},
+		countItem: projectevents.CountItem(counting, func(d event.Delivery, projectID string, err error) {
+			p.metrics.marksMissed.Inc()
+			p.log.Debug().Err(err).Str("event_id", d.ID).Str("project_id", projectID).
+				Msg("an item was not counted; it will be from the database")
+		}),
 	}, nil
 }
 
@@ -106,7 +111,7 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 func (p *parts) mailLease() time.Duration { return 2 * p.cfg.SMTP.Timeout }
 
 func (p *parts) projection() *subscriptions.Projection {
-	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), redisstate.New(p.redis))
+	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), subscriptionredis.New(p.redis))
 }
 
 // mails lets authentication ask notification for mails: neither domain imports the other.

@@ -12,8 +12,8 @@ import (
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redislive"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
+	"github.com/smap-platform/identity/internal/project/repository/redispubsub"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
 	"github.com/smap-platform/identity/pkg/lifecycle"
@@ -26,14 +26,14 @@ type progress struct {
 	tracker   tracker // the same for batches of invitations
 	sweeper   *projects.Sweeper
 	reading   *projects.Reading
-	hub       *redislive.Hub
-	announcer *redislive.Announcer
+	hub       *redispubsub.Hub
+	announcer *redispubsub.Announcer
 }
 
 func (p *parts) progress(publisher event.Publisher) *progress {
-	store := redisstate.New(p.redis)
-	announcer := redislive.NewAnnouncer(p.cache, p.tellOutage("progress is not announced to those who watch live"))
-	hub := redislive.NewHub(p.cache, store, p.tellOutage("those who watch a project live hear of changes later"))
+	store := redisdb.New(p.redis)
+	announcer := redispubsub.NewAnnouncer(p.cache, p.tellOutage("progress is not announced to those who watch live"))
+	hub := redispubsub.NewHub(p.cache, store, p.tellOutage("those who watch a project live hear of changes later"))
 	deps := projects.Deps{
 		Tx: p.db, Clock: p.clock, Tracker: store, Completions: projectsql.NewCompletions(p.db), Publisher: publisher,
 		Listener:  closer{authentications.NewBatchCloser(authsql.NewBatches(p.db), authsql.NewUsers(p.db), publisher)},

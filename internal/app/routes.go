@@ -1,7 +1,7 @@
 package app
 
 import (
-	"context"
+	"slices"
 	"time"
 
 	"github.com/smap-platform/identity/config"
@@ -57,45 +57,53 @@ func Queues(cfg config.Config) []event.Queue {
 	return append(queues, legacy)
 }
 
-// tracked are the keys whose events are items of a project: one is marked when its handler ends, its id is the event's.
-var tracked = map[event.RoutingKey]bool{event.EmailInvitationRequested: true}
+// route is a line of the routing table.
+type route struct {
+	queue  string
+	key    event.RoutingKey // empty: every message of the queue
+	handle event.Handler
+	around []event.Middleware // outside the limits on tries: they see how the work has ended
+}
 
-// routers answers THE routing table: which handler does the work of which routing key, per queue.
-//
-//	identity.email         email.verification.requested       → the mail with the code, while it is current;
-//	                                                            stamped "legacy": compared, never sent
-//	                       email.invitation.requested         → the mail with the token, while it is wanted; tracked
-//	                       email.project_completed.requested  → the closing mail of a batch
-//	identity.subscription  subscription.created               ┐
-//	                       subscription.cancelled             ├ the user's state in Redis, never backwards
-//	                       subscription.status_changed        ┘
-//	identity.project       project.created                    → a project in Redis that can be counted
-//	identity.legacy        (none)                             → the previous release's mail, as it stands
-func (d *domains) routers() map[string]*event.Router {
-	email, subscriptions, projects, legacy := event.NewRouter(), event.NewRouter(), event.NewRouter(), event.NewRouter()
-	authevents.Register(email, d.codeMail)
-	email.Wrap(event.EmailVerificationRequested, d.shadow.Instead)
-	authevents.RegisterInvitations(email, d.invitationMail)
-	mailevents.Register(email, d.closingMail)
-	subscriptionevents.Register(subscriptions, d.projection)
-	projectevents.Register(projects, d.counting)
-	legacy.Else(d.unnamed.Around(fanout.Forward(d.forward)))
-	return map[string]*event.Router{
-		EmailQueue: email, SubscriptionQueue: subscriptions, ProjectQueue: projects, LegacyQueue: legacy,
+// routes is the routing table: which handler does the work of which routing key.
+func (d *domains) routes() []route {
+	router := event.NewRouter()
+	authevents.Register(router, d.codeMail)
+	authevents.RegisterInvitations(router, d.invitationMail)
+	mailevents.Register(router, d.closingMail)
+	subscriptionevents.Register(router, d.projection)
+	projectevents.Register(router, d.counting)
+	h := router.Dispatch
+	return []route{
+		{EmailQueue, event.EmailVerificationRequested, d.shadow.Instead(h), nil},
+		{EmailQueue, event.EmailInvitationRequested, h, []event.Middleware{d.countItem, mailevents.GiveUp(d.closingMail)}},
+		{EmailQueue, event.EmailProjectCompletedRequested, h, nil},
+		{SubscriptionQueue, event.SubscriptionCreated, h, nil},
+		{SubscriptionQueue, event.SubscriptionCancelled, h, nil},
+		{SubscriptionQueue, event.SubscriptionStatusChanged, h, nil},
+		{ProjectQueue, event.ProjectCreated, h, nil},
+		{LegacyQueue, "", d.unnamed.Around(fanout.Forward(d.forward)), nil},
 	}
 }
 
-// consumers joins queues, handlers and observer. No handler outlives limit: a dependency that hangs is an error, and
-// the retry levels wait better than a handler does.
-func (d *domains) consumers(queues []event.Queue, limit time.Duration, observer event.Observer) []event.Consumer {
-	routers := d.routers()
+// consumers joins queues, handlers and observer.
+func (d *domains) consumers(queues []event.Queue, limit time.Duration, now func() time.Time, observer event.Observer) []event.Consumer {
 	consumers := make([]event.Consumer, len(queues))
 	for i, q := range queues {
-		consumers[i] = event.Consumer{Queue: q, Observer: observer, Settle: d.tracking.settle, Handle: func(ctx context.Context, e event.Delivery) error {
-			ctx, cancel := context.WithTimeout(ctx, limit)
-			defer cancel()
-			return routers[q.Name].Dispatch(ctx, e)
-		}}
+		router := event.NewRouter()
+		handle := router.Dispatch
+		for _, r := range d.routes() {
+			if r.queue != q.Name {
+				continue
+			}
+			h := event.Chain(r.handle, append(slices.Clone(r.around), event.Limit(q.Retry, now), event.Timeout(limit), event.Recover)...)
+			if r.key == "" {
+				handle = h
+				continue
+			}
+			router.On(r.key, h)
+		}
+		consumers[i] = event.Consumer{Queue: q, Handle: event.Chain(handle, event.Recover), Observer: observer}
 	}
 	return consumers
 }

@@ -106,7 +106,7 @@ func ServeConsumer(ctx context.Context, cfg config.Config, version string, log z
 		DrainTimeout: cfg.Service.ShutdownTimeout / 2,
 		StaleAck:     func(queue string) { p.metrics.staleAcks.WithLabelValues(queue).Inc() },
 		Refused:      func(_ string, refused bool) { p.metrics.tellRefused(refused) },
-	}, domains.consumers(queues, p.mailLease(), &consumeObserver{log, p.tracer(), p.metrics}))
+	}, domains.consumers(queues, p.mailLease(), p.clock.Now, &consumeObserver{log, p.tracer(), p.metrics}))
 	p.health.consuming = consumer.Consuming
 	log.Info().Str("address", l.Addr().String()).Str("phase", string(p.phase)).Msg("consumer is running")
 	return lifecycle.Run(ctx, log, cfg.Service.ShutdownTimeout,

@@ -122,7 +122,7 @@ func (s *Standalone) build(ctx context.Context, cfg config.Config, version strin
 	if err != nil {
 		return err
 	}
-	consumers := domains.consumers(queues, s.parts.mailLease(), &consumeObserver{log, s.parts.tracer(), s.parts.metrics})
+	consumers := domains.consumers(queues, s.parts.mailLease(), s.parts.clock.Now, &consumeObserver{log, s.parts.tracer(), s.parts.metrics})
 	s.web = s.parts.web(s.parts.accounts(publisher, s.parts.passwords(), progress.tracker), progress)
 	s.roles = [][]lifecycle.Role{
 		{s.parts.serving("http", s.web, s.api)},

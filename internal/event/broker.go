@@ -3,7 +3,6 @@ package event
 import (
 	"context"
 	"errors"
-	"runtime/debug"
 	"strings"
 	"time"
 )
@@ -66,49 +65,8 @@ type Observer interface {
 // Consumer is the work on one queue, broker-neutral.
 type Consumer struct {
 	Queue    Queue
-	Handle   func(ctx context.Context, d Delivery) error // usually Router.Dispatch
+	Handle   Handler // usually [Router.Dispatch] inside a [Chain] with [Limit]
 	Observer Observer
-	// Settle, when there is one, is told what has been decided for good – Ack or Dead – before that is carried out. Its
-	// error keeps the event: it is tried again at the last retry level, for however long it takes.
-	Settle func(ctx context.Context, d Delivery, decision Decision) error
-}
-
-// Decide is the decision on d, whose handler has answered handled: that of the function Decide, unless Settle objects.
-// The error is the reason for it.
-func (c Consumer) Decide(ctx context.Context, handled error, d Delivery, stopping bool, now time.Time) (Decision, error) {
-	return c.settle(ctx, Decide(handled, d, c.Queue.Retry, stopping, now), handled, d, now)
-}
-
-// DecideCrashLoop is the function DecideCrashLoop, unless Settle objects.
-func (c Consumer) DecideCrashLoop(ctx context.Context, d Delivery, now time.Time) (decision Decision, is bool, err error) {
-	decision, is = DecideCrashLoop(d, now)
-	if !is {
-		return decision, false, nil
-	}
-	decision, err = c.settle(ctx, decision, errCrashLoop, d, now)
-	return decision, true, err
-}
-
-var errCrashLoop = errors.New("the broker has handed this message out too often: it seems to kill its handler")
-
-func (c Consumer) settle(ctx context.Context, decision Decision, handled error, d Delivery, now time.Time) (Decision, error) {
-	if c.Settle == nil || decision.Action != Ack && decision.Action != Dead {
-		return decision, handled
-	}
-	if err := c.askSettle(ctx, d, decision); err != nil {
-		return again(err, d, len(c.Queue.Retry.Levels)-1, d.Attempts(), now), err
-	}
-	return decision, handled
-}
-
-// askSettle takes a panic for an objection, as Router does for a failed try.
-func (c Consumer) askSettle(ctx context.Context, d Delivery, decision Decision) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &PanicError{Value: v, Stack: debug.Stack()}
-		}
-	}()
-	return c.Settle(ctx, d, decision)
 }
 
 // DeadLetter is a message in a dead queue, as it may be shown: no body.

@@ -8,7 +8,7 @@ import (
 )
 
 // Policy is how long and how often a queue's messages are tried again. Each level is a queue at the broker with
-// a fixed delay; the last level repeats until GiveUpAfter.
+// a fixed delay; the last level repeats until [Limit] gives the message up.
 type Policy struct {
 	Levels      []time.Duration // rising
 	GiveUpAfter time.Duration   // since the first failure
@@ -29,33 +29,31 @@ const (
 	Requeue Action = "requeue" // give it back untouched; another process takes it
 )
 
-// Decision is the one place's word on a delivery.
+// Handled is the outcome of a delivery whose handler has returned nil.
+const Handled = "handled"
+
+// Decision is what becomes of a delivery.
 type Decision struct {
 	Action  Action
-	Outcome string            // for logs and metrics: handled, a Drop reason, retry, a Reason constant, requeue
+	Outcome string            // for logs and metrics: Handled, a Drop constant, retry, a Reason constant, requeue
 	Level   int               // Retry: index into Policy.Levels
 	Headers map[string]string // Retry, Dead: what to write over the message's own headers
 }
 
-// Decide turns a handler's result into an action (docs/architecture.md). It is the only place that knows the rules; both
-// brokers call it. stopping is true once the process is draining.
+// Decide turns a handler's result into an action. It is the only place that knows the rules; every broker calls it.
+// stopping says that the process is draining.
 func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decision {
-	if err == nil {
-		return Decision{Action: Ack, Outcome: "handled"}
-	}
-	if drop, ok := errors.AsType[*dropError](err); ok {
-		return Decision{Action: Ack, Outcome: drop.reason}
-	}
-	if perm, ok := errors.AsType[*permanentError](err); ok {
-		return dead(perm.reason, err, d, now)
+	if outcome, ended := Ended(err); ended {
+		if _, dead := errors.AsType[*permanentError](err); dead {
+			return deadLetter(outcome, err, d, now)
+		}
+		return Decision{Action: Ack, Outcome: outcome}
 	}
 	if stopping && errors.Is(err, context.Canceled) {
 		return Decision{Action: Requeue, Outcome: "requeue"}
 	}
-	if now.Sub(firstFailed(d, now)) >= p.GiveUpAfter {
-		return dead(ReasonExhausted, err, d, now)
-	}
-	attempts, level := d.Attempts(), 0
+	attempts := d.Attempts()
+	level := 0
 	if busy, ok := errors.AsType[*notYetError](err); ok {
 		for level < len(p.Levels)-1 && p.Levels[level+1] <= busy.wait {
 			level++ // the longest level that does not overshoot: looking once too often is cheap, a late mail is not
@@ -64,18 +62,21 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 		level = min(attempts, len(p.Levels)-1)
 		attempts++
 	}
-	return again(err, d, level, attempts, now)
+	return Decision{
+		Action:  Retry,
+		Outcome: "retry",
+		Level:   level,
+		Headers: map[string]string{
+			HeaderRoutingKey:  d.RoutingKey,
+			HeaderError:       ErrorClass(err),
+			HeaderMoves:       strconv.Itoa(d.Moves() + 1),
+			HeaderAttempts:    strconv.Itoa(attempts),
+			HeaderFirstFailed: firstFailed(d, now).UTC().Format(time.RFC3339Nano),
+		},
+	}
 }
 
-// again is the decision to try d again from a level on, for the reason err.
-func again(err error, d Delivery, level, attempts int, now time.Time) Decision {
-	return Decision{Action: Retry, Outcome: "retry", Level: level, Headers: map[string]string{
-		HeaderRoutingKey: d.RoutingKey, HeaderError: ErrorClass(err), HeaderMoves: strconv.Itoa(d.Moves() + 1),
-		HeaderAttempts: strconv.Itoa(attempts), HeaderFirstFailed: firstFailed(d, now).UTC().Format(time.RFC3339Nano),
-	}}
-}
-
-// firstFailed is when the first try of d failed, which is now when none has before.
+// firstFailed returns when the first try of d failed, which is now when none has before.
 func firstFailed(d Delivery, now time.Time) time.Time {
 	if first := d.FirstFailed(); !first.IsZero() {
 		return first
@@ -83,25 +84,21 @@ func firstFailed(d Delivery, now time.Time) time.Time {
 	return now
 }
 
-// DecideCrashLoop answers a Dead decision when the broker has handed d out too often, before its handler is run
-// once more.
-func DecideCrashLoop(d Delivery, now time.Time) (Decision, bool) {
-	if d.HandedOut < CrashLoopLimit {
-		return Decision{}, false
+func deadLetter(reason string, err error, d Delivery, now time.Time) Decision {
+	class := ErrorClass(err)
+	if class == "error" {
+		class = reason
 	}
-	return dead(ReasonCrashLoop, nil, d, now), true
-}
-
-func dead(reason string, err error, d Delivery, now time.Time) Decision {
-	class := reason
-	if err != nil {
-		if c := ErrorClass(err); c != "error" {
-			class = c
-		}
+	return Decision{
+		Action:  Dead,
+		Outcome: reason,
+		Headers: map[string]string{
+			HeaderRoutingKey: d.RoutingKey,
+			HeaderError:      class,
+			HeaderAttempts:   strconv.Itoa(d.Attempts()),
+			HeaderMoves:      strconv.Itoa(d.Moves() + 1),
+			HeaderDeadReason: reason,
+			HeaderDeadAt:     now.UTC().Format(time.RFC3339Nano),
+		},
 	}
-	return Decision{Action: Dead, Outcome: reason, Headers: map[string]string{
-		HeaderRoutingKey: d.RoutingKey, HeaderError: class, HeaderAttempts: strconv.Itoa(d.Attempts()),
-		HeaderMoves:      strconv.Itoa(d.Moves() + 1),
-		HeaderDeadReason: reason, HeaderDeadAt: now.UTC().Format(time.RFC3339Nano),
-	}}
 }

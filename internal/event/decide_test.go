@@ -75,13 +75,11 @@ func TestDecide(t *testing.T) {
 		"with a class":                     {fmt.Errorf("x: %w", classed{}), tried(3, time.Minute), false, retry(3, "4", "smtp_450", now.Add(-time.Minute), "4")},
 		"the last level repeats":           {boom, tried(9, time.Minute), false, retry(3, "10", "error", now.Add(-time.Minute), "10")},
 		"a panic":                          {&event.PanicError{Value: "x"}, fresh, false, retry(0, "1", "panic", now, "1")},
-		"just in time":                     {boom, tried(9, time.Hour-time.Microsecond), false, retry(3, "10", "error", now.Add(-time.Hour+time.Microsecond), "10")},
-		"too late":                         {classed{}, tried(9, time.Hour), false, dead("exhausted", "smtp_450", "9", "10")},
+		"long after the first failure":     {classed{}, tried(9, time.Hour), false, retry(3, "10", "smtp_450", now.Add(-time.Hour), "10")},
 		"not yet":                          {event.NotYet(30*time.Second, boom), tried(1, time.Minute), false, retry(2, "1", "error", now.Add(-time.Minute), "2")},
 		"not yet, first":                   {event.NotYet(10*time.Second, boom), fresh, false, retry(1, "0", "error", now, "1")},
 		"not yet, short":                   {event.NotYet(time.Millisecond, boom), fresh, false, retry(0, "0", "error", now, "1")},
 		"not yet, long":                    {event.NotYet(time.Hour, boom), fresh, false, retry(3, "0", "error", now, "1")},
-		"not yet for too long":             {event.NotYet(time.Second, boom), tried(1, 2*time.Hour), false, dead("exhausted", "exhausted", "1", "2")},
 		"cut by the stop":                  {fmt.Errorf("x: %w", context.Canceled), tried(2, time.Minute), true, requeue},
 		"cut by the stop, first":           {context.Canceled, fresh, true, requeue},
 		"cancelled by something else":      {context.Canceled, fresh, false, retry(0, "1", "error", now, "1")},
@@ -93,126 +91,6 @@ func TestDecide(t *testing.T) {
 			require.Equal(t, c.want, event.Decide(c.err, c.delivery, policy, c.stopping, now))
 		})
 	}
-}
-
-func TestDecideCrashLoop(t *testing.T) {
-	t.Parallel()
-	d := tried(2, time.Minute)
-	d.HandedOut = event.CrashLoopLimit - 1
-	_, loop := event.DecideCrashLoop(d, now)
-	require.False(t, loop)
-	d.HandedOut++
-	decision, loop := event.DecideCrashLoop(d, now)
-	require.True(t, loop)
-	require.Equal(t, event.Dead, decision.Action)
-	require.Equal(t, event.ReasonCrashLoop, decision.Outcome)
-	require.Equal(t, event.ReasonCrashLoop, decision.Headers[event.HeaderDeadReason])
-	require.Equal(t, "email.x", decision.Headers[event.HeaderRoutingKey])
-	require.Equal(t, "2", decision.Headers[event.HeaderAttempts])
-}
-
-// consumer is one whose Settle answers refusal; told is what it was called with.
-func consumer(refusal error) (c event.Consumer, told *[]event.Decision) {
-	told = &[]event.Decision{}
-	return event.Consumer{
-		Queue: event.Queue{Name: "q", Retry: policy},
-		Settle: func(_ context.Context, _ event.Delivery, decision event.Decision) error {
-			*told = append(*told, decision)
-			return refusal
-		},
-	}, told
-}
-
-func TestSettleHearsOfEveryEndAndNothingElse(t *testing.T) {
-	t.Parallel()
-	boom := errors.New("boom")
-	for name, test := range map[string]struct {
-		handled  error
-		delivery event.Delivery
-		stopping bool
-		ends     bool
-	}{
-		"done":            {nil, tried(2, time.Minute), false, true},
-		"dropped":         {event.Drop(event.DropExpired), tried(2, time.Minute), false, true},
-		"permanent":       {event.Permanent(event.ReasonRejected, boom), tried(2, time.Minute), false, true},
-		"exhausted":       {boom, tried(2, time.Hour), false, true},
-		"failed":          {boom, tried(2, time.Minute), false, false},
-		"not yet":         {event.NotYet(time.Second, boom), tried(2, time.Minute), false, false},
-		"cut by the stop": {context.Canceled, tried(2, time.Minute), true, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			want := event.Decide(test.handled, test.delivery, policy, test.stopping, now)
-			c, told := consumer(nil)
-			decision, err := c.Decide(context.Background(), test.handled, test.delivery, test.stopping, now)
-			require.Equal(t, test.handled, err)
-			require.Equal(t, want, decision)
-			if test.ends {
-				require.Equal(t, []event.Decision{want}, *told)
-			} else {
-				require.Empty(t, *told)
-			}
-			c.Settle = nil
-			decision, err = c.Decide(context.Background(), test.handled, test.delivery, test.stopping, now)
-			require.Equal(t, test.handled, err)
-			require.Equal(t, want, decision, "a consumer without Settle decides the same")
-		})
-	}
-}
-
-func TestAnEndThatSettleRefusesIsTriedAgain(t *testing.T) {
-	t.Parallel()
-	first := now.Add(-2 * time.Hour) // long after the last try
-	for name, handled := range map[string]error{
-		"done": nil, "dropped": event.Drop(event.DropExpired), "dead": event.Permanent(event.ReasonRejected, errors.New("boom")),
-		"exhausted": errors.New("boom"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c, told := consumer(classed{})
-			decision, err := c.Decide(context.Background(), handled, tried(2, now.Sub(first)), true, now)
-			require.Equal(t, classed{}, err)
-			require.Len(t, *told, 1)
-			require.Equal(t, event.Decision{Action: event.Retry, Outcome: "retry", Level: len(policy.Levels) - 1, Headers: map[string]string{
-				event.HeaderRoutingKey: "email.x", event.HeaderAttempts: "2", event.HeaderError: "smtp_450",
-				event.HeaderFirstFailed: first.Format(time.RFC3339Nano), event.HeaderMoves: "3",
-			}}, decision, "no try is used up, and nothing is given up")
-		})
-	}
-}
-
-func TestAPanicInSettleIsAnObjection(t *testing.T) {
-	t.Parallel()
-	c, _ := consumer(nil)
-	c.Settle = func(context.Context, event.Delivery, event.Decision) error { panic("boom") }
-	decision, err := c.Decide(context.Background(), nil, tried(0, 0), false, now)
-	require.Equal(t, event.Retry, decision.Action)
-	require.Equal(t, "panic", event.ErrorClass(err))
-}
-
-func TestSettleHearsOfACrashLoop(t *testing.T) {
-	t.Parallel()
-	d := tried(2, time.Minute)
-	d.HandedOut = event.CrashLoopLimit - 1
-	c, told := consumer(nil)
-	_, loop, err := c.DecideCrashLoop(context.Background(), d, now)
-	require.False(t, loop)
-	require.NoError(t, err)
-	require.Empty(t, *told)
-
-	d.HandedOut++
-	decision, loop, err := c.DecideCrashLoop(context.Background(), d, now)
-	require.True(t, loop)
-	require.ErrorContains(t, err, "kill its handler")
-	require.Equal(t, event.ReasonCrashLoop, decision.Outcome)
-	require.Equal(t, []event.Decision{decision}, *told)
-
-	c, told = consumer(classed{})
-	decision, loop, err = c.DecideCrashLoop(context.Background(), d, now)
-	require.True(t, loop, "its handler is not run")
-	require.Equal(t, classed{}, err)
-	require.Equal(t, event.Retry, decision.Action)
-	require.Len(t, *told, 1)
 }
 
 func TestNamesOfQueues(t *testing.T) {
@@ -256,41 +134,6 @@ func TestHeadersThatCannotBeRead(t *testing.T) {
 		require.True(t, m.FirstFailed().IsZero())
 	}
 }
-
-func TestRouter(t *testing.T) {
-	t.Parallel()
-	router := event.NewRouter()
-	secret := "012345"
-	router.On("a.panic", func(context.Context, event.Message) error { panic("lost my head") })
-	router.On("a.fail", func(context.Context, event.Message) error { return classed{} })
-	require.Panics(t, func() { router.On("a.fail", nil) }, "two handlers for one key are found at the start")
-
-	dispatch := func(key string) error {
-		return router.Dispatch(context.Background(), event.Delivery{Message: event.Message{
-			RoutingKey: key, Body: []byte(`{"event_id":"e","payload":{"data":{"otp_code":"` + secret + `"}}}`),
-		}})
-	}
-	err := dispatch("a.panic")
-	panicked, ok := errors.AsType[*event.PanicError](err)
-	require.True(t, ok)
-	require.Contains(t, string(panicked.Stack), "decide_test.go")
-	require.Equal(t, "panic", event.ErrorClass(err))
-	require.ErrorIs(t, dispatch("a.fail"), classed{})
-	require.ErrorContains(t, dispatch("a.other"), "a.other")
-
-	require.Panics(t, func() { router.Wrap("a.other", func(h event.Handler) event.Handler { return h }) })
-	router.Wrap("a.fail", func(next event.Handler) event.Handler {
-		return func(ctx context.Context, m event.Message) error { return errors.Join(next(ctx, m), errWrapped) }
-	})
-	require.ErrorIs(t, dispatch("a.fail"), classed{})
-	require.ErrorIs(t, dispatch("a.fail"), errWrapped)
-	router.Else(func(context.Context, event.Message) error { panic("nobody expected this key") })
-	_, ok = errors.AsType[*event.PanicError](dispatch("a.other"))
-	require.True(t, ok, "the rest has the same net below it")
-	require.ErrorIs(t, dispatch("a.fail"), errWrapped, "a key with a handler of its own keeps it")
-}
-
-var errWrapped = errors.New("wrapped")
 
 func TestAMovedMessageCanBeRecognised(t *testing.T) {
 	t.Parallel()

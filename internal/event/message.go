@@ -37,6 +37,8 @@ const (
 type Delivery struct {
 	Message
 	HandedOut int // how often the broker has handed it out before, by its own count; a crash loop's only trace
+	// Decoded, where a middleware sets it, is filled by Handle, so that an event is decoded once.
+	Decoded *Received
 }
 
 // Attempts is the number of failed tries so far; 0 on a first delivery.

@@ -14,7 +14,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
@@ -41,7 +41,7 @@ func runLoad(ctx context.Context, s settings, t *tables) error {
 	r := s.stack.Redis
 	state := redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: r.StateDB, PoolSize: 64})
 	defer func() { _ = state.Close() }()
-	l := &loadRun{state: state, tracker: redisstate.New(state)}
+	l := &loadRun{state: state, tracker: redisdb.New(state)}
 	if l.subscribed, err = subscriptions(ctx, state); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ type loadRun struct {
 	*watched
 	streams    *streams
 	state      *goredis.Client
-	tracker    *redisstate.Store
+	tracker    *redisdb.Store
 	subscribed int  // connections, before the api was there
 	paced      bool // an item a second each; otherwise as fast as it goes
 	phase      int  // is part of the items' ids

@@ -16,7 +16,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/smap-platform/identity/internal/project"
-	"github.com/smap-platform/identity/internal/project/repository/redisstate"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
@@ -30,7 +30,7 @@ const (
 // progressBench is the tracker beside bare commands, on the state database of the stack.
 type progressBench struct {
 	client  *goredis.Client
-	tracker *redisstate.Store
+	tracker *redisdb.Store
 	id      string // of the project that the side under way counts
 	call    []any  // a bare EVALSHA of the mark of one item, as the tracker sends it
 	item    int    // where in it the item's id is
@@ -41,7 +41,7 @@ func benchProgress(ctx context.Context, s settings, t *tables) error {
 	r := s.stack.Redis
 	client := redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: r.StateDB, PoolSize: crowd})
 	defer func() { _ = client.Close() }()
-	b := &progressBench{client: client, tracker: redisstate.New(client)}
+	b := &progressBench{client: client, tracker: redisdb.New(client)}
 	defer b.forget(ctx)
 	if err := b.learnCall(ctx); err != nil {
 		return err
@@ -153,7 +153,7 @@ func (b *progressBench) learnCall(ctx context.Context) error {
 	client.AddHook(hook)
 	const item = "the item whose place is looked for"
 	for range 2 { // the first may have to load the script
-		if _, err := redisstate.New(client).Mark(ctx, b.id, []project.Item{{ID: item}}); err != nil {
+		if _, err := redisdb.New(client).Mark(ctx, b.id, []project.Item{{ID: item}}); err != nil {
 			return err
 		}
 	}
@@ -190,7 +190,7 @@ func (b *progressBench) bareCall(ctx context.Context, ids []string) error {
 
 // fourCommands is how services count without a script: read, then write, racing with everybody else.
 func (b *progressBench) fourCommands(ctx context.Context, _ []string) error {
-	key := redisstate.Key(b.id)
+	key := redisdb.Key(b.id)
 	done, err := b.client.HIncrBy(ctx, key, "done", 1).Result()
 	if err != nil {
 		return err
@@ -225,7 +225,7 @@ func (b *progressBench) benchReading(ctx context.Context, s settings, t *tables)
 		what: "progress, 1 worker; bare: HGETALL", n: markCount, aim: 0.8, prepare: b.begin,
 		ours: read(func(ctx context.Context) error { _, err := b.tracker.Progress(ctx, b.id); return err }),
 		bare: read(func(ctx context.Context) error {
-			return b.client.HGetAll(ctx, redisstate.Key(b.id)).Err()
+			return b.client.HGetAll(ctx, redisdb.Key(b.id)).Err()
 		}),
 		verify: func(context.Context) error { return nil },
 	}.interleave(ctx, s, t)

@@ -18,8 +18,8 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
-	projectstate "github.com/smap-platform/identity/internal/project/repository/redisstate"
-	"github.com/smap-platform/identity/internal/subscription/repository/redisstate"
+	projectredis "github.com/smap-platform/identity/internal/project/repository/redisdb"
+	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/redis"
 )
@@ -127,7 +127,7 @@ func (s *service) forgetStates() {
 		err = s.onRedis(func(ctx context.Context, client *goredis.Client) error {
 			for chunk := range slices.Chunk(users, 1000) {
 				for i, id := range chunk {
-					chunk[i] = redisstate.Key(id)
+					chunk[i] = subscriptionredis.Key(id)
 				}
 				if err := client.Unlink(ctx, chunk...).Err(); err != nil {
 					return err
@@ -145,7 +145,7 @@ func (s *service) forgetStates() {
 // forgetProjects deletes what Redis keeps of these projects: nobody would ever end them.
 func (s *service) forgetProjects(ids ...string) {
 	err := s.onRedis(func(ctx context.Context, client *goredis.Client) error {
-		tracker := projectstate.New(client)
+		tracker := projectredis.New(client)
 		for _, id := range ids {
 			if err := tracker.Forget(ctx, id); err != nil {
 				return err

@@ -28,27 +28,24 @@ type NewSubject func(t *testing.T, queues []event.Queue, drain time.Duration) Su
 // share a server without meeting.
 func Conformance(t *testing.T, newSubject NewSubject) {
 	for name, check := range map[string]func(*bench){
-		"a message goes to every queue whose pattern matches, once":   routing,
-		"mandatory without a queue is unroutable, in its place":       unroutable,
-		"the default exchange addresses a queue":                      defaultExchange,
-		"a message arrives as it was sent":                            properties,
-		"as many handlers at a time as the queue has workers":         workers,
-		"done and dropped messages are gone":                          gone,
-		"permanent: dead with its reason, the next at once":           permanent,
-		"poison: dead with the right reason":                          poison,
-		"errors climb the levels, and the message stays itself":       ladder,
-		"tried for too long: dead as exhausted":                       exhausted,
-		"not yet does not count as a try":                             notYet,
-		"a panic is retried and harms no neighbour":                   panics,
-		"a long level does not hold up a short one":                   levels,
-		"shutdown lets a running handler finish":                      drained,
-		"shutdown gives back what was cut or not begun, untried":      cut,
-		"a failing message does not use its tries while it is cut":    cutRetry,
-		"the observer sees every delivery with its own decision":      observer,
-		"the handler's context is the observer's and ends by itself":  contexts,
-		"settle hears of every end before it is carried out":          settled,
-		"an end that settle refuses is tried again at the last level": refusedToSettle,
-		"settle hears nothing of what goes on":                        unsettled,
+		"a message goes to every queue whose pattern matches, once":  routing,
+		"mandatory without a queue is unroutable, in its place":      unroutable,
+		"the default exchange addresses a queue":                     defaultExchange,
+		"a message arrives as it was sent":                           properties,
+		"as many handlers at a time as the queue has workers":        workers,
+		"done and dropped messages are gone":                         gone,
+		"permanent: dead with its reason, the next at once":          permanent,
+		"poison: dead with the right reason":                         poison,
+		"errors climb the levels, and the message stays itself":      ladder,
+		"tried for too long: dead as exhausted":                      exhausted,
+		"not yet does not count as a try":                            notYet,
+		"a panic is retried and harms no neighbour":                  panics,
+		"a long level does not hold up a short one":                  levels,
+		"shutdown lets a running handler finish":                     drained,
+		"shutdown gives back what was cut or not begun, untried":     cut,
+		"a failing message does not use its tries while it is cut":   cutRetry,
+		"the observer sees every delivery with its own decision":     observer,
+		"the handler's context is the observer's and ends by itself": contexts,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -116,13 +113,13 @@ func (b *bench) message(word string) event.Message {
 	return m
 }
 
-// send sends the way the relay does: what is unavailable is sent again. It answers one error per message.
+// send sends the way the relay does: what is unavailable is sent again. It returns one error per message.
 func (b *bench) send(messages ...event.Message) []error {
 	b.Helper()
 	return SendAll(b.T, b.Sender, messages...)
 }
 
-// SendAll sends until the broker has an answer other than event.ErrUnavailable for every message.
+// SendAll sends until every message has a result other than event.ErrUnavailable, and returns the results.
 func SendAll(t testing.TB, sender event.Sender, messages ...event.Message) []error {
 	t.Helper()
 	results := make([]error, len(messages))
@@ -162,23 +159,17 @@ type consumption struct {
 	end  context.CancelFunc
 }
 
-type (
-	handler = func(ctx context.Context, d event.Delivery) error
-	settler = func(ctx context.Context, d event.Delivery, decision event.Decision) error
-)
-
-func (b *bench) consume(handle handler) *consumption {
-	b.Helper()
-	return b.consumeSettled(handle, nil)
-}
-
-func (b *bench) consumeSettled(handle handler, settle settler) *consumption {
+func (b *bench) consume(handle event.Handler) *consumption {
 	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &consumption{Observer: NewObserver(), end: cancel}
 	consumers := make([]event.Consumer, len(b.queues))
 	for i, q := range b.queues {
-		consumers[i] = event.Consumer{Queue: q, Handle: handle, Observer: c.Observer, Settle: settle}
+		consumers[i] = event.Consumer{
+			Queue:    q,
+			Handle:   event.Chain(handle, event.Limit(q.Retry, time.Now), event.Recover),
+			Observer: c.Observer,
+		}
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- b.Consume(ctx, consumers) }()
@@ -195,7 +186,7 @@ func (b *bench) consumeSettled(handle handler, settle settler) *consumption {
 	return c
 }
 
-// next answers the next observation and checks what was decided.
+// next returns the next observation and checks what was decided.
 func (b *bench) next(c *consumption, action event.Action, outcome string) Observation {
 	b.Helper()
 	seen := Next(b.T, c.Seen)
@@ -204,7 +195,7 @@ func (b *bench) next(c *consumption, action event.Action, outcome string) Observ
 	return seen
 }
 
-// dead answers the only dead letter of the first queue.
+// dead returns the only dead letter of the first queue.
 func (b *bench) dead() event.DeadLetter {
 	b.Helper()
 	letters := b.allDead()

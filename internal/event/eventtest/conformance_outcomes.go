@@ -193,14 +193,14 @@ func panics(b *bench) {
 	panicked, finish := make(chan struct{}), make(chan struct{})
 	router := event.NewRouter()
 	tries := 0
-	router.On(b.key("wild"), func(context.Context, event.Message) error {
+	router.On(b.key("wild"), func(context.Context, event.Delivery) error {
 		if tries++; tries == 1 {
 			defer close(panicked)
 			panic("out of my mind")
 		}
 		return nil
 	})
-	router.On(b.key("calm"), func(context.Context, event.Message) error { <-finish; return nil })
+	router.On(b.key("calm"), func(context.Context, event.Delivery) error { <-finish; return nil })
 	c := b.consume(router.Dispatch)
 	wild, calm := b.message("wild"), b.message("calm")
 	b.mustSend(calm, wild) // calm is at work when wild panics

@@ -22,7 +22,7 @@ type Forwarder interface {
 // Forward answers the handler of fanout copies. One that cannot be read, has no recipient or has attachments is
 // dead-lettered with the reason; f does not see it.
 func Forward(f Forwarder) event.Handler {
-	return func(ctx context.Context, m event.Message) error {
+	return func(ctx context.Context, m event.Delivery) error {
 		mail, err := decode(m.Body)
 		if err != nil {
 			return err

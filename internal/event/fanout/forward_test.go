@@ -26,7 +26,7 @@ func TestForwardHandsOnWhatOursCommitted(t *testing.T) {
 	t.Parallel()
 	o := &office{}
 	m := commit(t, Prepare, verification())[0].Message
-	require.NoError(t, Forward(o)(context.Background(), m))
+	require.NoError(t, Forward(o)(context.Background(), event.Delivery{Message: m}))
 	l, err := write(context.Background(), plain, stampedCopy(t, verification()))
 	require.NoError(t, err)
 	require.Len(t, o.copies, 1)
@@ -49,7 +49,7 @@ func TestForwardHandsOnWhatThePreviousReleasePublished(t *testing.T) {
 		if header != "" {
 			m.Headers = map[string]string{"x-expires-at": header}
 		}
-		require.ErrorIs(t, Forward(o)(context.Background(), m), o.err, "its word is the handler's")
+		require.ErrorIs(t, Forward(o)(context.Background(), event.Delivery{Message: m}), o.err, "its word is the handler's")
 		require.Len(t, o.copies, 1)
 		got := o.copies[0]
 		require.Empty(t, got.Attachments)
@@ -73,7 +73,7 @@ func TestForwardDeadLettersWhatIsNoMail(t *testing.T) {
 	} {
 		o := &office{}
 		m := event.Message{Body: []byte(body)}
-		err := Forward(o)(context.Background(), m)
+		err := Forward(o)(context.Background(), event.Delivery{Message: m})
 		requireDecision(t, event.Dead, reason, err, m)
 		require.NotContains(t, err.Error(), code)
 		require.Empty(t, o.copies)

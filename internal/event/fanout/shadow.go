@@ -31,11 +31,11 @@ func NewShadow(db *database.DB, clock Clock, render Render, digests Digests, obs
 // A copy that differs is recorded and done: the mail has been sent. One that cannot be turned into a mail is recorded
 // too, and dead-lettered: in a later phase it would have been a mail that is lost.
 func (s *Shadow) Instead(next event.Handler) event.Handler {
-	return func(ctx context.Context, m event.Message) error {
+	return func(ctx context.Context, m event.Delivery) error {
 		if m.Headers[HeaderOwner] != OwnerLegacy {
 			return next(ctx, m)
 		}
-		return s.compare(ctx, m)
+		return s.compare(ctx, m.Message)
 	}
 }
 

@@ -33,7 +33,7 @@ func eachTheatre(t *testing.T, test func(th *theatre)) {
 	t.Helper()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		th := &theatre{T: t, db: db, clock: newClock()}
-		th.handle = NewShadow(db, th.clock, plain, digests, th).Instead(func(_ context.Context, m event.Message) error {
+		th.handle = NewShadow(db, th.clock, plain, digests, th).Instead(func(_ context.Context, m event.Delivery) error {
 			th.next = append(th.next, m.ID)
 			return errNext
 		})
@@ -70,12 +70,12 @@ func TestAStampedCopyIsComparedOnce(t *testing.T) {
 	eachTheatre(t, func(th *theatre) {
 		m := stampedCopy(th.T, verification())
 		th.clock.advance(24 * time.Hour) // the code has long been dead; the mail is written as of its event's time
-		requireDecision(th.T, event.Ack, "handled", th.handle(context.Background(), m), m)
+		requireDecision(th.T, event.Ack, "handled", th.handle(context.Background(), event.Delivery{Message: m}), m)
 		require.Equal(th, []bool{true}, th.counted)
 		require.Empty(th, th.differing(eventID))
 
 		m.Headers["x-legacy-body-hmac"] = "something else"
-		requireDecision(th.T, event.Ack, event.DropDuplicate, th.handle(context.Background(), m), m)
+		requireDecision(th.T, event.Ack, event.DropDuplicate, th.handle(context.Background(), event.Delivery{Message: m}), m)
 		require.Equal(th, []bool{true}, th.counted, "the first result stays")
 		require.Empty(th, th.differing(eventID))
 		require.Empty(th, th.next)
@@ -88,11 +88,11 @@ func TestOnlyStampedCopiesAreCompared(t *testing.T) {
 	eachTheatre(t, func(th *theatre) {
 		m := stampedCopy(th.T, verification())
 		delete(m.Headers, HeaderOwner)
-		require.ErrorIs(th, th.handle(context.Background(), m), errNext)
+		require.ErrorIs(th, th.handle(context.Background(), event.Delivery{Message: m}), errNext)
 		m.Headers[HeaderOwner] = "somebody"
-		require.ErrorIs(th, th.handle(context.Background(), m), errNext, "a topic copy sends unless it is stamped legacy")
+		require.ErrorIs(th, th.handle(context.Background(), event.Delivery{Message: m}), errNext, "a topic copy sends unless it is stamped legacy")
 		m.Headers = nil
-		require.ErrorIs(th, th.handle(context.Background(), m), errNext)
+		require.ErrorIs(th, th.handle(context.Background(), event.Delivery{Message: m}), errNext)
 		require.Equal(th, []string{eventID, eventID, eventID}, th.next)
 		require.Empty(th, th.counted)
 		require.Zero(th, th.shadows().Matched+th.shadows().Mismatched)
@@ -116,7 +116,7 @@ func TestWhatDiffersIsRecorded(t *testing.T) {
 			th.forget()
 			m := stampedCopy(th.T, verification())
 			tamper(&m)
-			requireDecision(th.T, event.Ack, "handled", th.handle(context.Background(), m), m)
+			requireDecision(th.T, event.Ack, "handled", th.handle(context.Background(), event.Delivery{Message: m}), m)
 			require.Equal(th, want, th.differing(eventID))
 			require.Equal(th, []bool{false}, th.counted)
 		}
@@ -142,7 +142,7 @@ func TestAStampedCopyThatIsNoMailIsRecordedAndDeadLettered(t *testing.T) {
 			require.NotEqual(th, string(m.Body), changed, name)
 			m.Body = []byte(changed)
 			for range 2 { // handed out again, it stays what it is
-				err := th.handle(context.Background(), m)
+				err := th.handle(context.Background(), event.Delivery{Message: m})
 				d := requireDecision(th.T, event.Dead, c.reason, err, m)
 				require.Equal(th, c.class, d.Headers[event.HeaderError], name)
 				require.NotContains(th, err.Error(), code, name)
@@ -160,7 +160,7 @@ func TestAResultThatCannotBeStoredIsTriedAgain(t *testing.T) {
 		unreadable := event.Message{ID: "evt_2", Headers: m.Headers, Body: []byte("{")}
 		exec(th.T, th.db, "ALTER TABLE mail_shadows RENAME TO gone")
 		for _, m := range []event.Message{m, unreadable} {
-			requireDecision(th.T, event.Retry, "retry", th.handle(context.Background(), m), m)
+			requireDecision(th.T, event.Retry, "retry", th.handle(context.Background(), event.Delivery{Message: m}), m)
 		}
 		require.Empty(th, th.counted)
 		_, err := ReadShadows(context.Background(), th.db, time.Time{})
@@ -169,8 +169,8 @@ func TestAResultThatCannotBeStoredIsTriedAgain(t *testing.T) {
 		require.ErrorContains(th, err, "purging comparisons")
 
 		exec(th.T, th.db, "ALTER TABLE gone RENAME TO mail_shadows")
-		require.NoError(th, th.handle(context.Background(), m))
-		requireDecision(th.T, event.Dead, event.ReasonUnreadable, th.handle(context.Background(), unreadable), unreadable)
+		require.NoError(th, th.handle(context.Background(), event.Delivery{Message: m}))
+		requireDecision(th.T, event.Dead, event.ReasonUnreadable, th.handle(context.Background(), event.Delivery{Message: unreadable}), unreadable)
 		require.Equal(th, []bool{true, false}, th.counted)
 	})
 }

@@ -41,7 +41,7 @@ func NewUnnamed(db *database.DB, clock Clock, sealKey []byte, lease time.Duratio
 // Around answers a handler that does so, and hands mails to next. A database that is away keeps nobody's first delivery
 // back; others are tried again.
 func (u *Unnamed) Around(next event.Handler) event.Handler {
-	return func(ctx context.Context, m event.Message) error {
+	return func(ctx context.Context, m event.Delivery) error {
 		if !m.CameUnnamed() {
 			return next(ctx, m)
 		}

@@ -26,7 +26,7 @@ type pod struct {
 
 func newPod(db *database.DB, clock Clock) *pod {
 	p := &pod{during: func() {}}
-	p.handle = NewUnnamed(db, clock, sealKey, tryLease, zerolog.Nop()).Around(func(context.Context, event.Message) error {
+	p.handle = NewUnnamed(db, clock, sealKey, tryLease, zerolog.Nop()).Around(func(context.Context, event.Delivery) error {
 		p.during()
 		if p.err == nil {
 			p.sent++
@@ -36,7 +36,7 @@ func newPod(db *database.DB, clock Clock) *pod {
 	return p
 }
 
-func (p *pod) gets(m event.Message) error { return p.handle(context.Background(), m) }
+func (p *pod) gets(m event.Message) error { return p.handle(context.Background(), event.Delivery{Message: m}) }
 
 func unnamedMail() event.Message {
 	return event.Message{Exchange: Exchange, Headers: map[string]string{}, Body: []byte(`{"Recipient":"` + recipient + `"}`)}

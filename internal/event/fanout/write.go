@@ -35,7 +35,7 @@ func write(ctx context.Context, render Render, m event.Message) (letter, error) 
 		}
 		l = letter{e.ID, data.ExpiresAt, Mail{Subject: subject, Recipient: data.Recipient, Body: html}}
 		return nil
-	})(ctx, m)
+	})(ctx, event.Delivery{Message: m})
 	return l, err
 }
 

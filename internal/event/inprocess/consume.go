@@ -68,12 +68,13 @@ func (b *Broker) take(handlers context.Context, q *queue) (event.Delivery, bool)
 
 func (b *Broker) handle(stop, handlers context.Context, q *queue, c event.Consumer, d event.Delivery) {
 	ctx, finish := c.Observer.Begin(handlers, c.Queue, d)
-	decision, err := c.Decide(ctx, c.Handle(ctx, d), d, stop.Err() != nil, b.options.Now())
-	b.settle(q, d, decision)
+	err := c.Handle(ctx, d)
+	decision := event.Decide(err, d, c.Queue.Retry, stop.Err() != nil, b.options.Now())
+	b.carryOut(q, d, decision)
 	finish(decision, err)
 }
 
-func (b *Broker) settle(q *queue, d event.Delivery, decision event.Decision) {
+func (b *Broker) carryOut(q *queue, d event.Delivery, decision event.Decision) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	switch decision.Action {

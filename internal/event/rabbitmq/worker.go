@@ -178,11 +178,8 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 	if w.foreign() && j.Redelivered {
 		return adopted(d), nil
 	}
-	if loop, is, err := w.consumer.DecideCrashLoop(ctx, d, w.options.Now()); is {
-		return loop, err
-	}
 	err := w.consumer.Handle(ctx, d)
-	return w.consumer.Decide(ctx, err, d, stop.Err() != nil, w.options.Now())
+	return event.Decide(err, d, w.consumer.Queue.Retry, stop.Err() != nil, w.options.Now()), err
 }
 
 // move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as

@@ -1,0 +1,152 @@
+package redisdb_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/project"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
+	"github.com/smap-platform/identity/pkg/redis"
+)
+
+// calls are all methods.
+func calls(store *redisdb.Store, id string) map[string]func(ctx context.Context) error {
+	return map[string]func(ctx context.Context) error{
+		"init":      func(ctx context.Context) error { _, err := store.Init(ctx, id, owner, 9); return err },
+		"total":     func(ctx context.Context) error { _, err := store.SetTotal(ctx, id, 9, true); return err },
+		"mark":      func(ctx context.Context) error { _, err := store.Mark(ctx, id, []project.Item{ok("a")}); return err },
+		"fail":      func(ctx context.Context) error { _, err := store.Fail(ctx, id, "why"); return err },
+		"check":     func(ctx context.Context) error { _, err := store.Check(ctx, id); return err },
+		"signalled": func(ctx context.Context) error { return store.Signalled(ctx, id) },
+		"forget":    func(ctx context.Context) error { return store.Forget(ctx, id) },
+		"open":      func(ctx context.Context) error { _, err := store.Open(ctx, time.Minute, 100); return err },
+		"progress":  func(ctx context.Context) error { _, err := store.Progress(ctx, id); return err },
+		"owner":     func(ctx context.Context) error { _, err := store.Owner(ctx, id); return err },
+	}
+}
+
+func TestAForgottenScriptIsSentAgain(t *testing.T) {
+	each(t, func(s suite) {
+		for name, call := range calls(s.store, s.id) {
+			require.NoError(s, s.client.ScriptFlush(ctx).Err())
+			require.NoError(s, call(ctx), name)
+		}
+		require.NoError(s, s.store.Forget(ctx, s.id))
+		s.init(owner, 3)
+		for i := range 3 {
+			require.NoError(s, s.client.ScriptFlush(ctx).Err())
+			require.EqualValues(s, i+1, s.mark(ok(itemID(i))).Done)
+		}
+	})
+}
+
+// hook counts commands as they leave.
+type hook struct {
+	goredis.Hook
+	sent *[]string
+}
+
+func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		*h.sent = append(*h.sent, cmd.Name())
+		return next(ctx, cmd)
+	}
+}
+func (hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+func (hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return next
+}
+
+func TestOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	require.NoError(t, client.Ping(ctx).Err()) // a new connection introduces itself
+	var sent []string
+	client.AddHook(hook{sent: &sent})
+	for name, call := range calls(redisdb.New(client), "p") {
+		require.NoError(t, call(ctx))
+		sent = nil
+		require.NoError(t, call(ctx))
+		want := "evalsha"
+		switch name {
+		case "progress":
+			want = "hgetall"
+		case "owner":
+			want = "get"
+		}
+		if name == "owner" && len(sent) == 0 {
+			continue // it is known by now
+		}
+		require.Equal(t, []string{want}, sent, name)
+	}
+}
+
+func TestTheOwnerIsRemembered(t *testing.T) {
+	each(t, func(s suite) {
+		of := func() string {
+			s.Helper()
+			user, err := s.store.Owner(ctx, s.id)
+			require.NoError(s, err)
+			return user
+		}
+		require.Empty(s, of())
+		s.init("", 0)
+		require.Empty(s, of(), "that it is not known is not remembered")
+		s.init(owner, 0)
+		require.Equal(s, owner, of())
+		require.NoError(s, s.client.Del(ctx, redisdb.OwnerKey(s.id)).Err())
+		require.Equal(s, owner, of())
+	})
+}
+
+func TestWithoutRedisItIsUnavailable(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	client := redis.Open(redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	server.Close()
+	for name, call := range calls(redisdb.New(client), "p") {
+		require.ErrorIs(t, call(ctx), project.ErrUnavailable, name)
+	}
+}
+
+func TestACallersCancellationIsRecognised(t *testing.T) {
+	t.Parallel()
+	client := redis.Open(redis.Options{Addr: silent(t), ReadTimeout: time.Minute})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	for name, call := range calls(redisdb.New(client), "p") {
+		cancelled, cancel := context.WithCancel(ctx)
+		cancel()
+		err := call(cancelled)
+		require.ErrorIs(t, err, context.Canceled, name)
+		require.ErrorIs(t, err, project.ErrUnavailable, name)
+	}
+	// While the server says nothing, the connection's own deadline is what fires.
+	late, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+	defer cancel()
+	_, err := redisdb.New(client).Check(late, "p")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.ErrorIs(t, err, project.ErrUnavailable)
+}
+
+// Keys that hold something else are an error that says so, and nothing is counted.
+func TestAKeyOfAnotherKind(t *testing.T) {
+	each(t, func(s suite) {
+		require.NoError(s, s.client.Set(ctx, redisdb.Key(s.id), "not a hash", time.Minute).Err())
+		for name, call := range calls(s.store, s.id) {
+			if name == "forget" || name == "open" || name == "owner" {
+				continue
+			}
+			err := call(ctx)
+			require.ErrorIs(s, err, project.ErrUnavailable, name)
+			require.ErrorContains(s, err, "WRONGTYPE", name)
+		}
+		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys())
+	})
+}

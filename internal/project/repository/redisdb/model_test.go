@@ -1,0 +1,174 @@
+package redisdb_test
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+
+	"github.com/smap-platform/identity/internal/project"
+)
+
+// model is what the rules say a project is, without Redis, scripts or anybody else at work. Lives are not in it.
+type model struct {
+	id      string
+	there   bool
+	fields  map[string]string // of the hash, the neighbours' with them
+	counted map[string]bool   // items: whether they have failed
+	owner   string
+	open    bool // we count it, and it is not signalled
+}
+
+func newModel(id string) *model {
+	return &model{id: id, fields: map[string]string{}, counted: map[string]bool{}}
+}
+
+func (m *model) number(field string) int64 {
+	n, err := strconv.ParseInt(m.fields[field], 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+func (m *model) set(field string, n int64) { m.fields[field] = strconv.FormatInt(n, 10) }
+
+func (m *model) fill(field string, n int64) {
+	if _, there := m.fields[field]; !there {
+		m.set(field, n)
+	}
+}
+
+func (m *model) final() bool { return project.Status(m.fields["status"]).Final() }
+
+func (m *model) failures() []string {
+	return slices.Sorted(func(yield func(string) bool) {
+		for id, failed := range m.counted {
+			if failed && !yield(id) {
+				return
+			}
+		}
+	})
+}
+
+func (m *model) items() []string { return slices.Sorted(maps.Keys(m.counted)) }
+
+// answer is the finish check.
+func (m *model) answer(refused bool) project.Change {
+	if !m.there {
+		return project.Change{Progress: project.Progress{ProjectID: m.id, Status: project.StatusNotFound}}
+	}
+	total, done := m.number("total"), m.number("done")
+	crossed := total > 0 && done >= total && !m.final() && m.fields["status"] != "CRAWLING"
+	if crossed {
+		m.fields["status"] = "DONE"
+	}
+	if m.fields["status"] == "FAILED" {
+		m.open = false
+	}
+	status := project.Status(m.fields["status"])
+	switch status {
+	case "":
+		status = project.StatusInitializing
+	case "PROCESSING_WAIT":
+		status = project.StatusProcessing
+	}
+	return project.Change{
+		Progress: project.Progress{ProjectID: m.id, Status: status, Total: total, Done: done, Errors: m.number("errors")},
+		Owner:    m.owner, Crossed: crossed, Unsignalled: status == project.StatusDone && m.open, Refused: refused,
+	}
+}
+
+func (m *model) init(owner string, total int64) project.Change {
+	m.there = true
+	if m.fields["status"] == "" {
+		m.fields["status"] = "INITIALIZING"
+	}
+	refused := false
+	if total > 0 && m.number("total") == 0 {
+		if refused = m.final(); !refused {
+			m.set("total", total)
+		}
+	}
+	m.fill("total", 0)
+	m.fill("done", int64(len(m.counted)))
+	m.fill("errors", int64(len(m.failures())))
+	if m.owner == "" {
+		m.owner = owner
+	}
+	return m.answer(refused)
+}
+
+func (m *model) setTotal(total int64, final bool) project.Change {
+	if !m.there {
+		return m.answer(false)
+	}
+	if m.final() {
+		return m.answer(total != m.number("total"))
+	}
+	m.set("total", total)
+	if slices.Contains([]string{"", "INITIALIZING", "CRAWLING", "PROCESSING", "PROCESSING_WAIT"}, m.fields["status"]) {
+		m.fields["status"] = "CRAWLING"
+		if final {
+			m.fields["status"] = "PROCESSING"
+		}
+	}
+	return m.answer(false)
+}
+
+// mark takes the items one by one, unlike the script; but of an id that is there twice in one call, ok wins.
+func (m *model) mark(items []project.Item) project.Change {
+	if !m.there {
+		return m.answer(false)
+	}
+	if !m.final() {
+		m.open = true
+	}
+	for _, item := range items {
+		failed, known := m.counted[item.ID]
+		switch {
+		case !known:
+			m.counted[item.ID] = item.Failed
+			m.set("done", m.number("done")+1)
+			if item.Failed {
+				m.set("errors", m.number("errors")+1)
+			}
+		case failed && !item.Failed:
+			m.counted[item.ID] = false
+			m.set("errors", m.number("errors")-1)
+		}
+	}
+	return m.answer(false)
+}
+
+func (m *model) fail(reason string) project.Change {
+	switch {
+	case !m.there:
+		return m.answer(false)
+	case m.fields["status"] == "DONE":
+		return m.answer(true)
+	case m.fields["status"] != "FAILED":
+		m.fields["status"], m.fields["failed_reason"] = "FAILED", reason
+	case m.fields["failed_reason"] == "":
+		m.fields["failed_reason"] = reason
+	}
+	return m.answer(false)
+}
+
+func (m *model) check() project.Change {
+	if !m.there {
+		m.open = false
+	}
+	return m.answer(false)
+}
+
+func (m *model) signalled() { m.open = false }
+
+func (m *model) forget() { *m = *newModel(m.id) }
+
+// lose is what a neighbour does who deletes the hash and nothing else.
+func (m *model) lose() { m.there, m.fields = false, map[string]string{} }
+
+func (m *model) write(field, value string) {
+	m.there = true
+	m.fields[field] = value
+}

@@ -1,0 +1,158 @@
+package redisdb
+
+import (
+	"context"
+	_ "embed" // for the scripts
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/smap-platform/identity/internal/project"
+)
+
+//go:embed begin.lua
+var beginSource string
+
+//go:embed finish.lua
+var finishSource string
+
+//go:embed init.lua
+var initSource string
+
+//go:embed total.lua
+var totalSource string
+
+//go:embed mark.lua
+var markSource string
+
+//go:embed fail.lua
+var failSource string
+
+//go:embed check.lua
+var checkSource string
+
+//go:embed signalled.lua
+var signalledSource string
+
+//go:embed forget.lua
+var forgetSource string
+
+//go:embed open.lua
+var openSource string
+
+var (
+	initScript      = newScript(beginSource + initSource + finishSource)
+	totalScript     = newScript(beginSource + totalSource + finishSource)
+	markScript      = newScript(beginSource + markSource + finishSource)
+	failScript      = newScript(beginSource + failSource + finishSource)
+	checkScript     = newScript(beginSource + checkSource + finishSource)
+	signalledScript = newScript(beginSource + signalledSource)
+	forgetScript    = newScript(forgetSource)
+	openScript      = newScript(openSource)
+)
+
+// script is a text and the digest by which a server knows it.
+type script struct {
+	text, digest any
+}
+
+func newScript(text string) script { return script{text, redis.NewScript(text).Hash()} }
+
+// run runs a script by its digest, and once more with its text when the server has forgotten it. It is what
+// redis.Script.Run does, with half its allocations: room in args[:3] saves the copies.
+func (s *Store) run(ctx context.Context, script script, keys int, args []any) *redis.Cmd {
+	args[0], args[1], args[2] = "evalsha", script.digest, keys
+	cmd := redis.NewCmd(ctx, args...)
+	_ = s.client.Process(ctx, cmd) // cmd has the error
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		args[0], args[1] = "eval", script.text
+		cmd = redis.NewCmd(ctx, args...)
+		_ = s.client.Process(ctx, cmd)
+	}
+	return cmd
+}
+
+// arguments leaves room for what run needs, and for more of the operation's own.
+func arguments(projectID string, more int) []any {
+	keys := keys(projectID)
+	args := make([]any, 9, 9+more)
+	for i, key := range keys {
+		args[3+i] = key
+	}
+	args[8] = projectID
+	return args
+}
+
+// change runs an operation with what arguments answers and more.
+func (s *Store) change(ctx context.Context, doing string, script script, projectID string, args []any) (project.Change, error) {
+	answer, err := s.run(ctx, script, 5, args).Text()
+	if err != nil {
+		return project.Change{}, unavailable(ctx, doing, err)
+	}
+	change, err := decode(projectID, answer)
+	if err != nil {
+		return project.Change{}, unavailable(ctx, doing, err)
+	}
+	return change, nil
+}
+
+// The flags in an answer.
+const (
+	crossed = 1 << iota
+	unsignalled
+	refused
+)
+
+// decode reads the answer that finish.lua describes.
+func decode(projectID, answer string) (project.Change, error) {
+	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
+	if answer == "" {
+		return project.Change{Progress: p}, nil
+	}
+	var n [5]int64 // total, done, errors, flags, length of the status
+	for i := range n {
+		number, rest, more := strings.Cut(answer, " ")
+		parsed, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || !more {
+			return project.Change{}, fmt.Errorf("value %d of the script's answer is no number", i+1)
+		}
+		n[i], answer = parsed, rest
+	}
+	if n[4] < 0 || n[4] > int64(len(answer)) {
+		return project.Change{}, errors.New("the script's answer is too short for its status")
+	}
+	p.Status, p.Total, p.Done, p.Errors = read(answer[:n[4]]), n[0], n[1], n[2]
+	return project.Change{
+		Progress: p, Owner: answer[n[4]:],
+		Crossed: n[3]&crossed != 0, Unsignalled: n[3]&unsignalled != 0, Refused: n[3]&refused != 0,
+	}, nil
+}
+
+// read is what a stored status means: a neighbour's hash has none at first, and knows one word more than we do.
+func read(status string) project.Status {
+	switch s := project.Status(status); s {
+	case "":
+		return project.StatusInitializing
+	case project.StatusWaiting:
+		return project.StatusProcessing
+	default:
+		return s
+	}
+}
+
+// unavailable keeps the caller's own cancellation visible. The client reports a deadline as a timeout of the connection,
+// and may do so before the context knows.
+func unavailable(ctx context.Context, doing string, err error) error {
+	over := ctx.Err()
+	if deadline, set := ctx.Deadline(); over == nil && set && !time.Now().Before(deadline) {
+		over = context.DeadlineExceeded
+	}
+	if over != nil && !errors.Is(err, over) {
+		err = fmt.Errorf("%w: %w", over, err)
+	}
+	return project.ErrUnavailable.WithCause(fmt.Errorf("%s in Redis: %w", doing, err))
+}

@@ -1,0 +1,253 @@
+package redisdb_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/project"
+	"github.com/smap-platform/identity/internal/project/repository/redisdb"
+)
+
+func TestKeys(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, []string{"smap:proj:p1", "smap:proj:p1:items", "smap:proj:p1:failed", "smap:user:p1"}, allKeys("p1"))
+	require.Equal(t, "identity:open-projects", redisdb.OpenKey)
+}
+
+func TestInitCreatesAProject(t *testing.T) {
+	each(t, func(s suite) {
+		change := s.init(owner, 0)
+		require.Equal(s, project.Change{
+			Progress: project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, Owner: owner,
+		}, change)
+		require.Equal(s, map[string]string{"status": "INITIALIZING", "total": "0", "done": "0", "errors": "0"}, s.hash())
+		require.Equal(s, []string{redisdb.Key(s.id), redisdb.OwnerKey(s.id)}, s.keys())
+		s.lives(life, s.keys()...)
+		require.False(s, s.open(), "a project whose items we do not count is none that we announce")
+		require.Equal(s, change, s.init(owner, 0), "once more is the same")
+	})
+}
+
+func TestInitOverwritesNothing(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 5)
+		require.Equal(s, "5", s.hash()["total"])
+		s.mark(failed("a"))
+		before := s.hash()
+		s.expire(time.Hour, s.keys()...)
+		change := s.init("somebody-else", 9)
+		require.Equal(s, owner, change.Owner)
+		require.False(s, change.Refused)
+		require.Equal(s, before, s.hash())
+		s.lives(life, s.keys()...)
+	})
+}
+
+func TestInitFillsWhatIsMissing(t *testing.T) {
+	each(t, func(s suite) {
+		s.init("", 0)
+		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys(), "an owner that is not known is not stored")
+		change := s.init(owner, 3)
+		require.Equal(s, owner, change.Owner)
+		require.EqualValues(s, 3, change.Total, "0 is no total")
+		require.EqualValues(s, 3, s.init("", 0).Total)
+
+		s.write("status", "CRAWLING", "done", "7")
+		require.NoError(s, s.client.HDel(ctx, redisdb.Key(s.id), "errors", "total").Err())
+		s.init(owner, 0)
+		require.Equal(s, map[string]string{"status": "CRAWLING", "total": "0", "done": "7", "errors": "0"}, s.hash())
+	})
+}
+
+// The items of a hash that is lost count on: were the counters to begin at 0, those items would never count again.
+func TestInitAfterALostHash(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 3)
+		s.mark(ok("a"), failed("b"))
+		require.NoError(s, s.client.Del(ctx, redisdb.Key(s.id)).Err())
+		change := s.init(owner, 3)
+		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing, Total: 3, Done: 2, Errors: 1}, change.Progress)
+		require.True(s, s.mark(ok("a"), ok("c")).Unsignalled)
+	})
+}
+
+func TestInitStoresNoTotalOfAFinishedProject(t *testing.T) {
+	for _, status := range []string{"DONE", "FAILED"} {
+		t.Run(status, func(t *testing.T) {
+			each(t, func(s suite) {
+				s.write("status", status)
+				change := s.init(owner, 3)
+				require.True(s, change.Refused)
+				require.Equal(s, owner, change.Owner)
+				require.Equal(s, map[string]string{"status": status, "total": "0", "done": "0", "errors": "0"}, s.hash())
+				require.False(s, s.init(owner, 0).Refused)
+			})
+		})
+	}
+}
+
+func TestNothingIsStoredOfAProjectThatIsNotThere(t *testing.T) {
+	each(t, func(s suite) {
+		missing := project.Change{Progress: project.Progress{ProjectID: s.id, Status: project.StatusNotFound}}
+		require.Equal(s, missing, s.setTotal(5, true))
+		require.Equal(s, missing, s.mark(ok("a")))
+		require.Equal(s, missing, s.mark(ok("a"), failed("b")))
+		require.Equal(s, missing, s.fail("no reason"))
+		require.Equal(s, missing, s.check())
+		s.signalled()
+		require.NoError(s, s.store.Forget(ctx, s.id))
+		require.Equal(s, missing.Progress, s.progress())
+		require.False(s, missing.Found())
+		require.Empty(s, s.keys())
+		require.False(s, s.open())
+	})
+}
+
+func TestTheTotal(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 0)
+		s.mark(ok("a"))
+		change := s.setTotal(4, false)
+		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusCrawling, Total: 4, Done: 1}, change.Progress)
+		require.Equal(s, owner, change.Owner)
+		require.Equal(s, change, s.setTotal(4, false), "once more is the same")
+		require.Equal(s, project.StatusProcessing, s.setTotal(6, true).Status, "raised")
+		require.Equal(s, project.StatusCrawling, s.setTotal(7, false).Status, "there is more after all")
+		require.EqualValues(s, 2, s.setTotal(2, true).Total, "lowered")
+		s.expire(time.Hour, s.keys()...)
+		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusProcessing, Done: 1}, s.setTotal(0, true).Progress)
+		s.lives(life, s.keys()...)
+		require.Equal(s, map[string]string{"status": "PROCESSING", "total": "0", "done": "1", "errors": "0"}, s.hash())
+
+		const most = 1<<53 - 1
+		require.EqualValues(s, most, s.setTotal(most, true).Total)
+		require.Equal(s, "9007199254740991", s.hash()["total"])
+		require.EqualValues(s, most, s.progress().Total)
+	})
+}
+
+func TestTotalsThatAreNone(t *testing.T) {
+	each(t, func(s suite) {
+		for _, total := range []int64{-1, 1 << 53} {
+			_, err := s.store.SetTotal(ctx, s.id, total, true)
+			require.ErrorIs(s, err, project.ErrBody)
+			_, err = s.store.Init(ctx, s.id, owner, total)
+			require.ErrorIs(s, err, project.ErrBody)
+		}
+		require.Empty(s, s.keys())
+	})
+}
+
+func TestAnItemCountsOnce(t *testing.T) {
+	each(t, func(s suite) {
+		counts := func(done, errors int64, c project.Change) {
+			s.Helper()
+			require.Equal(s, []int64{done, errors}, []int64{c.Done, c.Errors})
+			require.Equal(s, c.Progress, s.progress())
+		}
+		s.init(owner, 100)
+		counts(1, 0, s.mark(ok("a")))
+		counts(1, 0, s.mark(ok("a")))
+		counts(2, 1, s.mark(failed("b")))
+		counts(2, 1, s.mark(failed("b")))
+		counts(2, 1, s.mark(failed("a"))) // ok wins
+		counts(2, 0, s.mark(ok("b")))     // repaired
+		counts(2, 0, s.mark(ok("b")))
+		counts(2, 0, s.mark(failed("b"))) // ok wins
+
+		counts(5, 2, s.mark(ok("c"), failed("d"), failed("e")))
+		counts(7, 2, s.mark(ok("a"), failed("f"), ok("d"), ok("g"), failed("c"), failed("e")))
+		counts(8, 2, s.mark(failed("h"), ok("h"), ok("h"), failed("h"))) // once within a call as well
+		counts(9, 3, s.mark(failed("i"), failed("i")))
+		counts(9, 0, s.mark(ok("e"), ok("f"), ok("i")))
+		require.Equal(s, project.StatusInitializing, s.progress().Status)
+	})
+}
+
+func TestAThousandItemsInOneCall(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 0)
+		var all, other []project.Item
+		for i := range project.MaxItems {
+			all = append(all, project.Item{ID: itemID(i), Failed: i%2 == 1})
+			other = append(other, project.Item{ID: itemID(i), Failed: i%2 == 0})
+		}
+		for range 2 {
+			change := s.mark(all...)
+			require.EqualValues(s, []int64{1000, 500}, []int64{change.Done, change.Errors})
+		}
+		change := s.mark(other...)
+		require.EqualValues(s, []int64{1000, 0}, []int64{change.Done, change.Errors})
+
+		_, err := s.store.Mark(ctx, s.id, append(all, ok("x")))
+		require.ErrorIs(s, err, project.ErrBody)
+		_, err = s.store.Mark(ctx, s.id, nil)
+		require.ErrorIs(s, err, project.ErrBody)
+		require.EqualValues(s, 1000, s.progress().Done)
+	})
+}
+
+func TestFailing(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 2)
+		s.mark(ok("a"))
+		require.True(s, s.open())
+		s.expire(time.Hour, s.keys()...)
+		change := s.fail("the collector has no quota")
+		require.Equal(s, project.Change{
+			Progress: project.Progress{ProjectID: s.id, Status: project.StatusFailed, Total: 2, Done: 1}, Owner: owner,
+		}, change)
+		s.lives(life, s.keys()...)
+		require.False(s, s.open(), "nothing will be announced")
+		require.Equal(s, change, s.fail("another"), "once more is the same")
+		require.Equal(s, "the collector has no quota", s.hash()["failed_reason"], "the first reason stays")
+
+		change = s.mark(ok("b"), failed("c"))
+		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusFailed, Total: 2, Done: 3, Errors: 1}, change.Progress)
+		require.False(s, change.Crossed || change.Unsignalled || change.Refused)
+		require.False(s, s.open())
+		require.True(s, s.setTotal(3, true).Refused)
+		require.False(s, s.setTotal(2, true).Refused, "nothing would change")
+		require.Equal(s, project.StatusFailed, s.init(owner, 3).Status)
+		require.EqualValues(s, 2, s.check().Total)
+	})
+}
+
+func TestANeighbourFails(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 2)
+		s.mark(ok("a"))
+		s.write("status", "FAILED")
+		require.Equal(s, project.StatusFailed, s.check().Status)
+		require.False(s, s.open())
+		s.fail("said later")
+		require.Equal(s, "said later", s.hash()["failed_reason"])
+		s.write("status", "PROCESSING") // and begins again
+		s.fail("again")
+		require.Equal(s, "again", s.hash()["failed_reason"])
+	})
+}
+
+func TestForgetting(t *testing.T) {
+	each(t, func(s suite) {
+		s.init(owner, 3)
+		s.mark(ok("a"), failed("b"))
+		require.Len(s, s.keys(), 4)
+		found, err := s.store.Owner(ctx, s.id)
+		require.NoError(s, err)
+		require.Equal(s, owner, found)
+		for range 2 {
+			require.NoError(s, s.store.Forget(ctx, s.id))
+			require.Empty(s, s.keys())
+			require.False(s, s.open())
+		}
+		found, err = s.store.Owner(ctx, s.id)
+		require.NoError(s, err)
+		require.Empty(s, found)
+		require.False(s, s.mark(ok("a")).Found())
+		require.Zero(s, s.init("somebody-else", 0).Done)
+		require.EqualValues(s, 1, s.mark(ok("a")).Done, "a new life counts from the beginning")
+	})
+}

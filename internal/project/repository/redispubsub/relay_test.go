@@ -1,0 +1,46 @@
+package redispubsub
+
+import (
+	"net"
+	"strings"
+	"sync/atomic"
+)
+
+func replace(template, name string) string { return strings.Replace(template, "%", name, 1) }
+
+// relay passes connections on to addr, and no answers any more once answers says so.
+func relay(listener net.Listener, addr string, answers <-chan bool) {
+	var mute atomic.Bool
+	go func() { mute.Store(!<-answers) }()
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", addr)
+		if err != nil {
+			_ = client.Close()
+			return
+		}
+		go pass(server, client, func() bool { return false })
+		go pass(client, server, mute.Load)
+	}
+}
+
+// pass copies from src to dst, and drops what it reads while drop says so.
+func pass(dst, src net.Conn, drop func() bool) {
+	defer func() { _, _ = dst.Close(), src.Close() }()
+	buffer := make([]byte, 4096)
+	for {
+		n, err := src.Read(buffer)
+		if err != nil {
+			return
+		}
+		if drop() {
+			continue
+		}
+		if _, err := dst.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
