@@ -14,35 +14,59 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/api/apitest"
 	"github.com/smap-platform/identity/docs/doctest"
 	"github.com/smap-platform/identity/internal/app/command"
+	"github.com/smap-platform/identity/internal/event"
 )
 
 func TestLinks(t *testing.T) {
 	t.Parallel()
-	link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	pages := doctest.Pages(t)
-	checked := 0
-	for page, text := range pages {
-		for _, m := range link.FindAllStringSubmatch(withoutBlocks(text), -1) {
-			target, anchor, _ := strings.Cut(m[1], "#")
-			if strings.Contains(target, "://") {
-				continue
-			}
-			checked++
-			file := page
-			if target != "" {
-				file = path.Join(path.Dir(page), target)
-			}
-			if _, err := os.Stat(filepath.Join(doctest.Root(t), file)); err != nil {
-				t.Errorf("%s: the link %s leads to no file", page, m[1])
-			}
-			if anchor != "" && !slices.Contains(anchors(pages[file]), anchor) {
-				t.Errorf("%s: the link %s leads to no heading", page, m[1])
+	exists := func(file string) bool {
+		_, err := os.Stat(filepath.Join(doctest.Root(t), file))
+		return err == nil
+	}
+	t.Run("every relative link leads to a file, and its anchor to a heading", func(t *testing.T) {
+		t.Parallel()
+		link := regexp.MustCompile(`\]\(([^)\s]+)\)`)
+		checked := 0
+		for page, text := range pages {
+			for _, m := range link.FindAllStringSubmatch(withoutBlocks(text), -1) {
+				target, anchor, _ := strings.Cut(m[1], "#")
+				if strings.Contains(target, "://") {
+					continue
+				}
+				checked++
+				file := page
+				if target != "" {
+					file = path.Join(path.Dir(page), target)
+				}
+				if !exists(file) {
+					t.Errorf("%s: the link %s leads to no file", page, m[1])
+				}
+				if anchor != "" && !slices.Contains(anchors(pages[file]), anchor) {
+					t.Errorf("%s: the link %s leads to no heading", page, m[1])
+				}
 			}
 		}
-	}
-	require.Greater(t, checked, 20)
+		require.Greater(t, checked, 20)
+	})
+	t.Run("every file and folder named in a page exists", func(t *testing.T) {
+		t.Parallel()
+		named := regexp.MustCompile("`((?:api|cmd|config|deployments|docs|internal|pkg|test)/[\\w./-]*)`")
+		identifier := regexp.MustCompile(`\.[A-Z]\w*$`) // as in internal/event.Message
+		checked := 0
+		for page, text := range pages {
+			for _, m := range named.FindAllStringSubmatch(withoutBlocks(text), -1) {
+				checked++
+				if !exists(identifier.ReplaceAllString(m[1], "")) {
+					t.Errorf("%s: there is no %s", page, m[1])
+				}
+			}
+		}
+		require.Greater(t, checked, 20)
+	})
 }
 
 // anchors returns the anchors that GitHub gives to the headings of a page.
@@ -243,6 +267,32 @@ func walk(t *testing.T, fn func(file, text string)) {
 		}
 		return nil
 	}))
+}
+
+func TestEvents(t *testing.T) {
+	t.Parallel()
+	contract := apitest.NewEvents(t)
+	t.Run("every event with a schema is in the registry", func(t *testing.T) {
+		t.Parallel()
+		text := read(t, "docs/events.md")
+		for _, key := range contract.Keys() {
+			require.Contains(t, text, "\n| `"+key+"` | ")
+		}
+	})
+	t.Run("the example follows its schema", func(t *testing.T) {
+		t.Parallel()
+		blocks := doctest.Blocks(t)
+		i := slices.IndexFunc(blocks, func(b doctest.Block) bool {
+			return b.Page == "docs/events.md" && b.Info == "json"
+		})
+		require.GreaterOrEqual(t, i, 0)
+		contract.Check(t, event.Message{
+			ID:          "evt_019c1000-0000-7000-8000-0000000000e2",
+			RoutingKey:  string(event.SubscriptionCreated),
+			ContentType: "application/json",
+			Body:        []byte(blocks[i].Text),
+		})
+	})
 }
 
 func TestMetrics(t *testing.T) {
