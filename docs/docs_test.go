@@ -215,26 +215,44 @@ func leaves(c *cobra.Command) (all []*cobra.Command) {
 	return all
 }
 
-func TestConsoleBlocks(t *testing.T) {
+func TestBlocks(t *testing.T) {
 	t.Parallel()
-	tests := produced(t)
-	shown := map[string]bool{}
-	for _, b := range doctest.Blocks(t) {
-		switch {
-		case b.Info == "":
-			t.Errorf("%s:%d: the block does not name its language", b.Page, b.Line)
-		case b.Info != "console":
-			require.NotRegexp(t, `(?m)^\$ `, b.Text, "%s:%d: a block with a prompt is a console block", b.Page, b.Line)
-		case !tests[b.Name]:
-			t.Errorf("%s:%d: no test calls doctest.Equal for this block", b.Page, b.Line)
-		case shown[b.Name]:
-			t.Errorf("%s:%d: another block has the same name", b.Page, b.Line)
+	blocks := doctest.Blocks(t)
+	t.Run("a block names its language", func(t *testing.T) {
+		t.Parallel()
+		for _, b := range blocks {
+			if b.Info == "" {
+				t.Errorf("%s:%d: the block does not name its language", b.Page, b.Line)
+			}
 		}
-		shown[b.Name] = true
-	}
-	for name := range tests {
-		require.True(t, shown[name], "no page shows %s", name)
-	}
+	})
+	t.Run("a test produces the output of a console block", func(t *testing.T) {
+		t.Parallel()
+		tests := produced(t)
+		shown := map[string]bool{}
+		for _, b := range blocks {
+			switch {
+			case b.Info != "console":
+				require.NotRegexp(t, `(?m)^\$ `, b.Text, "%s:%d: a block with a prompt is a console block", b.Page, b.Line)
+			case !tests[b.Name]:
+				t.Errorf("%s:%d: no test calls doctest.Equal for this block", b.Page, b.Line)
+			case shown[b.Name]:
+				t.Errorf("%s:%d: another block has the same name", b.Page, b.Line)
+			}
+			shown[b.Name] = true
+		}
+		for name := range tests {
+			require.True(t, shown[name], "no page shows %s", name)
+		}
+	})
+	t.Run("the programs in the migration guide are those of docs/examples", func(t *testing.T) {
+		t.Parallel()
+		for language, file := range map[string]string{"go": "main.go", "python": "consumer.py"} {
+			require.True(t, slices.ContainsFunc(blocks, func(b doctest.Block) bool {
+				return b.Page == "docs/migration-guide.md" && b.Info == language && b.Text == read(t, "docs/examples/consumer/"+file)
+			}), file)
+		}
+	})
 }
 
 // produced returns the names of the blocks that a test of the module produces.
