@@ -102,7 +102,7 @@ func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
 type DeadLetters struct {
 	tool  *rabbitmq.DeadLetters
 	queue string
-	mails notification.Ledger // nil for queues without mails
+	mails *ledger.Ledger // nil for queues without mails
 }
 
 // NewDeadLetters answers the tool for queue. db may be nil where nothing is replayed.

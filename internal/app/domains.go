@@ -14,8 +14,6 @@ import (
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/fanout"
-	"github.com/smap-platform/identity/internal/notification"
-	"github.com/smap-platform/identity/internal/notification/render"
 	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/notification/smtp"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
@@ -45,8 +43,13 @@ func (p *parts) passwords() *password.Hasher {
 func (p *parts) accounts(
 	publisher event.Publisher, passwords authentication.PasswordHasher, tracker tracker,
 ) *accounts {
-	lifecycle := subscriptions.NewLifecycle(p.db, p.clock, subscriptionsql.NewSubscriptions(p.db),
-		subscriptionsql.NewPlans(p.db), publisher)
+	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
+		Tx:            p.db,
+		Clock:         p.clock,
+		Subscriptions: subscriptionsql.NewSubscriptions(p.db),
+		Plans:         subscriptionsql.NewPlans(p.db),
+		Events:        publisher,
+	})
 	tokens := token.New(token.Options{
 		Secret: []byte(p.cfg.Secrets.JWT), Lifetime: p.cfg.Cookie.MaxAge, RememberLifetime: p.cfg.Cookie.MaxAgeRemember,
 		Clock: p.clock,
@@ -83,8 +86,8 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 		return nil, err
 	}
 	_, domain, _ := strings.Cut(p.cfg.SMTP.From, "@")
-	sender := notifications.NewSender(notifications.Deps{
-		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: mailContents{p.renderer},
+	sender := notifications.New(notifications.Deps{
+		Tx: p.db, Ledger: ledger.NewLedger(p.db), Mailer: smtp.New(client), Renderer: p.renderer,
 		Clock: p.clock, Observer: p.metrics, Lease: p.mailLease(), Domain: domain,
 		InvitationURL: p.cfg.Invitations.URL,
 	})
@@ -111,7 +114,10 @@ func (p *parts) domains(counting *projects.Counting) (*domains, error) {
 func (p *parts) mailLease() time.Duration { return 2 * p.cfg.SMTP.Timeout }
 
 func (p *parts) projection() *subscriptions.Projection {
-	return subscriptions.NewProjection(subscriptionsql.NewSubscriptions(p.db), subscriptionredis.New(p.redis))
+	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
+		Subscriptions: subscriptionsql.NewSubscriptions(p.db),
+		States:        subscriptionredis.New(p.redis),
+	})
 }
 
 // mails lets authentication ask notification for mails: neither domain imports the other.
@@ -122,14 +128,18 @@ type mails struct {
 
 // SendVerification implements authentication.CodeMailer.
 func (m mails) SendVerification(ctx context.Context, mail authentication.CodeMail) error {
-	err := m.sender.SendVerification(ctx, notifications.Verification(mail))
+	err := m.sender.SendVerification(ctx, mail.EventID, event.VerificationRequested{
+		Recipient: mail.Recipient, OTPCode: mail.Code, Locale: mail.Locale, ExpiresAt: mail.ExpiresAt,
+	})
 	m.tell(ctx, mail.EventID, mail.Recipient, err)
 	return err
 }
 
 // SendInvitation implements authentication.InvitationMailer.
 func (m mails) SendInvitation(ctx context.Context, mail authentication.InvitationMail) error {
-	err := m.sender.SendInvitation(ctx, notifications.Invitation(mail))
+	err := m.sender.SendInvitation(ctx, mail.EventID, event.InvitationRequested{
+		Recipient: mail.Recipient, Token: mail.Token, Locale: mail.Locale, ExpiresAt: mail.ExpiresAt,
+	})
 	m.tell(ctx, mail.EventID, mail.Recipient, err)
 	return err
 }
@@ -163,22 +173,4 @@ func (f forwarder) Forward(ctx context.Context, c fanout.Copy) error {
 		log.Info().Str("event_id", c.EventID).Str("to", logger.MaskEmail(c.Recipient)).Msg("mail of the previous release's path accepted by the server")
 	}
 	return err
-}
-
-// mailContents is notification's Renderer on the templates.
-type mailContents struct{ renderer *render.Renderer }
-
-func (c mailContents) Verification(locale, code string, now, expiresAt time.Time) (notification.Content, error) {
-	r, err := c.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
-	return notification.Content(r), err
-}
-
-func (c mailContents) Invitation(locale, token, link string, expiresAt time.Time) (notification.Content, error) {
-	r, err := c.renderer.Invitation(locale, render.Invitation{Token: token, Link: link, ExpiresAt: expiresAt})
-	return notification.Content(r), err
-}
-
-func (c mailContents) ProjectCompleted(locale string, done notification.Completion) (notification.Content, error) {
-	r, err := c.renderer.ProjectCompleted(locale, render.Completion(done))
-	return notification.Content(r), err
 }

@@ -200,7 +200,7 @@ func (p *parts) digests() fanout.Digests { return fanout.NewDigests(p.cfg.Secret
 
 // renderCode writes the mail with a code: for the previous release's consumers, and to compare with what they got.
 func (p *parts) renderCode(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
-	r, err := p.renderer.Verification(locale, render.Code{Code: code, Now: now, ExpiresAt: expiresAt})
+	r, err := p.renderer.Verification(locale, code, now, expiresAt)
 	return r.Subject, r.HTML, err
 }
 

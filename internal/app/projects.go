@@ -26,34 +26,51 @@ type progress struct {
 	tracker   tracker // the same for batches of invitations
 	sweeper   *projects.Sweeper
 	reading   *projects.Reading
-	hub       *redispubsub.Hub
-	announcer *redispubsub.Announcer
+	watcher   *redispubsub.Subscriber
+	publisher *redispubsub.Publisher
 }
 
 func (p *parts) progress(publisher event.Publisher) *progress {
 	store := redisdb.New(p.redis)
-	announcer := redispubsub.NewAnnouncer(p.cache, p.tellOutage("progress is not announced to those who watch live"))
-	hub := redispubsub.NewHub(p.cache, store, p.tellOutage("those who watch a project live hear of changes later"))
+	updates := redispubsub.NewPublisher(redispubsub.PublisherOptions{
+		Client:   p.cache,
+		OnOutage: p.tellOutage("progress is not announced to those who watch live"),
+	})
+	watcher := redispubsub.NewSubscriber(redispubsub.SubscriberOptions{
+		Client:   p.cache,
+		Reader:   store,
+		OnOutage: p.tellOutage("those who watch a project live hear of changes later"),
+	})
 	deps := projects.Deps{
-		Tx: p.db, Clock: p.clock, Tracker: store, Completions: projectsql.NewCompletions(p.db), Publisher: publisher,
-		Listener:  closer{authentications.NewBatchCloser(authsql.NewBatches(p.db), authsql.NewUsers(p.db), publisher)},
-		Announcer: announcer, Observer: &projectObserver{p.log, p.metrics},
+		Tx:          p.db,
+		Clock:       p.clock,
+		Progress:    store,
+		Open:        store,
+		Completions: projectsql.NewCompletions(p.db),
+		Events:      publisher,
+		Listener:    closer{authentications.NewBatchCloser(authsql.NewBatches(p.db), authsql.NewUsers(p.db), publisher)},
+		Updates:     updates,
+		Observer:    &projectObserver{p.log, p.metrics},
 	}
 	counting := projects.NewCounting(deps)
 	return &progress{
-		counting: counting, tracker: tracker{counting, store}, sweeper: projects.NewSweeper(deps), reading: projects.NewReading(store, hub),
-		hub: hub, announcer: announcer,
+		counting:  counting,
+		tracker:   tracker{counting, store},
+		sweeper:   projects.NewSweeper(deps),
+		reading:   projects.NewReading(projects.ReadingDeps{Progress: store, Watcher: watcher}),
+		watcher:   watcher,
+		publisher: updates,
 	}
 }
 
 // announcing is the role that tells those who watch.
 func (p *progress) announcing() lifecycle.Role {
-	return lifecycle.Role{Name: "announcer", Run: p.announcer.Run}
+	return lifecycle.Role{Name: "announcer", Run: p.publisher.Run}
 }
 
 // listening is the role that hears of changes, for those who watch at this process.
 func (p *progress) listening() lifecycle.Role {
-	return lifecycle.Role{Name: "live progress", Run: p.hub.Run}
+	return lifecycle.Role{Name: "live progress", Run: p.watcher.Run}
 }
 
 // upkeep is what a consumer does beside the queues.
@@ -92,8 +109,8 @@ func (o *projectObserver) SignalFailed(projectID string, err error) {
 	o.log.Warn().Err(err).Str("project_id", projectID).Msg("job.completed was not handed over yet; the sweeper will")
 }
 
-// Sweeping implements project.Observer.
-func (o *projectObserver) Sweeping(err error) {
+// SweepHealth implements project.Observer.
+func (o *projectObserver) SweepHealth(err error) {
 	if err != nil {
 		o.log.Warn().Err(err).Msg("open projects cannot be looked at; tried again every few seconds")
 		return
@@ -114,7 +131,7 @@ func (c closer) ProjectCompleted(ctx context.Context, done project.Completion) e
 // tracker lets authentication count its invitations: neither domain imports the other.
 type tracker struct {
 	counting *projects.Counting
-	reader   project.Reader
+	reader   project.ProgressReader
 }
 
 var _ authentication.ProgressTracker = tracker{}

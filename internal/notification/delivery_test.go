@@ -46,7 +46,7 @@ func because(class string) func(*notification.Delivery) {
 	return func(d *notification.Delivery) { d.ErrorClass = class }
 }
 
-// every state a mail can be found in.
+// states returns an entry of every kind.
 func states() map[string]notification.Delivery {
 	return map[string]notification.Delivery{
 		"new":                     notification.NewDelivery("evt_1", "evt_1@example.com", before),
@@ -57,7 +57,7 @@ func states() map[string]notification.Delivery {
 		"vanished twice":          entry(notification.StateSending, leaseUntil(now), repeated),
 		"accepted":                entry(notification.StateAccepted),
 		"refused":                 entry(notification.StateFailed, because(refused)),
-		"twice unknown":           entry(notification.StateFailed, because(ambiguous), repeated),
+		"ambiguous twice":         entry(notification.StateFailed, because(ambiguous), repeated),
 		"unusable":                entry(notification.StateFailed, because(invalid)),
 		"given up":                entry(notification.StateFailed, because(givenUp)),
 		"expired":                 entry(notification.StateExpired),
@@ -65,134 +65,137 @@ func states() map[string]notification.Delivery {
 	}
 }
 
-func TestTake(t *testing.T) {
+func TestClaim(t *testing.T) {
 	t.Parallel()
-	for state, want := range map[string]struct {
-		repeat bool
-		err    error
-		failed bool // the entry is failed by this very question
-	}{
-		"new":                     {},
-		"released":                {},
-		"released after a repeat": {},
-		"being sent":              {err: &notification.BusyError{Until: now.Add(time.Microsecond), Wait: time.Microsecond}},
-		"vanished":                {repeat: true},
-		"vanished twice":          {err: notification.ErrAmbiguous, failed: true},
-		"accepted":                {err: notification.ErrAlreadySent},
-		"refused":                 {err: &notification.SendError{Class: notification.ClassRejected, Where: refused}},
-		"twice unknown":           {err: notification.ErrAmbiguous},
-		"unusable":                {err: notification.ErrInvalid},
-		"given up":                {err: &notification.SendError{Class: notification.ClassGivenUp, Where: exhausted}},
-		"expired":                 {err: notification.ErrDropped},
-		"superseded":              {err: notification.ErrDropped},
-	} {
-		d := states()[state]
-		found := d
-		repeat, err := d.Take(now, lease)
-		require.Equal(t, want.err, err, state)
-		require.Equal(t, want.repeat, repeat, state)
-		switch {
-		case want.failed:
-			require.Equal(t, notification.StateFailed, d.State, state)
-			require.Equal(t, ambiguous, d.ErrorClass, state)
-			require.Equal(t, found.Attempts, d.Attempts, state)
-			require.Nil(t, d.LeaseUntil, state)
-		case want.err != nil:
-			require.Equal(t, found, d, "%s: nothing to do changes nothing", state)
-		default:
-			require.Equal(t, notification.StateSending, d.State, state)
-			require.Equal(t, now.Add(lease), *d.LeaseUntil, state)
-			require.Equal(t, found.Attempts+1, d.Attempts, state)
-			require.Equal(t, now, d.UpdatedAt, state)
-			require.True(t, d.Holds(d.Attempts), state)
-			if repeat {
-				found.Resends++
+	t.Run("decides by the entry", func(t *testing.T) {
+		t.Parallel()
+		for state, want := range map[string]struct {
+			repeat bool
+			err    error
+			failed bool // Claim fails the entry
+		}{
+			"new":                     {},
+			"released":                {},
+			"released after a repeat": {},
+			"being sent":              {err: &notification.BusyError{Wait: time.Microsecond}},
+			"vanished":                {repeat: true},
+			"vanished twice":          {err: notification.ErrAmbiguous, failed: true},
+			"accepted":                {err: notification.ErrAlreadySent},
+			"refused":                 {err: &notification.SendError{Class: notification.ClassRejected, Where: refused}},
+			"ambiguous twice":         {err: notification.ErrAmbiguous},
+			"unusable":                {err: notification.ErrInvalid},
+			"given up":                {err: &notification.SendError{Class: notification.ClassGivenUp, Where: exhausted}},
+			"expired":                 {err: notification.ErrDropped},
+			"superseded":              {err: notification.ErrDropped},
+		} {
+			d := states()[state]
+			found := d
+			repeat, err := d.Claim(now, lease)
+			require.Equal(t, want.err, err, state)
+			require.Equal(t, want.repeat, repeat, state)
+			switch {
+			case want.failed:
+				require.Equal(t, notification.StateFailed, d.State, state)
+				require.Equal(t, ambiguous, d.ErrorClass, state)
+				require.Equal(t, found.Attempts, d.Attempts, state)
+				require.Nil(t, d.LeaseUntil, state)
+			case want.err != nil:
+				require.Equal(t, found, d, "%s: a refusal changes nothing", state)
+			default:
+				require.Equal(t, notification.StateSending, d.State, state)
+				require.Equal(t, now.Add(lease), *d.LeaseUntil, state)
+				require.Equal(t, found.Attempts+1, d.Attempts, state)
+				require.Equal(t, now, d.UpdatedAt, state)
+				require.True(t, d.Holds(d.Attempts), state)
+				if repeat {
+					found.Resends++
+				}
+				require.Equal(t, found.Resends, d.Resends, state)
 			}
-			require.Equal(t, found.Resends, d.Resends, state)
+			require.Equal(t, found.MessageID, d.MessageID, state)
+			require.Equal(t, found.CreatedAt, d.CreatedAt, state)
 		}
-		require.Equal(t, found.MessageID, d.MessageID, state)
-		require.Equal(t, found.CreatedAt, d.CreatedAt, state)
-	}
-}
+	})
 
-func TestHowATryEnds(t *testing.T) {
-	t.Parallel()
-	for name, test := range map[string]struct {
-		end   func(d *notification.Delivery)
-		state notification.State
-		class string
-		again error // of the next Take
-		// repeat tells whether the next Take counts as one
-		repeat bool
-	}{
-		"accepted":  {func(d *notification.Delivery) { d.Accept(now) }, notification.StateAccepted, "", notification.ErrAlreadySent, false},
-		"refused":   {func(d *notification.Delivery) { d.Fail(refused, now) }, notification.StateFailed, refused, &notification.SendError{Class: notification.ClassRejected, Where: refused}, false},
-		"ambiguous": {func(d *notification.Delivery) { d.Fail(ambiguous, now) }, notification.StateFailed, ambiguous, notification.ErrAmbiguous, false},
-		"unusable":  {func(d *notification.Delivery) { d.Fail(invalid, now) }, notification.StateFailed, invalid, notification.ErrInvalid, false},
-		"released":  {func(d *notification.Delivery) { d.Release("smtp_connect", now) }, notification.StateSending, "smtp_connect", nil, false},
-		"doubtful":  {func(d *notification.Delivery) { d.Doubt("smtp_end_of_data", now) }, notification.StateSending, "smtp_end_of_data", nil, true},
-		"vanished":  {func(*notification.Delivery) {}, notification.StateSending, "", nil, true},
-	} {
-		d := notification.NewDelivery("evt_1", "evt_1@example.com", before)
-		_, err := d.Take(now.Add(-lease), lease)
-		require.NoError(t, err)
-		test.end(&d)
-		require.Equal(t, test.state, d.State, name)
-		require.Equal(t, test.class, d.ErrorClass, name)
+	t.Run("depends on how the last try ended", func(t *testing.T) {
+		t.Parallel()
+		for name, test := range map[string]struct {
+			end   func(d *notification.Delivery)
+			state notification.State
+			class string
+			again error // of the next Claim
+			// repeat reports whether the next Claim is one
+			repeat bool
+		}{
+			"accepted":  {func(d *notification.Delivery) { d.Accept(now) }, notification.StateAccepted, "", notification.ErrAlreadySent, false},
+			"refused":   {func(d *notification.Delivery) { d.Fail(refused, now) }, notification.StateFailed, refused, &notification.SendError{Class: notification.ClassRejected, Where: refused}, false},
+			"ambiguous": {func(d *notification.Delivery) { d.Fail(ambiguous, now) }, notification.StateFailed, ambiguous, notification.ErrAmbiguous, false},
+			"unusable":  {func(d *notification.Delivery) { d.Fail(invalid, now) }, notification.StateFailed, invalid, notification.ErrInvalid, false},
+			"released":  {func(d *notification.Delivery) { d.Release("smtp_connect", now) }, notification.StateSending, "smtp_connect", nil, false},
+			"doubtful":  {func(d *notification.Delivery) { d.Doubt("smtp_end_of_data", now) }, notification.StateSending, "smtp_end_of_data", nil, true},
+			"vanished":  {func(*notification.Delivery) {}, notification.StateSending, "", nil, true},
+		} {
+			d := notification.NewDelivery("evt_1", "evt_1@example.com", before)
+			_, err := d.Claim(now.Add(-lease), lease)
+			require.NoError(t, err)
+			test.end(&d)
+			require.Equal(t, test.state, d.State, name)
+			require.Equal(t, test.class, d.ErrorClass, name)
 
-		repeat, err := d.Take(now, lease)
-		require.Equal(t, test.again, err, name)
-		require.Equal(t, test.repeat, repeat, name)
-		if err == nil {
-			require.Equal(t, 2, d.Attempts, name)
-		}
-	}
-}
-
-// Twice is the most: whatever happens between, a mail is never sent a third time without knowing.
-func TestOneRepeatIsAllThereIs(t *testing.T) {
-	t.Parallel()
-	vanish := func(d *notification.Delivery, at time.Time) {}
-	doubt := func(d *notification.Delivery, at time.Time) { d.Doubt("smtp_end_of_data", at) }
-	release := func(d *notification.Delivery, at time.Time) { d.Release("smtp_connect", at) }
-	for name, test := range map[string]struct {
-		ends    []func(*notification.Delivery, time.Time)
-		repeats int
-		last    error
-	}{
-		"vanished, vanished":           {[]func(*notification.Delivery, time.Time){vanish, vanish}, 1, notification.ErrAmbiguous},
-		"doubtful, vanished":           {[]func(*notification.Delivery, time.Time){doubt, vanish}, 1, notification.ErrAmbiguous},
-		"vanished, released, vanished": {[]func(*notification.Delivery, time.Time){vanish, release, vanish}, 1, notification.ErrAmbiguous},
-		"released three times":         {[]func(*notification.Delivery, time.Time){release, release, release}, 0, nil},
-		"doubtful, released":           {[]func(*notification.Delivery, time.Time){doubt, release}, 1, nil},
-	} {
-		d := notification.NewDelivery("evt_1", "evt_1@example.com", before)
-		at, repeats := now, 0
-		for _, end := range test.ends {
-			repeat, err := d.Take(at, lease)
-			require.NoError(t, err, name)
-			if repeat {
-				repeats++
+			repeat, err := d.Claim(now, lease)
+			require.Equal(t, test.again, err, name)
+			require.Equal(t, test.repeat, repeat, name)
+			if err == nil {
+				require.Equal(t, 2, d.Attempts, name)
 			}
-			end(&d, at)
-			at = at.Add(lease)
 		}
-		_, err := d.Take(at, lease)
-		require.Equal(t, test.last, err, name)
-		require.Equal(t, test.repeats, repeats, name)
-	}
+	})
+
+	// Whatever happens in between, a mail is never sent a third time without knowing.
+	t.Run("allows one repeat", func(t *testing.T) {
+		t.Parallel()
+		vanish := func(d *notification.Delivery, at time.Time) {}
+		doubt := func(d *notification.Delivery, at time.Time) { d.Doubt("smtp_end_of_data", at) }
+		release := func(d *notification.Delivery, at time.Time) { d.Release("smtp_connect", at) }
+		for name, test := range map[string]struct {
+			ends    []func(*notification.Delivery, time.Time)
+			repeats int
+			last    error
+		}{
+			"vanished, vanished":           {[]func(*notification.Delivery, time.Time){vanish, vanish}, 1, notification.ErrAmbiguous},
+			"doubtful, vanished":           {[]func(*notification.Delivery, time.Time){doubt, vanish}, 1, notification.ErrAmbiguous},
+			"vanished, released, vanished": {[]func(*notification.Delivery, time.Time){vanish, release, vanish}, 1, notification.ErrAmbiguous},
+			"released three times":         {[]func(*notification.Delivery, time.Time){release, release, release}, 0, nil},
+			"doubtful, released":           {[]func(*notification.Delivery, time.Time){doubt, release}, 1, nil},
+		} {
+			d := notification.NewDelivery("evt_1", "evt_1@example.com", before)
+			at, repeats := now, 0
+			for _, end := range test.ends {
+				repeat, err := d.Claim(at, lease)
+				require.NoError(t, err, name)
+				if repeat {
+					repeats++
+				}
+				end(&d, at)
+				at = at.Add(lease)
+			}
+			_, err := d.Claim(at, lease)
+			require.Equal(t, test.last, err, name)
+			require.Equal(t, test.repeats, repeats, name)
+		}
+	})
 }
 
 func TestHolds(t *testing.T) {
 	t.Parallel()
 	d := notification.NewDelivery("evt_1", "evt_1@example.com", before)
-	_, err := d.Take(now, lease)
+	_, err := d.Claim(now, lease)
 	require.NoError(t, err)
 	first := d.Attempts
 	require.True(t, d.Holds(first))
-	_, err = d.Take(now.Add(lease), lease)
+	_, err = d.Claim(now.Add(lease), lease)
 	require.NoError(t, err)
-	require.False(t, d.Holds(first), "its lease ran out and somebody else is at it")
+	require.False(t, d.Holds(first), "its lease has ended and another try has claimed the mail")
 	require.True(t, d.Holds(d.Attempts))
 	d.Accept(now)
 	require.False(t, d.Holds(d.Attempts))
@@ -200,15 +203,15 @@ func TestHolds(t *testing.T) {
 
 func TestDrop(t *testing.T) {
 	t.Parallel()
-	news := map[string]bool{
+	changes := map[string]bool{
 		"new": true, "released": true, "released after a repeat": true, "vanished": true, "vanished twice": true,
-		"refused": true, "twice unknown": true, "unusable": true, "given up": true,
+		"refused": true, "ambiguous twice": true, "unusable": true, "given up": true,
 	}
 	for state, found := range states() {
 		for _, why := range []notification.State{notification.StateExpired, notification.StateSuperseded} {
 			d := found
-			require.Equal(t, news[state], d.Drop(why, now), state)
-			if !news[state] {
+			require.Equal(t, changes[state], d.Drop(why, now), state)
+			if !changes[state] {
 				require.Equal(t, found, d, state)
 				continue
 			}
@@ -217,7 +220,7 @@ func TestDrop(t *testing.T) {
 			require.Empty(t, d.ErrorClass, state)
 			require.Equal(t, now, d.UpdatedAt, state)
 			require.False(t, d.Drop(why, now), "%s: only once", state)
-			_, err := d.Take(now, lease)
+			_, err := d.Claim(now, lease)
 			require.ErrorIs(t, err, notification.ErrDropped, state)
 		}
 	}
@@ -234,7 +237,7 @@ func TestGiveUp(t *testing.T) {
 		if !open[state] {
 			require.Equal(t, found, d, state)
 			if state == "being sent" {
-				require.Equal(t, &notification.BusyError{Until: *found.LeaseUntil, Wait: time.Microsecond}, err)
+				require.Equal(t, &notification.BusyError{Wait: time.Microsecond}, err)
 			} else {
 				require.NoError(t, err, state)
 			}
@@ -249,7 +252,7 @@ func TestGiveUp(t *testing.T) {
 	}
 }
 
-func TestSendErrorSaysWhereAndKeepsItsCause(t *testing.T) {
+func TestSendError(t *testing.T) {
 	t.Parallel()
 	cause := errors.New("mailer: temporary failure at RCPT: 450 4.2.1")
 	err := fmt.Errorf("sending: %w", &notification.SendError{Class: notification.ClassTemporary, Where: "smtp_rcpt_450", Err: cause})

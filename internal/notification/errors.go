@@ -5,33 +5,30 @@ import (
 	"time"
 )
 
-// What the ledger answers instead of letting a mail be sent.
+// What [Delivery.Claim] returns when the mail must not be sent.
 var (
-	ErrAlreadySent = errors.New("notification: this mail has been accepted before")
-	ErrDropped     = errors.New("notification: this mail has been dropped before")
+	ErrAlreadySent = errors.New("notification: the mail has already been accepted")
+	ErrDropped     = errors.New("notification: the mail has already been dropped")
 	ErrAmbiguous   = &SendError{Class: ClassAmbiguous, Where: "ambiguous"}
 	ErrInvalid     = &SendError{Class: ClassInvalid, Where: "invalid"}
 )
 
-// BusyError says that another process is sending this mail, or died doing it; its lease ends at Until.
-type BusyError struct {
-	Until time.Time
-	Wait  time.Duration
-}
+// BusyError reports that another try holds the mail. Its lease ends after Wait.
+type BusyError struct{ Wait time.Duration }
 
-// Error names no mail: its caller does.
-func (e *BusyError) Error() string { return "notification: somebody else is sending this mail" }
+// Error names no mail: the caller does.
+func (e *BusyError) Error() string { return "notification: another process is sending the mail" }
 
-// Class of a failed sending.
+// Class says what a failed try means for the mail.
 type Class string
 
 // The classes.
 const (
-	ClassTemporary Class = "temporary" // certainly not sent; trying again can help
-	ClassRejected  Class = "rejected"  // certainly not sent, the mail server said never; trying again cannot help
-	ClassInvalid   Class = "invalid"   // certainly not sent, nobody was asked: an address or the content is unusable
-	ClassAmbiguous Class = "ambiguous" // nobody can know whether it was sent
-	ClassGivenUp   Class = "given_up"  // its event was, for the reason Where; only the ledger answers it, never a Mailer
+	ClassTemporary Class = "temporary" // not sent; another try can succeed
+	ClassRejected  Class = "rejected"  // not sent; the mail server refused it for good
+	ClassInvalid   Class = "invalid"   // not sent; an address or the content is unusable, no server was asked
+	ClassAmbiguous Class = "ambiguous" // it is unknown whether it was sent
+	ClassGivenUp   Class = "given_up"  // its event was, for the reason Where; the ledger's, never a Mailer's
 )
 
 // SendError is a Mailer's failure. Where is short and free of personal data, such as "smtp_rcpt_550".
@@ -49,8 +46,8 @@ func (e *SendError) Error() string {
 	return "notification: " + e.Err.Error()
 }
 
-// Unwrap answers the mailer's own error.
+// Unwrap returns the mailer's own error.
 func (e *SendError) Unwrap() error { return e.Err }
 
-// ErrorClass is Where, for metrics and headers.
+// ErrorClass returns Where, for metrics and headers.
 func (e *SendError) ErrorClass() string { return e.Where }

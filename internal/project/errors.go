@@ -2,13 +2,13 @@ package project
 
 import "github.com/smap-platform/identity/pkg/apperror"
 
-// The errors of this domain with the codes a client decides by (docs/compatibility.md).
+// The errors of this domain, with the codes that clients act on (docs/compatibility.md).
 var (
 	ErrBody     = apperror.New(apperror.Invalid, 140001, "The request is not valid")
 	ErrNotFound = apperror.New(apperror.NotFound, 140002, "Project not found")
 	ErrNotYours = apperror.New(apperror.Forbidden, 403, "This is somebody else's project")
 	ErrFinal    = apperror.New(apperror.Conflict, 140003, "The project is done or has failed; it is not changed any more")
 
-	// ErrUnavailable: Redis is away. Every operation may be repeated.
+	// ErrUnavailable means that Redis is unavailable. Every operation may be repeated.
 	ErrUnavailable = apperror.New(apperror.Unavailable, 503, "Progress is not available right now; please try again in a moment")
 )

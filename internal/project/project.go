@@ -4,40 +4,42 @@ import (
 	"fmt"
 	"math/bits"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
 
-// Status is how far a project is. The hash is shared: neighbours may write others than these, and they stay.
+// Status is the state of a project. The hash is shared: other services may store statuses that are not listed here, and
+// they stay.
 type Status string
 
-// The statuses this service knows (docs/compatibility.md). NotFound is an answer and never stored.
+// The statuses this service knows (docs/compatibility.md). StatusNotFound is returned and never stored.
 const (
 	StatusNotFound     Status = "NOT_FOUND"
 	StatusInitializing Status = "INITIALIZING"
-	StatusCrawling     Status = "CRAWLING"        // items are still being found: the finish line is not drawn
+	StatusCrawling     Status = "CRAWLING"        // items are still being found: the finish line does not apply
 	StatusProcessing   Status = "PROCESSING"      // the total is final
-	StatusWaiting      Status = "PROCESSING_WAIT" // a neighbour's word; read as PROCESSING
-	StatusDone         Status = "DONE"            // final: every item is finished, failed ones included
+	StatusWaiting      Status = "PROCESSING_WAIT" // written by another service; read as PROCESSING
+	StatusDone         Status = "DONE"            // final: every item has ended, failed ones included
 	StatusFailed       Status = "FAILED"          // final: given up as a whole
 )
 
-// Final tells whether nothing but the repair of a failed item can change any more.
+// Final reports whether the project has ended: only a failed item can still be repaired.
 func (s Status) Final() bool { return s == StatusDone || s == StatusFailed }
 
-// Progress is how far a project is at one moment.
+// Progress is the progress of a project at one moment.
 type Progress struct {
 	ProjectID string
 	Status    Status
-	Total     int64 // items; 0: not known yet
-	Done      int64 // finished items, failures included; may exceed Total while that is still being raised
+	Total     int64 // items; 0 while unknown
+	Done      int64 // ended items, failed ones included; may exceed Total while the total still grows
 	Errors    int64 // those of Done that failed
 }
 
-// Found tells whether there is such a project.
+// Found reports whether the project exists.
 func (p Progress) Found() bool { return p.Status != StatusNotFound }
 
-// Percent is Done of Total in hundredths of a percent, rounded down and kept within 0 and 100; 0 while Total is 0.
+// Percent returns Done as a percentage of Total, rounded down to hundredths and clamped to 0–100. It is 0 while Total is 0.
 func (p Progress) Percent() float64 {
 	if p.Total <= 0 || p.Done <= 0 {
 		return 0
@@ -46,25 +48,25 @@ func (p Progress) Percent() float64 {
 		return 100
 	}
 	high, low := bits.Mul64(uint64(p.Done), 100*100)
-	hundredths, _ := bits.Div64(high, low, uint64(p.Total)) // exact, where floats would make 57 of 100 into 56.99
+	hundredths, _ := bits.Div64(high, low, uint64(p.Total)) // exact: floats turn 57 of 100 into 56.99
 	return float64(hundredths) / 100
 }
 
-// Change is what an operation has left behind.
+// Change is the project after an operation.
 type Change struct {
 	Progress
-	Owner string // user id; empty while it is not known
-	// Crossed: this very call has crossed the finish line. The answer that says so can be lost; Unsignalled cannot.
+	Owner string // user id; "" while unknown
+	// Crossed reports whether this call crossed the finish line. A lost reply loses it; Unsignalled is never lost.
 	Crossed bool
-	// Unsignalled: the project is done, we have counted it, and nobody has yet handed its job.completed to the outbox.
+	// Unsignalled reports that the project is done, was counted by this service, and has no job.completed in the outbox yet.
 	Unsignalled bool
-	// Refused: the project is DONE or FAILED and stays as it is.
+	// Refused reports that the project is DONE or FAILED and was not changed.
 	Refused bool
 }
 
 // Item is one unit of work that has ended.
 type Item struct {
-	ID     string // opaque; counted once, whatever is delivered or retried
+	ID     string // opaque; stable across redeliveries and retries
 	Failed bool
 }
 
@@ -75,40 +77,40 @@ type Completion struct {
 	CompletedAt time.Time
 }
 
-// Watching is a project that is being watched.
-type Watching struct {
-	Now     Progress        // as it was when the watching began
-	Changes <-chan Progress // see Watcher
+// Watch is a live view of a project.
+type Watch struct {
+	Now     Progress        // at the start of the watch
+	Changes <-chan Progress // see [ProgressWatcher]
 	Stop    func()          // must be called
 }
 
-// Actor is who asks.
+// Actor is the user who asks.
 type Actor struct {
 	UserID string
 	Admin  bool
 }
 
-// Limits of what other services send.
+// Limits on the input of other services.
 const (
 	MaxItems       = 1000      // per call
-	maxIDBytes     = 200       // of a project's, a user's or an item's id: they are parts of keys and members of sets
-	maxTotal       = 1<<53 - 1 // what a Lua number holds exactly
+	maxIDBytes     = 200       // of project, user and item ids, which become parts of keys and members of sets
+	maxTotal       = 1<<53 - 1 // the largest integer a Lua number holds exactly
 	maxReasonBytes = 500
 )
 
-// CheckID answers ErrBody with the field's problem unless id can be one: 1 to 200 bytes of UTF-8 without control
-// characters. Ids are opaque and used exactly as received.
+// CheckID returns [ErrBody] for field unless id has 1 to 200 bytes of UTF-8 without control characters. Ids are opaque
+// and used exactly as received.
 func CheckID(field, id string) error {
 	if id == "" {
 		return ErrBody.WithFields(map[string]string{field: "is required"})
 	}
-	if len(id) > maxIDBytes || !utf8.ValidString(id) || hasControl(id) {
+	if !printable(id, maxIDBytes) {
 		return ErrBody.WithFields(map[string]string{field: "must have at most 200 bytes and no control characters"})
 	}
 	return nil
 }
 
-// CheckTotal answers ErrBody for a total below 0 or above 2^53-1.
+// CheckTotal returns [ErrBody] for a total below 0 or above 2^53-1.
 func CheckTotal(total int64) error {
 	if total < 0 || total > maxTotal {
 		return ErrBody.WithFields(map[string]string{"total": "must be a whole number from 0 to " + strconv.Itoa(maxTotal)})
@@ -116,7 +118,7 @@ func CheckTotal(total int64) error {
 	return nil
 }
 
-// CheckItems answers ErrBody unless there are 1 to MaxItems items with usable ids.
+// CheckItems returns [ErrBody] unless there are 1 to [MaxItems] items with valid ids.
 func CheckItems(items []Item) error {
 	if len(items) == 0 || len(items) > MaxItems {
 		return ErrBody.WithFields(map[string]string{"items": fmt.Sprintf("must have 1 to %d items", MaxItems)})
@@ -129,19 +131,16 @@ func CheckItems(items []Item) error {
 	return nil
 }
 
-// CheckReason answers ErrBody unless reason has 1 to 500 bytes without control characters.
+// CheckReason returns [ErrBody] unless reason has 1 to 500 bytes of UTF-8 without control characters.
 func CheckReason(reason string) error {
-	if reason == "" || len(reason) > maxReasonBytes || !utf8.ValidString(reason) || hasControl(reason) {
+	if reason == "" || !printable(reason, maxReasonBytes) {
 		return ErrBody.WithFields(map[string]string{"reason": "must have 1 to 500 bytes and no control characters"})
 	}
 	return nil
 }
 
-func hasControl(s string) bool {
-	for _, r := range s {
-		if r < ' ' || r == 0x7f {
-			return true
-		}
-	}
-	return false
+// printable reports whether s is UTF-8 of at most limit bytes without ASCII control characters.
+func printable(s string, limit int) bool {
+	control := func(r rune) bool { return r < ' ' || r == 0x7f }
+	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, control)
 }

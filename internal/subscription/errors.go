@@ -2,7 +2,7 @@ package subscription
 
 import "github.com/smap-platform/identity/pkg/apperror"
 
-// The errors of this domain with the codes the front end decides by (docs/compatibility.md).
+// The errors of this domain, with the codes that the front end acts on (docs/compatibility.md).
 var (
 	ErrBody         = apperror.New(apperror.Invalid, 130001, "The request is not valid")
 	ErrNotFound     = apperror.New(apperror.NotFound, 130002, "Subscription not found")

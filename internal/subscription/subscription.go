@@ -5,10 +5,10 @@ import "time"
 // TrialLength is exactly fourteen days of 24 hours.
 const TrialLength = 14 * 24 * time.Hour
 
-// Status of a subscription; the values are those of the enum subscription_status.
+// Status is the status of a subscription, a value of the enum subscription_status.
 type Status string
 
-// The statuses. Active, trialing and past_due are live: a user has at most one such subscription.
+// The statuses. Active, trialing and past_due are live: a user has at most one subscription with a live status.
 const (
 	StatusActive    Status = "active"
 	StatusTrialing  Status = "trialing"
@@ -17,32 +17,39 @@ const (
 	StatusExpired   Status = "expired"
 )
 
-// Subscription is one user's hold on one plan.
+// Subscription is a user's subscription to a plan.
 type Subscription struct {
 	ID          string // uuid
 	UserID      string
 	PlanID      string
-	PlanCode    string // of the plan, read with it
+	PlanCode    string // read with the subscription
 	Status      Status
 	TrialEndsAt *time.Time
 	StartsAt    time.Time
 	EndsAt      *time.Time
 	CancelledAt *time.Time
-	Version     int64 // of the user when this one last changed; 0 for rows of the previous release
+	Version     int64 // of the user at the last change; 0 for rows of the previous release
 	CreatedAt   time.Time
 	UpdatedAt   time.Time
 }
 
-// NewTrial answers a trial that starts now.
+// NewTrial returns a trial of plan that starts now.
 func NewTrial(id, userID string, plan Plan, now time.Time) Subscription {
 	end := now.Add(TrialLength)
 	return Subscription{
-		ID: id, UserID: userID, PlanID: plan.ID, PlanCode: plan.Code, Status: StatusTrialing,
-		TrialEndsAt: &end, StartsAt: now, CreatedAt: now, UpdatedAt: now,
+		ID:          id,
+		UserID:      userID,
+		PlanID:      plan.ID,
+		PlanCode:    plan.Code,
+		Status:      StatusTrialing,
+		TrialEndsAt: &end,
+		StartsAt:    now,
+		CreatedAt:   now,
+		UpdatedAt:   now,
 	}
 }
 
-// Live tells whether the subscription counts now: its status is a live one and a trial has not run out.
+// Live reports whether the subscription is in force: its status is live and a trial has not ended.
 func (s Subscription) Live(now time.Time) bool {
 	switch s.Status {
 	case StatusActive, StatusPastDue:
@@ -53,9 +60,9 @@ func (s Subscription) Live(now time.Time) bool {
 	return false
 }
 
-// EffectiveUntil is when what the user holds ends: the end of the paid period where there is one, else the end of the
-// trial; nil is open-ended. Cancelling does not shorten it (docs/events.md). A paid subscription without an end is
-// open-ended however long its trial is over, until it is cancelled: then it ended at that moment.
+// EffectiveUntil returns the end of what the user holds, or nil if it is open-ended: the end of the paid period if there
+// is one, else the end of the trial. Cancelling does not shorten it (docs/events.md). A paid subscription without an end
+// is open-ended until it is cancelled, and then ends at that moment.
 func (s Subscription) EffectiveUntil() *time.Time {
 	paidOpenEnded := s.TrialEndsAt == nil || s.CancelledAt != nil && s.CancelledAt.After(*s.TrialEndsAt)
 	switch {
@@ -69,7 +76,7 @@ func (s Subscription) EffectiveUntil() *time.Time {
 	return s.TrialEndsAt
 }
 
-// Cancel ends a live subscription. It answers ErrCannotCancel for any other.
+// Cancel ends a live subscription. It returns [ErrCannotCancel] for any other.
 func (s *Subscription) Cancel(now time.Time) error {
 	if !s.Live(now) {
 		return ErrCannotCancel
@@ -78,7 +85,7 @@ func (s *Subscription) Cancel(now time.Time) error {
 	return nil
 }
 
-// Plan is what can be subscribed to.
+// Plan is a plan that users subscribe to.
 type Plan struct {
 	ID          string
 	Name        string
@@ -89,13 +96,13 @@ type Plan struct {
 	UpdatedAt   time.Time
 }
 
-// FreePlanCode is the plan of every trial; it is created when it is first needed.
+// FreePlanCode is the code of the plan of every trial. The plan is created on first use.
 const FreePlanCode = "free"
 
-// State is what others may know of a user's subscription: the hash smap:sub:{user_id} (docs/compatibility.md).
+// State is the part of a subscription that other services see: the hash smap:sub:{user_id} (docs/compatibility.md).
 type State struct {
 	UserID         string
-	Version        int64 // 0: a row of the previous release; it never replaces one with a version
+	Version        int64 // 0 for rows of the previous release: never replaces a higher one
 	SubscriptionID string
 	PlanCode       string
 	Status         Status
@@ -103,15 +110,20 @@ type State struct {
 	UpdatedAt      time.Time
 }
 
-// State answers the subscription as others see it.
+// State returns the state that other services see.
 func (s Subscription) State() State {
 	return State{
-		UserID: s.UserID, Version: s.Version, SubscriptionID: s.ID, PlanCode: s.PlanCode, Status: s.Status,
-		EffectiveUntil: s.EffectiveUntil(), UpdatedAt: s.UpdatedAt,
+		UserID:         s.UserID,
+		Version:        s.Version,
+		SubscriptionID: s.ID,
+		PlanCode:       s.PlanCode,
+		Status:         s.Status,
+		EffectiveUntil: s.EffectiveUntil(),
+		UpdatedAt:      s.UpdatedAt,
 	}
 }
 
-// Actor is who asks.
+// Actor is the user who asks.
 type Actor struct {
 	UserID string
 	Admin  bool

@@ -13,80 +13,6 @@ import (
 	notification "github.com/smap-platform/identity/internal/notification"
 )
 
-// MockTransactor is a mock of Transactor interface.
-type MockTransactor struct {
-	ctrl     *gomock.Controller
-	recorder *MockTransactorMockRecorder
-}
-
-// MockTransactorMockRecorder is the mock recorder for MockTransactor.
-type MockTransactorMockRecorder struct {
-	mock *MockTransactor
-}
-
-// NewMockTransactor creates a new mock instance.
-func NewMockTransactor(ctrl *gomock.Controller) *MockTransactor {
-	mock := &MockTransactor{ctrl: ctrl}
-	mock.recorder = &MockTransactorMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockTransactor) EXPECT() *MockTransactorMockRecorder {
-	return m.recorder
-}
-
-// WithinTx mocks base method.
-func (m *MockTransactor) WithinTx(ctx context.Context, fn func(context.Context) error) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "WithinTx", ctx, fn)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// WithinTx indicates an expected call of WithinTx.
-func (mr *MockTransactorMockRecorder) WithinTx(ctx, fn interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "WithinTx", reflect.TypeOf((*MockTransactor)(nil).WithinTx), ctx, fn)
-}
-
-// MockClock is a mock of Clock interface.
-type MockClock struct {
-	ctrl     *gomock.Controller
-	recorder *MockClockMockRecorder
-}
-
-// MockClockMockRecorder is the mock recorder for MockClock.
-type MockClockMockRecorder struct {
-	mock *MockClock
-}
-
-// NewMockClock creates a new mock instance.
-func NewMockClock(ctrl *gomock.Controller) *MockClock {
-	mock := &MockClock{ctrl: ctrl}
-	mock.recorder = &MockClockMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockClock) EXPECT() *MockClockMockRecorder {
-	return m.recorder
-}
-
-// Now mocks base method.
-func (m *MockClock) Now() time.Time {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Now")
-	ret0, _ := ret[0].(time.Time)
-	return ret0
-}
-
-// Now indicates an expected call of Now.
-func (mr *MockClockMockRecorder) Now() *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Now", reflect.TypeOf((*MockClock)(nil).Now))
-}
-
 // MockLedger is a mock of Ledger interface.
 type MockLedger struct {
 	ctrl     *gomock.Controller
@@ -125,35 +51,6 @@ func (mr *MockLedgerMockRecorder) Lock(ctx, fresh interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockLedger)(nil).Lock), ctx, fresh)
 }
 
-// Outcomes mocks base method.
-func (m *MockLedger) Outcomes(ctx context.Context, eventIDs []string) (map[string]notification.State, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Outcomes", ctx, eventIDs)
-	ret0, _ := ret[0].(map[string]notification.State)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Outcomes indicates an expected call of Outcomes.
-func (mr *MockLedgerMockRecorder) Outcomes(ctx, eventIDs interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Outcomes", reflect.TypeOf((*MockLedger)(nil).Outcomes), ctx, eventIDs)
-}
-
-// Reopen mocks base method.
-func (m *MockLedger) Reopen(ctx context.Context, eventID string) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Reopen", ctx, eventID)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Reopen indicates an expected call of Reopen.
-func (mr *MockLedgerMockRecorder) Reopen(ctx, eventID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Reopen", reflect.TypeOf((*MockLedger)(nil).Reopen), ctx, eventID)
-}
-
 // Save mocks base method.
 func (m *MockLedger) Save(ctx context.Context, d notification.Delivery) error {
 	m.ctrl.T.Helper()
@@ -166,21 +63,6 @@ func (m *MockLedger) Save(ctx context.Context, d notification.Delivery) error {
 func (mr *MockLedgerMockRecorder) Save(ctx, d interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLedger)(nil).Save), ctx, d)
-}
-
-// State mocks base method.
-func (m *MockLedger) State(ctx context.Context, eventID string) (notification.State, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "State", ctx, eventID)
-	ret0, _ := ret[0].(notification.State)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// State indicates an expected call of State.
-func (mr *MockLedgerMockRecorder) State(ctx, eventID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "State", reflect.TypeOf((*MockLedger)(nil).State), ctx, eventID)
 }
 
 // MockMailer is a mock of Mailer interface.

@@ -5,34 +5,32 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/internal/notification/render"
+	"github.com/smap-platform/identity/internal/notification"
 )
 
 const projectID = "proj_019c1000-0000-7000-8000-00000000beef"
 
-func completed(t *testing.T, locale string, total, done, errors int64) render.Rendered {
+func completed(t *testing.T, locale, projectID string, total, done, errors int64) notification.Content {
 	t.Helper()
-	got, err := renderer(t).ProjectCompleted(locale, render.Completion{
-		ProjectID: projectID, Total: total, Done: done, Errors: errors,
+	got, err := renderer(t).ProjectCompleted(locale, notification.Completion{
+		ProjectID: projectID,
+		Total:     total,
+		Done:      done,
+		Errors:    errors,
 	})
 	require.NoError(t, err)
 	return got
 }
 
-func TestGoldenProjectCompleted(t *testing.T) {
+func TestProjectCompleted(t *testing.T) {
 	t.Parallel()
 	for _, locale := range []string{"en", "vi"} {
-		t.Run(locale, func(t *testing.T) {
+		t.Run("matches its golden files in "+locale, func(t *testing.T) {
 			t.Parallel()
-			got := completed(t, locale, 100_000, 100_000, 1_234)
-			compare(t, "project_completed."+locale+".html", got.HTML)
-			compare(t, "project_completed."+locale+".txt", "Subject: "+got.Subject+"\n\n"+got.Text)
+			compare(t, "project_completed."+locale, completed(t, locale, projectID, 100_000, 100_000, 1_234))
 		})
 	}
-}
 
-func TestWhatBecameOfTheInvitations(t *testing.T) {
-	t.Parallel()
 	for name, test := range map[string]struct {
 		total, done, errors int64
 		subject             map[string]string
@@ -54,31 +52,33 @@ func TestWhatBecameOfTheInvitations(t *testing.T) {
 			map[string]string{"en": "None of your invitations could be sent\n", "vi": "Không gửi được lời mời nào\n"},
 		},
 	} {
-		for _, locale := range []string{"en", "vi"} {
-			got := completed(t, locale, test.total, test.done, test.errors)
-			require.Equal(t, test.subject[locale], got.Subject, name)
-			require.Contains(t, got.Text, test.heading[locale], name)
-			require.Contains(t, got.Text, projectID, name)
-			require.Contains(t, got.HTML, projectID, name)
-			require.Contains(t, got.HTML, `<html lang="`+locale+`"`, name)
+		t.Run("says what became of the invitations: "+name, func(t *testing.T) {
+			t.Parallel()
+			for _, locale := range []string{"en", "vi"} {
+				got := completed(t, locale, projectID, test.total, test.done, test.errors)
+				require.Equal(t, test.subject[locale], got.Subject)
+				require.Contains(t, got.Text, test.heading[locale])
+				require.Contains(t, got.Text, projectID)
+				require.Contains(t, got.HTML, projectID)
+				require.Contains(t, got.HTML, `<html lang="`+locale+`"`)
+			}
+		})
+	}
+
+	t.Run("is English in an unknown locale", func(t *testing.T) {
+		t.Parallel()
+		english := completed(t, "en", projectID, 3, 3, 1)
+		for _, locale := range []string{"", "ja", "../project_completed.vi"} {
+			require.Equal(t, english, completed(t, locale, projectID, 3, 3, 1))
 		}
-	}
-}
+	})
 
-func TestProjectCompletedInAnUnknownLocaleIsEnglish(t *testing.T) {
-	t.Parallel()
-	english := completed(t, "en", 3, 3, 1)
-	for _, locale := range []string{"", "ja", "../project_completed.vi"} {
-		require.Equal(t, english, completed(t, locale, 3, 3, 1))
-	}
-}
-
-func TestProjectCompletedIsEscapedAndLoadsNothing(t *testing.T) {
-	t.Parallel()
-	got, err := renderer(t).ProjectCompleted("en", render.Completion{ProjectID: `<img src="x">`, Total: 1, Done: 1})
-	require.NoError(t, err)
-	for _, loader := range []string{"<img", "<link", "url(", "@import", "@font-face", "href="} {
-		require.NotContains(t, got.HTML, loader)
-	}
-	require.Contains(t, got.Text, `<img src="x">`)
+	t.Run("escapes the HTML and loads nothing", func(t *testing.T) {
+		t.Parallel()
+		got := completed(t, "en", `<img src="x">`, 1, 1, 0)
+		for _, loader := range []string{"<img", "<link", "url(", "@import", "@font-face", "href="} {
+			require.NotContains(t, got.HTML, loader)
+		}
+		require.Contains(t, got.Text, `<img src="x">`)
+	})
 }

@@ -1,31 +1,20 @@
 package render
 
-import "time"
+import (
+	"time"
 
-// invitation is a mail that makes its reader a user.
+	"github.com/smap-platform/identity/internal/notification"
+)
+
+// invitation is the mail whose reader becomes a user.
 const invitation = "invitation"
 
-var invitationParts = []string{
-	"subject", "preheader", "heading", "intro", "action", "paste", "validity", "warning", "ignore", "footer",
-}
-
-// Invitation is what the mail of an invitation says.
-type Invitation struct {
-	Token string // shown where there is no Link
-	Link  string // http or https: the page where the token is accepted; empty: there is none
-	// ExpiresAt is shown as the minute, in UTC, up to which the invitation certainly works.
-	ExpiresAt time.Time
-}
-
-// Invitation is the mail of an invitation. Any locale but "vi" gives English.
-func (r *Renderer) Invitation(locale string, i Invitation) (Rendered, error) {
-	view, err := r.words(invitation, locale, invitationParts, struct {
+// Invitation returns the mail with an invitation. link is the page, http or https, where the token is accepted; without
+// one the mail shows the token itself. expiresAt is shown as the minute, in UTC, up to which the invitation certainly
+// works.
+func (r *Renderer) Invitation(locale, token, link string, expiresAt time.Time) (notification.Content, error) {
+	return r.render(invitation, locale, struct {
 		Link  string
 		Until time.Time
-	}{i.Link, i.ExpiresAt.UTC()})
-	if err != nil {
-		return Rendered{}, err
-	}
-	view["token"], view["link"] = i.Token, i.Link
-	return r.invitation.fill(view)
+	}{link, expiresAt.UTC()}, map[string]string{"token": token, "link": link})
 }

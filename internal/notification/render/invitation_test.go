@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/internal/notification/render"
+	"github.com/smap-platform/identity/internal/notification"
 )
 
 const (
@@ -14,97 +14,95 @@ const (
 	link  = "https://smap.example/accept-invitation?lang=vi&v=1#token=" + token
 )
 
-var invitations = map[string]render.Invitation{
-	"invitation":       {Token: token, Link: link, ExpiresAt: expires},
-	"invitation.token": {Token: token, ExpiresAt: expires},
-}
+// invitationLinks has the link of each golden file.
+var invitationLinks = map[string]string{"invitation": link, "invitation.token": ""}
 
-func invite(t *testing.T, locale string, i render.Invitation) render.Rendered {
+func invite(t *testing.T, locale, token, link string, expiresAt time.Time) notification.Content {
 	t.Helper()
-	got, err := renderer(t).Invitation(locale, i)
+	got, err := renderer(t).Invitation(locale, token, link, expiresAt)
 	require.NoError(t, err)
 	return got
 }
 
-func TestGoldenInvitation(t *testing.T) {
+func TestInvitation(t *testing.T) {
 	t.Parallel()
-	for name, i := range invitations {
-		for _, locale := range []string{"en", "vi"} {
-			t.Run(name+"."+locale, func(t *testing.T) {
+	for name, link := range invitationLinks {
+		for locale, phrases := range map[string][]string{
+			"en": {"SMAP", "valid until 09:40 UTC on 31 January 2026", "works once", "you can ignore this email"},
+			"vi": {"SMAP", "đến 09:40 (giờ UTC) ngày 31/01/2026", "một lần", "bỏ qua email này"},
+		} {
+			t.Run("matches its golden files: "+name+"."+locale, func(t *testing.T) {
 				t.Parallel()
-				got := invite(t, locale, i)
-				compare(t, name+"."+locale+".html", got.HTML)
-				compare(t, name+"."+locale+".txt", "Subject: "+got.Subject+"\n\n"+got.Text)
+				compare(t, name+"."+locale, invite(t, locale, token, link, expires))
+			})
+
+			t.Run("says the same in both bodies: "+name+"."+locale, func(t *testing.T) {
+				t.Parallel()
+				got := invite(t, locale, token, link, expires)
+				for _, phrase := range phrases {
+					require.Contains(t, got.HTML, phrase)
+					require.Contains(t, got.Text, phrase)
+				}
+				require.Contains(t, got.HTML, `<html lang="`+locale+`"`)
+				require.Contains(t, got.HTML, token)
+				require.NotContains(t, got.Subject, token, "mail servers log subjects")
 			})
 		}
 	}
-}
 
-func TestBothBodiesOfAnInvitationSayTheSame(t *testing.T) {
-	t.Parallel()
-	says := map[string][]string{
-		"en": {"SMAP", "valid until 09:40 UTC on 31 January 2026", "works once", "you can ignore this email"},
-		"vi": {"SMAP", "đến 09:40 (giờ UTC) ngày 31/01/2026", "một lần", "bỏ qua email này"},
-	}
-	for _, i := range invitations {
-		for locale, phrases := range says {
-			got := invite(t, locale, i)
-			for _, phrase := range phrases {
-				require.Contains(t, got.HTML, phrase)
-				require.Contains(t, got.Text, phrase)
+	t.Run("with a link shows the token in the link alone", func(t *testing.T) {
+		t.Parallel()
+		got := invite(t, "en", token, link, expires)
+		require.Contains(t, got.HTML, `href="https://smap.example/accept-invitation?lang=vi&amp;v=1#token=`+token+`"`)
+		require.Contains(t, got.Text, "    "+link+"\n")
+		require.NotContains(t, got.Text, "    "+token)
+	})
+
+	t.Run("without a link shows the token to be copied", func(t *testing.T) {
+		t.Parallel()
+		got := invite(t, "en", token, "", expires)
+		require.NotContains(t, got.HTML, "href")
+		require.Contains(t, got.HTML, ">"+token+"<")
+		require.Contains(t, got.Text, "    "+token+"\n")
+		require.NotContains(t, got.Text, "http")
+	})
+
+	t.Run("escapes the HTML and not the text", func(t *testing.T) {
+		t.Parallel()
+		for _, hostile := range []struct{ token, link string }{
+			{`"><script>alert(1)</script>`, ""},
+			{"", `https://smap.example/"><script>alert(1)</script>`},
+			{"", `javascript:alert(1)`},
+		} {
+			got := invite(t, "en", hostile.token, hostile.link, expires)
+			require.NotContains(t, got.HTML, "<script")
+			require.NotContains(t, got.HTML, `href="javascript`)
+			require.Contains(t, got.Text, hostile.token)
+		}
+	})
+
+	t.Run("loads nothing", func(t *testing.T) {
+		t.Parallel()
+		for _, link := range invitationLinks {
+			got := invite(t, "vi", token, link, expires)
+			for _, loader := range []string{"<img", "<link", "src=", "url(", "@import", "@font-face", "ZgotmplZ"} {
+				require.NotContains(t, got.HTML, loader)
 			}
-			require.Contains(t, got.HTML, `<html lang="`+locale+`"`)
-			require.Contains(t, got.HTML, token)
-			require.NotContains(t, got.Subject, token, "subjects end up in the logs of mail servers")
 		}
-	}
-}
+	})
 
-// With a page to accept it on, the token is in its address alone; without one it is shown to be copied.
-func TestAnInvitationLeadsToItsPage(t *testing.T) {
-	t.Parallel()
-	linked := invite(t, "en", invitations["invitation"])
-	require.Contains(t, linked.HTML, `href="https://smap.example/accept-invitation?lang=vi&amp;v=1#token=`+token+`"`)
-	require.Contains(t, linked.Text, "    "+link+"\n")
-	require.NotContains(t, linked.Text, "    "+token)
-
-	bare := invite(t, "en", invitations["invitation.token"])
-	require.NotContains(t, bare.HTML, "href")
-	require.Contains(t, bare.HTML, ">"+token+"<")
-	require.Contains(t, bare.Text, "    "+token+"\n")
-	require.NotContains(t, bare.Text, "http")
-}
-
-func TestAnInvitationIsEscaped(t *testing.T) {
-	t.Parallel()
-	for _, hostile := range []render.Invitation{
-		{Token: `"><script>alert(1)</script>`, ExpiresAt: expires},
-		{Link: `https://smap.example/"><script>alert(1)</script>`, ExpiresAt: expires},
-		{Link: `javascript:alert(1)`, ExpiresAt: expires},
-	} {
-		got := invite(t, "en", hostile)
-		require.NotContains(t, got.HTML, "<script")
-		require.NotContains(t, got.HTML, `href="javascript`)
-		require.Contains(t, got.Text, hostile.Token)
-	}
-}
-
-func TestAnInvitationLoadsNothing(t *testing.T) {
-	t.Parallel()
-	for _, i := range invitations {
-		got := invite(t, "vi", i)
-		for _, loader := range []string{"<img", "<link", "src=", "url(", "@import", "@font-face", "ZgotmplZ"} {
-			require.NotContains(t, got.HTML, loader)
+	t.Run("is English in an unknown locale", func(t *testing.T) {
+		t.Parallel()
+		english := invite(t, "en", token, link, expires)
+		for _, locale := range []string{"", "ja", "VI"} {
+			require.Equal(t, english, invite(t, locale, token, link, expires))
 		}
-	}
-}
+	})
 
-func TestAnInvitationInAnUnknownLocaleIsEnglish(t *testing.T) {
-	t.Parallel()
-	i := invitations["invitation"]
-	for _, locale := range []string{"", "ja", "VI"} {
-		require.Equal(t, invite(t, "en", i), invite(t, locale, i))
-	}
-	i.ExpiresAt = expires.Add(59 * time.Second).In(time.FixedZone("ICT", 7*60*60))
-	require.Contains(t, invite(t, "en", i).Text, "until 09:40 UTC on 31 January 2026", "in UTC and never late")
+	t.Run("shows the time in UTC and never too late", func(t *testing.T) {
+		t.Parallel()
+		saigon := time.FixedZone("ICT", 7*60*60)
+		got := invite(t, "en", token, link, expires.Add(59*time.Second).In(saigon))
+		require.Contains(t, got.Text, "until 09:40 UTC on 31 January 2026")
+	})
 }

@@ -1,4 +1,5 @@
-// Package smtp is the notification domain's Mailer on pkg/mailer: it translates mails and errors, nothing else.
+// Package smtp implements notification.Mailer on pkg/mailer: it translates mails and errors, and adds no promise of its
+// own.
 package smtp
 
 import (
@@ -14,14 +15,19 @@ import (
 // Mailer sends by SMTP.
 type Mailer struct{ mailer *mailer.Mailer }
 
-// New answers a Mailer on m.
+// New returns a Mailer on m.
 func New(m *mailer.Mailer) *Mailer { return &Mailer{m} }
 
 // Send implements notification.Mailer.
 func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func(context.Context) error) error {
 	err := m.mailer.Send(ctx, mailer.Mail{
-		MessageID: mail.MessageID, To: mail.To, Cc: mail.Cc, ReplyTo: mail.ReplyTo,
-		Subject: mail.Subject, Text: mail.Text, HTML: mail.HTML,
+		MessageID: mail.MessageID,
+		To:        mail.To,
+		Cc:        mail.Cc,
+		ReplyTo:   mail.ReplyTo,
+		Subject:   mail.Subject,
+		Text:      mail.Text,
+		HTML:      mail.HTML,
 	}, accepted)
 	if failure, ok := errors.AsType[*mailer.Error](err); ok {
 		return &notification.SendError{Class: classOf(failure), Where: where(failure), Err: err}
@@ -31,7 +37,7 @@ func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func
 
 func classOf(e *mailer.Error) notification.Class {
 	switch {
-	case e.Class == mailer.Permanent && e.Code == 0: // it takes no server to refuse what cannot be sent
+	case e.Class == mailer.Permanent && e.Code == 0: // refused before any server was asked
 		return notification.ClassInvalid
 	case e.Class == mailer.Permanent:
 		return notification.ClassRejected
@@ -42,7 +48,7 @@ func classOf(e *mailer.Error) notification.Class {
 	}
 }
 
-// where makes "smtp_rcpt_550" of a failure; without an answer from the server "smtp_connect".
+// where returns the place of a failure: "smtp_rcpt_550", or "smtp_connect" without a reply from the server.
 func where(e *mailer.Error) string {
 	place := "smtp_" + strings.ToLower(e.Verb)
 	if e.Code == 0 {

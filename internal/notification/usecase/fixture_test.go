@@ -38,8 +38,8 @@ type fakeClock struct{ now time.Time }
 
 func (c *fakeClock) Now() time.Time { return c.now }
 
-// fixture is a Sender whose database is a map, with the real rules of a transaction: it needs a living context, it
-// can fail at its commit, and then nothing of it is kept.
+// fixture is a Sender whose database is a map with the rules of a real transaction: it needs a context that has not
+// ended, and it can fail at its commit, which undoes everything.
 type fixture struct {
 	*testing.T
 	sender   *usecase.Sender
@@ -48,19 +48,23 @@ type fixture struct {
 	mailer   *mock.MockMailer
 	renderer *mock.MockRenderer
 	observer *mock.MockObserver
-	deliver  func(ctx context.Context) error // hands the event out once
-	mail     notification.Mail               // what the mailer gets
+	deliver  func(ctx context.Context) error // delivers the event once
+	mail     notification.Mail               // what the mailer is given
 
 	entries  map[string]notification.Delivery
-	failures int // so many commits fail before one succeeds
+	failures int // how many commits fail before one succeeds
 }
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	ctrl := gomock.NewController(t)
 	f := &fixture{
-		T: t, clock: &fakeClock{start}, entries: map[string]notification.Delivery{},
-		mailer: mock.NewMockMailer(ctrl), renderer: mock.NewMockRenderer(ctrl), observer: mock.NewMockObserver(ctrl),
+		T:        t,
+		clock:    &fakeClock{start},
+		entries:  map[string]notification.Delivery{},
+		mailer:   mock.NewMockMailer(ctrl),
+		renderer: mock.NewMockRenderer(ctrl),
+		observer: mock.NewMockObserver(ctrl),
 	}
 	ledger := mock.NewMockLedger(ctrl)
 	ledger.EXPECT().Lock(inside, gomock.Any()).DoAndReturn(
@@ -75,14 +79,24 @@ func newFixture(t *testing.T) *fixture {
 		return nil
 	}).AnyTimes()
 	f.deps = usecase.Deps{
-		Tx: f, Ledger: ledger, Mailer: f.mailer, Renderer: f.renderer, Clock: f.clock, Observer: f.observer,
-		Lease: lease, Domain: "smap.example",
+		Tx:       f,
+		Ledger:   ledger,
+		Mailer:   f.mailer,
+		Renderer: f.renderer,
+		Clock:    f.clock,
+		Observer: f.observer,
+		Lease:    lease,
+		Domain:   "smap.example",
 	}
-	f.sender = usecase.NewSender(f.deps)
+	f.sender = usecase.New(f.deps)
 	f.mail = notification.Mail{MessageID: messageID, To: recipient, Content: content}
 	f.deliver = func(ctx context.Context) error {
-		return f.sender.SendVerification(ctx, usecase.Verification{
-			EventID: eventID, Recipient: recipient, Code: code, Locale: "vi", ExpiresAt: expiresAt,
+		return f.sender.SendVerification(ctx, eventID, event.VerificationRequested{
+			UserID:    "user-1",
+			Recipient: recipient,
+			OTPCode:   code,
+			Locale:    "vi",
+			ExpiresAt: expiresAt,
 		})
 	}
 	return f
@@ -107,7 +121,7 @@ func (f *fixture) WithinTx(ctx context.Context, fn func(context.Context) error) 
 	return err
 }
 
-// inside and outside match the context of a call that has to be, or must not be, in a transaction.
+// inside and outside match the context of a call that must be, or must not be, in a transaction.
 var (
 	inside  = ctxMatcher(true)
 	outside = ctxMatcher(false)
@@ -127,12 +141,12 @@ func (m ctxMatcher) String() string {
 	return "is a context outside any transaction"
 }
 
-// decide answers what a broker makes of err.
+// decide returns what a broker does about err.
 func (f *fixture) decide(err error, stopping bool) event.Decision {
 	return event.Decide(err, event.Delivery{Message: event.Message{ID: eventID}}, policy, stopping, f.clock.now)
 }
 
-// requireOutcome delivers once and wants this outcome of it.
+// requireOutcome delivers once and requires this outcome.
 func (f *fixture) requireOutcome(action event.Action, outcome string) event.Decision {
 	f.Helper()
 	decision := f.decide(f.deliver(context.Background()), false)
@@ -143,14 +157,14 @@ func (f *fixture) requireOutcome(action event.Action, outcome string) event.Deci
 
 func (f *fixture) entry() notification.Delivery { return f.entries[eventID] }
 
-// renders lets the mail be written as often as it is asked for.
+// renders lets the mail be rendered any number of times.
 func (f *fixture) renders() {
 	f.renderer.EXPECT().Verification("vi", code, gomock.Any(), expiresAt).Return(content, nil).AnyTimes()
 }
 
 type accept = func(context.Context) error
 
-// conversation expects one mail, the same every time, and lets talk be the conversation about it.
+// conversation expects one mail, the same every time, and runs talk as the conversation.
 func (f *fixture) conversation(talk func(ctx context.Context, accepted accept) error) *gomock.Call {
 	return f.mailer.EXPECT().Send(outside, f.mail, gomock.Any()).
 		DoAndReturn(func(ctx context.Context, _ notification.Mail, accepted func(context.Context) error) error {
@@ -158,7 +172,7 @@ func (f *fixture) conversation(talk func(ctx context.Context, accepted accept) e
 		})
 }
 
-// says250 is the conversation with a server that takes the mail, as pkg/mailer leads it.
+// says250 is the conversation with a server that accepts the mail, as pkg/mailer leads it.
 func says250(ctx context.Context, accepted accept) error { return accepted(context.WithoutCancel(ctx)) }
 
 func fails(class notification.Class, where string) func(context.Context, accept) error {

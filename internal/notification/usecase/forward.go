@@ -8,32 +8,35 @@ import (
 	"github.com/smap-platform/identity/internal/notification"
 )
 
-// Forwarded is a mail that was written elsewhere and is sent as it stands.
+// Forwarded is a mail that was rendered elsewhere and is sent unchanged.
 type Forwarded struct {
-	EventID   string // empty: a copy of the previous release, which nothing tells from its repeats
+	EventID   string // empty for a copy of the previous release, which cannot be told from its repeats
 	Recipient string
-	Cc        []string // optional; notification.Mail says what a refusal of one means
+	Cc        []string // optional; a refused copy neither stops the mail nor is reported
 	ReplyTo   string   // optional
 	Subject   string
 	HTML      string
-	ExpiresAt time.Time // zero: not known, never too late
+	ExpiresAt time.Time // zero: unknown, so the mail never expires
 }
 
-// Forward sends a mail that is still of use, and drops one that is not. A recipient or a content that cannot be sent is
+// Forward sends a mail that has not expired, and drops one that has. A recipient or a content that cannot be sent is
 // Permanent (invalid).
 //
-// With an EventID the mail passes through the ledger, like every other. Without one there is nothing to keep an entry
-// under, and what Forward promises is less: a mail that is handed out twice is sent twice, and so is one whose process
-// dies between the server's 250 and the ack. What failed is answered as always, and tried again under the id that
-// event.Message.Moved gives it; from then on the ledger knows it.
+// With an EventID the mail goes through the ledger like every other. Without one there is no key for an entry, and
+// Forward promises less: a mail that is delivered twice is sent twice, and so is one whose process dies between the
+// server's 250 and the ack. A failure is returned as usual; the retry carries the id that event.Message.Moved assigns,
+// and the ledger knows the mail from then on.
 func (s *Sender) Forward(ctx context.Context, f Forwarded) error {
 	mail := notification.Mail{
-		To: f.Recipient, Cc: f.Cc, ReplyTo: f.ReplyTo, Content: notification.Content{Subject: f.Subject, HTML: f.HTML},
+		To:      f.Recipient,
+		Cc:      f.Cc,
+		ReplyTo: f.ReplyTo,
+		Content: notification.Content{Subject: f.Subject, HTML: f.HTML},
 	}
-	expired := !f.ExpiresAt.IsZero() && !s.Clock.Now().Before(f.ExpiresAt)
+	expired := !f.ExpiresAt.IsZero() && !s.deps.Clock.Now().Before(f.ExpiresAt)
 	switch {
 	case expired && f.EventID == "":
-		s.Observer.MailDropped(notification.StateExpired)
+		s.deps.Observer.MailDropped(notification.StateExpired)
 		return event.Drop(event.DropExpired)
 	case expired:
 		return s.expire(ctx, f.EventID)
@@ -54,9 +57,9 @@ func (s *Sender) sendUnnamed(ctx context.Context, mail notification.Mail) error 
 	case notification.ClassTemporary:
 		return failure
 	case notification.ClassAmbiguous:
-		// Repeated, as the policy is, and counted here: the ledger will take the next try for the first. It allows one
-		// repeat more, so this mail, alone of all, can go out three times before a person decides, with every repeat counted.
-		s.Observer.MailRepeated()
+		// The repeat is counted here, because the ledger takes the next try for the first. It allows one repeat more, so
+		// only such a mail can go out three times before an operator decides, every repeat counted.
+		s.deps.Observer.MailRepeated()
 		return failure
 	default:
 		return permanent(failure)

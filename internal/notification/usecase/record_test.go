@@ -14,7 +14,7 @@ import (
 	"github.com/smap-platform/identity/internal/notification/usecase"
 )
 
-// recordsLike is says250 with the mailer's own way to report a record that failed.
+// recordsLike is says250 with the mailer's way of reporting a record that failed.
 func recordsLike(ctx context.Context, accepted accept) error {
 	if err := accepted(context.WithoutCancel(ctx)); err != nil {
 		return fmt.Errorf("mailer: the server accepted the mail, but recording that failed: %w", err)
@@ -22,87 +22,90 @@ func recordsLike(ctx context.Context, accepted accept) error {
 	return nil
 }
 
-func TestAnAcceptanceIsRecordedHoweverOftenItTakes(t *testing.T) {
+func TestRecordAccepted(t *testing.T) {
 	t.Parallel()
-	f := newFixture(t)
-	f.renders()
-	f.conversation(func(ctx context.Context, accepted accept) error {
-		f.failures = 3
-		return recordsLike(ctx, accepted)
+	t.Run("tries until it succeeds", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.renders()
+		f.conversation(func(ctx context.Context, accepted accept) error {
+			f.failures = 3
+			return recordsLike(ctx, accepted)
+		})
+		f.observer.EXPECT().MailAccepted() // one mail, one count
+		f.requireOutcome(event.Ack, "handled")
+		require.Equal(t, notification.StateAccepted, f.entry().State)
 	})
-	f.observer.EXPECT().MailAccepted() // one mail, one count
-	f.requireOutcome(event.Ack, "handled")
-	require.Equal(t, notification.StateAccepted, f.entry().State)
-}
 
-func TestAnAcceptanceIsRecordedDuringAShutdown(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	f.renders()
-	ctx, stop := context.WithCancel(context.Background())
-	f.conversation(func(ctx context.Context, accepted accept) error {
-		stop()
-		f.failures = 1
-		return recordsLike(ctx, accepted)
+	t.Run("goes on during a shutdown", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.renders()
+		ctx, stop := context.WithCancel(context.Background())
+		f.conversation(func(ctx context.Context, accepted accept) error {
+			stop()
+			f.failures = 1
+			return recordsLike(ctx, accepted)
+		})
+		f.observer.EXPECT().MailAccepted()
+		require.NoError(t, f.deliver(ctx))
+		require.Equal(t, notification.StateAccepted, f.entry().State)
 	})
-	f.observer.EXPECT().MailAccepted()
-	require.NoError(t, f.deliver(ctx))
-	require.Equal(t, notification.StateAccepted, f.entry().State)
-}
 
-// The window of RFC 1047, as this service leaves it: one repeat, flagged, with the same Message-ID.
-func TestAnAcceptanceThatIsNeverRecordedIsRepeatedOnce(t *testing.T) {
-	t.Parallel()
-	const short = 200 * time.Millisecond // recording goes on for half a lease, in real time
-	f := newFixture(t)
-	f.deps.Lease = short
-	f.sender = usecase.NewSender(f.deps)
-	f.renders()
-	f.conversation(func(ctx context.Context, accepted accept) error {
-		f.failures = math.MaxInt
-		began := time.Now()
-		err := recordsLike(ctx, accepted)
-		require.Error(t, err)
-		require.Less(t, time.Since(began), recordingLimit, "bounded by the lease")
-		return err
+	// The window of RFC 1047: one repeat, counted, with the same Message-ID.
+	t.Run("lets a mail be repeated once when it never succeeds", func(t *testing.T) {
+		t.Parallel()
+		const short = 200 * time.Millisecond // recording goes on for half a lease, in real time
+		f := newFixture(t)
+		f.deps.Lease = short
+		f.sender = usecase.New(f.deps)
+		f.renders()
+		f.conversation(func(ctx context.Context, accepted accept) error {
+			f.failures = math.MaxInt
+			began := time.Now()
+			err := recordsLike(ctx, accepted)
+			require.Error(t, err)
+			require.Less(t, time.Since(began), recordingLimit, "bounded by the lease")
+			return err
+		})
+		f.observer.EXPECT().MailAccepted()
+		err := f.deliver(context.Background())
+		require.ErrorIs(t, err, errFire)
+		require.Equal(t, event.Retry, f.decide(err, false).Action, "never acked, never dead")
+		require.Equal(t, event.Retry, f.decide(err, true).Action)
+
+		f.failures = 0
+		f.sender = usecase.New(f.deps) // another process, which knows nothing of it
+		f.clock.now = start.Add(short - time.Microsecond)
+		decision := f.requireOutcome(event.Retry, "retry")
+		require.Equal(t, "0", decision.Headers[event.HeaderAttempts], "no other try begins before the lease has ended")
+
+		f.clock.now = start.Add(short)
+		f.observer.EXPECT().MailRepeated()
+		f.observer.EXPECT().MailAccepted()
+		f.conversation(recordsLike) // with messageID, like every conversation
+		f.requireOutcome(event.Ack, "handled")
+		require.Equal(t, notification.MaxResends, f.entry().Resends)
+		f.requireOutcome(event.Ack, event.DropDuplicate)
 	})
-	f.observer.EXPECT().MailAccepted()
-	err := f.deliver(context.Background())
-	require.ErrorIs(t, err, errFire)
-	require.Equal(t, event.Retry, f.decide(err, false).Action, "never acked, never dead")
-	require.Equal(t, event.Retry, f.decide(err, true).Action)
 
-	f.failures = 0
-	f.sender = usecase.NewSender(f.deps) // the process that knew is gone
-	f.clock.now = start.Add(short - time.Microsecond)
-	decision := f.requireOutcome(event.Retry, "retry")
-	require.Equal(t, "0", decision.Headers[event.HeaderAttempts], "nobody touches it before the lease has ended")
+	t.Run("remembers the mail until it can be recorded", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.deps.Lease = 200 * time.Millisecond
+		f.sender = usecase.New(f.deps)
+		f.renders()
+		f.conversation(func(ctx context.Context, accepted accept) error {
+			f.failures = math.MaxInt
+			return recordsLike(ctx, accepted)
+		})
+		f.observer.EXPECT().MailAccepted()
+		require.ErrorIs(t, f.deliver(context.Background()), errFire)
 
-	f.clock.now = start.Add(short)
-	f.observer.EXPECT().MailRepeated()
-	f.observer.EXPECT().MailAccepted()
-	f.conversation(recordsLike) // with messageID, like every conversation
-	f.requireOutcome(event.Ack, "handled")
-	require.Equal(t, notification.MaxResends, f.entry().Resends)
-	f.requireOutcome(event.Ack, event.DropDuplicate)
-}
-
-func TestAnAcceptanceIsRememberedUntilItCanBeRecorded(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t)
-	f.deps.Lease = 200 * time.Millisecond
-	f.sender = usecase.NewSender(f.deps)
-	f.renders()
-	f.conversation(func(ctx context.Context, accepted accept) error {
-		f.failures = math.MaxInt
-		return recordsLike(ctx, accepted)
+		f.failures = 0
+		f.requireOutcome(event.Ack, event.DropDuplicate) // at once: no lease has to end, and nothing is sent
+		require.Equal(t, notification.StateAccepted, f.entry().State)
 	})
-	f.observer.EXPECT().MailAccepted()
-	require.ErrorIs(t, f.deliver(context.Background()), errFire)
-
-	f.failures = 0
-	f.requireOutcome(event.Ack, event.DropDuplicate) // at once: no lease has to end, and nothing is sent
-	require.Equal(t, notification.StateAccepted, f.entry().State)
 }
 
 const recordingLimit = 5 * time.Second // far above half the lease of the test, and below what it would be without it

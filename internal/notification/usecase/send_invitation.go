@@ -4,34 +4,16 @@ import (
 	"context"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/notification"
 )
 
-// Invitation is a mail with a token that makes its reader a user.
-type Invitation struct {
-	EventID   string
-	Recipient string
-	Token     string
-	Locale    string
-	ExpiresAt time.Time
-}
-
-// SendInvitation sends the mail of an invitation that is alive, and drops one that has died.
-func (s *Sender) SendInvitation(ctx context.Context, i Invitation) error {
-	if !s.Clock.Now().Before(i.ExpiresAt) {
-		return s.expire(ctx, i.EventID)
+// SendInvitation sends the mail with an invitation's token, and drops it once the invitation has expired.
+func (s *Sender) SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error {
+	if !s.deps.Clock.Now().Before(d.ExpiresAt) {
+		return s.expire(ctx, eventID)
 	}
-	content, err := s.Renderer.Invitation(i.Locale, i.Token, s.invitationLink(i.Token), i.ExpiresAt)
-	if err != nil {
-		return event.Permanent(event.ReasonInvalid, err)
-	}
-	return s.send(ctx, i.EventID, notification.Mail{To: i.Recipient, Content: content})
-}
-
-// invitationLink answers where token is accepted; "" when there is no page for that.
-func (s *Sender) invitationLink(token string) string {
-	return strings.ReplaceAll(s.InvitationURL, "{token}", url.QueryEscape(token))
+	link := strings.ReplaceAll(s.deps.InvitationURL, "{token}", url.QueryEscape(d.Token))
+	content, err := s.deps.Renderer.Invitation(d.Locale, d.Token, link, d.ExpiresAt)
+	return s.sendRendered(ctx, eventID, d.Recipient, content, err)
 }

@@ -13,120 +13,31 @@ import (
 	project "github.com/smap-platform/identity/internal/project"
 )
 
-// MockTransactor is a mock of Transactor interface.
-type MockTransactor struct {
+// MockProgressStore is a mock of ProgressStore interface.
+type MockProgressStore struct {
 	ctrl     *gomock.Controller
-	recorder *MockTransactorMockRecorder
+	recorder *MockProgressStoreMockRecorder
 }
 
-// MockTransactorMockRecorder is the mock recorder for MockTransactor.
-type MockTransactorMockRecorder struct {
-	mock *MockTransactor
+// MockProgressStoreMockRecorder is the mock recorder for MockProgressStore.
+type MockProgressStoreMockRecorder struct {
+	mock *MockProgressStore
 }
 
-// NewMockTransactor creates a new mock instance.
-func NewMockTransactor(ctrl *gomock.Controller) *MockTransactor {
-	mock := &MockTransactor{ctrl: ctrl}
-	mock.recorder = &MockTransactorMockRecorder{mock}
+// NewMockProgressStore creates a new mock instance.
+func NewMockProgressStore(ctrl *gomock.Controller) *MockProgressStore {
+	mock := &MockProgressStore{ctrl: ctrl}
+	mock.recorder = &MockProgressStoreMockRecorder{mock}
 	return mock
 }
 
 // EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockTransactor) EXPECT() *MockTransactorMockRecorder {
+func (m *MockProgressStore) EXPECT() *MockProgressStoreMockRecorder {
 	return m.recorder
-}
-
-// WithinTx mocks base method.
-func (m *MockTransactor) WithinTx(ctx context.Context, fn func(context.Context) error) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "WithinTx", ctx, fn)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// WithinTx indicates an expected call of WithinTx.
-func (mr *MockTransactorMockRecorder) WithinTx(ctx, fn interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "WithinTx", reflect.TypeOf((*MockTransactor)(nil).WithinTx), ctx, fn)
-}
-
-// MockClock is a mock of Clock interface.
-type MockClock struct {
-	ctrl     *gomock.Controller
-	recorder *MockClockMockRecorder
-}
-
-// MockClockMockRecorder is the mock recorder for MockClock.
-type MockClockMockRecorder struct {
-	mock *MockClock
-}
-
-// NewMockClock creates a new mock instance.
-func NewMockClock(ctrl *gomock.Controller) *MockClock {
-	mock := &MockClock{ctrl: ctrl}
-	mock.recorder = &MockClockMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockClock) EXPECT() *MockClockMockRecorder {
-	return m.recorder
-}
-
-// Now mocks base method.
-func (m *MockClock) Now() time.Time {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Now")
-	ret0, _ := ret[0].(time.Time)
-	return ret0
-}
-
-// Now indicates an expected call of Now.
-func (mr *MockClockMockRecorder) Now() *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Now", reflect.TypeOf((*MockClock)(nil).Now))
-}
-
-// MockTracker is a mock of Tracker interface.
-type MockTracker struct {
-	ctrl     *gomock.Controller
-	recorder *MockTrackerMockRecorder
-}
-
-// MockTrackerMockRecorder is the mock recorder for MockTracker.
-type MockTrackerMockRecorder struct {
-	mock *MockTracker
-}
-
-// NewMockTracker creates a new mock instance.
-func NewMockTracker(ctrl *gomock.Controller) *MockTracker {
-	mock := &MockTracker{ctrl: ctrl}
-	mock.recorder = &MockTrackerMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockTracker) EXPECT() *MockTrackerMockRecorder {
-	return m.recorder
-}
-
-// Check mocks base method.
-func (m *MockTracker) Check(ctx context.Context, projectID string) (project.Change, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Check", ctx, projectID)
-	ret0, _ := ret[0].(project.Change)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Check indicates an expected call of Check.
-func (mr *MockTrackerMockRecorder) Check(ctx, projectID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Check", reflect.TypeOf((*MockTracker)(nil).Check), ctx, projectID)
 }
 
 // Fail mocks base method.
-func (m *MockTracker) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
+func (m *MockProgressStore) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Fail", ctx, projectID, reason)
 	ret0, _ := ret[0].(project.Change)
@@ -135,13 +46,13 @@ func (m *MockTracker) Fail(ctx context.Context, projectID, reason string) (proje
 }
 
 // Fail indicates an expected call of Fail.
-func (mr *MockTrackerMockRecorder) Fail(ctx, projectID, reason interface{}) *gomock.Call {
+func (mr *MockProgressStoreMockRecorder) Fail(ctx, projectID, reason interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Fail", reflect.TypeOf((*MockTracker)(nil).Fail), ctx, projectID, reason)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Fail", reflect.TypeOf((*MockProgressStore)(nil).Fail), ctx, projectID, reason)
 }
 
 // Forget mocks base method.
-func (m *MockTracker) Forget(ctx context.Context, projectID string) error {
+func (m *MockProgressStore) Forget(ctx context.Context, projectID string) error {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Forget", ctx, projectID)
 	ret0, _ := ret[0].(error)
@@ -149,13 +60,13 @@ func (m *MockTracker) Forget(ctx context.Context, projectID string) error {
 }
 
 // Forget indicates an expected call of Forget.
-func (mr *MockTrackerMockRecorder) Forget(ctx, projectID interface{}) *gomock.Call {
+func (mr *MockProgressStoreMockRecorder) Forget(ctx, projectID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockTracker)(nil).Forget), ctx, projectID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockProgressStore)(nil).Forget), ctx, projectID)
 }
 
 // Init mocks base method.
-func (m *MockTracker) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
+func (m *MockProgressStore) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Init", ctx, projectID, owner, total)
 	ret0, _ := ret[0].(project.Change)
@@ -164,13 +75,13 @@ func (m *MockTracker) Init(ctx context.Context, projectID, owner string, total i
 }
 
 // Init indicates an expected call of Init.
-func (mr *MockTrackerMockRecorder) Init(ctx, projectID, owner, total interface{}) *gomock.Call {
+func (mr *MockProgressStoreMockRecorder) Init(ctx, projectID, owner, total interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Init", reflect.TypeOf((*MockTracker)(nil).Init), ctx, projectID, owner, total)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Init", reflect.TypeOf((*MockProgressStore)(nil).Init), ctx, projectID, owner, total)
 }
 
 // Mark mocks base method.
-func (m *MockTracker) Mark(ctx context.Context, projectID string, items []project.Item) (project.Change, error) {
+func (m *MockProgressStore) Mark(ctx context.Context, projectID string, items []project.Item) (project.Change, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Mark", ctx, projectID, items)
 	ret0, _ := ret[0].(project.Change)
@@ -179,28 +90,13 @@ func (m *MockTracker) Mark(ctx context.Context, projectID string, items []projec
 }
 
 // Mark indicates an expected call of Mark.
-func (mr *MockTrackerMockRecorder) Mark(ctx, projectID, items interface{}) *gomock.Call {
+func (mr *MockProgressStoreMockRecorder) Mark(ctx, projectID, items interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Mark", reflect.TypeOf((*MockTracker)(nil).Mark), ctx, projectID, items)
-}
-
-// Open mocks base method.
-func (m *MockTracker) Open(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Open", ctx, idle, limit)
-	ret0, _ := ret[0].([]string)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Open indicates an expected call of Open.
-func (mr *MockTrackerMockRecorder) Open(ctx, idle, limit interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Open", reflect.TypeOf((*MockTracker)(nil).Open), ctx, idle, limit)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Mark", reflect.TypeOf((*MockProgressStore)(nil).Mark), ctx, projectID, items)
 }
 
 // SetTotal mocks base method.
-func (m *MockTracker) SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error) {
+func (m *MockProgressStore) SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "SetTotal", ctx, projectID, total, final)
 	ret0, _ := ret[0].(project.Change)
@@ -209,50 +105,103 @@ func (m *MockTracker) SetTotal(ctx context.Context, projectID string, total int6
 }
 
 // SetTotal indicates an expected call of SetTotal.
-func (mr *MockTrackerMockRecorder) SetTotal(ctx, projectID, total, final interface{}) *gomock.Call {
+func (mr *MockProgressStoreMockRecorder) SetTotal(ctx, projectID, total, final interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SetTotal", reflect.TypeOf((*MockTracker)(nil).SetTotal), ctx, projectID, total, final)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SetTotal", reflect.TypeOf((*MockProgressStore)(nil).SetTotal), ctx, projectID, total, final)
 }
 
-// Signalled mocks base method.
-func (m *MockTracker) Signalled(ctx context.Context, projectID string) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Signalled", ctx, projectID)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Signalled indicates an expected call of Signalled.
-func (mr *MockTrackerMockRecorder) Signalled(ctx, projectID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Signalled", reflect.TypeOf((*MockTracker)(nil).Signalled), ctx, projectID)
-}
-
-// MockReader is a mock of Reader interface.
-type MockReader struct {
+// MockOpenProjects is a mock of OpenProjects interface.
+type MockOpenProjects struct {
 	ctrl     *gomock.Controller
-	recorder *MockReaderMockRecorder
+	recorder *MockOpenProjectsMockRecorder
 }
 
-// MockReaderMockRecorder is the mock recorder for MockReader.
-type MockReaderMockRecorder struct {
-	mock *MockReader
+// MockOpenProjectsMockRecorder is the mock recorder for MockOpenProjects.
+type MockOpenProjectsMockRecorder struct {
+	mock *MockOpenProjects
 }
 
-// NewMockReader creates a new mock instance.
-func NewMockReader(ctrl *gomock.Controller) *MockReader {
-	mock := &MockReader{ctrl: ctrl}
-	mock.recorder = &MockReaderMockRecorder{mock}
+// NewMockOpenProjects creates a new mock instance.
+func NewMockOpenProjects(ctrl *gomock.Controller) *MockOpenProjects {
+	mock := &MockOpenProjects{ctrl: ctrl}
+	mock.recorder = &MockOpenProjectsMockRecorder{mock}
 	return mock
 }
 
 // EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockReader) EXPECT() *MockReaderMockRecorder {
+func (m *MockOpenProjects) EXPECT() *MockOpenProjectsMockRecorder {
+	return m.recorder
+}
+
+// Check mocks base method.
+func (m *MockOpenProjects) Check(ctx context.Context, projectID string) (project.Change, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Check", ctx, projectID)
+	ret0, _ := ret[0].(project.Change)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Check indicates an expected call of Check.
+func (mr *MockOpenProjectsMockRecorder) Check(ctx, projectID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Check", reflect.TypeOf((*MockOpenProjects)(nil).Check), ctx, projectID)
+}
+
+// ListOpen mocks base method.
+func (m *MockOpenProjects) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ListOpen", ctx, idle, limit)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ListOpen indicates an expected call of ListOpen.
+func (mr *MockOpenProjectsMockRecorder) ListOpen(ctx, idle, limit interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ListOpen", reflect.TypeOf((*MockOpenProjects)(nil).ListOpen), ctx, idle, limit)
+}
+
+// MarkSignalled mocks base method.
+func (m *MockOpenProjects) MarkSignalled(ctx context.Context, projectID string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "MarkSignalled", ctx, projectID)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// MarkSignalled indicates an expected call of MarkSignalled.
+func (mr *MockOpenProjectsMockRecorder) MarkSignalled(ctx, projectID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MarkSignalled", reflect.TypeOf((*MockOpenProjects)(nil).MarkSignalled), ctx, projectID)
+}
+
+// MockProgressReader is a mock of ProgressReader interface.
+type MockProgressReader struct {
+	ctrl     *gomock.Controller
+	recorder *MockProgressReaderMockRecorder
+}
+
+// MockProgressReaderMockRecorder is the mock recorder for MockProgressReader.
+type MockProgressReaderMockRecorder struct {
+	mock *MockProgressReader
+}
+
+// NewMockProgressReader creates a new mock instance.
+func NewMockProgressReader(ctrl *gomock.Controller) *MockProgressReader {
+	mock := &MockProgressReader{ctrl: ctrl}
+	mock.recorder = &MockProgressReaderMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockProgressReader) EXPECT() *MockProgressReaderMockRecorder {
 	return m.recorder
 }
 
 // Owner mocks base method.
-func (m *MockReader) Owner(ctx context.Context, projectID string) (string, error) {
+func (m *MockProgressReader) Owner(ctx context.Context, projectID string) (string, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Owner", ctx, projectID)
 	ret0, _ := ret[0].(string)
@@ -261,13 +210,13 @@ func (m *MockReader) Owner(ctx context.Context, projectID string) (string, error
 }
 
 // Owner indicates an expected call of Owner.
-func (mr *MockReaderMockRecorder) Owner(ctx, projectID interface{}) *gomock.Call {
+func (mr *MockProgressReaderMockRecorder) Owner(ctx, projectID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Owner", reflect.TypeOf((*MockReader)(nil).Owner), ctx, projectID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Owner", reflect.TypeOf((*MockProgressReader)(nil).Owner), ctx, projectID)
 }
 
 // Progress mocks base method.
-func (m *MockReader) Progress(ctx context.Context, projectID string) (project.Progress, error) {
+func (m *MockProgressReader) Progress(ctx context.Context, projectID string) (project.Progress, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Progress", ctx, projectID)
 	ret0, _ := ret[0].(project.Progress)
@@ -276,9 +225,9 @@ func (m *MockReader) Progress(ctx context.Context, projectID string) (project.Pr
 }
 
 // Progress indicates an expected call of Progress.
-func (mr *MockReaderMockRecorder) Progress(ctx, projectID interface{}) *gomock.Call {
+func (mr *MockProgressReaderMockRecorder) Progress(ctx, projectID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Progress", reflect.TypeOf((*MockReader)(nil).Progress), ctx, projectID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Progress", reflect.TypeOf((*MockProgressReader)(nil).Progress), ctx, projectID)
 }
 
 // MockCompletionRepository is a mock of CompletionRepository interface.
@@ -356,66 +305,66 @@ func (mr *MockCompletionListenerMockRecorder) ProjectCompleted(ctx, c interface{
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ProjectCompleted", reflect.TypeOf((*MockCompletionListener)(nil).ProjectCompleted), ctx, c)
 }
 
-// MockAnnouncer is a mock of Announcer interface.
-type MockAnnouncer struct {
+// MockProgressPublisher is a mock of ProgressPublisher interface.
+type MockProgressPublisher struct {
 	ctrl     *gomock.Controller
-	recorder *MockAnnouncerMockRecorder
+	recorder *MockProgressPublisherMockRecorder
 }
 
-// MockAnnouncerMockRecorder is the mock recorder for MockAnnouncer.
-type MockAnnouncerMockRecorder struct {
-	mock *MockAnnouncer
+// MockProgressPublisherMockRecorder is the mock recorder for MockProgressPublisher.
+type MockProgressPublisherMockRecorder struct {
+	mock *MockProgressPublisher
 }
 
-// NewMockAnnouncer creates a new mock instance.
-func NewMockAnnouncer(ctrl *gomock.Controller) *MockAnnouncer {
-	mock := &MockAnnouncer{ctrl: ctrl}
-	mock.recorder = &MockAnnouncerMockRecorder{mock}
+// NewMockProgressPublisher creates a new mock instance.
+func NewMockProgressPublisher(ctrl *gomock.Controller) *MockProgressPublisher {
+	mock := &MockProgressPublisher{ctrl: ctrl}
+	mock.recorder = &MockProgressPublisherMockRecorder{mock}
 	return mock
 }
 
 // EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockAnnouncer) EXPECT() *MockAnnouncerMockRecorder {
+func (m *MockProgressPublisher) EXPECT() *MockProgressPublisherMockRecorder {
 	return m.recorder
 }
 
-// Announce mocks base method.
-func (m *MockAnnouncer) Announce(owner string, p project.Progress) {
+// Publish mocks base method.
+func (m *MockProgressPublisher) Publish(owner string, p project.Progress) {
 	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "Announce", owner, p)
+	m.ctrl.Call(m, "Publish", owner, p)
 }
 
-// Announce indicates an expected call of Announce.
-func (mr *MockAnnouncerMockRecorder) Announce(owner, p interface{}) *gomock.Call {
+// Publish indicates an expected call of Publish.
+func (mr *MockProgressPublisherMockRecorder) Publish(owner, p interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Announce", reflect.TypeOf((*MockAnnouncer)(nil).Announce), owner, p)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Publish", reflect.TypeOf((*MockProgressPublisher)(nil).Publish), owner, p)
 }
 
-// MockWatcher is a mock of Watcher interface.
-type MockWatcher struct {
+// MockProgressWatcher is a mock of ProgressWatcher interface.
+type MockProgressWatcher struct {
 	ctrl     *gomock.Controller
-	recorder *MockWatcherMockRecorder
+	recorder *MockProgressWatcherMockRecorder
 }
 
-// MockWatcherMockRecorder is the mock recorder for MockWatcher.
-type MockWatcherMockRecorder struct {
-	mock *MockWatcher
+// MockProgressWatcherMockRecorder is the mock recorder for MockProgressWatcher.
+type MockProgressWatcherMockRecorder struct {
+	mock *MockProgressWatcher
 }
 
-// NewMockWatcher creates a new mock instance.
-func NewMockWatcher(ctrl *gomock.Controller) *MockWatcher {
-	mock := &MockWatcher{ctrl: ctrl}
-	mock.recorder = &MockWatcherMockRecorder{mock}
+// NewMockProgressWatcher creates a new mock instance.
+func NewMockProgressWatcher(ctrl *gomock.Controller) *MockProgressWatcher {
+	mock := &MockProgressWatcher{ctrl: ctrl}
+	mock.recorder = &MockProgressWatcherMockRecorder{mock}
 	return mock
 }
 
 // EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockWatcher) EXPECT() *MockWatcherMockRecorder {
+func (m *MockProgressWatcher) EXPECT() *MockProgressWatcherMockRecorder {
 	return m.recorder
 }
 
 // Watch mocks base method.
-func (m *MockWatcher) Watch(projectID string) (<-chan project.Progress, func()) {
+func (m *MockProgressWatcher) Watch(projectID string) (<-chan project.Progress, func()) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Watch", projectID)
 	ret0, _ := ret[0].(<-chan project.Progress)
@@ -424,66 +373,7 @@ func (m *MockWatcher) Watch(projectID string) (<-chan project.Progress, func()) 
 }
 
 // Watch indicates an expected call of Watch.
-func (mr *MockWatcherMockRecorder) Watch(projectID interface{}) *gomock.Call {
+func (mr *MockProgressWatcherMockRecorder) Watch(projectID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Watch", reflect.TypeOf((*MockWatcher)(nil).Watch), projectID)
-}
-
-// MockObserver is a mock of Observer interface.
-type MockObserver struct {
-	ctrl     *gomock.Controller
-	recorder *MockObserverMockRecorder
-}
-
-// MockObserverMockRecorder is the mock recorder for MockObserver.
-type MockObserverMockRecorder struct {
-	mock *MockObserver
-}
-
-// NewMockObserver creates a new mock instance.
-func NewMockObserver(ctrl *gomock.Controller) *MockObserver {
-	mock := &MockObserver{ctrl: ctrl}
-	mock.recorder = &MockObserverMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockObserver) EXPECT() *MockObserverMockRecorder {
-	return m.recorder
-}
-
-// Completed mocks base method.
-func (m *MockObserver) Completed(c project.Completion) {
-	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "Completed", c)
-}
-
-// Completed indicates an expected call of Completed.
-func (mr *MockObserverMockRecorder) Completed(c interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Completed", reflect.TypeOf((*MockObserver)(nil).Completed), c)
-}
-
-// SignalFailed mocks base method.
-func (m *MockObserver) SignalFailed(projectID string, err error) {
-	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "SignalFailed", projectID, err)
-}
-
-// SignalFailed indicates an expected call of SignalFailed.
-func (mr *MockObserverMockRecorder) SignalFailed(projectID, err interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SignalFailed", reflect.TypeOf((*MockObserver)(nil).SignalFailed), projectID, err)
-}
-
-// Sweeping mocks base method.
-func (m *MockObserver) Sweeping(err error) {
-	m.ctrl.T.Helper()
-	m.ctrl.Call(m, "Sweeping", err)
-}
-
-// Sweeping indicates an expected call of Sweeping.
-func (mr *MockObserverMockRecorder) Sweeping(err interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Sweeping", reflect.TypeOf((*MockObserver)(nil).Sweeping), err)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Watch", reflect.TypeOf((*MockProgressWatcher)(nil).Watch), projectID)
 }

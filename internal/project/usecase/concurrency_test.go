@@ -19,10 +19,10 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// memory is a project.Tracker of one project with the rules that matter to whoever counts: an item counts once, and a
-// done project is unsignalled until somebody says otherwise. What it leaves out is not called.
+// memory is the store of one project: an item counts once, and a done project is open until it is signalled. The methods
+// it lacks are not called.
 type memory struct {
-	project.Tracker
+	project.ProgressStore
 
 	mu        sync.Mutex
 	progress  project.Progress
@@ -58,14 +58,14 @@ func (m *memory) Check(context.Context, string) (project.Change, error) {
 	return m.change(), nil
 }
 
-func (m *memory) Signalled(context.Context, string) error {
+func (m *memory) MarkSignalled(context.Context, string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.signalled = true
 	return nil
 }
 
-func (m *memory) Open(context.Context, time.Duration, int) ([]string, error) {
+func (m *memory) ListOpen(context.Context, time.Duration, int) ([]string, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.signalled {
@@ -95,7 +95,7 @@ func (c *committed) Publish(ctx context.Context, events ...event.Event) error {
 
 type silent struct{}
 
-func (silent) Announce(string, project.Progress) {}
+func (silent) Publish(string, project.Progress) {}
 
 func TestManyWorkersOneSignalOnARealDatabase(t *testing.T) {
 	t.Parallel()
@@ -104,13 +104,19 @@ func TestManyWorkersOneSignalOnARealDatabase(t *testing.T) {
 		const workers, items = 16, 20
 		ctx := context.Background()
 		events, seen := &committed{db: db, fail: true}, &observer{}
-		tracker := &memory{
+		store := &memory{
 			items:    map[string]bool{},
 			progress: project.Progress{ProjectID: "proj_1", Status: project.StatusProcessing, Total: items},
 		}
 		deps := usecase.Deps{
-			Tx: db, Clock: database.NewClock(db), Tracker: tracker, Completions: sqldb.NewCompletions(db), Publisher: events,
-			Announcer: silent{}, Observer: seen,
+			Tx:          db,
+			Clock:       database.NewClock(db),
+			Progress:    store,
+			Open:        store,
+			Completions: sqldb.NewCompletions(db),
+			Events:      events,
+			Updates:     silent{},
+			Observer:    seen,
 		}
 		counting := usecase.NewCounting(deps)
 		errs, start := make([]error, workers), make(chan struct{})
@@ -132,6 +138,6 @@ func TestManyWorkersOneSignalOnARealDatabase(t *testing.T) {
 		require.EqualValues(t, items, events.Events()[0].Data.(event.JobCompletedData).Done)
 		require.Len(t, seen.completed, 1)
 		require.Len(t, seen.failed, 1)
-		require.True(t, tracker.signalled)
+		require.True(t, store.signalled)
 	})
 }

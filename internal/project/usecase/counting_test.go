@@ -26,19 +26,19 @@ func verbs() []verb {
 		{"init", func(c *usecase.Counting, ctx context.Context) (project.Change, error) {
 			return c.Init(ctx, "proj_1", "user-1", 4)
 		}, func(f fixture) *gomock.Call {
-			return f.tracker.EXPECT().Init(gomock.Any(), "proj_1", "user-1", int64(4))
+			return f.store.EXPECT().Init(gomock.Any(), "proj_1", "user-1", int64(4))
 		}},
 		{"total", func(c *usecase.Counting, ctx context.Context) (project.Change, error) {
 			return c.SetTotal(ctx, "proj_1", 4, true)
 		}, func(f fixture) *gomock.Call {
-			return f.tracker.EXPECT().SetTotal(gomock.Any(), "proj_1", int64(4), true)
+			return f.store.EXPECT().SetTotal(gomock.Any(), "proj_1", int64(4), true)
 		}},
 		{"mark", func(c *usecase.Counting, ctx context.Context) (project.Change, error) {
 			return c.Mark(ctx, "proj_1", items)
-		}, func(f fixture) *gomock.Call { return f.tracker.EXPECT().Mark(gomock.Any(), "proj_1", items) }},
+		}, func(f fixture) *gomock.Call { return f.store.EXPECT().Mark(gomock.Any(), "proj_1", items) }},
 		{"fail", func(c *usecase.Counting, ctx context.Context) (project.Change, error) {
 			return c.Fail(ctx, "proj_1", "no quota")
-		}, func(f fixture) *gomock.Call { return f.tracker.EXPECT().Fail(gomock.Any(), "proj_1", "no quota") }},
+		}, func(f fixture) *gomock.Call { return f.store.EXPECT().Fail(gomock.Any(), "proj_1", "no quota") }},
 	}
 }
 
@@ -56,7 +56,7 @@ func everyVerb(t *testing.T, test func(t *testing.T, f fixture, v verb)) {
 func TestAChangeIsAnnounced(t *testing.T) {
 	everyVerb(t, func(t *testing.T, f fixture, v verb) {
 		v.expect(f).Return(running(), nil)
-		f.announcer.EXPECT().Announce("user-1", running().Progress)
+		f.updates.EXPECT().Publish("user-1", running().Progress)
 		got, err := v.call(f.counting(), context.Background())
 		require.NoError(t, err)
 		require.Equal(t, running(), got)
@@ -68,7 +68,7 @@ func TestAChangeIsAnnounced(t *testing.T) {
 func TestWhoFindsAProjectDoneSignalsIt(t *testing.T) {
 	everyVerb(t, func(t *testing.T, f fixture, v verb) {
 		v.expect(f).Return(done(), nil)
-		f.announcer.EXPECT().Announce("user-1", done().Progress)
+		f.updates.EXPECT().Publish("user-1", done().Progress)
 		f.expectSignal(true)
 		got, err := v.call(f.counting(), context.Background())
 		require.NoError(t, err)
@@ -139,6 +139,6 @@ func TestWhatCannotBeDoesNotReachTheTracker(t *testing.T) {
 func TestForget(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.tracker.EXPECT().Forget(gomock.Any(), "proj_1").Return(nil)
+	f.store.EXPECT().Forget(gomock.Any(), "proj_1").Return(nil)
 	require.NoError(t, f.counting().Forget(context.Background(), "proj_1"))
 }

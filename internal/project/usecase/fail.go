@@ -1,20 +1,18 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Fail gives a project up; there will be no job.completed. The first reason stays. ErrFinal, with the project as it is:
-// it is done.
+// Fail gives a project up: it will have no job.completed. The first reason stays. For a project that is done it returns
+// [project.ErrFinal] together with the unchanged project.
 func (c *Counting) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
-	if err := project.CheckID("project_id", projectID); err != nil {
+	if err := cmp.Or(project.CheckID("project_id", projectID), project.CheckReason(reason)); err != nil {
 		return project.Change{}, err
 	}
-	if err := project.CheckReason(reason); err != nil {
-		return project.Change{}, err
-	}
-	change, err := c.tracker.Fail(ctx, projectID, reason)
-	return c.settle(ctx, change, err)
+	change, err := c.progress.Fail(ctx, projectID, reason)
+	return c.finish(ctx, change, err)
 }

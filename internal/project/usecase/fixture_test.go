@@ -79,7 +79,7 @@ type observer struct {
 	mu        sync.Mutex
 	completed []project.Completion
 	failed    []error
-	sweeping  chan error // when set
+	sweeps    chan error // when set
 }
 
 func (o *observer) Completed(c project.Completion) {
@@ -94,15 +94,16 @@ func (o *observer) SignalFailed(_ string, err error) {
 	o.failed = append(o.failed, err)
 }
 
-func (o *observer) Sweeping(err error) { o.sweeping <- err }
+func (o *observer) SweepHealth(err error) { o.sweeps <- err }
 
 type fixture struct {
 	deps        usecase.Deps
 	tx          *transactor
-	tracker     *mock.MockTracker
+	store       *mock.MockProgressStore
+	open        *mock.MockOpenProjects
 	completions *mock.MockCompletionRepository
 	listener    *mock.MockCompletionListener
-	announcer   *mock.MockAnnouncer
+	updates     *mock.MockProgressPublisher
 	events      *publisher
 	observer    *observer
 }
@@ -110,13 +111,25 @@ type fixture struct {
 func newFixture(t *testing.T) fixture {
 	ctrl := gomock.NewController(t)
 	f := fixture{
-		tx: &transactor{}, tracker: mock.NewMockTracker(ctrl), completions: mock.NewMockCompletionRepository(ctrl),
-		listener: mock.NewMockCompletionListener(ctrl), announcer: mock.NewMockAnnouncer(ctrl), events: &publisher{},
-		observer: &observer{sweeping: make(chan error)},
+		tx:          &transactor{},
+		store:       mock.NewMockProgressStore(ctrl),
+		open:        mock.NewMockOpenProjects(ctrl),
+		completions: mock.NewMockCompletionRepository(ctrl),
+		listener:    mock.NewMockCompletionListener(ctrl),
+		updates:     mock.NewMockProgressPublisher(ctrl),
+		events:      &publisher{},
+		observer:    &observer{sweeps: make(chan error)},
 	}
 	f.deps = usecase.Deps{
-		Tx: f.tx, Clock: clock{}, Tracker: f.tracker, Completions: f.completions, Publisher: f.events, Listener: f.listener,
-		Announcer: f.announcer, Observer: f.observer,
+		Tx:          f.tx,
+		Clock:       clock{},
+		Progress:    f.store,
+		Open:        f.open,
+		Completions: f.completions,
+		Events:      f.events,
+		Listener:    f.listener,
+		Updates:     f.updates,
+		Observer:    f.observer,
 	}
 	return f
 }
@@ -148,7 +161,7 @@ func (f fixture) expectSignal(first bool) {
 	if first {
 		f.listener.EXPECT().ProjectCompleted(inATx(), completion()).Return(nil)
 	}
-	f.tracker.EXPECT().Signalled(outsideATx(), "proj_1").DoAndReturn(func(context.Context, string) error {
+	f.open.EXPECT().MarkSignalled(outsideATx(), "proj_1").DoAndReturn(func(context.Context, string) error {
 		if len(f.tx.ends) == 0 || f.tx.ends[len(f.tx.ends)-1] != "commit" {
 			return errors.New("told before the commit")
 		}

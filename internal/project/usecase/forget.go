@@ -6,11 +6,11 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Forget removes the progress of a project, whether it is there or not. That it was completed stays known: one that is
-// counted anew under the same id is not announced again.
+// Forget deletes the progress of a project, if there is any. Its completion stays recorded: a project that is counted
+// again under the same id has no second job.completed.
 func (c *Counting) Forget(ctx context.Context, projectID string) error {
 	if err := project.CheckID("project_id", projectID); err != nil {
 		return err
 	}
-	return c.tracker.Forget(ctx, projectID)
+	return c.progress.Forget(ctx, projectID)
 }

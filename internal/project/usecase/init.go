@@ -1,23 +1,23 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Init makes a project that can be counted, or gives one that is there what it lacks; nothing is overwritten. total is
-// the number of its items, 0 while that is not known.
+// Init creates a project, or fills in what an existing one lacks; it overwrites nothing. total is the number of items, 0
+// while that is unknown.
 func (c *Counting) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
-	if err := project.CheckID("project_id", projectID); err != nil {
+	err := cmp.Or(
+		project.CheckID("project_id", projectID),
+		project.CheckID("user_id", owner),
+		project.CheckTotal(total),
+	)
+	if err != nil {
 		return project.Change{}, err
 	}
-	if err := project.CheckID("user_id", owner); err != nil {
-		return project.Change{}, err
-	}
-	if err := project.CheckTotal(total); err != nil {
-		return project.Change{}, err
-	}
-	change, err := c.tracker.Init(ctx, projectID, owner, total)
-	return c.settle(ctx, change, err)
+	change, err := c.progress.Init(ctx, projectID, owner, total)
+	return c.finish(ctx, change, err)
 }

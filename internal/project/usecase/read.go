@@ -6,25 +6,31 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Reading holds the verbs of those who watch: the project's owner and administrators. They answer ErrNotFound for a
-// project that is not there, ErrNotYours to everybody else, who is told no more than that it is there, and
-// ErrUnavailable while Redis is away. Safe for concurrent use.
+// ReadingDeps are the dependencies of [Reading]. All are required.
+type ReadingDeps struct {
+	Progress project.ProgressReader
+	Watcher  project.ProgressWatcher
+}
+
+// Reading shows progress to the project's owner and to administrators. Its verbs return [project.ErrNotFound] for a
+// project that does not exist, [project.ErrNotYours] to any other user, and [project.ErrUnavailable] while Redis is
+// unavailable. Safe for concurrent use.
 type Reading struct {
-	reader  project.Reader
-	watcher project.Watcher
+	progress project.ProgressReader
+	watcher  project.ProgressWatcher
 }
 
-// NewReading needs both.
-func NewReading(reader project.Reader, watcher project.Watcher) *Reading {
-	return &Reading{reader: reader, watcher: watcher}
+// NewReading returns a Reading on d.
+func NewReading(d ReadingDeps) *Reading {
+	return &Reading{progress: d.Progress, watcher: d.Watcher}
 }
 
-// Progress is how far the project is now.
+// Progress returns the current progress of the project.
 func (r *Reading) Progress(ctx context.Context, actor project.Actor, projectID string) (project.Progress, error) {
 	if err := project.CheckID("project_id", projectID); err != nil {
 		return project.Progress{}, err
 	}
-	progress, err := r.reader.Progress(ctx, projectID)
+	progress, err := r.progress.Progress(ctx, projectID)
 	if err != nil {
 		return project.Progress{}, err
 	}
@@ -34,7 +40,7 @@ func (r *Reading) Progress(ctx context.Context, actor project.Actor, projectID s
 	if actor.Admin {
 		return progress, nil
 	}
-	owner, err := r.reader.Owner(ctx, projectID)
+	owner, err := r.progress.Owner(ctx, projectID)
 	if err != nil {
 		return project.Progress{}, err
 	}

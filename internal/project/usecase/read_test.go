@@ -43,8 +43,8 @@ func TestWhoMayRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctrl := gomock.NewController(t)
-			reader, watcher := mock.NewMockReader(ctrl), mock.NewMockWatcher(ctrl)
-			reading := usecase.NewReading(reader, watcher)
+			reader, watcher := mock.NewMockProgressReader(ctrl), mock.NewMockProgressWatcher(ctrl)
+			reading := usecase.NewReading(usecase.ReadingDeps{Progress: reader, Watcher: watcher})
 			if tt.id != "" {
 				reader.EXPECT().Progress(gomock.Any(), "proj_1").Return(tt.progress, tt.err).Times(2)
 			}

@@ -1,20 +1,18 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// SetTotal says how many items there are; final, that there will be no more. ErrFinal, with the project as it is: it is
-// done or has failed, and this is not what it says already.
+// SetTotal stores the number of items; final means that no more will be found. For a project that is done or failed with
+// another total it returns [project.ErrFinal] together with the unchanged project.
 func (c *Counting) SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error) {
-	if err := project.CheckID("project_id", projectID); err != nil {
+	if err := cmp.Or(project.CheckID("project_id", projectID), project.CheckTotal(total)); err != nil {
 		return project.Change{}, err
 	}
-	if err := project.CheckTotal(total); err != nil {
-		return project.Change{}, err
-	}
-	change, err := c.tracker.SetTotal(ctx, projectID, total, final)
-	return c.settle(ctx, change, err)
+	change, err := c.progress.SetTotal(ctx, projectID, total, final)
+	return c.finish(ctx, change, err)
 }

@@ -11,42 +11,51 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// signalTimeout bounds what a signal may add to the call that has found a project done.
+// signalTimeout bounds the time that storing job.completed adds to the verb that found the project done.
 const signalTimeout = 5 * time.Second
 
-// completions is the namespace of the event ids (RFC 9562 §5.5). It never changes: the ids would with it.
+// completions is the namespace of the event ids (RFC 9562 §5.5). A different namespace would change every id.
 var completions = uuid.MustParse("0d3c6d5e-6e1f-5b8a-9a53-7d0c2b3f4e61")
 
-// CompletedEventID is the id of the job.completed of a project: the same for everybody who finds it done.
+// CompletedEventID returns the id of a project's job.completed: the same in every process and at every attempt.
 func CompletedEventID(projectID string) string {
 	return "evt_" + uuid.NewSHA1(completions, []byte(projectID)).String()
 }
 
-// signaller says that a project is done, once.
+// signaller stores a project's job.completed once.
 type signaller struct {
 	tx          project.Transactor
 	clock       project.Clock
-	tracker     project.Tracker
+	open        project.OpenProjects
 	completions project.CompletionRepository
-	publisher   event.Publisher
+	events      event.Publisher
 	listener    project.CompletionListener
 	observer    project.Observer
 }
 
 func newSignaller(d Deps) signaller {
 	return signaller{
-		tx: d.Tx, clock: d.Clock, tracker: d.Tracker, completions: d.Completions, publisher: d.Publisher,
-		listener: d.Listener, observer: d.Observer,
+		tx:          d.Tx,
+		clock:       d.Clock,
+		open:        d.Open,
+		completions: d.Completions,
+		events:      d.Events,
+		listener:    d.Listener,
+		observer:    d.Observer,
 	}
 }
 
-// signal puts job.completed into the outbox unless it has been there before, and only then tells the tracker. A crash
-// between the two makes somebody come here again, which is harmless; the other way round the event would be lost. The
-// caller hanging up does not stop it.
+// signal stores job.completed in the outbox, unless that happened before, and then removes the project from the open
+// ones. This order loses nothing: a crash in between only repeats a harmless call. The caller's cancellation does not
+// stop it.
 func (s signaller) signal(ctx context.Context, change project.Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signalTimeout)
 	defer cancel()
-	completion := project.Completion{Progress: change.Progress, Owner: change.Owner, CompletedAt: s.clock.Now()}
+	completion := project.Completion{
+		Progress:    change.Progress,
+		Owner:       change.Owner,
+		CompletedAt: s.clock.Now(),
+	}
 	first := false
 	err := s.tx.WithinTx(ctx, func(ctx context.Context) error {
 		var err error
@@ -54,7 +63,7 @@ func (s signaller) signal(ctx context.Context, change project.Change) error {
 		if err != nil || !first {
 			return err
 		}
-		if err := s.publisher.Publish(ctx, completed(completion)); err != nil {
+		if err := s.events.Publish(ctx, completedEvent(completion)); err != nil {
 			return err
 		}
 		if s.listener == nil {
@@ -63,19 +72,27 @@ func (s signaller) signal(ctx context.Context, change project.Change) error {
 		return s.listener.ProjectCompleted(ctx, completion)
 	})
 	if err != nil {
-		return fmt.Errorf("project: putting job.completed into the outbox: %w", err)
+		return fmt.Errorf("project: storing job.completed in the outbox: %w", err)
 	}
 	if first {
 		s.observer.Completed(completion)
 	}
-	return s.tracker.Signalled(ctx, change.ProjectID)
+	return s.open.MarkSignalled(ctx, change.ProjectID)
 }
 
-func completed(c project.Completion) event.Event {
+func completedEvent(c project.Completion) event.Event {
 	return event.Event{
-		ID: CompletedEventID(c.ProjectID), Key: event.JobCompleted, Time: c.CompletedAt, ProjectID: c.ProjectID,
+		ID:        CompletedEventID(c.ProjectID),
+		Key:       event.JobCompleted,
+		Time:      c.CompletedAt,
+		ProjectID: c.ProjectID,
 		Data: event.JobCompletedData{
-			ProjectID: c.ProjectID, UserID: c.Owner, Total: c.Total, Done: c.Done, Errors: c.Errors, CompletedAt: c.CompletedAt,
+			ProjectID:   c.ProjectID,
+			UserID:      c.Owner,
+			Total:       c.Total,
+			Done:        c.Done,
+			Errors:      c.Errors,
+			CompletedAt: c.CompletedAt,
 		},
 	}
 }

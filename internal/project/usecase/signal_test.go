@@ -18,8 +18,8 @@ func mark(f fixture, ctx context.Context) (project.Change, error) {
 }
 
 func (f fixture) expectDone() {
-	f.tracker.EXPECT().Mark(gomock.Any(), gomock.Any(), gomock.Any()).Return(done(), nil)
-	f.announcer.EXPECT().Announce(gomock.Any(), gomock.Any())
+	f.store.EXPECT().Mark(gomock.Any(), gomock.Any(), gomock.Any()).Return(done(), nil)
+	f.updates.EXPECT().Publish(gomock.Any(), gomock.Any())
 }
 
 // Consumers recognise a repeat by it: it must never change.
@@ -48,7 +48,7 @@ func TestWithoutAListener(t *testing.T) {
 	f.deps.Listener = nil
 	f.expectDone()
 	f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(true, nil)
-	f.tracker.EXPECT().Signalled(gomock.Any(), "proj_1").Return(nil)
+	f.open.EXPECT().MarkSignalled(gomock.Any(), "proj_1").Return(nil)
 	_, err := mark(f, context.Background())
 	require.NoError(t, err)
 	require.Len(t, f.events.Events(), 1)
@@ -77,7 +77,7 @@ func TestASignalThatFailsIsNotTheCallers(t *testing.T) {
 		"telling the tracker": {func(f fixture) {
 			added(f)
 			heard(f, nil)
-			f.tracker.EXPECT().Signalled(gomock.Any(), gomock.Any()).Return(errDown)
+			f.open.EXPECT().MarkSignalled(gomock.Any(), gomock.Any()).Return(errDown)
 		}, "commit", 1},
 	}
 	for name, tt := range tests {
@@ -109,7 +109,7 @@ func TestTheCallerHangingUpDoesNotStopASignal(t *testing.T) {
 			return true, ctx.Err()
 		})
 	f.listener.EXPECT().ProjectCompleted(gomock.Any(), gomock.Any()).Return(nil)
-	f.tracker.EXPECT().Signalled(gomock.Any(), gomock.Any()).DoAndReturn(func(ctx context.Context, _ string) error {
+	f.open.EXPECT().MarkSignalled(gomock.Any(), gomock.Any()).DoAndReturn(func(ctx context.Context, _ string) error {
 		_, bounded := ctx.Deadline()
 		require.True(t, bounded)
 		return ctx.Err()

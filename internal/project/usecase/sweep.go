@@ -9,26 +9,31 @@ import (
 
 const (
 	sweepEvery = 5 * time.Second
-	sweepLimit = 100             // projects per tick
-	sweepIdle  = 5 * time.Second // those touched since then have somebody at work on them
+	sweepLimit = 100             // projects per sweep
+	sweepIdle  = 5 * time.Second // a project touched more recently is still being worked on
 )
 
-// Sweeper finishes what was left: a total that a neighbour wrote after the last item, an answer that was lost, a process
-// that died before its signal. Any number may run, in any number of processes.
+// Sweeper completes the projects that were left open: another service wrote the total after the last item, a reply was
+// lost, or a process died before it stored job.completed. Any number may run, in any number of processes.
 type Sweeper struct {
-	tracker   project.Tracker
-	announcer project.Announcer
+	open      project.OpenProjects
+	updates   project.ProgressPublisher
 	observer  project.Observer
 	signaller signaller
-	failing   bool // the last sweep did
+	failing   bool // the last sweep failed
 }
 
-// NewSweeper needs everything but a listener.
+// NewSweeper returns a Sweeper on d.
 func NewSweeper(d Deps) *Sweeper {
-	return &Sweeper{tracker: d.Tracker, announcer: d.Announcer, observer: d.Observer, signaller: newSignaller(d)}
+	return &Sweeper{
+		open:      d.Open,
+		updates:   d.Updates,
+		observer:  d.Observer,
+		signaller: newSignaller(d),
+	}
 }
 
-// Run sweeps every 5 s until ctx ends and answers nil. What is away meanwhile is told to the observer once per outage.
+// Run sweeps every 5 s until ctx ends and returns nil. It notifies the observer of the start and the end of an outage.
 func (s *Sweeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
@@ -37,34 +42,30 @@ func (s *Sweeper) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			s.tell(ctx, s.Sweep(ctx))
+			err := s.Sweep(ctx)
+			if ctx.Err() == nil && (err != nil) != s.failing {
+				s.failing = err != nil
+				s.observer.SweepHealth(err)
+			}
 		}
 	}
 }
 
-func (s *Sweeper) tell(ctx context.Context, err error) {
-	if ctx.Err() != nil || (err != nil) == s.failing {
-		return // stopping, or nothing new
-	}
-	s.failing = err != nil
-	s.observer.Sweeping(err)
-}
-
-// Sweep looks at the open projects that nobody has touched for longest, 100 at most, and ends with the first error:
-// what one of them lacks, the database or Redis, the others would wait for as well. One that is itself at fault comes
-// last in the next sweep, because looking at it has touched it.
+// Sweep checks up to 100 open projects, least recently touched first, and stops at the first error: the database or
+// Redis would fail for the others too. A project that is itself at fault holds nothing up, because the check touches it
+// and so moves it to the end.
 func (s *Sweeper) Sweep(ctx context.Context) error {
-	open, err := s.tracker.Open(ctx, sweepIdle, sweepLimit)
+	ids, err := s.open.ListOpen(ctx, sweepIdle, sweepLimit)
 	if err != nil {
 		return err
 	}
-	for _, id := range open {
-		change, err := s.tracker.Check(ctx, id)
+	for _, id := range ids {
+		change, err := s.open.Check(ctx, id)
 		if err != nil {
 			return err
 		}
 		if change.Crossed {
-			s.announcer.Announce(change.Owner, change.Progress)
+			s.updates.Publish(change.Owner, change.Progress)
 		}
 		if !change.Unsignalled {
 			continue

@@ -14,7 +14,7 @@ import (
 )
 
 func (f fixture) expectOpen(ids ...string) *gomock.Call {
-	return f.tracker.EXPECT().Open(gomock.Any(), 5*time.Second, 100).Return(ids, nil)
+	return f.open.EXPECT().ListOpen(gomock.Any(), 5*time.Second, 100).Return(ids, nil)
 }
 
 func TestSweep(t *testing.T) {
@@ -24,15 +24,15 @@ func TestSweep(t *testing.T) {
 	gone := project.Change{Progress: project.Progress{ProjectID: "gone", Status: project.StatusNotFound}}
 	crossed := done()
 	crossed.ProjectID, crossed.Crossed = "crossed", true
-	f.tracker.EXPECT().Check(gomock.Any(), "gone").Return(gone, nil)
-	f.tracker.EXPECT().Check(gomock.Any(), "running").Return(running(), nil)
-	f.tracker.EXPECT().Check(gomock.Any(), "proj_1").Return(done(), nil)
-	f.tracker.EXPECT().Check(gomock.Any(), "crossed").Return(crossed, nil)
+	f.open.EXPECT().Check(gomock.Any(), "gone").Return(gone, nil)
+	f.open.EXPECT().Check(gomock.Any(), "running").Return(running(), nil)
+	f.open.EXPECT().Check(gomock.Any(), "proj_1").Return(done(), nil)
+	f.open.EXPECT().Check(gomock.Any(), "crossed").Return(crossed, nil)
 	f.expectSignal(true)
-	f.announcer.EXPECT().Announce("user-1", crossed.Progress) // a late total has finished it; nobody else has told
+	f.updates.EXPECT().Publish("user-1", crossed.Progress) // a late total has finished it; nobody else has told
 	f.completions.EXPECT().Add(inATx(), "crossed", usecase.CompletedEventID("crossed"), now).Return(true, nil)
 	f.listener.EXPECT().ProjectCompleted(inATx(), gomock.Any()).Return(nil)
-	f.tracker.EXPECT().Signalled(outsideATx(), "crossed").Return(nil)
+	f.open.EXPECT().MarkSignalled(outsideATx(), "crossed").Return(nil)
 
 	require.NoError(t, usecase.NewSweeper(f.deps).Sweep(context.Background()))
 	require.Len(t, f.events.Events(), 2)
@@ -43,15 +43,15 @@ func TestASweepEndsWithTheFirstError(t *testing.T) {
 	t.Parallel()
 	for name, prepare := range map[string]func(f fixture){
 		"looking for them": func(f fixture) {
-			f.tracker.EXPECT().Open(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, errDown)
+			f.open.EXPECT().ListOpen(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, errDown)
 		},
 		"looking at one": func(f fixture) {
 			f.expectOpen("proj_1", "proj_2")
-			f.tracker.EXPECT().Check(gomock.Any(), "proj_1").Return(project.Change{}, errDown)
+			f.open.EXPECT().Check(gomock.Any(), "proj_1").Return(project.Change{}, errDown)
 		},
 		"signalling": func(f fixture) {
 			f.expectOpen("proj_1", "proj_2")
-			f.tracker.EXPECT().Check(gomock.Any(), "proj_1").Return(done(), nil)
+			f.open.EXPECT().Check(gomock.Any(), "proj_1").Return(done(), nil)
 			f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(false, errDown)
 		},
 	} {
@@ -69,13 +69,13 @@ func TestRunSweepsEveryFiveSecondsAndTellsAnOutageOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		f.observer.sweeping = make(chan error, 10)
+		f.observer.sweeps = make(chan error, 10)
 		ctx, cancel := context.WithCancel(context.Background())
 		gomock.InOrder(
 			f.expectOpen(),
-			f.tracker.EXPECT().Open(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, errDown).Times(3),
+			f.open.EXPECT().ListOpen(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, errDown).Times(3),
 			f.expectOpen().Times(2),
-			f.tracker.EXPECT().Open(gomock.Any(), gomock.Any(), gomock.Any()).DoAndReturn(
+			f.open.EXPECT().ListOpen(gomock.Any(), gomock.Any(), gomock.Any()).DoAndReturn(
 				func(ctx context.Context, _ time.Duration, _ int) ([]string, error) {
 					cancel() // while it is at work
 					return nil, ctx.Err()
@@ -84,9 +84,9 @@ func TestRunSweepsEveryFiveSecondsAndTellsAnOutageOnce(t *testing.T) {
 		began := time.Now()
 		require.NoError(t, usecase.NewSweeper(f.deps).Run(ctx))
 		require.Equal(t, 7*5*time.Second, time.Since(began))
-		close(f.observer.sweeping)
-		require.ErrorIs(t, <-f.observer.sweeping, errDown)
-		require.NoError(t, <-f.observer.sweeping, "it is over")
-		require.Empty(t, f.observer.sweeping, "a stop is no outage")
+		close(f.observer.sweeps)
+		require.ErrorIs(t, <-f.observer.sweeps, errDown)
+		require.NoError(t, <-f.observer.sweeps, "it is over")
+		require.Empty(t, f.observer.sweeps, "a stop is no outage")
 	})
 }

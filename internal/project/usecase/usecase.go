@@ -1,9 +1,10 @@
-// Package usecase owns what can be done with a project's progress, one file per verb. Counting is for those who do the
-// work, Sweeper for what was left behind by a crash or a lost answer, Reading for those who watch.
+// Package usecase owns the use cases of project progress, one file per verb. [Counting] is for the services and
+// consumers that do the work, [Reading] for the people who wait for it, and [Sweeper] completes what a crash or a lost
+// reply left open.
 //
-// Whoever finds a project done and unsignalled puts its job.completed into the outbox, with an event id that follows
-// from the project id: once per project, however many find it. It does not promise that the event is there when a
-// verb returns: while the database is away it is the sweeper's work.
+// A verb that finds a project done without job.completed in the outbox stores the event there, with an id that is derived
+// from the project id: one event per project, however many verbs find it at once. The package does not promise that the
+// event is stored when a verb returns: while the database is unavailable, the sweeper does it later.
 package usecase
 
 import (
@@ -13,35 +14,42 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Deps is what counting stands on.
+// Deps are the dependencies of [Counting] and [Sweeper]. All are required, except Listener.
 type Deps struct {
 	Tx          project.Transactor
 	Clock       project.Clock
-	Tracker     project.Tracker
+	Progress    project.ProgressStore // not used by Sweeper
+	Open        project.OpenProjects
 	Completions project.CompletionRepository
-	Publisher   event.Publisher            // must take part in the transactions of Tx
-	Listener    project.CompletionListener // nil: nobody else needs to know
-	Announcer   project.Announcer
+	Events      event.Publisher            // must join the transactions of Tx
+	Listener    project.CompletionListener // nil: none
+	Updates     project.ProgressPublisher
 	Observer    project.Observer
 }
 
-// Counting holds the verbs of those who do the work. Each may be repeated after any error. They answer ErrBody for what
-// cannot be, ErrNotFound for a project that is not there, ErrUnavailable while Redis is away, and otherwise the project
-// as it is afterwards. Not to be called in a transaction. Safe for concurrent use.
+// Counting changes the progress of projects. Each verb may be repeated after any error, and must not be called in a
+// transaction. The verbs return [project.ErrBody] for invalid input, [project.ErrNotFound] for a project that does not
+// exist, [project.ErrUnavailable] while Redis is unavailable, and otherwise the project after the change. Safe for
+// concurrent use.
 type Counting struct {
-	tracker   project.Tracker
-	announcer project.Announcer
+	progress  project.ProgressStore
+	updates   project.ProgressPublisher
 	observer  project.Observer
 	signaller signaller
 }
 
-// NewCounting needs everything but a listener.
+// NewCounting returns a Counting on d.
 func NewCounting(d Deps) *Counting {
-	return &Counting{tracker: d.Tracker, announcer: d.Announcer, observer: d.Observer, signaller: newSignaller(d)}
+	return &Counting{
+		progress:  d.Progress,
+		updates:   d.Updates,
+		observer:  d.Observer,
+		signaller: newSignaller(d),
+	}
 }
 
-// settle is the end of every verb that changes a project.
-func (c *Counting) settle(ctx context.Context, change project.Change, err error) (project.Change, error) {
+// finish is the common end of every verb that changes a project.
+func (c *Counting) finish(ctx context.Context, change project.Change, err error) (project.Change, error) {
 	if err != nil {
 		return project.Change{}, err
 	}
@@ -49,10 +57,10 @@ func (c *Counting) settle(ctx context.Context, change project.Change, err error)
 		return project.Change{}, project.ErrNotFound
 	}
 	if !change.Refused {
-		c.announcer.Announce(change.Owner, change.Progress)
+		c.updates.Publish(change.Owner, change.Progress)
 	}
 	if change.Unsignalled {
-		// What was asked for has been counted: an error would only have it asked for again.
+		// The change itself is stored: an error would only make the caller repeat it.
 		if err := c.signaller.signal(ctx, change); err != nil {
 			c.observer.SignalFailed(change.ProjectID, err)
 		}

@@ -6,13 +6,13 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Watch is Progress that goes on. A change between the reading and the watching is not lost: a watcher gets the progress
-// once more than it changes.
-func (r *Reading) Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watching, error) {
+// Watch returns the current progress and the changes after it. A change between the read and the subscription is not
+// lost, because a new watcher receives the progress once without a change.
+func (r *Reading) Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watch, error) {
 	now, err := r.Progress(ctx, actor, projectID)
 	if err != nil {
-		return project.Watching{}, err
+		return project.Watch{}, err
 	}
 	changes, stop := r.watcher.Watch(projectID)
-	return project.Watching{Now: now, Changes: changes, Stop: stop}, nil
+	return project.Watch{Now: now, Changes: changes, Stop: stop}, nil
 }

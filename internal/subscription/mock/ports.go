@@ -7,85 +7,10 @@ package mock
 import (
 	context "context"
 	reflect "reflect"
-	time "time"
 
 	gomock "github.com/golang/mock/gomock"
 	subscription "github.com/smap-platform/identity/internal/subscription"
 )
-
-// MockTransactor is a mock of Transactor interface.
-type MockTransactor struct {
-	ctrl     *gomock.Controller
-	recorder *MockTransactorMockRecorder
-}
-
-// MockTransactorMockRecorder is the mock recorder for MockTransactor.
-type MockTransactorMockRecorder struct {
-	mock *MockTransactor
-}
-
-// NewMockTransactor creates a new mock instance.
-func NewMockTransactor(ctrl *gomock.Controller) *MockTransactor {
-	mock := &MockTransactor{ctrl: ctrl}
-	mock.recorder = &MockTransactorMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockTransactor) EXPECT() *MockTransactorMockRecorder {
-	return m.recorder
-}
-
-// WithinTx mocks base method.
-func (m *MockTransactor) WithinTx(ctx context.Context, fn func(context.Context) error) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "WithinTx", ctx, fn)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// WithinTx indicates an expected call of WithinTx.
-func (mr *MockTransactorMockRecorder) WithinTx(ctx, fn interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "WithinTx", reflect.TypeOf((*MockTransactor)(nil).WithinTx), ctx, fn)
-}
-
-// MockClock is a mock of Clock interface.
-type MockClock struct {
-	ctrl     *gomock.Controller
-	recorder *MockClockMockRecorder
-}
-
-// MockClockMockRecorder is the mock recorder for MockClock.
-type MockClockMockRecorder struct {
-	mock *MockClock
-}
-
-// NewMockClock creates a new mock instance.
-func NewMockClock(ctrl *gomock.Controller) *MockClock {
-	mock := &MockClock{ctrl: ctrl}
-	mock.recorder = &MockClockMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockClock) EXPECT() *MockClockMockRecorder {
-	return m.recorder
-}
-
-// Now mocks base method.
-func (m *MockClock) Now() time.Time {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Now")
-	ret0, _ := ret[0].(time.Time)
-	return ret0
-}
-
-// Now indicates an expected call of Now.
-func (mr *MockClockMockRecorder) Now() *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Now", reflect.TypeOf((*MockClock)(nil).Now))
-}
 
 // MockRepository is a mock of Repository interface.
 type MockRepository struct {
@@ -139,21 +64,6 @@ func (mr *MockRepositoryMockRecorder) Create(ctx, s interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Create", reflect.TypeOf((*MockRepository)(nil).Create), ctx, s)
 }
 
-// LatestPerUser mocks base method.
-func (m *MockRepository) LatestPerUser(ctx context.Context, afterUserID string, limit int) ([]subscription.Subscription, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "LatestPerUser", ctx, afterUserID, limit)
-	ret0, _ := ret[0].([]subscription.Subscription)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// LatestPerUser indicates an expected call of LatestPerUser.
-func (mr *MockRepositoryMockRecorder) LatestPerUser(ctx, afterUserID, limit interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LatestPerUser", reflect.TypeOf((*MockRepository)(nil).LatestPerUser), ctx, afterUserID, limit)
-}
-
 // LiveByUser mocks base method.
 func (m *MockRepository) LiveByUser(ctx context.Context, userID string) (subscription.Subscription, error) {
 	m.ctrl.T.Helper()
@@ -196,6 +106,44 @@ func (m *MockRepository) Update(ctx context.Context, s subscription.Subscription
 func (mr *MockRepositoryMockRecorder) Update(ctx, s interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockRepository)(nil).Update), ctx, s)
+}
+
+// MockLatestRepository is a mock of LatestRepository interface.
+type MockLatestRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockLatestRepositoryMockRecorder
+}
+
+// MockLatestRepositoryMockRecorder is the mock recorder for MockLatestRepository.
+type MockLatestRepositoryMockRecorder struct {
+	mock *MockLatestRepository
+}
+
+// NewMockLatestRepository creates a new mock instance.
+func NewMockLatestRepository(ctrl *gomock.Controller) *MockLatestRepository {
+	mock := &MockLatestRepository{ctrl: ctrl}
+	mock.recorder = &MockLatestRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockLatestRepository) EXPECT() *MockLatestRepositoryMockRecorder {
+	return m.recorder
+}
+
+// LatestPerUser mocks base method.
+func (m *MockLatestRepository) LatestPerUser(ctx context.Context, afterUserID string, limit int) ([]subscription.Subscription, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LatestPerUser", ctx, afterUserID, limit)
+	ret0, _ := ret[0].([]subscription.Subscription)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// LatestPerUser indicates an expected call of LatestPerUser.
+func (mr *MockLatestRepositoryMockRecorder) LatestPerUser(ctx, afterUserID, limit interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LatestPerUser", reflect.TypeOf((*MockLatestRepository)(nil).LatestPerUser), ctx, afterUserID, limit)
 }
 
 // MockPlanRepository is a mock of PlanRepository interface.

@@ -1,6 +1,7 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -10,21 +11,21 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// maxReason bounds the free text that travels in the event, in characters.
+// maxReason bounds the free text in the event, in characters.
 const maxReason = 500
 
-// The reasons where the request names none (docs/events.md).
+// The default reasons (docs/events.md).
 const (
 	reasonAdmin = "admin_action"
 	reasonUser  = "user_request"
 )
 
-// Cancel ends a live subscription at once and answers it as it is then; what was paid or granted stays in effect
-// until EffectiveUntil. reason is free text, trimmed; empty takes a default.
+// Cancel ends a live subscription at once and returns it. What was paid or granted stays in force until EffectiveUntil.
+// reason is free text and trimmed; an empty one becomes a default.
 //
-// ErrBody: reason is too long. ErrNotFound: there is no such subscription. ErrNotYours: it belongs to somebody else
-// and the actor is no administrator. ErrCannotCancel: it is not live, as after a first Cancel; of two at once
-// exactly one succeeds and is told as an event.
+// Cancel returns [subscription.ErrBody] for a reason that is too long, [subscription.ErrNotFound] for a subscription that
+// does not exist, [subscription.ErrNotYours] if it belongs to another user and the actor is no administrator, and
+// [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls exactly one succeeds and publishes an event.
 func (l *Lifecycle) Cancel(ctx context.Context, actor subscription.Actor, id, reason string) (subscription.Subscription, error) {
 	reason = strings.TrimSpace(reason)
 	if utf8.RuneCountInString(reason) > maxReason {
@@ -44,7 +45,7 @@ func (l *Lifecycle) Cancel(ctx context.Context, actor subscription.Actor, id, re
 		if err != nil {
 			return err
 		}
-		// Only what is read under the user's lock can be trusted: a neighbour may just have cancelled it.
+		// Read again under the user's lock: a concurrent call may just have cancelled it.
 		if s, err = l.subscriptions.ByID(ctx, id); err != nil {
 			return err
 		}
@@ -56,7 +57,7 @@ func (l *Lifecycle) Cancel(ctx context.Context, actor subscription.Actor, id, re
 		if err := l.subscriptions.Update(ctx, s); err != nil {
 			return err
 		}
-		return l.publisher.Publish(ctx, cancelled(s, previous, actor, reason))
+		return l.events.Publish(ctx, cancelledEvent(s, previous, actor, reason))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err
@@ -64,18 +65,28 @@ func (l *Lifecycle) Cancel(ctx context.Context, actor subscription.Actor, id, re
 	return s, nil
 }
 
-func cancelled(s subscription.Subscription, previous subscription.Status, actor subscription.Actor, reason string) event.Event {
-	data := event.SubscriptionCancelledData{
-		Version: s.Version, SubscriptionID: s.ID, UserID: s.UserID, PlanCode: s.PlanCode,
-		PreviousStatus: string(previous), NewStatus: string(s.Status), CancelledAt: *s.CancelledAt,
-		CancellationReason: reason, EffectiveUntil: s.EffectiveUntil(),
+func cancelledEvent(
+	s subscription.Subscription, previous subscription.Status, actor subscription.Actor, reason string,
+) event.Event {
+	fallback, adminID := reasonUser, ""
+	if actor.UserID != s.UserID { // an administrator may cancel a subscription of their own: then they are a user
+		fallback, adminID = reasonAdmin, actor.UserID
 	}
-	fallback := reasonUser
-	if actor.UserID != s.UserID { // an administrator who cancels his own acts as any user does
-		data.AdminUserID, fallback = actor.UserID, reasonAdmin
+	return event.Event{
+		ID:   event.NewID(),
+		Key:  event.SubscriptionCancelled,
+		Time: s.UpdatedAt,
+		Data: event.SubscriptionCancelledData{
+			Version:            s.Version,
+			SubscriptionID:     s.ID,
+			UserID:             s.UserID,
+			PlanCode:           s.PlanCode,
+			PreviousStatus:     string(previous),
+			NewStatus:          string(s.Status),
+			CancelledAt:        *s.CancelledAt,
+			CancellationReason: cmp.Or(reason, fallback),
+			EffectiveUntil:     s.EffectiveUntil(),
+			AdminUserID:        adminID,
+		},
 	}
-	if reason == "" {
-		data.CancellationReason = fallback
-	}
-	return event.Event{ID: event.NewID(), Key: event.SubscriptionCancelled, Time: s.UpdatedAt, Data: data}
 }

@@ -53,7 +53,13 @@ func TestAtOnceOnARealDatabase(t *testing.T) {
 		ctx := context.Background()
 		for range 10 {
 			events := &committed{db: db}
-			l := usecase.NewLifecycle(db, database.NewClock(db), sqldb.NewSubscriptions(db), sqldb.NewPlans(db), events)
+			l := usecase.NewLifecycle(usecase.LifecycleDeps{
+				Tx:            db,
+				Clock:         database.NewClock(db),
+				Subscriptions: sqldb.NewSubscriptions(db),
+				Plans:         sqldb.NewPlans(db),
+				Events:        events,
+			})
 			userID := uuid.NewString()
 			_, err := db.Conn(ctx).ExecContext(ctx,
 				"INSERT INTO users (id, username, created_at, updated_at) VALUES ($1, $2, $3, $3)", userID, userID+"@example.com", now)

@@ -6,9 +6,9 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// Current answers the user's active or trialing subscription (docs/compatibility.md, GET /subscriptions/me), ErrNotFound when
-// there is none. A trial that has run out is none, even while no job has marked it expired; neither is one that is
-// past due.
+// Current returns the user's active or trialing subscription (docs/compatibility.md, GET /subscriptions/me), or
+// [subscription.ErrNotFound]. A trial that has ended does not count, even while its status is still trialing; neither does
+// a subscription that is past due.
 func (l *Lifecycle) Current(ctx context.Context, userID string) (subscription.Subscription, error) {
 	s, err := l.subscriptions.LiveByUser(ctx, userID)
 	if err != nil {

@@ -76,7 +76,13 @@ type fixture struct {
 func newFixture(t *testing.T) fixture {
 	ctrl := gomock.NewController(t)
 	f := fixture{tx: &transactor{}, repo: mock.NewMockRepository(ctrl), plans: mock.NewMockPlanRepository(ctrl), events: &publisher{}}
-	f.Lifecycle = usecase.NewLifecycle(f.tx, clock{}, f.repo, f.plans, f.events)
+	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
+		Tx:            f.tx,
+		Clock:         clock{},
+		Subscriptions: f.repo,
+		Plans:         f.plans,
+		Events:        f.events,
+	})
 	return f
 }
 

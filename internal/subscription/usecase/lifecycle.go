@@ -1,7 +1,7 @@
-// Package usecase owns what can be done with subscriptions, one file per verb. Lifecycle changes them in the
-// database and says so by events; Projection carries what was said to the StateStore other services read.
+// Package usecase owns the use cases of subscriptions, one file per verb. [Lifecycle] changes subscriptions in the
+// database and publishes events; [Projection] copies the events to the [subscription.StateStore] that other services read.
 //
-// It does not promise that the StateStore is up to date when a change returns: that is the events' work.
+// The package does not promise that the StateStore is current when a change returns: the events do that.
 package usecase
 
 import (
@@ -9,28 +9,48 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// Lifecycle holds the verbs of people and of authentication. Safe for concurrent use.
+// LifecycleDeps are the dependencies of [Lifecycle]. All are required.
+type LifecycleDeps struct {
+	Tx            subscription.Transactor
+	Clock         subscription.Clock
+	Subscriptions subscription.Repository
+	Plans         subscription.PlanRepository
+	Events        event.Publisher // must join the transactions of Tx
+}
+
+// Lifecycle starts, shows and cancels subscriptions. Safe for concurrent use.
 type Lifecycle struct {
 	tx            subscription.Transactor
 	clock         subscription.Clock
 	subscriptions subscription.Repository
 	plans         subscription.PlanRepository
-	publisher     event.Publisher
+	events        event.Publisher
 }
 
-// NewLifecycle needs everything; publisher must take part in the transactions of tx.
-func NewLifecycle(tx subscription.Transactor, clock subscription.Clock, subscriptions subscription.Repository,
-	plans subscription.PlanRepository, publisher event.Publisher) *Lifecycle {
-	return &Lifecycle{tx: tx, clock: clock, subscriptions: subscriptions, plans: plans, publisher: publisher}
+// NewLifecycle returns a Lifecycle on d.
+func NewLifecycle(d LifecycleDeps) *Lifecycle {
+	return &Lifecycle{
+		tx:            d.Tx,
+		clock:         d.Clock,
+		subscriptions: d.Subscriptions,
+		plans:         d.Plans,
+		events:        d.Events,
+	}
 }
 
-// Projection holds the verbs of the copy in the StateStore. Safe for concurrent use.
+// ProjectionDeps are the dependencies of [Projection]. All are required.
+type ProjectionDeps struct {
+	Subscriptions subscription.LatestRepository
+	States        subscription.StateStore
+}
+
+// Projection keeps the copy in the [subscription.StateStore]. Safe for concurrent use.
 type Projection struct {
-	subscriptions subscription.Repository
+	subscriptions subscription.LatestRepository
 	states        subscription.StateStore
 }
 
-// NewProjection needs both.
-func NewProjection(subscriptions subscription.Repository, states subscription.StateStore) *Projection {
-	return &Projection{subscriptions: subscriptions, states: states}
+// NewProjection returns a Projection on d.
+func NewProjection(d ProjectionDeps) *Projection {
+	return &Projection{subscriptions: d.Subscriptions, states: d.States}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// MirrorState writes what an event said to the StateStore. An event that comes late, behind a higher version, is
-// dropped as stale; one that comes twice is written twice, which changes nothing. Any other error is worth a retry.
+// MirrorState copies the state of an event to the StateStore. It drops an event as stale if a higher version is stored. A
+// repeated event is stored again, which changes nothing. After any other error the event is retried.
 func (p *Projection) MirrorState(ctx context.Context, s subscription.State) error {
 	applied, err := p.states.Apply(ctx, s)
 	if err != nil {

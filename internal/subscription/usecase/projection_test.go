@@ -15,10 +15,10 @@ import (
 	"github.com/smap-platform/identity/internal/subscription/usecase"
 )
 
-func newProjection(t *testing.T) (*usecase.Projection, *mock.MockRepository, *mock.MockStateStore) {
+func newProjection(t *testing.T) (*usecase.Projection, *mock.MockLatestRepository, *mock.MockStateStore) {
 	ctrl := gomock.NewController(t)
-	repo, states := mock.NewMockRepository(ctrl), mock.NewMockStateStore(ctrl)
-	return usecase.NewProjection(repo, states), repo, states
+	repo, states := mock.NewMockLatestRepository(ctrl), mock.NewMockStateStore(ctrl)
+	return usecase.NewProjection(usecase.ProjectionDeps{Subscriptions: repo, States: states}), repo, states
 }
 
 func TestMirrorState(t *testing.T) {

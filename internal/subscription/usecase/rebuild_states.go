@@ -5,23 +5,22 @@ import (
 	"fmt"
 )
 
-// rebuildPage is how many users are read at a time: few enough to hold in memory, enough to make the database's
-// part of the work small beside the StateStore's.
+// rebuildPage is the number of users per read.
 const rebuildPage = 500
 
-// Rebuilt counts what RebuildStates has done, in users.
+// Rebuilt is the result of [Projection.RebuildStates], in users.
 type Rebuilt struct {
 	Read    int `json:"read"`    // users with a subscription
-	Written int `json:"written"` // states written, those that were right already included
-	Stale   int `json:"stale"`   // left alone, because an event has meanwhile written a higher version
+	Written int `json:"written"` // states written, including unchanged ones
+	Stale   int `json:"stale"`   // skipped: an event stored a higher version meanwhile
 }
 
-// RebuildStates writes the state of every user's latest subscription again, and may run beside events: a higher
-// version is never moved backwards. Rows of the previous release have version 0 – no event ever does – and so are
-// written only where nothing newer is. On an error it answers the counts so far; running it again is harmless.
+// RebuildStates writes the state of every user's latest subscription again. It may run beside events, because it never
+// replaces a higher version. Rows of the previous release have version 0, which no event has: they are written only if
+// nothing newer is stored. On an error it returns the counts so far; running it again is harmless.
 //
-// It removes nothing, and cannot tell a StateStore that is ahead of a database which was restored from a backup:
-// delete the states first then, or they stay until the versions have caught up.
+// It deletes nothing. After the database was restored from a backup, delete the states first: states ahead of the database
+// would stay until its versions catch up.
 func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 	var done Rebuilt
 	after := ""

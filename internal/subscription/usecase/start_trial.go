@@ -10,10 +10,9 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// StartTrial gives the user a trial of the free plan, which is created when it is first needed, and says
-// subscription.created; all in the transaction of ctx when there is one. A user who holds a subscription with a live
-// status, be it a trial that has run out unmarked, is left as he is: nil, no event. Two calls at once make one trial;
-// the version the later one drew stays unused, and nobody counts on versions without gaps.
+// StartTrial starts a trial of the free plan for the user and publishes subscription.created. It joins the transaction of
+// ctx if there is one. For a user who holds a subscription with a live status, even a trial that has ended, it does nothing
+// and returns nil. Two concurrent calls start one trial; the version of the later call stays unused.
 func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 	return l.tx.WithinTx(ctx, func(ctx context.Context) error {
 		switch _, err := l.subscriptions.LiveByUser(ctx, userID); {
@@ -30,7 +29,7 @@ func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 		if err != nil {
 			return err
 		}
-		// The time is read under the user's lock, so that a higher version is never older.
+		// Read the time under the user's lock, so that a higher version is never older.
 		s := subscription.NewTrial(uuid.Must(uuid.NewV7()).String(), userID, plan, l.clock.Now())
 		s.Version = version
 		if err := l.subscriptions.Create(ctx, s); err != nil {
@@ -39,23 +38,36 @@ func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 			}
 			return err
 		}
-		return l.publisher.Publish(ctx, created(s))
+		return l.events.Publish(ctx, createdEvent(s))
 	})
 }
 
 func (l *Lifecycle) freePlan(ctx context.Context) (subscription.Plan, error) {
 	now := l.clock.Now()
 	return l.plans.Ensure(ctx, subscription.Plan{
-		ID: uuid.Must(uuid.NewV7()).String(), Name: "Free", Code: subscription.FreePlanCode, CreatedAt: now, UpdatedAt: now,
+		ID:        uuid.Must(uuid.NewV7()).String(),
+		Name:      "Free",
+		Code:      subscription.FreePlanCode,
+		CreatedAt: now,
+		UpdatedAt: now,
 	})
 }
 
-func created(s subscription.Subscription) event.Event {
+func createdEvent(s subscription.Subscription) event.Event {
 	return event.Event{
-		ID: event.NewID(), Key: event.SubscriptionCreated, Time: s.UpdatedAt,
+		ID:   event.NewID(),
+		Key:  event.SubscriptionCreated,
+		Time: s.UpdatedAt,
 		Data: event.SubscriptionCreatedData{
-			Version: s.Version, SubscriptionID: s.ID, UserID: s.UserID, PlanCode: s.PlanCode, Status: string(s.Status),
-			EffectiveUntil: s.EffectiveUntil(), TrialStart: &s.StartsAt, TrialEnd: s.TrialEndsAt, CreatedAt: s.CreatedAt,
+			Version:        s.Version,
+			SubscriptionID: s.ID,
+			UserID:         s.UserID,
+			PlanCode:       s.PlanCode,
+			Status:         string(s.Status),
+			EffectiveUntil: s.EffectiveUntil(),
+			TrialStart:     &s.StartsAt,
+			TrialEnd:       s.TrialEndsAt,
+			CreatedAt:      s.CreatedAt,
 		},
 	}
 }

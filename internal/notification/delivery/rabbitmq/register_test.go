@@ -43,29 +43,32 @@ func message(t *testing.T) event.Message {
 	return m
 }
 
-func TestTheEventReachesTheSenderAsItWasPublished(t *testing.T) {
+func TestRegister(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]error{"sent": nil, "sent before": event.Drop(event.DropDuplicate)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			router, mail := event.NewRouter(), &sender{err: answer}
-			rabbitmq.Register(router, mail)
-			require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
-			require.Equal(t, &sender{"evt_1", data, 1, answer}, mail)
-		})
-	}
-}
+	t.Run("passes the event to the sender", func(t *testing.T) {
+		t.Parallel()
+		for name, result := range map[string]error{"sent": nil, "sent before": event.Drop(event.DropDuplicate)} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				router, mail := event.NewRouter(), &sender{err: result}
+				rabbitmq.Register(router, mail)
+				require.Equal(t, result, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
+				require.Equal(t, &sender{"evt_1", data, 1, result}, mail)
+			})
+		}
+	})
 
-func TestAnEventThatLacksAFieldIsNotTried(t *testing.T) {
-	t.Parallel()
-	router, mail := event.NewRouter(), &sender{}
-	rabbitmq.Register(router, mail)
-	m := message(t)
-	m.Body = []byte(strings.Replace(string(m.Body), `"recipient"`, `"renamed"`, 1))
-	err := router.Dispatch(context.Background(), event.Delivery{Message: m})
-	require.ErrorContains(t, err, "lacks recipient")
-	decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, now)
-	require.Equal(t, event.Dead, decision.Action)
-	require.Equal(t, event.ReasonInvalid, decision.Outcome)
-	require.Zero(t, mail.calls)
+	t.Run("dead-letters an event that lacks a field", func(t *testing.T) {
+		t.Parallel()
+		router, mail := event.NewRouter(), &sender{}
+		rabbitmq.Register(router, mail)
+		m := message(t)
+		m.Body = []byte(strings.Replace(string(m.Body), `"recipient"`, `"renamed"`, 1))
+		err := router.Dispatch(context.Background(), event.Delivery{Message: m})
+		require.ErrorContains(t, err, "lacks recipient")
+		decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, now)
+		require.Equal(t, event.Dead, decision.Action)
+		require.Equal(t, event.ReasonInvalid, decision.Outcome)
+		require.Zero(t, mail.calls)
+	})
 }

@@ -38,7 +38,7 @@ func fresh() notification.Delivery {
 	return notification.NewDelivery(eventID, eventID+"@smap.example", now)
 }
 
-// lock answers the entry as another transaction finds it.
+// lock returns the entry as another transaction sees it.
 func (s suite) lock(of notification.Delivery) (found notification.Delivery) {
 	s.Helper()
 	require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) (err error) {
@@ -74,65 +74,68 @@ func (s suite) count() (n int) {
 	return n
 }
 
-func TestLockStoresAFreshEntryOnce(t *testing.T) {
+func TestLock(t *testing.T) {
 	t.Parallel()
-	each(t, func(s suite) {
-		require.Equal(s, fresh(), s.lock(fresh()))
-		later := notification.NewDelivery(eventID, "another@smap.example", now.Add(time.Hour))
-		require.Equal(s, fresh(), s.lock(later), "what is there stays what it is")
-		require.Equal(s, 1, s.count())
+	t.Run("stores a fresh entry once", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			require.Equal(s, fresh(), s.lock(fresh()))
+			later := notification.NewDelivery(eventID, "another@smap.example", now.Add(time.Hour))
+			require.Equal(s, fresh(), s.lock(later), "an existing entry stays as it is")
+			require.Equal(s, 1, s.count())
+		})
+	})
+
+	t.Run("is rolled back with its transaction", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			errRefused := errors.New("refused")
+			require.ErrorIs(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+				_, err := s.ledger.Lock(ctx, fresh())
+				require.NoError(s, err)
+				return errRefused
+			}), errRefused)
+			require.Zero(s, s.count())
+		})
+	})
+
+	// Twenty transactions read, add one and write at once: one that did not wait would lose a count.
+	t.Run("makes other transactions wait", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			const many = 20
+			failed := make(chan error, many)
+			var ready, done sync.WaitGroup
+			ready.Add(many)
+			for range many {
+				done.Go(func() {
+					ready.Done()
+					ready.Wait()
+					failed <- s.change(func(d *notification.Delivery) { d.Attempts++ })
+				})
+			}
+			done.Wait()
+			close(failed)
+			for err := range failed {
+				require.NoError(s, err)
+			}
+			require.Equal(s, 1, s.count())
+			require.Equal(s, many, s.lock(fresh()).Attempts)
+		})
+	})
+
+	t.Run("needs a transaction, as Save does", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			_, err := s.ledger.Lock(context.Background(), fresh())
+			require.ErrorIs(s, err, database.ErrNoTx)
+			require.ErrorIs(s, s.ledger.Save(context.Background(), fresh()), database.ErrNoTx)
+			require.Zero(s, s.count())
+		})
 	})
 }
 
-func TestLockIsUndoneWithItsTransaction(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		errRefused := errors.New("refused")
-		require.ErrorIs(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
-			_, err := s.ledger.Lock(ctx, fresh())
-			require.NoError(s, err)
-			return errRefused
-		}), errRefused)
-		require.Zero(s, s.count())
-	})
-}
-
-// Twenty at once read, add one and write: one that did not wait for the others would lose a count.
-func TestLockSerialises(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		const many = 20
-		failed := make(chan error, many)
-		var ready, done sync.WaitGroup
-		ready.Add(many)
-		for range many {
-			done.Go(func() {
-				ready.Done()
-				ready.Wait()
-				failed <- s.change(func(d *notification.Delivery) { d.Attempts++ })
-			})
-		}
-		done.Wait()
-		close(failed)
-		for err := range failed {
-			require.NoError(s, err)
-		}
-		require.Equal(s, 1, s.count())
-		require.Equal(s, many, s.lock(fresh()).Attempts)
-	})
-}
-
-func TestLockAndSaveNeedATransaction(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		_, err := s.ledger.Lock(context.Background(), fresh())
-		require.ErrorIs(s, err, database.ErrNoTx)
-		require.ErrorIs(s, s.ledger.Save(context.Background(), fresh()), database.ErrNoTx)
-		require.Zero(s, s.count())
-	})
-}
-
-func TestSaveKeepsEveryField(t *testing.T) {
+func TestSave(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
 		until := now.Add(time.Minute + time.Microsecond)
@@ -158,7 +161,7 @@ func TestSaveKeepsEveryField(t *testing.T) {
 	})
 }
 
-func TestStateOfAnUnknownMail(t *testing.T) {
+func TestState(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
 		require.Empty(s, s.state("evt_unknown"))
@@ -170,11 +173,11 @@ func TestStateOfAnUnknownMail(t *testing.T) {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
 		_, err := s.ledger.State(ended, eventID)
-		require.ErrorIs(s, err, context.Canceled, "not knowing is not the same as unknown")
+		require.ErrorIs(s, err, context.Canceled, "a failure is not an unknown mail")
 	})
 }
 
-func TestOutcomesAreThoseOfMailsThatHaveEnded(t *testing.T) {
+func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
 		ctx := context.Background()
@@ -188,7 +191,7 @@ func TestOutcomesAreThoseOfMailsThatHaveEnded(t *testing.T) {
 		for i := range ids {
 			ids[i] = "evt_" + strconv.Itoa(i)
 			if i%40 != 0 && i != many-1 {
-				continue // nobody has tried it
+				continue // no try has claimed it
 			}
 			require.NoError(s, s.db.WithinTx(ctx, func(ctx context.Context) error {
 				d, err := s.ledger.Lock(ctx, notification.NewDelivery(ids[i], ids[i]+"@smap.example", now))
@@ -221,7 +224,7 @@ func TestOutcomesAreThoseOfMailsThatHaveEnded(t *testing.T) {
 	})
 }
 
-func TestReopenIsForFailedMails(t *testing.T) {
+func TestReopen(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
 		ctx := context.Background()
@@ -247,7 +250,7 @@ func TestReopenIsForFailedMails(t *testing.T) {
 		}))
 		require.NoError(s, s.ledger.Reopen(ctx, eventID))
 		reopened := s.lock(fresh())
-		repeat, err := reopened.Take(now, time.Minute)
+		repeat, err := reopened.Claim(now, time.Minute)
 		require.NoError(s, err)
 		require.False(s, repeat)
 		require.Zero(s, reopened.Resends)
@@ -255,7 +258,7 @@ func TestReopenIsForFailedMails(t *testing.T) {
 	})
 }
 
-func TestPurgeForgetsWhatIsOldAndOver(t *testing.T) {
+func TestPurge(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
 		store := func(id string, updated time.Time, lease *time.Time) {

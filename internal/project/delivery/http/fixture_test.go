@@ -61,12 +61,12 @@ func (r *reading) Progress(_ context.Context, actor project.Actor, id string) (p
 	return r.now, r.err
 }
 
-func (r *reading) Watch(ctx context.Context, actor project.Actor, id string) (project.Watching, error) {
+func (r *reading) Watch(ctx context.Context, actor project.Actor, id string) (project.Watch, error) {
 	now, err := r.Progress(ctx, actor, id)
 	if err != nil {
-		return project.Watching{}, err
+		return project.Watch{}, err
 	}
-	return project.Watching{Now: now, Changes: r.changes, Stop: func() {
+	return project.Watch{Now: now, Changes: r.changes, Stop: func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.stopped++

@@ -1,5 +1,6 @@
-// Package http serves progress (docs/compatibility.md): to other services, which count by it, and to the people who wait for
-// it. Who asks comes from the middleware in front, which the routes need; the rules are the use cases'.
+// Package http serves the progress of projects (docs/compatibility.md): to the services that count, and to the people who
+// wait. It authenticates nobody: the middleware passed to [Register] and [RegisterInternal] does, and the use cases decide
+// who may see what.
 package http
 
 import (
@@ -13,15 +14,15 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// The routes that may take more than others.
+// The routes with limits of their own.
 const (
 	itemsRoute  = "/internal/projects/:id/items"
 	streamRoute = "/projects/:id/progress/stream"
-	// itemsLimit has room for project.MaxItems ids of the longest.
+	// itemsLimit has room for project.MaxItems of the longest ids.
 	itemsLimit = 256 << 10
 )
 
-// Limits is what httpserver.Options.Routes must hold of these routes.
+// Limits returns what [httpserver.Options] must hold in Routes for these routes.
 func Limits() map[string]httpserver.Limits {
 	return map[string]httpserver.Limits{
 		http.MethodPost + " " + itemsRoute: {Body: itemsLimit},
@@ -29,7 +30,7 @@ func Limits() map[string]httpserver.Limits {
 	}
 }
 
-// Counting is what other services ask of the domain. With ErrFinal comes the project as it is.
+// Counting is the use case for other services.
 type Counting interface {
 	Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error)
 	SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error)
@@ -37,20 +38,20 @@ type Counting interface {
 	Fail(ctx context.Context, projectID, reason string) (project.Change, error)
 }
 
-type counter struct{ counting Counting }
+type internalHandler struct{ counting Counting }
 
-// RegisterInternal puts POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. internal must let
-// nobody through but other services. Every route may be called again after any error, and answers how far the project is
-// then.
+// RegisterInternal registers POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The middleware
+// internal must admit other services only. Every route may be called again after any error, and responds with the
+// project's progress.
 func RegisterInternal(g *echo.Group, c Counting, internal echo.MiddlewareFunc) {
-	h := counter{c}
+	h := internalHandler{c}
 	g.POST("/internal/projects/:id", h.init, internal)
 	g.PUT("/internal/projects/:id/total", h.setTotal, internal)
 	g.POST(itemsRoute, h.mark, internal)
 	g.POST("/internal/projects/:id/fail", h.fail, internal)
 }
 
-func (h counter) init(c echo.Context) error {
+func (h internalHandler) init(c echo.Context) error {
 	var request struct {
 		UserID string `json:"user_id"`
 		Total  int64  `json:"total"`
@@ -58,10 +59,10 @@ func (h counter) init(c echo.Context) error {
 	if err := httpserver.BindStrict(c, &request, project.ErrBody); err != nil {
 		return err
 	}
-	return answer(c)(h.counting.Init(c.Request().Context(), projectOf(c), request.UserID, request.Total))
+	return respond(c)(h.counting.Init(c.Request().Context(), projectID(c), request.UserID, request.Total))
 }
 
-func (h counter) setTotal(c echo.Context) error {
+func (h internalHandler) setTotal(c echo.Context) error {
 	var request struct {
 		Total *int64 `json:"total"`
 		Final *bool  `json:"final"`
@@ -79,10 +80,10 @@ func (h counter) setTotal(c echo.Context) error {
 	if len(missing) > 0 {
 		return project.ErrBody.WithFields(missing)
 	}
-	return answer(c)(h.counting.SetTotal(c.Request().Context(), projectOf(c), *request.Total, *request.Final))
+	return respond(c)(h.counting.SetTotal(c.Request().Context(), projectID(c), *request.Total, *request.Final))
 }
 
-func (h counter) mark(c echo.Context) error {
+func (h internalHandler) mark(c echo.Context) error {
 	var request struct {
 		Items []struct {
 			ID     string `json:"item_id"`
@@ -94,36 +95,33 @@ func (h counter) mark(c echo.Context) error {
 	}
 	items := make([]project.Item, len(request.Items))
 	for i, item := range request.Items {
-		items[i] = project.Item{ID: item.ID, Failed: item.Failed}
+		items[i] = project.Item(item) // conversions ignore tags
 	}
-	return answer(c)(h.counting.Mark(c.Request().Context(), projectOf(c), items))
+	return respond(c)(h.counting.Mark(c.Request().Context(), projectID(c), items))
 }
 
-func (h counter) fail(c echo.Context) error {
+func (h internalHandler) fail(c echo.Context) error {
 	var request struct {
 		Reason string `json:"reason"`
 	}
 	if err := httpserver.BindStrict(c, &request, project.ErrBody); err != nil {
 		return err
 	}
-	return answer(c)(h.counting.Fail(c.Request().Context(), projectOf(c), request.Reason))
+	return respond(c)(h.counting.Fail(c.Request().Context(), projectID(c), request.Reason))
 }
 
-// projectOf answers the project's id exactly as it was meant: of a path with escaped characters echo gives the raw part.
-// What cannot be unescaped does not get as far as this.
-func projectOf(c echo.Context) string {
+// projectID returns the project id of the path, unescaped. Echo returns a path parameter in its raw form when the path
+// has escaped characters; it rejects a path that cannot be unescaped.
+func projectID(c echo.Context) string {
 	id := c.Param("id")
-	if c.Request().URL.RawPath == "" {
-		return id
-	}
-	if plain, err := url.PathUnescape(id); err == nil {
-		return plain
+	if c.Request().URL.RawPath != "" {
+		id, _ = url.PathUnescape(id)
 	}
 	return id
 }
 
-// answer takes what a verb answers.
-func answer(c echo.Context) func(project.Change, error) error {
+// respond returns a function that responds with the result of a verb.
+func respond(c echo.Context) func(project.Change, error) error {
 	return func(change project.Change, err error) error {
 		if err != nil {
 			return err

@@ -2,7 +2,7 @@ package http
 
 import "github.com/smap-platform/identity/internal/project"
 
-// view is how far a project is.
+// view is the progress of a project.
 type view struct {
 	ProjectID string  `json:"project_id"`
 	Status    string  `json:"status"`
@@ -12,14 +12,19 @@ type view struct {
 	Percent   float64 `json:"percent"`
 }
 
-// changeView is what other services get to know of their call.
+// changeView is the response to other services.
 type changeView struct {
 	view
-	Completed bool `json:"completed"` // this call has crossed the finish line
+	Completed bool `json:"completed"` // this call crossed the finish line
 }
 
 func present(p project.Progress) view {
 	return view{
-		ProjectID: p.ProjectID, Status: string(p.Status), Total: p.Total, Done: p.Done, Errors: p.Errors, Percent: p.Percent(),
+		ProjectID: p.ProjectID,
+		Status:    string(p.Status),
+		Total:     p.Total,
+		Done:      p.Done,
+		Errors:    p.Errors,
+		Percent:   p.Percent(),
 	}
 }

@@ -13,28 +13,28 @@ import (
 // roleAdmin is the role that may see every project (docs/compatibility.md).
 const roleAdmin = "ADMIN"
 
-// Reading is what people ask of the domain.
+// Reading is the use case for people.
 type Reading interface {
 	Progress(ctx context.Context, actor project.Actor, projectID string) (project.Progress, error)
-	Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watching, error)
+	Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watch, error)
 }
 
-type reader struct{ reading Reading }
+type handler struct{ reading Reading }
 
-// Register puts GET /projects/:id/progress and GET /projects/:id/progress/stream on g. authenticated must set the
-// principal or refuse the request.
+// Register registers GET /projects/:id/progress and GET /projects/:id/progress/stream on g. The middleware authenticated
+// must set the principal or refuse the request.
 func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc) {
-	h := reader{r}
+	h := handler{r}
 	g.GET("/projects/:id/progress", h.progress, authenticated)
 	g.GET(streamRoute, h.stream, authenticated)
 }
 
-func (h reader) progress(c echo.Context) error {
+func (h handler) progress(c echo.Context) error {
 	actor, err := actorOf(c)
 	if err != nil {
 		return err
 	}
-	p, err := h.reading.Progress(c.Request().Context(), actor, projectOf(c))
+	p, err := h.reading.Progress(c.Request().Context(), actor, projectID(c))
 	if err != nil {
 		return err
 	}

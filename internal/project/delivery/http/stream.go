@@ -1,6 +1,7 @@
 package http
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -12,20 +13,20 @@ import (
 )
 
 const (
-	// beatEvery keeps proxies from taking a quiet stream for a dead one, and finds clients that are gone.
+	// beatEvery keeps proxies from closing an idle stream, and detects clients that are gone.
 	beatEvery = 15 * time.Second
-	// streamLife is when a client has to come again, with a token that is still good.
+	// streamLife bounds a stream: the client reconnects with a token that is still valid.
 	streamLife = time.Hour
-	// retryLeast and retrySpread say when a client shall come again: not all of them at once when a server stops.
-	retryLeast, retrySpread = 2 * time.Second, 3 * time.Second
-	// finalID is the id of the last event of a project: who comes back with it has seen everything.
+	// retryMin and retrySpread delay a reconnect, so that clients of a stopped server do not all return at once.
+	retryMin, retrySpread = 2 * time.Second, 3 * time.Second
+	// finalID is the id of a project's last event.
 	finalID = "final"
 )
 
-// stream sends the project as it is, and again after each change, until nothing can change any more: "completed" once it
-// is done, "progress" before that and when it has failed. Its data is what GET …/progress answers. A client that comes
-// back after the last event gets a 204, which tells it not to come any more (HTML, "Server-sent events").
-func (h reader) stream(c echo.Context) error {
+// stream sends the progress now and after each change, until the project is final: as "completed" once it is done, as
+// "progress" otherwise. The data is the response of GET …/progress. A client that reconnects after the last event gets a
+// 204, which ends its reconnecting (HTML, "Server-sent events").
+func (h handler) stream(c echo.Context) error {
 	actor, err := actorOf(c)
 	if err != nil {
 		return err
@@ -33,26 +34,25 @@ func (h reader) stream(c echo.Context) error {
 	if c.Request().Header.Get("Last-Event-ID") == finalID {
 		return c.NoContent(http.StatusNoContent)
 	}
-	watching, err := h.reading.Watch(c.Request().Context(), actor, projectOf(c))
+	watch, err := h.reading.Watch(c.Request().Context(), actor, projectID(c))
 	if err != nil {
 		return err
 	}
-	defer watching.Stop()
-	// From here on an error means that the client has gone: nobody is left to tell, and it is no fault.
-	if events, err := httpserver.OpenEvents(c, httpserver.EventOptions{Retry: retryLeast + rand.N(retrySpread)}); err == nil {
-		follow(c, events, watching)
+	defer watch.Stop()
+	// From here on an error means that the client is gone, which is no failure.
+	if events, err := httpserver.OpenEvents(c, httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}); err == nil {
+		sendChanges(c.Request().Context(), events, watch)
 	}
 	return nil
 }
 
-// follow sends until the stream is over or the client has gone.
-func follow(c echo.Context, events *httpserver.Events, watching project.Watching) {
+// sendChanges returns when the stream is over or the client is gone.
+func sendChanges(ctx context.Context, events *httpserver.Events, watch project.Watch) {
+	ctx, cancel := context.WithTimeout(ctx, streamLife)
+	defer cancel()
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
-	life := time.NewTimer(streamLife)
-	defer life.Stop()
-	ctx := c.Request().Context()
-	last := watching.Now
+	last := watch.Now
 	err := send(events, last)
 	for err == nil && last.Found() && !last.Status.Final() {
 		select {
@@ -60,13 +60,12 @@ func follow(c echo.Context, events *httpserver.Events, watching project.Watching
 			return
 		case <-httpserver.Draining(ctx):
 			return
-		case <-life.C:
-			return
 		case <-beat.C:
 			err = events.Beat()
-		case p := <-watching.Changes:
+		case p := <-watch.Changes:
 			if p != last {
-				last, err = p, send(events, p)
+				last = p
+				err = send(events, p)
 			}
 		}
 	}

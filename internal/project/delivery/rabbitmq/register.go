@@ -1,5 +1,5 @@
-// Package rabbitmq hands the Project service's events to the tracker. It knows no broker: the in-process one runs the
-// same handlers.
+// Package rabbitmq passes the Project service's events to the use cases. It depends on no broker: the in-process broker
+// runs the same handlers.
 package rabbitmq
 
 import (
@@ -10,14 +10,14 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// Counting is what the events are told to.
+// Counting is the use case that the events reach.
 type Counting interface {
 	Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error)
 }
 
-// Register puts the handler of project.created on r: the project can be counted from then on. Its total comes later,
-// and what the Project service has written itself stays. Ids that cannot be are dead-lettered as invalid; while Redis is
-// away the event is tried again.
+// Register registers the handler of project.created on r. It creates the project without a total, which comes later, and
+// overwrites nothing that the Project service wrote itself. An event with invalid ids is dead-lettered; while Redis is
+// unavailable the event is retried.
 func Register(r *event.Router, c Counting) {
 	r.On(event.ProjectCreated, event.Handle(func(ctx context.Context, _ event.Received, d event.ProjectCreatedData) error {
 		_, err := c.Init(ctx, d.ProjectID, d.UserID, 0)

@@ -22,9 +22,9 @@ func calls(store *redisdb.Store, id string) map[string]func(ctx context.Context)
 		"mark":      func(ctx context.Context) error { _, err := store.Mark(ctx, id, []project.Item{ok("a")}); return err },
 		"fail":      func(ctx context.Context) error { _, err := store.Fail(ctx, id, "why"); return err },
 		"check":     func(ctx context.Context) error { _, err := store.Check(ctx, id); return err },
-		"signalled": func(ctx context.Context) error { return store.Signalled(ctx, id) },
+		"signalled": func(ctx context.Context) error { return store.MarkSignalled(ctx, id) },
 		"forget":    func(ctx context.Context) error { return store.Forget(ctx, id) },
-		"open":      func(ctx context.Context) error { _, err := store.Open(ctx, time.Minute, 100); return err },
+		"open":      func(ctx context.Context) error { _, err := store.ListOpen(ctx, time.Minute, 100); return err },
 		"progress":  func(ctx context.Context) error { _, err := store.Progress(ctx, id); return err },
 		"owner":     func(ctx context.Context) error { _, err := store.Owner(ctx, id); return err },
 	}

@@ -1,16 +1,16 @@
 
--- The finish check, and the answer: '' when the project is not there, else 'total done errors flags length statusowner',
--- length being the status's. One text costs less than a table of nine.
+-- The finish check and the reply: '' for a project that does not exist, else 'total done errors flags length statusowner'
+-- with the length of the status. One string costs less than a table of nine.
 local flags = 0 -- 1 crossed, 2 unsignalled, 4 refused
 
--- The line is not drawn while items are still being found; it is crossed from a status we do not know as well.
+-- The finish line does not apply while items are still being found. It does apply in a status that only others know.
 if total > 0 and done >= total and status ~= 'CRAWLING' and status ~= 'DONE' and status ~= 'FAILED' then
   status = 'DONE'
   redis.call('HSET', hash, 'status', status)
   flags = 1
 end
 if refresh then
-  -- The sets never die before the hash: a redelivered item would count twice.
+  -- The sets never expire before the hash: a redelivered item would count twice.
   local left = LIFE * 1000
   if touch == 'count' then
     left = left + MOMENT
@@ -30,7 +30,6 @@ if touch then
   end
 end
 if status == 'DONE' then
-  -- Whoever announces it takes it out.
   if redis.call('ZSCORE', open, ARGV[1]) then
     flags = flags + 2
   end

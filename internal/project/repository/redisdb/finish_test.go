@@ -297,7 +297,7 @@ func TestOpenProjects(t *testing.T) {
 		require.NoError(s, err)
 		_, err = s.store.Mark(ctx, "p1", []project.Item{ok("a")})
 		require.NoError(s, err)
-		require.NoError(s, s.store.Signalled(ctx, "p2"))
+		require.NoError(s, s.store.MarkSignalled(ctx, "p2"))
 		require.NoError(s, s.client.Del(ctx, redisdb.Key("p3")).Err())
 		require.Equal(s, []string{"p3", "p4"}, s.openProjects(time.Minute, 100))
 		_, err = s.store.Check(ctx, "p3") // its life has ended
@@ -333,7 +333,7 @@ func (s suite) touchedAt(id string, milliseconds int64) {
 
 func (s suite) openProjects(idle time.Duration, limit int) []string {
 	s.Helper()
-	ids, err := s.store.Open(ctx, idle, limit)
+	ids, err := s.store.ListOpen(ctx, idle, limit)
 	require.NoError(s, err)
 	return ids
 }

@@ -1,4 +1,4 @@
--- Creates what is missing, and overwrites nothing. ARGV[2] the owner ('' = not known), ARGV[3] the total (0 = not known).
+-- Creates missing fields and overwrites none. ARGV[2]: the owner ('' while unknown); ARGV[3]: the total (0 while unknown).
 local missing = {}
 if status == '' then
   status = 'INITIALIZING'
@@ -16,8 +16,8 @@ else
     missing[#missing + 1] = 0
   end
 end
--- Which items have been counted is in the sets. They are empty, unless a hash has been lost and they have not: were the
--- counters to begin at 0 then, those items would never count again.
+-- The sets hold the counted items. They are empty, unless the hash alone was lost: if the counters then started at 0, those
+-- items would never count again.
 if not fields[3] then
   done = redis.call('SCARD', items)
   missing[#missing + 1] = 'done'

@@ -1,25 +1,26 @@
 package redisdb
 
-// The keys (docs/compatibility.md). Nobody else spells these names. They lie in one database of one server, not in a
-// cluster: one script changes all of a project's and OpenKey.
+// The keys (docs/compatibility.md); their names are spelt in this file only. All of them live in one database of one
+// server, not in a cluster: a script changes a project's keys and OpenKey together.
 
-// OpenKey is the sorted set of the projects that we count and that are not signalled yet, by the millisecond of their
-// last touch.
+// OpenKey is the sorted set of the open projects: those that this service counts and that are not signalled yet, scored
+// by the millisecond of their last touch.
 const OpenKey = "identity:open-projects"
 
-// Key is the hash that a project shares with the neighbours: status, total, done, errors and what they keep in it.
+// Key returns the hash that all services share: status, total, done, errors, and the fields of other services.
 func Key(projectID string) string { return "smap:proj:" + projectID }
 
-// ItemsKey is the set of the items that have been counted.
+// ItemsKey returns the set of the counted items.
 func ItemsKey(projectID string) string { return Key(projectID) + ":items" }
 
-// FailedKey is the set of those of them that have failed and have not been repaired.
+// FailedKey returns the set of the counted items that failed and were not repaired.
 func FailedKey(projectID string) string { return Key(projectID) + ":failed" }
 
-// OwnerKey is the string that holds the owner's user id.
+// OwnerKey returns the string that holds the owner's user id.
 func OwnerKey(projectID string) string { return "smap:user:" + projectID }
 
-// keys are a project's and OpenKey, in the order of begin.lua, cut out of one string: they are built for every item.
+// keys returns the keys of a project in the order of begin.lua. They are slices of one string, because they are built for
+// every item.
 func keys(projectID string) [5]string {
 	all := Key(projectID) + ":items" + Key(projectID) + ":failed" + OwnerKey(projectID)
 	hash := len(Key("")) + len(projectID)

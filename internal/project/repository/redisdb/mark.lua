@@ -1,5 +1,5 @@
--- Counts items. ARGV[2] how many of those that follow are ok; these come first, the failed ones after them. No id is there
--- twice, and there are 1,000 at most: unpack takes a few thousand.
+-- Counts items. ARGV[2]: the number of ok items, which follow; the failed items follow them. Ids are unique, and there are
+-- at most 1,000: unpack allows a few thousand.
 if not found then
   return ''
 end
@@ -8,12 +8,12 @@ local new, wrong = 0, 0
 
 if last > 2 then
   new = redis.call('SADD', items, unpack(ARGV, 3, last))
-  if new < last - 2 then -- some are known: those that had failed are repaired
+  if new < last - 2 then -- some are known: repair those that had failed
     wrong = -redis.call('SREM', failed, unpack(ARGV, 3, last))
   end
 end
 if last < #ARGV then
-  -- Only a new one fails. Known and ok: ok wins. Known and failed: it has been counted.
+  -- Only new items fail. A known item is ok, which stays, or has failed, which was counted.
   local known = redis.call('SMISMEMBER', items, unpack(ARGV, last + 1))
   local bad = {}
   for i = 1, #known do
@@ -30,7 +30,7 @@ if last < #ARGV then
 end
 
 done = done + new
-errors = math.max(0, errors + wrong) -- a neighbour may have set it back
+errors = math.max(0, errors + wrong) -- another service may have lowered it
 if new > 0 and wrong ~= 0 then
   redis.call('HSET', hash, 'done', done, 'errors', errors)
 elseif new > 0 then

@@ -288,7 +288,7 @@ func (s *scenario) check(t *rapid.T) {
 func (s *scenario) signalled(t *rapid.T) {
 	s.model.signalled()
 	s.call(t, project.Change{}, func(store *redisdb.Store) (project.Change, error) {
-		return project.Change{}, store.Signalled(ctx, s.model.id)
+		return project.Change{}, store.MarkSignalled(ctx, s.model.id)
 	})
 }
 

@@ -55,15 +55,15 @@ var (
 	openScript      = newScript(openSource)
 )
 
-// script is a text and the digest by which a server knows it.
+// script is the text of a script and its digest.
 type script struct {
 	text, digest any
 }
 
 func newScript(text string) script { return script{text, redis.NewScript(text).Hash()} }
 
-// run runs a script by its digest, and once more with its text when the server has forgotten it. It is what
-// redis.Script.Run does, with half its allocations: room in args[:3] saves the copies.
+// run runs a script by its digest, and by its text if the server does not have it. It is redis.Script.Run with half the
+// allocations: the caller leaves args[:3] free.
 func (s *Store) run(ctx context.Context, script script, keys int, args []any) *redis.Cmd {
 	args[0], args[1], args[2] = "evalsha", script.digest, keys
 	cmd := redis.NewCmd(ctx, args...)
@@ -76,7 +76,7 @@ func (s *Store) run(ctx context.Context, script script, keys int, args []any) *r
 	return cmd
 }
 
-// arguments leaves room for what run needs, and for more of the operation's own.
+// arguments returns the arguments common to all operations, with room for run's and for more of the operation's own.
 func arguments(projectID string, more int) []any {
 	keys := keys(projectID)
 	args := make([]any, 9, 9+more)
@@ -87,53 +87,56 @@ func arguments(projectID string, more int) []any {
 	return args
 }
 
-// change runs an operation with what arguments answers and more.
+// change runs an operation and returns the project after it.
 func (s *Store) change(ctx context.Context, doing string, script script, projectID string, args []any) (project.Change, error) {
-	answer, err := s.run(ctx, script, 5, args).Text()
+	reply, err := s.run(ctx, script, 5, args).Text()
 	if err != nil {
 		return project.Change{}, unavailable(ctx, doing, err)
 	}
-	change, err := decode(projectID, answer)
+	change, err := decode(projectID, reply)
 	if err != nil {
 		return project.Change{}, unavailable(ctx, doing, err)
 	}
 	return change, nil
 }
 
-// The flags in an answer.
+// The flags in a reply.
 const (
 	crossed = 1 << iota
 	unsignalled
 	refused
 )
 
-// decode reads the answer that finish.lua describes.
-func decode(projectID, answer string) (project.Change, error) {
+// decode parses the reply that finish.lua describes.
+func decode(projectID, reply string) (project.Change, error) {
 	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
-	if answer == "" {
+	if reply == "" {
 		return project.Change{Progress: p}, nil
 	}
 	var n [5]int64 // total, done, errors, flags, length of the status
 	for i := range n {
-		number, rest, more := strings.Cut(answer, " ")
+		number, rest, more := strings.Cut(reply, " ")
 		parsed, err := strconv.ParseInt(number, 10, 64)
 		if err != nil || !more {
-			return project.Change{}, fmt.Errorf("value %d of the script's answer is no number", i+1)
+			return project.Change{}, fmt.Errorf("value %d of the script's reply is not a number", i+1)
 		}
-		n[i], answer = parsed, rest
+		n[i], reply = parsed, rest
 	}
-	if n[4] < 0 || n[4] > int64(len(answer)) {
-		return project.Change{}, errors.New("the script's answer is too short for its status")
+	if n[4] < 0 || n[4] > int64(len(reply)) {
+		return project.Change{}, errors.New("the script's reply is too short for its status")
 	}
-	p.Status, p.Total, p.Done, p.Errors = read(answer[:n[4]]), n[0], n[1], n[2]
+	p.Status, p.Total, p.Done, p.Errors = parseStatus(reply[:n[4]]), n[0], n[1], n[2]
 	return project.Change{
-		Progress: p, Owner: answer[n[4]:],
-		Crossed: n[3]&crossed != 0, Unsignalled: n[3]&unsignalled != 0, Refused: n[3]&refused != 0,
+		Progress:    p,
+		Owner:       reply[n[4]:],
+		Crossed:     n[3]&crossed != 0,
+		Unsignalled: n[3]&unsignalled != 0,
+		Refused:     n[3]&refused != 0,
 	}, nil
 }
 
-// read is what a stored status means: a neighbour's hash has none at first, and knows one word more than we do.
-func read(status string) project.Status {
+// parseStatus returns the meaning of a stored status. A hash that another service created has none at first.
+func parseStatus(status string) project.Status {
 	switch s := project.Status(status); s {
 	case "":
 		return project.StatusInitializing
@@ -144,15 +147,15 @@ func read(status string) project.Status {
 	}
 }
 
-// unavailable keeps the caller's own cancellation visible. The client reports a deadline as a timeout of the connection,
-// and may do so before the context knows.
+// unavailable returns [project.ErrUnavailable] with err as its cause, and with the end of ctx if it has ended. The client
+// reports a deadline as a timeout of the connection, possibly before the context does.
 func unavailable(ctx context.Context, doing string, err error) error {
-	over := ctx.Err()
-	if deadline, set := ctx.Deadline(); over == nil && set && !time.Now().Before(deadline) {
-		over = context.DeadlineExceeded
+	ended := ctx.Err()
+	if deadline, set := ctx.Deadline(); ended == nil && set && !time.Now().Before(deadline) {
+		ended = context.DeadlineExceeded
 	}
-	if over != nil && !errors.Is(err, over) {
-		err = fmt.Errorf("%w: %w", over, err)
+	if ended != nil && !errors.Is(err, ended) {
+		err = fmt.Errorf("%w: %w", ended, err)
 	}
 	return project.ErrUnavailable.WithCause(fmt.Errorf("%s in Redis: %w", doing, err))
 }

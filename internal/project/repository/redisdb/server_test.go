@@ -109,7 +109,7 @@ func (s suite) check() project.Change {
 
 func (s suite) signalled() {
 	s.Helper()
-	require.NoError(s, s.store.Signalled(ctx, s.id))
+	require.NoError(s, s.store.MarkSignalled(ctx, s.id))
 }
 
 func (s suite) progress() project.Progress {

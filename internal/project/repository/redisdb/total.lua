@@ -1,4 +1,4 @@
--- Stores how many items there are. ARGV[2] the total, ARGV[3] the status that goes with it.
+-- Stores the number of items. ARGV[2]: the total; ARGV[3]: the status that goes with it.
 if not found then
   return ''
 end
@@ -7,7 +7,7 @@ if status == 'DONE' or status == 'FAILED' then
   refresh = not refused
 else
   total = tonumber(ARGV[2])
-  -- A status that is not ours stays.
+  -- A status of another service stays.
   if status == '' or status == 'INITIALIZING' or status == 'CRAWLING' or status == 'PROCESSING' or status == 'PROCESSING_WAIT' then
     status = ARGV[3]
     redis.call('HSET', hash, 'total', ARGV[2], 'status', status)

@@ -10,49 +10,49 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Run listens until ctx ends and answers nil. A subscription that breaks is made anew after a second; then every project
-// that is watched is read, because nobody knows what was missed.
-func (h *Hub) Run(ctx context.Context) error {
+// Run listens until ctx ends and returns nil. A broken subscription is renewed after a second, and then every watched
+// project is read, because hints may have been missed.
+func (s *Subscriber) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
-		if err := h.listen(ctx); ctx.Err() == nil {
-			h.outage.note(err)
+		if err := s.listen(ctx); ctx.Err() == nil {
+			s.outage.update(err)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(h.pause):
+		case <-time.After(s.pause):
 		}
 	}
 	return nil
 }
 
-// listen hears hints until the subscription breaks, and answers why.
-func (h *Hub) listen(ctx context.Context) error {
-	subscription := h.client.PSubscribe(ctx)
+// listen receives hints until the subscription breaks, and returns the reason.
+func (s *Subscriber) listen(ctx context.Context) error {
+	subscription := s.client.PSubscribe(ctx)
 	defer func() { _ = subscription.Close() }()
-	hangUp := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // a blocked receive does not see the end of ctx
-	defer hangUp()
-	if err := subscription.PSubscribe(ctx, everyProject); err != nil {
+	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // a blocked receive does not watch ctx
+	defer stop()
+	if err := subscription.PSubscribe(ctx, projectPattern); err != nil {
 		return fmt.Errorf("project: subscribing to progress: %w", err)
 	}
-	for asked := false; ; {
-		received, err := subscription.ReceiveTimeout(ctx, h.silent)
+	for pinged := false; ; {
+		received, err := subscription.ReceiveTimeout(ctx, s.pingAfter)
 		switch timedOut := isTimeout(err); {
-		case timedOut && !asked:
-			// Silence may be peace, or a connection whose other end is gone. An answer is something received.
-			asked, err = true, subscription.Ping(ctx)
+		case timedOut && !pinged:
+			// A silent connection is idle or dead. The reply to the ping tells them apart.
+			pinged, err = true, subscription.Ping(ctx)
 		case err == nil:
-			asked = false
+			pinged = false
 		}
 		if err != nil {
 			return fmt.Errorf("project: listening to progress: %w", err)
 		}
 		switch m := received.(type) {
 		case *redis.Subscription:
-			h.outage.note(nil)
-			h.touchAll()
+			s.outage.update(nil)
+			s.hintAll()
 		case *redis.Message:
 			if id, ok := projectOf(m.Channel); ok {
-				h.touch(id)
+				s.hint(id)
 			}
 		}
 	}

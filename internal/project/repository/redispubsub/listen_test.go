@@ -43,7 +43,7 @@ func each(t *testing.T, test func(t *testing.T, client *goredis.Client)) {
 }
 
 // listening starts the hub and waits for its subscription; the test's end stops it.
-func listening(t *testing.T, h *Hub) {
+func listening(t *testing.T, h *Subscriber) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -79,7 +79,7 @@ func next(t *testing.T, changes <-chan project.Progress, is func(project.Progres
 func TestAMessageIsAHint(t *testing.T) {
 	each(t, func(t *testing.T, client *goredis.Client) {
 		r, id := &reader{}, "proj:"+uuid.NewString()
-		h := NewHub(client, r, func(error) {})
+		h := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}})
 		listening(t, h)
 		changes, stop := h.Watch(id)
 		defer stop()
@@ -98,14 +98,14 @@ func TestWhatIsAnnouncedIsHeard(t *testing.T) {
 		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
 		r, id := &reader{}, uuid.NewString()
-		h, a := NewHub(client, r, func(error) {}), NewAnnouncer(client, func(error) {})
+		h, a := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}}), NewPublisher(PublisherOptions{Client: client, OnOutage: func(error) {}})
 		listening(t, h)
 		go func() { _ = a.Run(ctx) }()
 		changes, stop := h.Watch(id)
 		defer stop()
 		next(t, changes, func(project.Progress) bool { return true })
 		r.set(9, nil)
-		a.Announce("user-1", at(id, 9))
+		a.Publish("user-1", at(id, 9))
 		next(t, changes, func(p project.Progress) bool { return p.Done == 9 })
 	})
 }
@@ -119,7 +119,7 @@ func TestTheMessagesOnBothChannels(t *testing.T) {
 			_, err := s.Receive(ctx)
 			require.NoError(t, err)
 		}
-		p := publisher{client}
+		p := sender{client}
 		for _, tt := range []struct {
 			progress        project.Progress
 			kind, rest, pct string
@@ -138,7 +138,7 @@ func TestTheMessagesOnBothChannels(t *testing.T) {
 				"project_completed", `"status":"DONE","total":3,"done":3,"errors":1`, "100",
 			},
 		} {
-			require.NoError(t, p.publish(ctx, []announcement{{user, tt.progress}}))
+			require.NoError(t, p.send(ctx, []update{{user, tt.progress}}))
 			want := `{"type":"` + tt.kind + `","payload":{"project_id":"` + id + `",` + tt.rest + `,"%":` + tt.pct + `}}`
 			got, err := onProject.ReceiveMessage(ctx)
 			require.NoError(t, err)
@@ -155,7 +155,7 @@ func TestAThousandStreamsAreOneSubscription(t *testing.T) {
 	t.Parallel()
 	client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	h := NewHub(client, &reader{}, func(error) {})
+	h := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(error) {}})
 	listening(t, h)
 	for i := range 1000 {
 		_, stop := h.Watch(strconv.Itoa(i % 10))
@@ -172,7 +172,7 @@ func TestASubscriptionThatBreaksIsMadeAnewAndEverythingIsRead(t *testing.T) {
 	client := redis.Open(redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	r, told := &reader{}, make(chan error, 10)
-	h := NewHub(client, r, func(err error) { told <- err })
+	h := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(err error) { told <- err }})
 	h.pause = time.Millisecond
 	listening(t, h)
 	changes, stop := h.Watch("p")
@@ -207,8 +207,8 @@ func TestASilentSubscriptionIsAskedAndGivenUp(t *testing.T) {
 	client := redis.Open(redis.Options{Addr: listener.Addr().String()})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	told := make(chan error, 10)
-	h := NewHub(client, &reader{}, func(err error) { told <- err })
-	h.silent, h.pause = 20*time.Millisecond, time.Millisecond
+	h := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(err error) { told <- err }})
+	h.pingAfter, h.pause = 20*time.Millisecond, time.Millisecond
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- h.Run(ctx) }()

@@ -1,4 +1,5 @@
-// Package sqldb remembers in PostgreSQL or SQLite, by one SQL text, which projects have been announced as done.
+// Package sqldb owns the table project_completions in PostgreSQL and SQLite: which projects were announced as completed.
+// It does not promise to remember them for ever: see [Completions.PurgeOlderThan].
 package sqldb
 
 import (
@@ -10,39 +11,36 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Completions is a project.CompletionRepository.
+// Completions implements [project.CompletionRepository].
 type Completions struct{ db *database.DB }
 
-// NewCompletions works on db, which must have the schema.
+// NewCompletions returns a repository on db, which must have the schema.
 func NewCompletions(db *database.DB) *Completions { return &Completions{db} }
 
 var _ project.CompletionRepository = (*Completions)(nil)
 
-// Add implements project.CompletionRepository; outside a transaction it answers database.ErrNoTx. Of two at once the
-// second waits until the first one's transaction has ended.
+// Add implements [project.CompletionRepository]. It returns [database.ErrNoTx] outside a transaction. Of two concurrent
+// calls for one project the second waits for the transaction of the first.
 func (c *Completions) Add(ctx context.Context, projectID, eventID string, at time.Time) (bool, error) {
 	tx, err := c.db.Tx(ctx)
 	if err != nil {
 		return false, err
 	}
-	result, err := tx.ExecContext(ctx, `INSERT INTO project_completions (project_id, event_id, completed_at)
-		VALUES ($1, $2, $3) ON CONFLICT (project_id) DO NOTHING`, projectID, eventID, at)
-	if err != nil {
-		return false, fmt.Errorf("project: remembering a completion: %w", err)
+	var id string
+	err = tx.QueryRowContext(ctx, `INSERT INTO project_completions (project_id, event_id, completed_at)
+		VALUES ($1, $2, $3) ON CONFLICT (project_id) DO NOTHING RETURNING project_id`, projectID, eventID, at).Scan(&id)
+	if err != nil && !database.IsNotFound(err) {
+		return false, fmt.Errorf("project: storing a completion: %w", err)
 	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return false, fmt.Errorf("project: remembering a completion: %w", err)
-	}
-	return n == 1, nil
+	return err == nil, nil
 }
 
-// PurgeOlderThan forgets completions from before then and answers how many. then must lie further back than Redis keeps
-// a project that nobody touches (seven days): one that can still be found done would be announced a second time.
+// PurgeOlderThan deletes the completions before then and returns their number. A project that Redis may still hold
+// (seven days after its last change) must be kept: it would be announced a second time.
 func (c *Completions) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
 	result, err := c.db.Conn(ctx).ExecContext(ctx, "DELETE FROM project_completions WHERE completed_at < $1", then)
 	if err != nil {
-		return 0, fmt.Errorf("project: forgetting completions: %w", err)
+		return 0, fmt.Errorf("project: purging completions: %w", err)
 	}
 	return result.RowsAffected()
 }

@@ -1,5 +1,5 @@
-// Package http serves a person's own subscription (docs/compatibility.md). Who asks comes from the middleware in front, which
-// the routes need; the rules are the use cases'.
+// Package http serves the subscription of a user (docs/compatibility.md). It authenticates nobody: the middleware passed to
+// [Register] does, and the use cases decide who may do what.
 package http
 
 import (
@@ -16,10 +16,10 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// roleAdmin is the role that may act for others (docs/compatibility.md).
+// roleAdmin is the role that may act for other users (docs/compatibility.md).
 const roleAdmin = "ADMIN"
 
-// Lifecycle is what the routes ask of the domain.
+// Lifecycle is the use case behind the routes.
 type Lifecycle interface {
 	Current(ctx context.Context, userID string) (subscription.Subscription, error)
 	Cancel(ctx context.Context, actor subscription.Actor, id, reason string) (subscription.Subscription, error)
@@ -27,8 +27,8 @@ type Lifecycle interface {
 
 type handler struct{ lifecycle Lifecycle }
 
-// Register puts GET /subscriptions/me and POST /subscriptions/:id/cancel on g. authenticated must set the principal
-// or refuse the request.
+// Register registers GET /subscriptions/me and POST /subscriptions/:id/cancel on g. The middleware authenticated must set
+// the principal or refuse the request.
 func Register(g *echo.Group, l Lifecycle, authenticated echo.MiddlewareFunc) {
 	h := handler{l}
 	g.GET("/subscriptions/me", h.current, authenticated)
@@ -40,11 +40,7 @@ func (h handler) current(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := h.lifecycle.Current(c.Request().Context(), actor.UserID)
-	if err != nil {
-		return err
-	}
-	return httpserver.Success(c, http.StatusOK, present(s))
+	return respond(c)(h.lifecycle.Current(c.Request().Context(), actor.UserID))
 }
 
 func (h handler) cancel(c echo.Context) error {
@@ -64,11 +60,17 @@ func (h handler) cancel(c echo.Context) error {
 			return err
 		}
 	}
-	s, err := h.lifecycle.Cancel(c.Request().Context(), actor, id.String(), request.Reason)
-	if err != nil {
-		return err
+	return respond(c)(h.lifecycle.Cancel(c.Request().Context(), actor, id.String(), request.Reason))
+}
+
+// respond returns a function that responds with the result of a verb.
+func respond(c echo.Context) func(subscription.Subscription, error) error {
+	return func(s subscription.Subscription, err error) error {
+		if err != nil {
+			return err
+		}
+		return httpserver.Success(c, http.StatusOK, present(s))
 	}
-	return httpserver.Success(c, http.StatusOK, present(s))
 }
 
 func actorOf(c echo.Context) (subscription.Actor, error) {
@@ -79,8 +81,8 @@ func actorOf(c echo.Context) (subscription.Actor, error) {
 	return subscription.Actor{UserID: p.Subject, Admin: p.Role == roleAdmin}, nil
 }
 
-// hasBody looks at the first byte, because a chunked body does not tell its length. What it looked at is still there
-// for the reader after it, errors included.
+// hasBody reports whether r has a body. It peeks at the first byte, because a chunked body has no length; the next reader
+// still gets that byte, or the error.
 func hasBody(r *http.Request) bool {
 	body := bufio.NewReader(r.Body)
 	_, err := body.Peek(1)

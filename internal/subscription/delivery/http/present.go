@@ -6,7 +6,7 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// view is a subscription as the front end knows it (docs/compatibility.md); times are RFC 3339 in UTC.
+// view is the subscription in a response (docs/compatibility.md). Times are RFC 3339 in UTC.
 type view struct {
 	ID          string     `json:"id"`
 	UserID      string     `json:"user_id"`
@@ -22,7 +22,15 @@ type view struct {
 
 func present(s subscription.Subscription) view {
 	return view{
-		ID: s.ID, UserID: s.UserID, PlanID: s.PlanID, Status: string(s.Status), TrialEndsAt: s.TrialEndsAt,
-		StartsAt: s.StartsAt, EndsAt: s.EndsAt, CancelledAt: s.CancelledAt, CreatedAt: s.CreatedAt, UpdatedAt: s.UpdatedAt,
+		ID:          s.ID,
+		UserID:      s.UserID,
+		PlanID:      s.PlanID,
+		Status:      string(s.Status),
+		TrialEndsAt: s.TrialEndsAt,
+		StartsAt:    s.StartsAt,
+		EndsAt:      s.EndsAt,
+		CancelledAt: s.CancelledAt,
+		CreatedAt:   s.CreatedAt,
+		UpdatedAt:   s.UpdatedAt,
 	}
 }

@@ -1,4 +1,4 @@
 package redisdb
 
-// Key is the hash that holds a user's state (docs/compatibility.md). Nobody else spells this name.
+// Key returns the hash of a user's state (docs/compatibility.md). Its name is spelt here only.
 func Key(userID string) string { return "smap:sub:" + userID }

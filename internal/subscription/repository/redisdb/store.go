@@ -1,12 +1,12 @@
-// Package redisdb keeps subscription states in Redis, one hash per user, for all SMAP services to read:
+// Package redisdb owns subscription states in Redis, one hash per user, which all SMAP services read:
 //
 //	smap:sub:{user_id}   version, subscription_id, plan_code, status, effective_until, updated_at
 //
-// Times are RFC 3339 in UTC with milliseconds; effective_until is "" while it is open-ended, updated_at is "" when it
-// is not known. Fields that are not ours are left alone.
+// Times are RFC 3339 in UTC with milliseconds. effective_until is "" while open-ended, updated_at is "" while unknown. Fields
+// of other services stay.
 //
-// It does not promise that a hash is there: Redis can lose its last second, and a user whose subscription ended more
-// than 30 days ago has none. The database can always write it again (usecase.Projection.RebuildStates).
+// The package does not promise that a hash exists: Redis may lose its last second of writes, and a hash expires 30 days after
+// the subscription ended. It can always be rebuilt from the database (usecase.Projection.RebuildStates).
 package redisdb
 
 import (
@@ -21,15 +21,14 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// afterlife is how long a hash stays after effective_until (docs/compatibility.md).
-const afterlife = 30 * 24 * time.Hour
+// retention is the lifetime of a hash after effective_until (docs/compatibility.md).
+const retention = 30 * 24 * time.Hour
 
-// leastLife is how long a hash stays at least, for a state that ended so long ago that it should be gone already:
-// well longer than an older event can still be on its way (the retry ladder's hour, docs/architecture.md). Were it deleted at
-// once, such an event would find nothing and bring the older state back.
-const leastLife = 24 * time.Hour
+// minLifetime is the minimum lifetime of a hash, for a state that ended long ago. It is much longer than the hour for which
+// an older event can be retried: if the hash expired before, such an event would restore the older state.
+const minLifetime = 24 * time.Hour
 
-// timeLayout is that of the event envelope (docs/events.md): a state comes out the same from an event and from a row.
+// timeLayout is the layout of the event envelope (docs/events.md): a state is the same from an event and from a row.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
 //go:embed apply.lua
@@ -37,30 +36,28 @@ var applySource string
 
 var apply = redis.NewScript(applySource)
 
-// Store is a subscription.StateStore. Safe for concurrent use.
+// Store implements [subscription.StateStore]. Safe for concurrent use.
 type Store struct{ client *redis.Client }
 
-// New works on the database client has selected (REDIS_STATE_DB). The client may retry: a state that is applied
-// twice is the same as once.
+// New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: Apply is idempotent.
 func New(client *redis.Client) *Store { return &Store{client} }
 
 var _ subscription.StateStore = (*Store)(nil)
 
-// Apply implements subscription.StateStore in one round trip: the script by its digest, and once more with its text
-// when the server has forgotten it. The hash stays for ever while EffectiveUntil is nil, else until 30 days after it,
-// and at least for a day from now.
+// Apply implements [subscription.StateStore] in one round trip, and a second one if the server does not have the script. The
+// hash does not expire while EffectiveUntil is nil; otherwise it expires 30 days later, but not within the next day.
 func (s *Store) Apply(ctx context.Context, state subscription.State) (bool, error) {
 	expireAt := ""
 	if state.EffectiveUntil != nil {
-		expireAt = strconv.FormatInt(state.EffectiveUntil.Add(afterlife).Unix(), 10)
+		expireAt = strconv.FormatInt(state.EffectiveUntil.Add(retention).Unix(), 10)
 	}
-	stored, err := apply.Run(ctx, s.client, []string{Key(state.UserID)},
+	applied, err := apply.Run(ctx, s.client, []string{Key(state.UserID)},
 		state.Version, state.SubscriptionID, state.PlanCode, string(state.Status),
-		format(state.EffectiveUntil), format(&state.UpdatedAt), expireAt, int(leastLife.Seconds())).Bool()
+		format(state.EffectiveUntil), format(&state.UpdatedAt), expireAt, int(minLifetime.Seconds())).Bool()
 	if err != nil {
 		return false, fmt.Errorf("subscription: writing a state to Redis: %w", err)
 	}
-	return stored, nil
+	return applied, nil
 }
 
 func format(t *time.Time) string {

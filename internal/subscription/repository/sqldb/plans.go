@@ -9,20 +9,19 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Plans is a subscription.PlanRepository.
+// Plans implements [subscription.PlanRepository].
 type Plans struct{ db *database.DB }
 
-// NewPlans works on db, which must have the schema.
+// NewPlans returns a repository on db, which must have the schema.
 func NewPlans(db *database.DB) *Plans { return &Plans{db} }
 
 var _ subscription.PlanRepository = (*Plans)(nil)
 
-// Ensure implements subscription.PlanRepository. A plan of this code that was deleted is taken back into use as it
-// was: codes are unique among deleted plans too. Names are as well, and the previous release let anybody give a plan
-// any name: where another plan has this one, the new plan is called by name and code, as in "Free (free)". It is an
-// error when that is taken too.
+// Ensure implements [subscription.PlanRepository]. It restores a deleted plan with the code of p unchanged, because codes
+// are unique among deleted plans too. Names are also unique, and the previous release allowed any name for any plan: if
+// another plan has the name, the new plan gets name and code, as in "Free (free)". Ensure fails if that is used too.
 func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
-	stored, err := r.byCode(ctx, p.Code) // nearly always there: then nothing is written and nobody waits
+	stored, err := r.byCode(ctx, p.Code) // the usual case: nothing is written or locked
 	if !database.IsNotFound(err) {
 		return stored, err
 	}
@@ -36,12 +35,11 @@ func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.P
 			return stored, err
 		}
 	}
-	return subscription.Plan{}, fmt.Errorf("subscription: plan %q cannot be created: another plan is called %q; rename that one",
-		p.Code, p.Name)
+	return subscription.Plan{}, fmt.Errorf(
+		"subscription: plan %q cannot be created: another plan has the name %q; rename that plan", p.Code, p.Name)
 }
 
-// insert stores p, or takes the deleted plan of its code back into use. It does nothing when there is a plan of its
-// code, or another of its name.
+// insert stores p, or restores the deleted plan with its code. It does nothing if a plan has its code or name.
 func (r *Plans) insert(ctx context.Context, p subscription.Plan) error {
 	conn := r.db.Conn(ctx)
 	_, err := conn.ExecContext(ctx, `INSERT INTO plans (id, name, code, description, max_usage, created_at, updated_at)
@@ -50,10 +48,10 @@ func (r *Plans) insert(ctx context.Context, p subscription.Plan) error {
 	if err != nil {
 		return fmt.Errorf("subscription: storing plan %q: %w", p.Code, err)
 	}
-	_, err = conn.ExecContext(ctx, "UPDATE plans SET deleted_at = NULL, updated_at = $2 WHERE code = $1 AND deleted_at IS NOT NULL",
-		p.Code, p.UpdatedAt)
+	_, err = conn.ExecContext(ctx, `UPDATE plans SET deleted_at = NULL, updated_at = $2
+		WHERE code = $1 AND deleted_at IS NOT NULL`, p.Code, p.UpdatedAt)
 	if err != nil {
-		return fmt.Errorf("subscription: taking plan %q back into use: %w", p.Code, err)
+		return fmt.Errorf("subscription: restoring plan %q: %w", p.Code, err)
 	}
 	return nil
 }

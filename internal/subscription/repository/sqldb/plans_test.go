@@ -101,7 +101,7 @@ func TestEnsureSaysWhenBothNamesAreTaken(t *testing.T) {
 		p := plan()
 		p.Code = "free-2"
 		_, err = s.ensure(p)
-		require.ErrorContains(s.t, err, `another plan is called "Free (free-2)"; rename that one`)
+		require.ErrorContains(s.t, err, `another plan has the name "Free (free-2)"; rename that plan`)
 	})
 }
 

@@ -1,7 +1,8 @@
-// Package sqldb stores plans and subscriptions in PostgreSQL or SQLite, by one SQL text. Rows that carry a deleted_at
-// do not exist for it; ids that are no uuid are ids of nothing.
+// Package sqldb owns the tables plans, subscriptions and subscription_versions in PostgreSQL and SQLite. It ignores rows with
+// a deleted_at, and finds nothing for an id that is no uuid.
 //
-// Conflicts are met by ON CONFLICT DO NOTHING, so that a PostgreSQL transaction stays usable after them.
+// Conflicts are handled by ON CONFLICT DO NOTHING, so that a PostgreSQL transaction stays usable after them. The package does
+// not decide whether a trial has ended: see [subscription.Subscription.Live].
 package sqldb
 
 import (
@@ -16,24 +17,29 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// live are the statuses of the index subscriptions_one_live.
+// live lists the statuses of the index subscriptions_one_live.
 const live = "('active', 'trialing', 'past_due')"
 
 const columns = `s.id, s.user_id, s.plan_id, p.code, s.status, s.trial_ends_at, s.starts_at, s.ends_at, s.cancelled_at,
 	s.version, s.created_at, s.updated_at`
 
-// A deleted plan is joined all the same: who holds it holds it still.
-const selectOne = "SELECT " + columns + " FROM subscriptions s JOIN plans p ON p.id = s.plan_id WHERE s.deleted_at IS NULL AND "
+// selectOne joins deleted plans too: their subscriptions stay.
+const selectOne = "SELECT " + columns + ` FROM subscriptions s JOIN plans p ON p.id = s.plan_id
+	WHERE s.deleted_at IS NULL AND `
 
-// Subscriptions is a subscription.Repository. Its writes need a transaction in ctx (database.ErrNoTx).
+// Subscriptions implements [subscription.Repository] and [subscription.LatestRepository]. Its writes return
+// [database.ErrNoTx] outside a transaction.
 type Subscriptions struct{ db *database.DB }
 
-// NewSubscriptions works on db, which must have the schema.
+// NewSubscriptions returns a repository on db, which must have the schema.
 func NewSubscriptions(db *database.DB) *Subscriptions { return &Subscriptions{db} }
 
-var _ subscription.Repository = (*Subscriptions)(nil)
+var (
+	_ subscription.Repository       = (*Subscriptions)(nil)
+	_ subscription.LatestRepository = (*Subscriptions)(nil)
+)
 
-// NextVersion locks by writing: the row of subscription_versions is the user's lock on both engines.
+// NextVersion implements [subscription.Repository]. Writing the row of subscription_versions locks the user on both engines.
 func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, error) {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
@@ -48,7 +54,7 @@ func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, 
 	return version, nil
 }
 
-// Create implements subscription.Repository.
+// Create implements [subscription.Repository].
 func (r *Subscriptions) Create(ctx context.Context, s subscription.Subscription) error {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
@@ -59,10 +65,10 @@ func (r *Subscriptions) Create(ctx context.Context, s subscription.Subscription)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
 		s.ID, s.UserID, s.PlanID, string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version,
 		s.CreatedAt, s.UpdatedAt)
-	return oneRow(result, err, "storing a subscription", subscription.ErrActiveExists)
+	return requireRow(result, err, "storing a subscription", subscription.ErrActiveExists)
 }
 
-// Update implements subscription.Repository.
+// Update implements [subscription.Repository].
 func (r *Subscriptions) Update(ctx context.Context, s subscription.Subscription) error {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
@@ -75,15 +81,15 @@ func (r *Subscriptions) Update(ctx context.Context, s subscription.Subscription)
 	result, err := tx.ExecContext(ctx, `UPDATE subscriptions SET status = $2, trial_ends_at = $3, starts_at = $4,
 		ends_at = $5, cancelled_at = $6, version = $7, updated_at = $8 WHERE id = $1 AND deleted_at IS NULL`,
 		id.String(), string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version, s.UpdatedAt)
-	return oneRow(result, err, "changing a subscription", subscription.ErrNotFound)
+	return requireRow(result, err, "changing a subscription", subscription.ErrNotFound)
 }
 
-// ByID implements subscription.Repository.
+// ByID implements [subscription.Repository].
 func (r *Subscriptions) ByID(ctx context.Context, id string) (subscription.Subscription, error) {
 	return r.one(ctx, "s.id = $1", id)
 }
 
-// LiveByUser implements subscription.Repository.
+// LiveByUser implements [subscription.Repository].
 func (r *Subscriptions) LiveByUser(ctx context.Context, userID string) (subscription.Subscription, error) {
 	return r.one(ctx, "s.user_id = $1 AND s.status IN "+live, userID)
 }
@@ -93,7 +99,7 @@ func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription
 	if err != nil {
 		return subscription.Subscription{}, subscription.ErrNotFound
 	}
-	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, parsed.String())) // SQLite compares the text
+	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, parsed.String())) // canonical: SQLite compares text
 	if database.IsNotFound(err) {
 		return subscription.Subscription{}, subscription.ErrNotFound
 	}
@@ -103,10 +109,11 @@ func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription
 	return s, nil
 }
 
-// LatestPerUser takes the page's users first and ranks only their rows, so that a page costs the same wherever it is.
+// LatestPerUser implements [subscription.LatestRepository]. It selects the users of the page first and ranks only their rows,
+// so that every page costs the same.
 func (r *Subscriptions) LatestPerUser(ctx context.Context, afterUserID string, limit int) ([]subscription.Subscription, error) {
 	if afterUserID == "" {
-		afterUserID = uuid.Nil.String() // below every id that is in use
+		afterUserID = uuid.Nil.String() // below every id in use
 	}
 	rows, err := r.db.Conn(ctx).QueryContext(ctx, `SELECT `+columns+` FROM (
 			SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY version DESC,
@@ -151,8 +158,8 @@ func utc(t sql.NullTime) *time.Time {
 	return &u
 }
 
-// oneRow answers none when the statement touched no row.
-func oneRow(result sql.Result, err error, doing string, none error) error {
+// requireRow returns none if the statement changed no row.
+func requireRow(result sql.Result, err error, doing string, none error) error {
 	if err != nil {
 		return fmt.Errorf("subscription: %s: %w", doing, err)
 	}

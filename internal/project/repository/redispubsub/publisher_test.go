@@ -22,7 +22,7 @@ type published struct {
 	at    []time.Time
 }
 
-func (p *published) publish(_ context.Context, some []announcement) error {
+func (p *published) publish(_ context.Context, some []update) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.err != nil {
@@ -42,10 +42,10 @@ func (p *published) set(err error) {
 }
 
 // running starts an announcer in the test's bubble; end stops it and waits for it.
-func running(t *testing.T) (a *Announcer, out *published, told chan error, end func()) {
+func running(t *testing.T) (a *Publisher, out *published, told chan error, end func()) {
 	out, told = &published{}, make(chan error, 10)
-	a = NewAnnouncer(nil, func(err error) { told <- err })
-	a.publish = out.publish
+	a = NewPublisher(PublisherOptions{OnOutage: func(err error) { told <- err }})
+	a.send = out.publish
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
@@ -66,15 +66,15 @@ func TestTheFirstLeavesAtOnceAndTheLastForSure(t *testing.T) {
 		defer end()
 		began := time.Now()
 		for i := range 100 { // one second
-			a.Announce("user-1", at("p", int64(i+1)))
+			a.Publish("user-1", at("p", int64(i+1)))
 			settled(10 * time.Millisecond)
 		}
-		settled(announceEvery)
+		settled(publishEvery)
 		require.Equal(t, began, out.at[0])
 		require.LessOrEqual(t, len(out.sent), 7)
 		require.Equal(t, at("p", 100), out.sent[len(out.sent)-1])
 		for i, when := range out.at[1:] {
-			require.GreaterOrEqual(t, when.Sub(out.at[i]), announceEvery)
+			require.GreaterOrEqual(t, when.Sub(out.at[i]), publishEvery)
 		}
 	})
 }
@@ -84,7 +84,7 @@ func TestWithoutAnOwnerNothingLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, out, _, end := running(t)
 		defer end()
-		a.Announce("", at("p", 1))
+		a.Publish("", at("p", 1))
 		settled(time.Second)
 		require.Empty(t, out.sent)
 	})
@@ -105,9 +105,9 @@ func TestTheLastWordIsNoOldOne(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			a := NewAnnouncer(nil, nil)
-			a.Announce("user-1", tt.first)
-			a.Announce("user-1", tt.second)
+			a := NewPublisher(PublisherOptions{OnOutage: nil})
+			a.Publish("user-1", tt.first)
+			a.Publish("user-1", tt.second)
 			require.Equal(t, tt.last, a.pending["p"].progress)
 		})
 	}
@@ -118,12 +118,12 @@ func TestManyProjectsGoTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, out, _, end := running(t)
 		defer end()
-		a.Announce("user-1", at("first", 1))
+		a.Publish("user-1", at("first", 1))
 		settled(0)
 		for i := range 600 {
-			a.Announce("user-1", at(fmt.Sprint(i), 1))
+			a.Publish("user-1", at(fmt.Sprint(i), 1))
 		}
-		settled(announceEvery)
+		settled(publishEvery)
 		require.Equal(t, []int{1, 256, 256, 88}, out.calls)
 	})
 }
@@ -134,15 +134,15 @@ func TestAnOutageIsToldOnceAndTheLatestLeavesAfterIt(t *testing.T) {
 		a, out, told, end := running(t)
 		defer end()
 		out.set(errDown)
-		a.Announce("user-1", at("p", 1))
-		a.Announce("user-1", at("q", 1))
+		a.Publish("user-1", at("p", 1))
+		a.Publish("user-1", at("q", 1))
 		settled(5 * time.Second)
-		a.Announce("user-1", at("p", 2))
+		a.Publish("user-1", at("p", 2))
 		settled(5 * time.Second)
 		require.ErrorIs(t, <-told, errDown)
 		require.Empty(t, told)
 		out.set(nil)
-		settled(announceAgain)
+		settled(publishRetry)
 		require.NoError(t, <-told)
 		require.ElementsMatch(t, []project.Progress{at("p", 2), at("q", 1)}, out.sent)
 		settled(time.Minute)
@@ -152,25 +152,25 @@ func TestAnOutageIsToldOnceAndTheLatestLeavesAfterIt(t *testing.T) {
 
 func TestWhatIsPutBackDoesNotHideWhatCameMeanwhile(t *testing.T) {
 	t.Parallel()
-	a := NewAnnouncer(nil, nil)
-	a.publish = func(context.Context, []announcement) error {
-		a.Announce("user-1", at("p", 2))
+	a := NewPublisher(PublisherOptions{OnOutage: nil})
+	a.send = func(context.Context, []update) error {
+		a.Publish("user-1", at("p", 2))
 		return errDown
 	}
-	a.Announce("user-1", at("p", 1))
-	a.Announce("user-1", at("q", 1))
+	a.Publish("user-1", at("p", 1))
+	a.Publish("user-1", at("q", 1))
 	require.ErrorIs(t, a.flush(context.Background()), errDown)
-	require.Equal(t, map[string]announcement{"p": {"user-1", at("p", 2)}, "q": {"user-1", at("q", 1)}}, a.pending)
+	require.Equal(t, map[string]update{"p": {"user-1", at("p", 2)}, "q": {"user-1", at("q", 1)}}, a.pending)
 }
 
 func TestWhatWaitsIsBounded(t *testing.T) {
 	t.Parallel()
-	a := NewAnnouncer(nil, nil)
+	a := NewPublisher(PublisherOptions{OnOutage: nil})
 	for i := range maxPending + 10 {
-		a.Announce("user-1", at(fmt.Sprint(i), 1))
+		a.Publish("user-1", at(fmt.Sprint(i), 1))
 	}
 	require.Len(t, a.pending, maxPending)
-	a.Announce("user-1", at("0", 2))
+	a.Publish("user-1", at("0", 2))
 	require.EqualValues(t, 2, a.pending["0"].progress.Done, "what waits already is kept up to date")
 }
 
@@ -178,9 +178,9 @@ func TestAStopLetsTheLastLeave(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, out, told, end := running(t)
-		a.Announce("user-1", at("p", 1))
+		a.Publish("user-1", at("p", 1))
 		settled(0)
-		a.Announce("user-1", at("p", 2))
+		a.Publish("user-1", at("p", 2))
 		end()
 		require.Equal(t, []project.Progress{at("p", 1), at("p", 2)}, out.sent)
 		require.Empty(t, told)

@@ -18,8 +18,6 @@ var errDown = errors.New("redis is away")
 
 // reader answers how far each project is and remembers when it was asked.
 type reader struct {
-	project.Reader
-
 	mu      sync.Mutex
 	done    int64
 	err     error
@@ -59,7 +57,9 @@ func (r *reader) reads() int {
 	return len(r.asked)
 }
 
-func newHub(r *reader) *Hub { return NewHub(nil, r, func(error) {}) }
+func newHub(r *reader) *Subscriber {
+	return NewSubscriber(SubscriberOptions{Reader: r, OnOutage: func(error) {}})
+}
 
 // settled lets everything happen that happens without time passing, or within d.
 func settled(d time.Duration) {
@@ -90,8 +90,8 @@ func TestABurstOfHintsIsAFewReadsAndOneAfterTheLast(t *testing.T) {
 		before := r.reads()
 		for i := range 100 { // one second
 			r.set(int64(i+1), nil)
-			h.touch("p")
-			h.touch("another")
+			h.hint("p")
+			h.hint("another")
 			settled(10 * time.Millisecond)
 		}
 		require.LessOrEqual(t, r.reads()-before, 6)
@@ -119,10 +119,10 @@ func TestAThousandWatchersAreOneRead(t *testing.T) {
 		settled(time.Second)
 		require.LessOrEqual(t, r.reads(), 2, "those who come at once are served at once")
 		r.set(1, nil)
-		h.touch("p")
+		h.hint("p")
 		settled(time.Second)
 		r.set(2, nil)
-		h.touch("p")
+		h.hint("p")
 		settled(time.Second)
 		require.LessOrEqual(t, r.reads(), 4)
 		for _, changes := range all {
@@ -170,10 +170,10 @@ func TestWhatCannotBeReadIsReadAgain(t *testing.T) {
 		settled(time.Second)
 		require.Equal(t, 1, r.reads())
 		requireNothing(t, changes)
-		settled(readAgain)
+		settled(readRetry)
 		require.Equal(t, 2, r.reads())
 		r.set(3, nil)
-		h.touchAll() // the subscription is back
+		h.hintAll() // the subscription is back
 		settled(readEvery)
 		require.EqualValues(t, 3, (<-changes).Done)
 	})
@@ -185,7 +185,7 @@ func TestAReadThatHangsIsGivenUp(t *testing.T) {
 		r := &reader{takes: time.Hour}
 		_, stop := newHub(r).Watch("p")
 		defer stop()
-		settled(readTimeout + readEvery + readAgain)
+		settled(readTimeout + readEvery + readRetry)
 		require.Equal(t, 2, r.reads())
 	})
 }
@@ -217,13 +217,13 @@ func TestTheLastWatcherEndsTheReading(t *testing.T) {
 		<-two
 		stopOne()
 		stopOne()
-		h.touch("p")
+		h.hint("p")
 		settled(time.Second)
 		require.Equal(t, "p", (<-two).ProjectID, "the other one watches on")
 		stopTwo()
 		require.Empty(t, h.topics)
 		before := r.reads()
-		h.touch("p")
+		h.hint("p")
 		settled(time.Minute)
 		require.Equal(t, before, r.reads())
 

@@ -1,0 +1,17 @@
+package usecase
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// SendVerification sends the mail with a one-time code, and drops it once the code has expired.
+func (s *Sender) SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error {
+	now := s.deps.Clock.Now()
+	if !now.Before(d.ExpiresAt) {
+		return s.expire(ctx, eventID)
+	}
+	content, err := s.deps.Renderer.Verification(d.Locale, d.OTPCode, now, d.ExpiresAt)
+	return s.sendRendered(ctx, eventID, d.Recipient, content, err)
+}

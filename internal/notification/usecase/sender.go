@@ -1,0 +1,214 @@
+// Package usecase sends mails by the rules of the notification domain, one verb per file.
+//
+// It promises one try at a time for every event, and that no transaction is open during an SMTP conversation. It does
+// not retry by itself: its errors are in the vocabulary of internal/event, ready to be a handler's result.
+package usecase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
+)
+
+// Deps is what a Sender works with. Everything but InvitationURL is required.
+type Deps struct {
+	Tx       notification.Transactor
+	Ledger   notification.Ledger
+	Mailer   notification.Mailer
+	Renderer notification.Renderer
+	Clock    notification.Clock
+	Observer notification.Observer
+	// Lease is how long one try may take before another may begin: twice the mailer's own deadline.
+	Lease time.Duration
+	// Domain is the right side of every Message-ID, usually that of the sender's address.
+	Domain string
+	// InvitationURL is the page where an invitation is accepted, with {token} in the place of the token. When it is
+	// empty, the mail shows the token itself.
+	InvitationURL string
+}
+
+// Sender sends each mail at most once per event, but for the window that package notification describes. It is safe for
+// concurrent use.
+type Sender struct {
+	deps Deps
+	// unrecorded holds the mails that this process knows to be accepted while the ledger does not, because the database
+	// was unavailable for too long. There are never more of them than tries under way at that moment.
+	unrecorded sync.Map
+}
+
+// New returns a Sender.
+func New(d Deps) *Sender { return &Sender{deps: d} }
+
+// sendRendered sends content, unless rendering it failed with renderErr: then no further try can succeed.
+func (s *Sender) sendRendered(
+	ctx context.Context, eventID, recipient string, content notification.Content, renderErr error,
+) error {
+	if renderErr != nil {
+		return event.Permanent(event.ReasonInvalid, renderErr)
+	}
+	return s.send(ctx, eventID, notification.Mail{To: recipient, Content: content})
+}
+
+// send claims the mail, hands it to the server and records the outcome. No transaction is open during the
+// conversation.
+func (s *Sender) send(ctx context.Context, eventID string, mail notification.Mail) error {
+	claimed, err := s.claim(ctx, eventID)
+	if err != nil {
+		return err
+	}
+	mail.MessageID = claimed.MessageID
+	failure, err := s.try(ctx, mail, func(ctx context.Context) error { return s.recordAccepted(ctx, eventID) })
+	if failure == nil {
+		return err // sent; an error means that recording it failed, which only this process remembers
+	}
+	return s.recordFailure(context.WithoutCancel(ctx), claimed, failure)
+}
+
+// errStoppedWaiting replaces the end of a context after the final dot.
+var errStoppedWaiting = errors.New("stopped waiting for the reply to the final dot")
+
+// try hands the mail to the server once and counts the outcome. It calls record after the server's 250; err is then what
+// record returned, and failure is nil.
+func (s *Sender) try(
+	ctx context.Context, mail notification.Mail, record func(context.Context) error,
+) (failure *notification.SendError, err error) {
+	err = s.deps.Mailer.Send(ctx, mail, func(ctx context.Context) error {
+		s.deps.Observer.MailAccepted()
+		return record(ctx)
+	})
+	failure, failed := errors.AsType[*notification.SendError](err)
+	if !failed {
+		return nil, err
+	}
+	s.deps.Observer.MailFailed(failure.Where)
+	if failure.Class == notification.ClassAmbiguous && errors.Is(failure, context.Canceled) {
+		// event.Decide requeues a delivery that a shutdown cancelled, as if nothing had happened. This mail may be out:
+		// back in a queue of the previous release it could reach a consumer without a ledger (docs/adr/0006).
+		failure = &notification.SendError{Class: failure.Class, Where: failure.Where, Err: errStoppedWaiting}
+	}
+	return failure, nil
+}
+
+// claim begins a try in the ledger and returns the entry.
+func (s *Sender) claim(ctx context.Context, eventID string) (claimed notification.Delivery, err error) {
+	var repeat bool
+	var refusal error
+	err = s.updateEntry(ctx, eventID, func(d *notification.Delivery) {
+		repeat, refusal = d.Claim(s.deps.Clock.Now(), s.deps.Lease) // a refused entry is stored as well
+		claimed = *d
+	})
+	if err != nil {
+		return claimed, err
+	}
+	if busy, ok := errors.AsType[*notification.BusyError](refusal); ok {
+		return claimed, event.NotYet(busy.Wait, busy)
+	}
+	if failure, ok := errors.AsType[*notification.SendError](refusal); ok {
+		return claimed, permanent(failure)
+	}
+	if refusal != nil { // already sent, or dropped
+		return claimed, event.Drop(dropReason(claimed.State))
+	}
+	if repeat {
+		s.deps.Observer.MailRepeated()
+	}
+	return claimed, nil
+}
+
+// recordFor is how long recordAccepted keeps trying, though never beyond the lease, of which the mailer may have used
+// half. The connection to the mail server stays open meanwhile, and a missing record means that the mail is sent again.
+const recordFor = 10 * time.Second
+
+// recordAccepted writes the 250 to the ledger.
+func (s *Sender) recordAccepted(ctx context.Context, eventID string) error {
+	ctx, cancel := context.WithTimeout(ctx, min(recordFor, s.deps.Lease/2))
+	defer cancel()
+	for pause := 50 * time.Millisecond; ; pause *= 2 {
+		err := s.updateEntry(ctx, eventID, func(d *notification.Delivery) { d.Accept(s.deps.Clock.Now()) })
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			s.unrecorded.Store(eventID, true)
+			return fmt.Errorf("notification: recording an accepted mail: %w", err)
+		}
+	}
+}
+
+// recordFailure writes the failure of a claimed try to the ledger and returns the handler's result.
+func (s *Sender) recordFailure(
+	ctx context.Context, claimed notification.Delivery, failure *notification.SendError,
+) error {
+	result := error(failure)
+	err := s.updateEntry(ctx, claimed.EventID, func(d *notification.Delivery) {
+		now := s.deps.Clock.Now()
+		switch {
+		case !d.Holds(claimed.Attempts): // too late: the next delivery finds what the other try recorded
+		case failure.Class == notification.ClassRejected:
+			d.Fail(failure.Where, now)
+			result = permanent(failure)
+		case failure.Class == notification.ClassInvalid:
+			d.Fail(notification.ErrInvalid.ErrorClass(), now)
+			result = permanent(failure)
+		case failure.Class == notification.ClassAmbiguous && d.Resends >= notification.MaxResends:
+			d.Fail(notification.ErrAmbiguous.ErrorClass(), now)
+			result = permanent(failure)
+		case failure.Class == notification.ClassAmbiguous:
+			d.Doubt(failure.Where, now)
+		default:
+			d.Release(failure.Where, now)
+		}
+	})
+	if err != nil {
+		return errors.Join(failure, err) // the lease ends by itself
+	}
+	return result
+}
+
+// permanent returns the error that dead-letters the event: only an operator's replay sends the mail again.
+func permanent(failure *notification.SendError) error {
+	reason := event.ReasonRejected
+	switch failure.Class {
+	case notification.ClassAmbiguous:
+		reason = event.ReasonAmbiguous
+	case notification.ClassInvalid:
+		reason = event.ReasonInvalid
+	case notification.ClassGivenUp:
+		reason = failure.Where
+	}
+	return event.Permanent(reason, failure)
+}
+
+// updateEntry changes the entry of eventID in a transaction of its own. It first records an acceptance that could not be
+// recorded before.
+func (s *Sender) updateEntry(ctx context.Context, eventID string, change func(*notification.Delivery)) error {
+	_, unrecorded := s.unrecorded.Load(eventID)
+	err := s.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		// The first try stores the Message-ID and every later one uses it, so that a receiving system recognises a repeat
+		// even when Domain has changed in between.
+		fresh := notification.NewDelivery(eventID, eventID+"@"+s.deps.Domain, s.deps.Clock.Now())
+		d, err := s.deps.Ledger.Lock(ctx, fresh)
+		if err != nil {
+			return err
+		}
+		if unrecorded {
+			d.Accept(s.deps.Clock.Now())
+		}
+		change(&d)
+		return s.deps.Ledger.Save(ctx, d)
+	})
+	if err != nil {
+		return fmt.Errorf("notification: the mail ledger: %w", err)
+	}
+	if unrecorded {
+		s.unrecorded.Delete(eventID)
+	}
+	return nil
+}

@@ -1,0 +1,24 @@
+package project
+
+import (
+	"context"
+	"time"
+)
+
+// Transactor runs fn in one transaction; see pkg/database.
+type Transactor interface {
+	WithinTx(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
+// Clock returns the time all processes agree on: UTC, whole microseconds.
+type Clock interface{ Now() time.Time }
+
+// Observer is notified of outcomes that no caller sees. Its methods must be safe for concurrent use.
+type Observer interface {
+	// Completed is called once per project, after its job.completed is committed to the outbox.
+	Completed(c Completion)
+	// SignalFailed is called when storing job.completed failed. The sweeper tries again.
+	SignalFailed(projectID string, err error)
+	// SweepHealth is called with the first error of an outage of the sweeper, and with nil on recovery.
+	SweepHealth(err error)
+}
