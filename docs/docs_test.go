@@ -54,14 +54,16 @@ func TestLinks(t *testing.T) {
 	})
 	t.Run("every file and folder named in a page exists", func(t *testing.T) {
 		t.Parallel()
-		named := regexp.MustCompile("`((?:api|cmd|config|deployments|docs|internal|pkg|test)/[\\w./-]*)`")
+		named := regexp.MustCompile(`^(?:api|cmd|config|deployments|docs|internal|pkg|test)/[\w./-]*$|\./(?:cmd|test)/[\w/-]+`)
 		identifier := regexp.MustCompile(`\.[A-Z]\w*$`) // as in internal/event.Message
 		checked := 0
 		for page, text := range pages {
-			for _, m := range named.FindAllStringSubmatch(withoutBlocks(text), -1) {
-				checked++
-				if !exists(identifier.ReplaceAllString(m[1], "")) {
-					t.Errorf("%s: there is no %s", page, m[1])
+			for _, c := range code(text) {
+				if file := named.FindString(c); file != "" {
+					checked++
+					if !exists(identifier.ReplaceAllString(file, "")) {
+						t.Errorf("%s: there is no %s", page, file)
+					}
 				}
 			}
 		}
@@ -156,17 +158,17 @@ func TestCommands(t *testing.T) {
 			}
 		}
 	})
-	t.Run("every make target in a page exists", func(t *testing.T) {
+	t.Run("every make target and command of the stack in a page exists", func(t *testing.T) {
 		t.Parallel()
-		makefile := read(t, "Makefile")
-		call := regexp.MustCompile(`(?:^|&& |\$ )make ([a-z][a-z-]*)`)
+		makefile, stack := read(t, "Makefile"), read(t, "deployments/stack.sh")
+		call := regexp.MustCompile(`(?:^|&& |\$ )(make|deployments/stack\.sh) ([a-z][a-z-]*)`)
 		checked := 0
 		for page, text := range doctest.Pages(t) {
 			for _, c := range code(text) {
 				for _, m := range call.FindAllStringSubmatch(strings.TrimSpace(c), -1) {
 					checked++
-					if !strings.Contains(makefile, "\n"+m[1]+":") {
-						t.Errorf("%s: there is no target %s", page, m[1])
+					if !strings.Contains(makefile, "\n"+m[2]+":") && !strings.Contains(stack, "\n"+m[1]+" "+m[2]+" ") {
+						t.Errorf("%s: there is no %s", page, m[0])
 					}
 				}
 			}
