@@ -16,14 +16,13 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification"
-	"github.com/smap-platform/identity/internal/notification/render"
-	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// WithDatabase gives fn the database of the configuration once it answers, and closes it afterwards.
+// WithDatabase calls fn with the database of the configuration once it responds, and closes it afterwards.
 func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn func(db *database.DB) error) (err error) {
 	db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: cfg.Postgres.DSN(), MaxConns: 2})
 	if err != nil {
@@ -36,7 +35,8 @@ func WithDatabase(ctx context.Context, cfg config.Config, log zerolog.Logger, fn
 	return fn(db)
 }
 
-// WithEmbeddedDatabase gives fn the standalone's database, which a first start has made, and closes it afterwards.
+// WithEmbeddedDatabase calls fn with the standalone's database, which the first start created, and closes it
+// afterwards.
 func WithEmbeddedDatabase(cfg config.Config, fn func(db *database.DB) error) (err error) {
 	file := embeddedDatabase(cfg)
 	if _, err := os.Stat(file); err != nil {
@@ -52,8 +52,8 @@ func WithEmbeddedDatabase(cfg config.Config, fn func(db *database.DB) error) (er
 
 // Promote makes the user with this address an administrator.
 func Promote(ctx context.Context, db *database.DB, email string) error {
-	clock := database.NewClock(db)
-	if err := clock.Sync(ctx); err != nil {
+	clock, err := startClock(ctx, db)
+	if err != nil {
 		return err
 	}
 	return authentications.NewPromoter(db, authsql.NewUsers(db), clock).Promote(ctx, email)
@@ -66,57 +66,61 @@ type Rebuilt struct {
 }
 
 // RebuildState writes every user's subscription state, and the progress of the last week's invitations, to Redis again,
-// from the database. After an error it answers what it has done so far.
+// from the database. After an error it returns what it has done so far.
 func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger) (r Rebuilt, err error) {
-	client := openState(cfg.Redis)
-	defer func() { err = errors.Join(err, client.Close()) }()
-	p := &parts{cfg: cfg, phase: fanout.Phase(cfg.Events.Phase), log: log, db: db, redis: client, cache: client}
-	p.clock, p.metrics = database.NewClock(db), newMetrics(p.phase)
-	if err := p.clock.Sync(ctx); err != nil {
+	state := openState(cfg.Redis)
+	defer func() { err = errors.Join(err, state.Close()) }()
+	in := &infra{
+		cfg:     cfg,
+		log:     log,
+		db:      db,
+		state:   state,
+		cache:   state, // nobody watches
+		metrics: newMetrics(fanout.Phase(cfg.Events.Phase)),
+	}
+	if in.clock, err = startClock(ctx, db); err != nil {
 		return r, err
 	}
-	if p.sealer, err = outbox.NewSealer(cfg.Secrets.EventsSeal); err != nil {
+	if in.sealer, err = outbox.NewSealer(cfg.Secrets.EventsSeal); err != nil {
 		return r, err
 	}
-	if p.renderer, err = render.New(); err != nil {
+	if r.States, err = in.newProjection().RebuildStates(ctx); err != nil {
 		return r, err
 	}
-	if r.States, err = p.projection().RebuildStates(ctx); err != nil {
-		return r, err
-	}
-	_, publisher := p.outbox() // what turns out to be done is announced; any relay brings it to the broker
-	r.Progress, err = p.repairer(p.progress(publisher).tracker).RebuildBatches(ctx)
+	// What turns out to be done is announced: any relay brings it to the broker.
+	events := outbox.NewPublisher(db, in.sealer, in.clock, func() {})
+	r.Progress, err = in.newRepairer(in.newProgress(events)).RebuildBatches(ctx)
 	return r, err
 }
 
-// RetryOutbox makes the rows the relay has given up due again and answers how many there were.
+// RetryOutbox makes the rows the relay has given up due again and returns how many there were.
 func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
-	clock := database.NewClock(db)
-	if err := clock.Sync(ctx); err != nil {
+	clock, err := startClock(ctx, db)
+	if err != nil {
 		return 0, err
 	}
 	return outbox.Retry(ctx, db, clock.Now())
 }
 
-// DeadLetters looks after one queue's dead letters.
+// DeadLetters lists, replays and discards the dead letters of one queue.
 type DeadLetters struct {
 	tool  *rabbitmq.DeadLetters
 	queue string
-	mails *ledger.Ledger // nil for queues without mails
+	mails *mailsql.Ledger // nil for queues without mails
 }
 
-// NewDeadLetters answers the tool for queue. db may be nil where nothing is replayed.
+// NewDeadLetters returns the dead letters of queue. db may be nil where nothing is replayed.
 func NewDeadLetters(cfg config.Config, db *database.DB, queue string, log zerolog.Logger) *DeadLetters {
 	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(rabbitconn.Options{
 		URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: log,
 	}, Queues(cfg))}
 	if (queue == EmailQueue || queue == LegacyQueue) && db != nil {
-		d.mails = ledger.NewLedger(db)
+		d.mails = mailsql.NewLedger(db)
 	}
 	return d
 }
 
-// List answers every dead letter, oldest first.
+// List returns every dead letter, oldest first.
 func (d *DeadLetters) List(ctx context.Context) ([]event.DeadLetter, error) {
 	letters := []event.DeadLetter{}
 	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter) (rabbitmq.Handling, error) {
@@ -132,8 +136,8 @@ type Outcome struct {
 	Action string `json:"action"` // replayed, already_sent, discarded
 }
 
-// Replay brings dead letters back to their queue with their attempts reset: all of them, or those with the given
-// event ids. The mail ledger decides: one that was accepted after all is only removed.
+// Replay moves dead letters back to their queue with their attempts reset: all of them, or those with the given event
+// ids. A mail that the ledger knows as accepted is only removed.
 func (d *DeadLetters) Replay(ctx context.Context, ids []string) ([]Outcome, error) {
 	return d.handle(ctx, ids, func(l event.DeadLetter) (rabbitmq.Handling, string, error) {
 		if d.mails != nil {
@@ -159,8 +163,8 @@ func (d *DeadLetters) Discard(ctx context.Context, ids []string) ([]Outcome, err
 	})
 }
 
-// handle does with each wanted letter what decide says. An id that is not there is an error, after the others have
-// been handled.
+// handle does with each wanted letter what decide says. An id that is not found is an error, once the others have been
+// handled.
 func (d *DeadLetters) handle(ctx context.Context, ids []string,
 	decide func(event.DeadLetter) (rabbitmq.Handling, string, error)) ([]Outcome, error) {
 	wanted := make(map[string]bool, len(ids))

@@ -11,63 +11,84 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	swagger "github.com/swaggest/swgui/v5emb"
 
-	"github.com/smap-platform/identity/api"
+	openapi "github.com/smap-platform/identity/api"
 	"github.com/smap-platform/identity/internal/authentication"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
+	"github.com/smap-platform/identity/internal/authentication/token"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	projecthttp "github.com/smap-platform/identity/internal/project/delivery/http"
+	projects "github.com/smap-platform/identity/internal/project/usecase"
 	subscriptionhttp "github.com/smap-platform/identity/internal/subscription/delivery/http"
+	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
-	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
-// requestTimeout ends what a request waits for when a dependency hangs instead of failing; the answer is then a 503.
+// requestTimeout ends what a request waits for when a dependency hangs instead of failing; the response is then a 503.
 // It leaves room for a transaction at its own deadline behind a full password-hashing queue.
 const requestTimeout = 15 * time.Second
 
-// web is the api's HTTP side: every route of the service.
-func (p *parts) web(a *accounts, progress *progress) *echo.Echo {
+// services is what the api's routes ask for.
+type services struct {
+	authentication *authentications.UseCase
+	invitations    *authentications.Invitations
+	subscriptions  *subscriptions.Lifecycle
+	reading        *projects.Reading
+	counting       *projects.Counting
+	tokens         *token.Issuer
+}
+
+const (
+	// inviteTimeout bounds one upload, from its first byte to the response; its transaction is most of that.
+	inviteTimeout = 3 * time.Minute
+	inviteTx      = 2 * time.Minute
+)
+
+// newWeb returns the api's HTTP side: every route of the service.
+func (in *infra) newWeb(s services) *echo.Echo {
 	routes := projecthttp.Limits()
 	routes["POST /users/invitations"] = httpserver.Limits{Body: authentication.MaxUploadBytes, Timeout: inviteTimeout}
 	routes["POST /users/invitations/:project_id/cancel"] = httpserver.Limits{Timeout: inviteTimeout}
-	e := p.newEcho(p.metrics.registry, routes)
+	e := in.newEcho(in.metrics.registry, routes)
 	root := e.Group("")
-	authenticated := authhttp.Authenticate(a.tokens, p.cfg.Cookie.Name)
+	authenticated := authhttp.Authenticate(s.tokens, in.cfg.Cookie.Name)
 	cookie := authhttp.CookieOptions{
-		Name: p.cfg.Cookie.Name, Domain: p.cfg.Cookie.Domain, Secure: p.cfg.Cookie.Secure, SameSite: p.cfg.Cookie.SameSite,
+		Name:     in.cfg.Cookie.Name,
+		Domain:   in.cfg.Cookie.Domain,
+		Secure:   in.cfg.Cookie.Secure,
+		SameSite: in.cfg.Cookie.SameSite,
 	}
-	authhttp.Register(root, a.authentication, cookie, authenticated)
-	authhttp.RegisterInvitations(root, a.invitations, cookie, authenticated)
-	subscriptionhttp.Register(root, a.subscriptions, authenticated)
-	projecthttp.Register(root, progress.reading, authenticated)
-	projecthttp.RegisterInternal(root, progress.counting, httpserver.InternalKey(string(p.cfg.Secrets.Internal)))
-	docs(e)
+	authhttp.Register(root, s.authentication, cookie, authenticated)
+	authhttp.RegisterInvitations(root, s.invitations, cookie, authenticated)
+	subscriptionhttp.Register(root, s.subscriptions, authenticated)
+	projecthttp.Register(root, s.reading, authenticated)
+	projecthttp.RegisterInternal(root, s.counting, httpserver.InternalKey(string(in.cfg.Secrets.Internal)))
+	registerDocs(e)
 	return e
 }
 
-// monitor is the consumer's HTTP side: health and metrics only, and no measuring of its own.
-func (p *parts) monitor() *echo.Echo { return p.newEcho(nil, nil) }
-
-func (p *parts) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
+// newEcho returns a server with health and metrics. durations, where there is one, measures its requests.
+func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
 	e := httpserver.New(httpserver.Options{
-		Log: p.log, Prefix: "/identity", Tracer: p.tracer(), Metrics: durations, Timeout: requestTimeout, Routes: routes,
+		Log:     in.log,
+		Prefix:  "/identity",
+		Tracer:  in.tracer(),
+		Metrics: durations,
+		Timeout: requestTimeout,
+		Routes:  routes,
+		Explain: database.Explain, // a database that is unavailable is no fault of ours
 	})
-	e.Use(explainDatabase)
-	p.health.register(e)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(p.metrics.registry, promhttp.HandlerOpts{Registry: p.metrics.registry})))
+	in.health.register(e)
+	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(
+		in.metrics.registry, promhttp.HandlerOpts{Registry: in.metrics.registry})))
 	return e
 }
 
-// explainDatabase tells a client that the service is away, instead of at fault, when it is the database.
-func explainDatabase(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error { return database.Explain(next(c)) }
-}
-
-// docs serves the contract and a page to read it with; nothing is loaded from elsewhere.
-func docs(e *echo.Echo) {
-	e.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", api.OpenAPI) })
-	e.GET("/asyncapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", api.AsyncAPI) })
-	e.GET("/schemas/*", echo.WrapHandler(http.FileServerFS(api.Schemas)))
+// registerDocs serves the contract and a page to read it with; nothing is loaded from elsewhere.
+func registerDocs(e *echo.Echo) {
+	e.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", openapi.OpenAPI) })
+	e.GET("/asyncapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", openapi.AsyncAPI) })
+	e.GET("/schemas/*", echo.WrapHandler(http.FileServerFS(openapi.Schemas)))
 	page := echo.WrapHandler(swagger.New("SMAP Identity Service", "/openapi.yaml", "/docs/"))
 	for _, path := range []string{"/docs", "/docs/*"} {
 		e.GET(path, func(c echo.Context) error {
@@ -79,16 +100,17 @@ func docs(e *echo.Echo) {
 	}
 }
 
-// serving is the role of an HTTP server on l. It says "not ready" first and goes on serving for DRAIN_DELAY. Requests in
-// flight get half of the time a stop may take: the relay, the broker and the database come after them.
-func (p *parts) serving(name string, e *echo.Echo, l net.Listener) lifecycle.Role {
-	return lifecycle.Role{Name: name, Run: func(ctx context.Context) error {
+// serve returns the role of an HTTP server on l. At the stop it reports "not ready" first and goes on serving for
+// DRAIN_DELAY. Requests in flight get half of the time a stop may take: the relay, the broker and the database come
+// after them.
+func (in *infra) serve(e *echo.Echo, l net.Listener) run {
+	return func(ctx context.Context) error {
 		accepting, stop := context.WithCancel(context.WithoutCancel(ctx))
 		defer stop()
 		context.AfterFunc(ctx, func() {
-			p.health.draining.Store(true)
-			time.AfterFunc(p.cfg.Service.DrainDelay, stop)
+			in.health.draining.Store(true)
+			time.AfterFunc(in.cfg.Service.DrainDelay, stop)
 		})
-		return httpserver.Serve(accepting, e, l, p.cfg.Service.ShutdownTimeout/2)
-	}}
+		return httpserver.Serve(accepting, e, l, in.cfg.Service.ShutdownTimeout/2)
+	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// metrics are the process's own; the first five names are kept from the previous release's dashboards.
+// metrics are the process's own. Their names and labels are what dashboards and alerts are written against.
 type metrics struct {
 	registry *prometheus.Registry
 
@@ -76,7 +76,7 @@ func newMetrics(phase fanout.Phase) *metrics {
 		}),
 		shadows: counters("mail_shadows_total", "Mails of the previous release's path compared with ours, once per event.", "result"),
 	}
-	m.begin()
+	m.initSeries()
 	current := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "events_migration_phase", Help: "1, labelled with EVENTS_MIGRATION_PHASE of this process.", ConstLabels: prometheus.Labels{"phase": string(phase)},
 	})
@@ -88,8 +88,8 @@ func newMetrics(phase fanout.Phase) *metrics {
 	return m
 }
 
-// begin creates the series that alerts watch: one that appears with its first event has no increase to see.
-func (m *metrics) begin() {
+// initSeries creates the series that alerts watch: one that appears with its first event shows no increase.
+func (m *metrics) initSeries() {
 	for _, queue := range []string{EmailQueue, SubscriptionQueue, ProjectQueue, LegacyQueue} {
 		for _, reason := range []string{
 			event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected, event.ReasonAmbiguous,
@@ -105,8 +105,9 @@ func (m *metrics) begin() {
 	m.shadows.WithLabelValues("mismatch")
 }
 
-// tellRefused notes whether the previous release's queue can be read; a queue that is not there is no refusal.
-func (m *metrics) tellRefused(refused bool) {
+// setLegacyRefused records whether the broker refuses the previous release's queue. A queue that does not exist is not
+// refused.
+func (m *metrics) setLegacyRefused(refused bool) {
 	m.legacyRefused.Set(0)
 	if refused {
 		m.legacyRefused.Set(1)
@@ -130,7 +131,7 @@ func (m *metrics) MailDropped(state notification.State) {
 	m.mailsDropped.WithLabelValues(string(state)).Inc()
 }
 
-// outboxCollector reads the outbox when it is scraped: every process tells the same, whichever relay does the work.
+// outboxCollector reads the outbox when it is scraped: every process reports the same, whichever relay does the work.
 type outboxCollector struct {
 	db    *database.DB
 	clock *database.Clock
@@ -173,8 +174,8 @@ func (m *metrics) watchHashing(load func() (running, waiting int)) {
 			func() float64 { _, waiting := load(); return float64(waiting) }))
 }
 
-// deadLetterCollector asks the broker how many messages lie in each dead queue when it is scraped: the broker puts some
-// there by itself. While it does not answer there is no figure.
+// deadLetterCollector asks the broker at each scrape how many messages each dead queue holds: the broker moves some there
+// by itself. While it does not respond there is no figure.
 type deadLetterCollector struct {
 	broker broker
 	queues []event.Queue

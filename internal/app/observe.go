@@ -15,6 +15,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/project"
 	"github.com/smap-platform/identity/pkg/logger"
 )
 
@@ -58,7 +59,7 @@ func (o *consumeObserver) count(q event.Queue, d event.Delivery, decision event.
 	case q.Name == LegacyQueue:
 		key = fanout.Exchange // whose messages carry none
 	case decision.Outcome == event.ReasonUnknownKey:
-		key = "unknown" // anybody can invent keys; a label must not grow with them
+		key = "unknown" // anyone can invent keys; a label must not grow with them
 	}
 	o.metrics.handled.WithLabelValues(q.Name, key, decision.Outcome).Observe(took.Seconds())
 	switch decision.Action {
@@ -102,7 +103,7 @@ func (o *publishObserver) Published(m event.Message, took time.Duration) {
 		Float64("duration_ms", float64(took.Microseconds())/1000).Msg("event published")
 }
 
-// Failed implements outbox.Observer. An absent broker is logged once by the relay, not once per row.
+// Failed implements outbox.Observer. A broker that is unavailable is logged once by the relay, not once per row.
 func (o *publishObserver) Failed(m event.Message, class string, final bool) {
 	o.metrics.publishFailures.WithLabelValues(keyOf(m), class).Inc()
 	level := zerolog.WarnLevel
@@ -117,9 +118,58 @@ func (o *publishObserver) Failed(m event.Message, class string, final bool) {
 		Bool("given_up", final).Msg("event not published")
 }
 
-// keyOf names what m is about: to the fanout everything goes without a key.
+// keyOf returns the label of m: a message to the fanout has no routing key.
 func keyOf(m event.Message) string { return cmp.Or(m.RoutingKey, m.Exchange) }
 
 func traceOf(m event.Message) context.Context {
 	return propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier(m.Headers))
+}
+
+// projectObserver logs and counts what no caller is told.
+type projectObserver struct {
+	log     zerolog.Logger
+	metrics *metrics
+}
+
+// Completed implements project.Observer.
+func (o *projectObserver) Completed(c project.Completion) {
+	o.metrics.projectsCompleted.Inc()
+	o.log.Info().Str("project_id", c.ProjectID).Int64("total", c.Total).Int64("done", c.Done).Int64("errors", c.Errors).
+		Msg("project completed")
+}
+
+// SignalFailed implements project.Observer.
+func (o *projectObserver) SignalFailed(projectID string, err error) {
+	o.log.Warn().Err(err).Str("project_id", projectID).Msg("job.completed was not handed over yet; the sweeper will")
+}
+
+// SweepHealth implements project.Observer.
+func (o *projectObserver) SweepHealth(err error) {
+	if err != nil {
+		o.log.Warn().Err(err).Msg("open projects cannot be looked at; tried again every few seconds")
+		return
+	}
+	o.log.Info().Msg("open projects are looked at again")
+}
+
+// itemMissed reports that a delivery's item was not counted when its work ended.
+func (in *infra) itemMissed(d event.Delivery, projectID string, err error) {
+	in.metrics.marksMissed.Inc()
+	in.log.Debug().Err(err).Str("event_id", d.ID).Str("project_id", projectID).
+		Msg("an item was not counted; it will be from the database")
+}
+
+// logOutage returns a function that logs the beginning of an outage of Redis, and with nil its end.
+func (in *infra) logOutage(effect string) func(error) {
+	return func(err error) {
+		if err != nil {
+			in.log.Warn().Err(err).Str("effect", effect).Msg("redis is unavailable")
+			return
+		}
+		in.log.Info().Str("effect", effect).Msg("redis has recovered")
+	}
+}
+
+func (in *infra) logRepairFailure(err error) {
+	in.log.Warn().Err(err).Msg("batches of invitations cannot be compared with their progress; tried again every few seconds")
 }

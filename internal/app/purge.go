@@ -6,53 +6,62 @@ import (
 
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/event/fanout"
-	ledger "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
-	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
+// How long rows are kept that nothing refers to any more.
 const (
-	// ledgerLife is how long the mail ledger, and the comparison of mails, remember: long after the last retry, and long
-	// enough for a question "did you send it?".
-	ledgerLife = 30 * 24 * time.Hour
-	// processLife is how long a process that has ended is remembered.
+	// mailLife is far longer than the last retry, and long enough for the question "did you send it?".
+	mailLife = 30 * 24 * time.Hour
+	// batchLife is how long a repeated upload is recognised.
+	batchLife = 30 * 24 * time.Hour
+	// completionLife is far longer than a project can still be counted.
+	completionLife = 30 * 24 * time.Hour
+	// processLife is how long a process that has ended is listed.
 	processLife = 24 * time.Hour
 )
 
-// purging is the role that forgets what is old, once an hour. Any number of processes may do it.
-func (p *parts) purging() lifecycle.Role {
-	return lifecycle.Role{Name: "purge", Run: func(ctx context.Context) error {
-		tick := time.NewTicker(time.Hour)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-tick.C:
-				now := p.clock.Now()
-				p.purge(ctx, "mails", func() (int64, error) { return ledger.NewLedger(p.db).PurgeOlderThan(ctx, now.Add(-ledgerLife)) })
-				p.purge(ctx, "comparisons", func() (int64, error) { return fanout.PurgeShadows(ctx, p.db, now.Add(-ledgerLife)) })
-				p.purge(ctx, "completions", func() (int64, error) {
-					return projectsql.NewCompletions(p.db).PurgeOlderThan(ctx, now.Add(-completionLife))
-				})
-				p.purge(ctx, "invitations", func() (int64, error) { return authsql.NewInvitations(p.db).PurgeExpired(ctx, now) })
-				p.purge(ctx, "batches", func() (int64, error) {
-					return authsql.NewBatches(p.db).PurgeOlderThan(ctx, now.Add(-batchLife))
-				})
-				p.purge(ctx, "mails without an id", func() (int64, error) { return fanout.PurgeUnnamed(ctx, p.db, now.Add(-fanout.UnnamedFor)) })
-				p.purge(ctx, "processes", func() (int64, error) { return fanout.PurgeProcesses(ctx, p.db, now.Add(-processLife)) })
-			}
+// purge deletes expired rows once an hour until ctx ends. Any number of processes may do it.
+func (a *App) purge(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			a.purgeOnce(ctx)
 		}
-	}}
+	}
 }
 
-func (p *parts) purge(ctx context.Context, what string, purge func() (int64, error)) {
-	n, err := purge()
-	switch {
-	case ctx.Err() != nil: // stopping
-	case err != nil:
-		p.log.Warn().Err(err).Str("what", what).Msg("what is old was not forgotten; next try in an hour")
-	case n > 0:
-		p.log.Info().Int64("rows", n).Str("what", what).Msg("what was old is forgotten")
+func (a *App) purgeOnce(ctx context.Context) {
+	type purgeFunc = func(ctx context.Context, then time.Time) (int64, error)
+	now := a.clock.Now()
+	for _, p := range []struct {
+		table string
+		life  time.Duration
+		purge purgeFunc
+	}{
+		{"mails", mailLife, mailsql.NewLedger(a.db).PurgeOlderThan},
+		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
+		{"invitations", 0, authsql.NewInvitations(a.db).PurgeExpired},
+		{"batches", batchLife, authsql.NewBatches(a.db).PurgeOlderThan},
+		{"comparisons", mailLife, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeShadows(ctx, a.db, then) }},
+		{"mails without an id", fanout.UnnamedFor, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeUnnamed(ctx, a.db, then) }},
+		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {
+			return fanout.PurgeProcesses(ctx, a.db, then)
+		}},
+	} {
+		n, err := p.purge(ctx, now.Add(-p.life))
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			a.log.Warn().Err(err).Str("what", p.table).Msg("expired rows were not purged; next try in an hour")
+		case n > 0:
+			a.log.Info().Int64("rows", n).Str("what", p.table).Msg("purged expired rows")
+		}
 	}
 }

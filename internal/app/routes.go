@@ -6,104 +6,121 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	authevents "github.com/smap-platform/identity/internal/authentication/delivery/rabbitmq"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/fanout"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
+	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
+	projects "github.com/smap-platform/identity/internal/project/usecase"
 	subscriptionevents "github.com/smap-platform/identity/internal/subscription/delivery/rabbitmq"
+	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 )
 
-// The queues of this service. Their arguments follow from these lines and are immutable at the broker: a change of
-// levels is a new queue name.
+// The queues of this service.
 const (
 	EmailQueue        = "identity.email"
 	SubscriptionQueue = "identity.subscription"
 	ProjectQueue      = "identity.project"
-	// LegacyQueue takes what the previous release's queue has handed us and could not be sent at once.
+	// LegacyQueue holds mails of the previous release's queue that could not be sent at once.
 	LegacyQueue = "identity.legacy"
 )
 
-// Queues answers every queue of this service: name ← bindings, retry levels, and how much one process takes on.
+// handlers are what the routing table hands events to.
+type handlers struct {
+	codeMail       *authentications.CodeMailSender
+	invitationMail *authentications.InvitationMailSender
+	mails          *notifications.Sender
+	projection     *subscriptions.Projection
+	counting       *projects.Counting
+	shadow         *fanout.Shadow
+	unnamed        *fanout.Unnamed
+	forward        fanout.Forwarder
+	// counted is around events that are items of a project.
+	counted []event.Middleware
+}
+
+// route is a line of the routing table.
+type route struct {
+	queue   string
+	binding string           // of the queue on the exchange; empty: the queue is filled by name
+	key     event.RoutingKey // empty: whatever key the queue's messages have
+	handle  event.Handler
+	around  []event.Middleware // outside the limits on tries: they are told how the work has ended
+}
+
+// routes is the routing table: which queue is bound to what, and which handler does the work of which key.
+func routes(h handlers) []route {
+	return []route{
+		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Instead(authevents.SendCode(h.codeMail)), nil},
+		{EmailQueue, "email.#", event.EmailInvitationRequested, authevents.SendInvitation(h.invitationMail), h.counted},
+		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), nil},
+		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
+		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
+		{SubscriptionQueue, "subscription.#", event.SubscriptionStatusChanged, subscriptionevents.StatusChanged(h.projection), nil},
+		{ProjectQueue, "project.created", event.ProjectCreated, projectevents.Created(h.counting), nil},
+		{LegacyQueue, "", "", h.unnamed.Around(fanout.Forward(h.forward)), nil},
+	}
+}
+
+// Queues returns every queue of this service as the broker has to know it. Its arguments follow from names and levels
+// and are immutable there: a change of levels is a new queue name.
 func Queues(cfg config.Config) []event.Queue {
 	mails := event.Policy{
 		Levels:      []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute},
 		GiveUpAfter: time.Hour,
 	}
 	states := event.Policy{
-		Levels:      []time.Duration{time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute},
+		Levels:      append(slices.Clone(mails.Levels), 10*time.Minute),
 		GiveUpAfter: time.Hour,
 	}
 	queues := []event.Queue{
-		{
-			Name: EmailQueue, Bindings: []string{"email.#"},
-			Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch,
-		},
-		{
-			Name: SubscriptionQueue, Bindings: []string{"subscription.#"},
-			Retry: states, Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch,
-		},
-		{
-			Name: ProjectQueue, Bindings: []string{string(event.ProjectCreated)},
-			Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch,
-		},
+		{Name: EmailQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch},
+		{Name: SubscriptionQueue, Retry: states, Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch},
+		{Name: ProjectQueue, Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch},
 	}
-	if cfg.Events.Phase == "" { // the standalone, where there never was a previous release
-		return queues
+	if cfg.Events.Phase != "" { // the standalone has no previous release behind it
+		legacy := event.Queue{Name: LegacyQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}
+		if cfg.Events.ConsumeLegacy {
+			legacy.Source = fanout.Queue
+		}
+		queues = append(queues, legacy)
 	}
-	legacy := event.Queue{Name: LegacyQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}
-	if cfg.Events.ConsumeLegacy {
-		legacy.Source = fanout.Queue
+	for i := range queues {
+		for _, r := range routes(handlers{}) {
+			if r.queue == queues[i].Name && r.binding != "" && !slices.Contains(queues[i].Bindings, r.binding) {
+				queues[i].Bindings = append(queues[i].Bindings, r.binding)
+			}
+		}
 	}
-	return append(queues, legacy)
-}
-
-// route is a line of the routing table.
-type route struct {
-	queue  string
-	key    event.RoutingKey // empty: every message of the queue
-	handle event.Handler
-	around []event.Middleware // outside the limits on tries: they see how the work has ended
-}
-
-// routes is the routing table: which handler does the work of which routing key.
-func (d *domains) routes() []route {
-	router := event.NewRouter()
-	authevents.Register(router, d.codeMail)
-	authevents.RegisterInvitations(router, d.invitationMail)
-	mailevents.Register(router, d.closingMail)
-	subscriptionevents.Register(router, d.projection)
-	projectevents.Register(router, d.counting)
-	h := router.Dispatch
-	return []route{
-		{EmailQueue, event.EmailVerificationRequested, d.shadow.Instead(h), nil},
-		{EmailQueue, event.EmailInvitationRequested, h, []event.Middleware{d.countItem, mailevents.GiveUp(d.closingMail)}},
-		{EmailQueue, event.EmailProjectCompletedRequested, h, nil},
-		{SubscriptionQueue, event.SubscriptionCreated, h, nil},
-		{SubscriptionQueue, event.SubscriptionCancelled, h, nil},
-		{SubscriptionQueue, event.SubscriptionStatusChanged, h, nil},
-		{ProjectQueue, event.ProjectCreated, h, nil},
-		{LegacyQueue, "", d.unnamed.Around(fanout.Forward(d.forward)), nil},
-	}
+	return queues
 }
 
 // consumers joins queues, handlers and observer.
-func (d *domains) consumers(queues []event.Queue, limit time.Duration, now func() time.Time, observer event.Observer) []event.Consumer {
+func (in *infra) consumers(h handlers) []event.Consumer {
+	table := routes(h)
+	queues := Queues(in.cfg)
 	consumers := make([]event.Consumer, len(queues))
 	for i, q := range queues {
 		router := event.NewRouter()
 		handle := router.Dispatch
-		for _, r := range d.routes() {
+		for _, r := range table {
 			if r.queue != q.Name {
 				continue
 			}
-			h := event.Chain(r.handle, append(slices.Clone(r.around), event.Limit(q.Retry, now), event.Timeout(limit), event.Recover)...)
+			limits := []event.Middleware{event.Limit(q.Retry, in.clock.Now), event.Timeout(in.mailLease()), event.Recover}
+			chain := event.Chain(r.handle, slices.Concat(r.around, limits)...)
 			if r.key == "" {
-				handle = h
-				continue
+				handle = chain
+			} else {
+				router.On(r.key, chain)
 			}
-			router.On(r.key, h)
 		}
-		consumers[i] = event.Consumer{Queue: q, Handle: event.Chain(handle, event.Recover), Observer: observer}
+		consumers[i] = event.Consumer{
+			Queue:    q,
+			Handle:   event.Chain(handle, event.Recover),
+			Observer: &consumeObserver{in.log, in.tracer(), in.metrics},
+		}
 	}
 	return consumers
 }

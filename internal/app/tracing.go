@@ -13,7 +13,7 @@ import (
 	"github.com/smap-platform/identity/config"
 )
 
-// newTracing answers a provider that gives every request a trace id, and exports spans only when a collector is
+// newTracing returns a provider that gives every request a trace id, and exports spans only when a collector is
 // configured. Shut it down last.
 func newTracing(ctx context.Context, cfg config.Service, name, version string) (*sdktrace.TracerProvider, error) {
 	options := []sdktrace.TracerProviderOption{

@@ -25,6 +25,8 @@ type Options struct {
 	// Prefix is taken off every path that starts with it ("/identity/x" is served as "/x"), for requests that have not
 	// come through the ingress which strips it. [none]
 	Prefix  string
+	// Explain returns what a client is told for an error of a handler: another error, or the same. [the same]
+	Explain func(error) error
 	Tracer  trace.Tracer          // [none] a span per request, a child of the caller's traceparent
 	Metrics prometheus.Registerer // [none] gets http_request_duration_seconds and http_streams_open; one server per registerer, or New panics
 }
@@ -59,5 +61,10 @@ func New(o Options) *echo.Echo {
 		recoverPanic,
 		limits.timeout,
 	)
+	if o.Explain != nil {
+		e.Use(func(next echo.HandlerFunc) echo.HandlerFunc {
+			return func(c echo.Context) error { return o.Explain(next(c)) }
+		})
+	}
 	return e
 }

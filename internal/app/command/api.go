@@ -19,7 +19,11 @@ func API() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return app.ServeAPI(cmd.Context(), cfg, version(), log)
+			api, err := app.NewAPI(cmd.Context(), cfg, version(), log)
+			if err != nil {
+				return err
+			}
+			return api.Run(cmd.Context())
 		},
 	})
 	root.AddCommand(migrate(), admin(onDatabase), healthCommand(config.API))

@@ -21,7 +21,11 @@ func Consumer() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return app.ServeConsumer(cmd.Context(), cfg, version(), log)
+			consumer, err := app.NewConsumer(cmd.Context(), cfg, version(), log)
+			if err != nil {
+				return err
+			}
+			return consumer.Run(cmd.Context())
 		},
 	})
 	root.AddCommand(deadLetters(), state(), outboxCommand(), fanoutCommand(), healthCommand(config.Consumer))

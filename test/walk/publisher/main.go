@@ -74,7 +74,7 @@ func run(ctx context.Context) error {
 }
 
 // register registers people until ctx ends, and returns when the last of them has an answer.
-func register(ctx context.Context, log zerolog.Logger, api *app.API, rate int) {
+func register(ctx context.Context, log zerolog.Logger, api *app.App, rate int) {
 	var running sync.WaitGroup
 	defer running.Wait()
 	free := make(chan struct{}, places)

@@ -27,10 +27,8 @@ func (c *counting) Init(_ context.Context, projectID, owner string, total int64)
 }
 
 func dispatch(c *counting, body string) event.Decision {
-	r := event.NewRouter()
-	rabbitmq.Register(r, c)
 	d := event.Delivery{Message: event.Message{RoutingKey: string(event.ProjectCreated), Body: []byte(body)}}
-	err := r.Dispatch(context.Background(), d)
+	err := rabbitmq.Created(c)(context.Background(), d)
 	return event.Decide(err, d, event.Policy{Levels: []time.Duration{time.Second}, GiveUpAfter: time.Hour}, false, time.Now())
 }
 

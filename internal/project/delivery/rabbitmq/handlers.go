@@ -15,15 +15,15 @@ type Counting interface {
 	Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error)
 }
 
-// Register registers the handler of project.created on r. It creates the project without a total, which comes later, and
+// Created returns the handler of project.created. It creates the project without a total, which comes later, and
 // overwrites nothing that the Project service wrote itself. An event with invalid ids is dead-lettered; while Redis is
 // unavailable the event is retried.
-func Register(r *event.Router, c Counting) {
-	r.On(event.ProjectCreated, event.Handle(func(ctx context.Context, _ event.Received, d event.ProjectCreatedData) error {
+func Created(c Counting) event.Handler {
+	return event.Handle(func(ctx context.Context, _ event.Received, d event.ProjectCreatedData) error {
 		_, err := c.Init(ctx, d.ProjectID, d.UserID, 0)
 		if errors.Is(err, project.ErrBody) {
 			return event.Permanent(event.ReasonInvalid, err)
 		}
 		return err
-	}))
+	})
 }

@@ -1,4 +1,4 @@
-// Package rabbitmq registers the handlers of the events that ask for a mail and for nothing else. Other mails, such as
+// Package rabbitmq has the handlers of the events that ask for a mail and for nothing else. Other mails, such as
 // those with a code, are requested by the domain that owns what they carry.
 //
 // It knows no broker: the in-process one runs the same handlers.
@@ -15,10 +15,9 @@ type Sender interface {
 	SendProjectCompleted(ctx context.Context, eventID string, d event.ProjectCompletedMail) error
 }
 
-// Register adds the handler of email.project_completed.requested to r.
-func Register(r *event.Router, s Sender) {
-	r.On(event.EmailProjectCompletedRequested, event.Handle(
-		func(ctx context.Context, e event.Received, d event.ProjectCompletedMail) error {
-			return s.SendProjectCompleted(ctx, e.ID, d)
-		}))
+// SendProjectCompleted returns the handler of email.project_completed.requested.
+func SendProjectCompleted(s Sender) event.Handler {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.ProjectCompletedMail) error {
+		return s.SendProjectCompleted(ctx, e.ID, d)
+	})
 }

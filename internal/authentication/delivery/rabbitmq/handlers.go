@@ -18,18 +18,16 @@ type InvitationMail interface {
 	Send(ctx context.Context, eventID string, d event.InvitationRequested) error
 }
 
-// Register puts the handler of email.verification.requested on r.
-func Register(r *event.Router, m CodeMail) {
-	r.On(event.EmailVerificationRequested, event.Handle(
-		func(ctx context.Context, e event.Received, d event.VerificationRequested) error {
-			return m.Send(ctx, e.ID, d)
-		}))
+// SendCode returns the handler of email.verification.requested.
+func SendCode(m CodeMail) event.Handler {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.VerificationRequested) error {
+		return m.Send(ctx, e.ID, d)
+	})
 }
 
-// RegisterInvitations puts the handler of email.invitation.requested on r.
-func RegisterInvitations(r *event.Router, m InvitationMail) {
-	r.On(event.EmailInvitationRequested, event.Handle(
-		func(ctx context.Context, e event.Received, d event.InvitationRequested) error {
-			return m.Send(ctx, e.ID, d)
-		}))
+// SendInvitation returns the handler of email.invitation.requested.
+func SendInvitation(m InvitationMail) event.Handler {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.InvitationRequested) error {
+		return m.Send(ctx, e.ID, d)
+	})
 }

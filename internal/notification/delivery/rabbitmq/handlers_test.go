@@ -43,7 +43,7 @@ func message(t *testing.T) event.Message {
 	return m
 }
 
-func TestRegister(t *testing.T) {
+func TestSendProjectCompleted(t *testing.T) {
 	t.Parallel()
 	t.Run("passes the event to the sender", func(t *testing.T) {
 		t.Parallel()
@@ -51,7 +51,7 @@ func TestRegister(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				router, mail := event.NewRouter(), &sender{err: result}
-				rabbitmq.Register(router, mail)
+				router.On(event.EmailProjectCompletedRequested, rabbitmq.SendProjectCompleted(mail))
 				require.Equal(t, result, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
 				require.Equal(t, &sender{"evt_1", data, 1, result}, mail)
 			})
@@ -61,7 +61,7 @@ func TestRegister(t *testing.T) {
 	t.Run("dead-letters an event that lacks a field", func(t *testing.T) {
 		t.Parallel()
 		router, mail := event.NewRouter(), &sender{}
-		rabbitmq.Register(router, mail)
+		router.On(event.EmailProjectCompletedRequested, rabbitmq.SendProjectCompleted(mail))
 		m := message(t)
 		m.Body = []byte(strings.Replace(string(m.Body), `"recipient"`, `"renamed"`, 1))
 		err := router.Dispatch(context.Background(), event.Delivery{Message: m})

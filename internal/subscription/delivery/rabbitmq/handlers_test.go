@@ -23,13 +23,19 @@ func (p *projection) MirrorState(_ context.Context, s subscription.State) error 
 	return p.err
 }
 
+func handlers(p *projection) *event.Router {
+	r := event.NewRouter()
+	r.On(event.SubscriptionCreated, rabbitmq.Created(p))
+	r.On(event.SubscriptionCancelled, rabbitmq.Cancelled(p))
+	r.On(event.SubscriptionStatusChanged, rabbitmq.StatusChanged(p))
+	return r
+}
+
 // dispatch sends e through its wire form, as a broker would.
 func dispatch(t *testing.T, p *projection, e event.Event) error {
 	m, err := event.Encode(e)
 	require.NoError(t, err)
-	r := event.NewRouter()
-	rabbitmq.Register(r, p)
-	return r.Dispatch(context.Background(), event.Delivery{Message: m})
+	return handlers(p).Dispatch(context.Background(), event.Delivery{Message: m})
 }
 
 func TestEveryEventTellsTheState(t *testing.T) {
@@ -80,8 +86,7 @@ func TestItsErrorIsTheHandlers(t *testing.T) {
 func TestDataThatLacksAFieldIsNotTold(t *testing.T) {
 	t.Parallel()
 	p := &projection{}
-	r := event.NewRouter()
-	rabbitmq.Register(r, p)
+	r := handlers(p)
 	for _, key := range []event.RoutingKey{event.SubscriptionCreated, event.SubscriptionCancelled, event.SubscriptionStatusChanged} {
 		err := r.Dispatch(context.Background(), event.Delivery{Message: event.Message{
 			RoutingKey: string(key), Body: []byte(`{"event_id":"evt_1","payload":{"data":{"user_id":"user-1"}}}`),

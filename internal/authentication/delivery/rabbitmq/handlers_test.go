@@ -44,7 +44,7 @@ func TestTheEventReachesTheUseCaseAsItWasPublished(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			router, mail := event.NewRouter(), &codeMail{err: answer}
-			rabbitmq.Register(router, mail)
+			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
 			require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
 			require.Equal(t, &codeMail{"evt_1", data, 1, answer}, mail)
 		})
@@ -57,7 +57,7 @@ func TestAnEventThatLacksAFieldIsNotTried(t *testing.T) {
 		t.Run(field, func(t *testing.T) {
 			t.Parallel()
 			router, mail := event.NewRouter(), &codeMail{}
-			rabbitmq.Register(router, mail)
+			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
 			m := message(t)
 			m.Body = []byte(strings.Replace(string(m.Body), `"`+field+`"`, `"renamed"`, 1))
 			err := router.Dispatch(context.Background(), event.Delivery{Message: m})
@@ -97,7 +97,7 @@ func invitationMessage(t *testing.T) (event.Message, event.InvitationRequested) 
 func TestInvitationsReachTheUseCaseAsTheyWerePublished(t *testing.T) {
 	t.Parallel()
 	router, mail := event.NewRouter(), &invitationMail{err: event.Drop(event.DropSuperseded)}
-	rabbitmq.RegisterInvitations(router, mail)
+	router.On(event.EmailInvitationRequested, rabbitmq.SendInvitation(mail))
 	m, d := invitationMessage(t)
 	require.Equal(t, mail.err, router.Dispatch(context.Background(), event.Delivery{Message: m}))
 	require.Equal(t, &invitationMail{"evt_2", d, 1, mail.err}, mail)

@@ -1,0 +1,301 @@
+package app
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/password"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	"github.com/smap-platform/identity/internal/authentication/token"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/notification/smtp"
+	notifications "github.com/smap-platform/identity/internal/notification/usecase"
+	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
+	progressredis "github.com/smap-platform/identity/internal/project/repository/redisdb"
+	"github.com/smap-platform/identity/internal/project/repository/redispubsub"
+	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
+	projects "github.com/smap-platform/identity/internal/project/usecase"
+	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
+	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
+	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
+	"github.com/smap-platform/identity/pkg/mailer"
+)
+
+// App is one process of the service: api, consumer, or both on embedded parts. Its fields are what roles.go runs.
+type App struct {
+	*infra
+
+	relay     *outbox.Relay
+	heartbeat *fanout.Heartbeat
+	progress  *progress
+
+	// The api's side.
+	authentication *authentications.UseCase
+	web            *echo.Echo
+	apiListener    net.Listener
+
+	// The consumer's side.
+	sweeper         *projects.Sweeper
+	repairer        *authentications.Repairer
+	consumer        consumer
+	monitor         *echo.Echo
+	monitorListener net.Listener
+}
+
+// Option changes how an App is composed.
+type Option func(*options)
+
+type options struct{ passwords authentication.PasswordHasher }
+
+// WithPasswords has h hash the passwords. It is for load tests, which would otherwise measure the hashing.
+func WithPasswords(h authentication.PasswordHasher) Option {
+	return func(o *options) { o.passwords = h }
+}
+
+// NewAPI returns the api on the servers that cfg names, of which only the database has to be there. Its port is bound;
+// nothing is served before Run.
+func NewAPI(ctx context.Context, cfg config.Config, version string, log zerolog.Logger, o ...Option) (*App, error) {
+	in, err := production(ctx, cfg, inAPI, version, log)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(ctx, in, o...)
+}
+
+// NewConsumer is [NewAPI] for the event side: the queues, a relay, and a small HTTP server for health and metrics.
+func NewConsumer(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*App, error) {
+	in, err := production(ctx, cfg, inConsumer, version, log)
+	if err != nil {
+		return nil, err
+	}
+	return assemble(ctx, in)
+}
+
+// assemble builds what the process's roles run, in the order in which one part needs another.
+func assemble(ctx context.Context, in *infra, changes ...Option) (*App, error) {
+	a := &App{infra: in}
+	var o options
+	for _, change := range changes {
+		change(&o)
+	}
+	// Events leave through the outbox, in the transaction of what they report.
+	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
+		float64(in.cfg.Invitations.PerSecond), in.log)
+	rows := outbox.NewPublisher(in.db, in.sealer, in.clock, a.relay.Wake)
+	events := fanout.NewPublisher(in.phase(), rows, rows, in.renderCode, in.digests())
+	a.heartbeat = fanout.NewHeartbeat(in.db, in.clock, in.process.name(), in.version, in.phase(), in.log)
+	a.progress = in.newProgress(events)
+	if in.process&(inAPI|inStandalone) != 0 {
+		a.assembleAPI(events, o)
+	}
+	if in.process&(inConsumer|inStandalone) != 0 {
+		if err := a.assembleConsumer(); err != nil {
+			return nil, err
+		}
+	}
+	return a, a.bind(ctx)
+}
+
+// progress is how far projects are. The api serves those who ask and watch, the consumer counts and sweeps.
+type progress struct {
+	deps    projects.Deps
+	store   *progressredis.Store
+	count   *projects.Counting
+	updates *redispubsub.Publisher
+	watcher *redispubsub.Subscriber
+}
+
+func (in *infra) newProgress(events event.Publisher) *progress {
+	p := &progress{store: progressredis.New(in.state)}
+	p.updates = redispubsub.NewPublisher(redispubsub.PublisherOptions{
+		Client:   in.cache,
+		OnOutage: in.logOutage("live progress is not published"),
+	})
+	p.watcher = redispubsub.NewSubscriber(redispubsub.SubscriberOptions{
+		Client:   in.cache,
+		Reader:   p.store,
+		OnOutage: in.logOutage("live progress is delayed"),
+	})
+	p.deps = projects.Deps{
+		Tx:          in.db,
+		Clock:       in.clock,
+		Progress:    p.store,
+		Open:        p.store,
+		Completions: projectsql.NewCompletions(in.db),
+		Events:      events,
+		Listener:    batchCloser{authentications.NewBatchCloser(authsql.NewBatches(in.db), authsql.NewUsers(in.db), events)},
+		Updates:     p.updates,
+		Observer:    &projectObserver{in.log, in.metrics},
+	}
+	p.count = projects.NewCounting(p.deps)
+	return p
+}
+
+// assembleAPI builds what people and other services ask for over HTTP.
+func (a *App) assembleAPI(events event.Publisher, o options) {
+	if o.passwords == nil {
+		hasher := password.New(password.Options{ReadableToPrevious: a.phase().Returnable()})
+		a.metrics.watchHashing(hasher.Load)
+		o.passwords = hasher
+	}
+	tokens := token.New(token.Options{
+		Secret:           []byte(a.cfg.Secrets.JWT),
+		Lifetime:         a.cfg.Cookie.MaxAge,
+		RememberLifetime: a.cfg.Cookie.MaxAgeRemember,
+		Clock:            a.clock,
+	})
+	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
+		Tx:            a.db,
+		Clock:         a.clock,
+		Subscriptions: subscriptionsql.NewSubscriptions(a.db),
+		Plans:         subscriptionsql.NewPlans(a.db),
+		Events:        events,
+	})
+	users := authsql.NewUsers(a.db)
+	a.authentication = authentications.New(authentications.Deps{
+		Tx:          a.db,
+		Users:       users,
+		Codes:       authsql.NewCodes(a.db),
+		LegacyCodes: authsql.NewLegacyCodes(a.db),
+		Passwords:   o.passwords,
+		Tokens:      tokens,
+		Trials:      lifecycle,
+		Events:      events,
+		Clock:       a.clock,
+		CodeKey:     authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
+		Rehash:      !a.phase().Returnable(),
+		Mixed:       a.phase().Mixed(),
+	})
+	invitations := authentications.NewInvitations(authentications.InvitationDeps{
+		Tx:          a.db,
+		LongTx:      a.db.WithTxTimeout(inviteTx),
+		Users:       users,
+		Batches:     authsql.NewBatches(a.db),
+		Invitations: authsql.NewInvitations(a.db),
+		Pace:        authsql.NewPace(a.db),
+		Passwords:   o.passwords,
+		Tokens:      tokens,
+		Trials:      lifecycle,
+		Events:      events,
+		Outbox:      withdrawer{a.db, a.clock},
+		Progress:    batchProgress{a.progress.count, a.progress.store},
+		Clock:       a.clock,
+		CodeKey:     authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
+		PerSecond:   a.cfg.Invitations.PerSecond,
+	})
+	a.web = a.newWeb(services{
+		authentication: a.authentication,
+		invitations:    invitations,
+		subscriptions:  lifecycle,
+		reading:        projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
+		counting:       a.progress.count,
+		tokens:         tokens,
+	})
+}
+
+// assembleConsumer builds what events ask for, and what looks after the rows they leave.
+func (a *App) assembleConsumer() error {
+	client, err := newMailer(a.cfg.SMTP)
+	if err != nil {
+		return err
+	}
+	_, domain, _ := strings.Cut(a.cfg.SMTP.From, "@")
+	mails := notifications.New(notifications.Deps{
+		Tx:            a.db,
+		Ledger:        mailsql.NewLedger(a.db),
+		Mailer:        smtp.New(client),
+		Renderer:      a.renderer,
+		Clock:         a.clock,
+		Observer:      a.metrics,
+		Lease:         a.mailLease(),
+		Domain:        domain,
+		InvitationURL: a.cfg.Invitations.URL,
+	})
+	logged := loggedMails{mails, a.log}
+	a.sweeper = projects.NewSweeper(a.progress.deps)
+	a.repairer = a.newRepairer(a.progress)
+	a.consumer = a.newConsumer(a.consumers(handlers{
+		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(a.db), logged),
+		invitationMail: authentications.NewInvitationMailSender(authsql.NewInvitations(a.db), authsql.NewUsers(a.db), logged),
+		mails:          mails,
+		projection:     a.newProjection(),
+		counting:       a.progress.count,
+		counted: []event.Middleware{
+			projectevents.CountItem(a.progress.count, a.itemMissed),
+			mailevents.GiveUp(mails),
+		},
+		shadow:  fanout.NewShadow(a.db, a.clock, a.renderCode, a.digests(), a.metrics),
+		unnamed: fanout.NewUnnamed(a.db, a.clock, a.cfg.Secrets.EventsSeal, a.mailLease(), a.log),
+		forward: logged,
+	}))
+	a.health.consuming = a.consumer.Consuming
+	a.monitor = a.newEcho(nil, nil)
+	return nil
+}
+
+// newProjection returns what keeps the subscription states in Redis.
+func (in *infra) newProjection() *subscriptions.Projection {
+	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
+		Subscriptions: subscriptionsql.NewSubscriptions(in.db),
+		States:        subscriptionredis.New(in.state),
+	})
+}
+
+// newRepairer returns what brings the progress of batches in line with the database.
+func (in *infra) newRepairer(p *progress) *authentications.Repairer {
+	return authentications.NewRepairer(authentications.RepairDeps{
+		Batches:     authsql.NewBatches(in.db),
+		Invitations: authsql.NewInvitations(in.db),
+		Mails:       mailOutcomes{mailsql.NewLedger(in.db)},
+		Progress:    batchProgress{p.count, p.store},
+		Clock:       in.clock,
+		Failed:      in.logRepairFailure,
+	})
+}
+
+// bind binds the process's ports as late as possible: a balancer that is let in waits, one that is refused goes
+// elsewhere.
+func (a *App) bind(ctx context.Context) (err error) {
+	if a.web != nil {
+		if a.apiListener, err = listen(ctx, "APP_PORT", a.cfg.HTTP.Host, a.cfg.HTTP.AppPort); err != nil {
+			return err
+		}
+		a.log.Info().Str("address", a.apiListener.Addr().String()).Str("phase", string(a.phase())).Msg("api is serving")
+	}
+	if a.monitor != nil {
+		if a.monitorListener, err = listen(ctx, "CONSUMER_PORT", a.cfg.HTTP.Host, a.cfg.HTTP.ConsumerPort); err != nil {
+			return err
+		}
+		a.log.Info().Str("address", a.monitorListener.Addr().String()).Str("phase", string(a.phase())).
+			Msg("consumer is running")
+	}
+	return nil
+}
+
+// Authentication is what the api does for people who register and log in; nil in a consumer.
+func (a *App) Authentication() *authentications.UseCase { return a.authentication }
+
+// newMailer returns the SMTP client of the configuration.
+func newMailer(c config.SMTP) (*mailer.Mailer, error) {
+	return mailer.New(mailer.Options{
+		Host:     c.Host,
+		Port:     c.Port,
+		Username: c.Username,
+		Password: string(c.Password),
+		TLS:      mailer.TLSMode(c.TLS),
+		From:     c.From,
+		FromName: c.FromName,
+		Timeout:  c.Timeout,
+	})
+}

@@ -1,0 +1,168 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/inprocess"
+	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/inbox"
+	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/redis"
+)
+
+// embedded are the parts that stand in for servers: a broker and a Redis in memory, and an inbox that takes every mail.
+type embedded struct {
+	broker *inprocess.Broker
+	redis  *miniredis.Miniredis
+	inbox  *inbox.Inbox
+}
+
+// Standalone is an App with both sides in one process on embedded parts. What it lacks is what servers give: events in
+// flight and state in Redis end with the process. It is for a laptop, an evaluation, a test.
+type Standalone struct{ *App }
+
+// NewStandalone builds everything and binds the ports; nothing is served before Run. Secrets that cfg lacks are made
+// and kept in DATA_DIR.
+func NewStandalone(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*Standalone, error) {
+	if err := os.MkdirAll(cfg.Embedded.DataDir, 0o700); err != nil {
+		return nil, fmt.Errorf("DATA_DIR: %w", err)
+	}
+	if err := fillSecrets(&cfg.Secrets, cfg.Embedded.DataDir); err != nil {
+		return nil, err
+	}
+	in, err := embed(ctx, cfg, version, log)
+	if err != nil {
+		return nil, err
+	}
+	a, err := assemble(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	return &Standalone{a}, nil
+}
+
+// embed returns the embedded twin of [production].
+func embed(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*infra, error) {
+	parts := &embedded{
+		redis: miniredis.NewMiniRedis(),
+		inbox: inbox.New(inbox.Options{
+			SMTPAddr: net.JoinHostPort(cfg.SMTP.Host, strconv.Itoa(cfg.SMTP.Port)), // loopback, whatever HOST is
+			HTTPAddr: net.JoinHostPort(cfg.HTTP.Host, strconv.Itoa(cfg.Embedded.InboxPort)),
+			Log:      log,
+		}),
+		broker: inprocess.New(Queues(cfg), inprocess.Options{
+			Now:          time.Now,
+			DrainTimeout: cfg.Service.ShutdownTimeout / 2,
+			Log:          log,
+		}),
+	}
+	if err := parts.inbox.Listen(); err != nil {
+		return nil, fmt.Errorf("SMTP_PORT, INBOX_PORT: %w", err)
+	}
+	_, port, err := net.SplitHostPort(parts.inbox.SMTPAddr())
+	if err != nil {
+		return nil, err
+	}
+	if cfg.SMTP.Port, err = strconv.Atoi(port); err != nil {
+		return nil, err
+	}
+	if err := cfg.Validate(config.Standalone); err != nil {
+		return nil, err
+	}
+	if err := parts.redis.Start(); err != nil {
+		return nil, fmt.Errorf("the embedded redis: %w", err)
+	}
+	db, err := database.Open(database.Options{Dialect: database.SQLite, DSN: embeddedDatabase(cfg)})
+	if err != nil {
+		return nil, err
+	}
+	in := &infra{
+		cfg:      cfg,
+		process:  inStandalone,
+		version:  version,
+		log:      log,
+		db:       db,
+		broker:   embeddedBroker{parts.broker},
+		state:    redis.Open(redis.Options{Addr: parts.redis.Addr(), DB: cfg.Redis.StateDB, PoolSize: statePool}),
+		cache:    redis.Open(redis.Options{Addr: parts.redis.Addr(), DB: cfg.Redis.CacheDB}),
+		embedded: parts,
+	}
+	in.newConsumer = func(consumers []event.Consumer) consumer { return embeddedConsumer{parts.broker, consumers} }
+	return in, in.prepare(ctx, true)
+}
+
+// embeddedDatabase is the file of the standalone's database.
+func embeddedDatabase(cfg config.Config) string {
+	return filepath.Join(cfg.Embedded.DataDir, "identity.db")
+}
+
+// embeddedBroker adds what RabbitMQ's publisher reports.
+type embeddedBroker struct{ *inprocess.Broker }
+
+// Check implements broker.
+func (embeddedBroker) Check(context.Context) (rabbitmq.ExchangeHealth, error) {
+	return rabbitmq.ExchangeHealth{Name: event.Exchange, Type: "topic", Durable: false}, nil
+}
+
+// DeadLetters implements broker.
+func (b embeddedBroker) DeadLetters(_ context.Context, q event.Queue) (int, error) {
+	return len(b.Dead(q.Name)), nil
+}
+
+type embeddedConsumer struct {
+	broker    *inprocess.Broker
+	consumers []event.Consumer
+}
+
+// Run implements consumer.
+func (c embeddedConsumer) Run(ctx context.Context) error { return c.broker.Consume(ctx, c.consumers) }
+
+// Consuming implements consumer: nothing comes between the two.
+func (c embeddedConsumer) Consuming() bool { return true }
+
+// passTime lets keys expire: the embedded Redis has no clock of its own.
+func (e *embedded) passTime(ctx context.Context) error {
+	defer e.redis.Close()
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			e.redis.FastForward(time.Second)
+		}
+	}
+}
+
+// APIURL is where people are served.
+func (s *Standalone) APIURL() string { return "http://" + s.apiListener.Addr().String() }
+
+// MonitorURL is where health and metrics of the consumer's side are.
+func (s *Standalone) MonitorURL() string { return "http://" + s.monitorListener.Addr().String() }
+
+// InboxURL is where mails are shown.
+func (s *Standalone) InboxURL() string { return s.embedded.inbox.URL() }
+
+// Inbox is where every mail ends.
+func (s *Standalone) Inbox() *inbox.Inbox { return s.embedded.inbox }
+
+// Tap returns a channel with a copy of every message on the exchange whose key matches pattern, until stop is called.
+func (s *Standalone) Tap(pattern string) (messages <-chan event.Message, stop func()) {
+	return s.embedded.broker.Tap(pattern)
+}
+
+// Redis is a client of the state database.
+func (s *Standalone) Redis() *goredis.Client { return s.state }

@@ -1,0 +1,265 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/notification/render"
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/pkg/database"
+	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
+	"github.com/smap-platform/identity/pkg/redis"
+)
+
+// statePool is how many connections one process has to the state database at most.
+const statePool = 32
+
+// broker is what a process needs of RabbitMQ, or of the in-process broker in its place.
+type broker interface {
+	event.Sender
+	Check(ctx context.Context) (rabbitmq.ExchangeHealth, error)
+	DeadLetters(ctx context.Context, q event.Queue) (int, error)
+}
+
+// consumer runs the handlers of queues until its context ends.
+type consumer interface {
+	Run(ctx context.Context) error
+	Consuming() bool // reports whether every queue is being consumed right now
+}
+
+// infra is what a process stands on: servers in production, embedded parts in the standalone. Everything else takes it
+// as given.
+type infra struct {
+	cfg     config.Config
+	process process
+	version string
+	log     zerolog.Logger
+
+	db     *database.DB
+	clock  *database.Clock
+	state  *goredis.Client // the state database
+	cache  *goredis.Client // the cache database, and pub/sub
+	broker broker
+	// publisher is the broker in production, as the role that keeps its connection.
+	publisher *rabbitmq.Publisher
+	// newConsumer connects queues and handlers to the broker.
+	newConsumer func([]event.Consumer) consumer
+
+	sealer   *outbox.Sealer
+	renderer *render.Renderer
+	metrics  *metrics
+	tracing  *sdktrace.TracerProvider
+	health   *health
+	embedded *embedded // nil in production
+}
+
+// production connects to the servers that cfg names. Only the database has to be there.
+func production(ctx context.Context, cfg config.Config, p process, version string, log zerolog.Logger) (*infra, error) {
+	db, err := database.Open(database.Options{
+		Dialect:  database.Postgres,
+		DSN:      cfg.Postgres.DSN(),
+		MaxConns: cfg.Postgres.MaxConns,
+	})
+	if err != nil {
+		return nil, err
+	}
+	redis.RouteLogs(log)
+	connection := func(purpose string) rabbitconn.Options {
+		return rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-" + purpose, Log: log}
+	}
+	topology := rabbitmq.NewTopology(Queues(cfg))
+	in := &infra{
+		cfg:     cfg,
+		process: p,
+		version: version,
+		log:     log,
+		db:      db,
+		state:   openState(cfg.Redis),
+		cache:   openCache(cfg.Redis),
+	}
+	in.publisher = rabbitmq.NewPublisher(connection(p.name()+"-publisher"), topology)
+	in.broker = in.publisher
+	in.newConsumer = func(consumers []event.Consumer) consumer {
+		return rabbitmq.NewConsumer(rabbitmq.ConsumerOptions{
+			Connection:   connection(p.name()),
+			Topology:     topology,
+			Sender:       in.broker,
+			Now:          in.clock.Now,
+			DrainTimeout: cfg.Service.ShutdownTimeout / 2,
+			StaleAck:     func(queue string) { in.metrics.staleAcks.WithLabelValues(queue).Inc() },
+			Refused:      func(_ string, refused bool) { in.metrics.setLegacyRefused(refused) },
+		}, consumers)
+	}
+	if err := in.prepare(ctx, cfg.Postgres.AutoMigrate); err != nil {
+		return nil, err
+	}
+	in.warnAboutRedis(ctx)
+	return in, nil
+}
+
+// openState returns a client of the state database. Every command there may be repeated, so one whose reply was lost is
+// sent once more.
+func openState(c config.Redis) *goredis.Client {
+	return redis.Open(redis.Options{
+		Addr:     c.Addr(),
+		Password: string(c.Password),
+		DB:       c.StateDB,
+		Retries:  1,
+		PoolSize: statePool,
+	})
+}
+
+func openCache(c config.Redis) *goredis.Client {
+	return redis.Open(redis.Options{Addr: c.Addr(), Password: string(c.Password), DB: c.CacheDB})
+}
+
+// warnAboutRedis logs at the start what keeps Redis from keeping state. Nothing waits for it.
+func (in *infra) warnAboutRedis(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	warnings, err := redis.Warnings(ctx, in.state)
+	if err != nil {
+		in.log.Warn().Err(err).Msg("redis is unavailable: subscription states are written once it has recovered")
+	}
+	for _, w := range warnings {
+		in.log.Warn().Str("warning", w).Msg("redis is not set up to keep state")
+	}
+}
+
+// prepare waits for the database, migrates it where asked to, and adds what both kinds of infrastructure share.
+func (in *infra) prepare(ctx context.Context, migrate bool) error {
+	if err := waitForDatabase(ctx, in.db, in.cfg.Service.StartTimeout, in.log); err != nil {
+		return err
+	}
+	if migrate {
+		applied, err := schema.Up(ctx, in.db)
+		if err != nil {
+			return err
+		}
+		for _, step := range applied {
+			in.log.Info().Str("migration", step).Msg("schema migrated")
+		}
+	}
+	var err error
+	if in.clock, err = startClock(ctx, in.db); err != nil {
+		return err
+	}
+	if in.sealer, err = outbox.NewSealer(in.cfg.Secrets.EventsSeal); err != nil {
+		return err
+	}
+	if in.renderer, err = render.New(); err != nil {
+		return err
+	}
+	if in.tracing, err = newTracing(ctx, in.cfg.Service, in.process.name(), in.version); err != nil {
+		return err
+	}
+	in.metrics = newMetrics(in.phase())
+	in.metrics.registry.MustRegister(
+		&outboxCollector{in.db, in.clock},
+		&deadLetterCollector{in.broker, Queues(in.cfg)},
+	)
+	in.health = &health{
+		db:       in.db,
+		redis:    in.state,
+		broker:   in.broker,
+		version:  in.version,
+		phase:    in.phase(),
+		embedded: in.embedded != nil,
+	}
+	return nil
+}
+
+// phase is the phase of the migration; the standalone has none behind it.
+func (in *infra) phase() fanout.Phase {
+	if in.embedded != nil {
+		return fanout.Complete
+	}
+	return fanout.Phase(in.cfg.Events.Phase)
+}
+
+// mailLease is how long one try to send a mail may take before another process may try as well: twice the mail server's
+// own deadline. No handler runs longer.
+func (in *infra) mailLease() time.Duration { return 2 * in.cfg.SMTP.Timeout }
+
+// renderCode writes the mail with a code: for the previous release's consumers, and to compare with what they got.
+func (in *infra) renderCode(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
+	r, err := in.renderer.Verification(locale, code, now, expiresAt)
+	return r.Subject, r.HTML, err
+}
+
+func (in *infra) digests() fanout.Digests { return fanout.NewDigests(in.cfg.Secrets.EventsSeal) }
+
+func (in *infra) tracer() trace.Tracer { return in.tracing.Tracer("github.com/smap-platform/identity") }
+
+// close closes what the roles have used, after they have ended.
+func (in *infra) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	for what, err := range map[string]error{
+		"redis":    errors.Join(in.state.Close(), in.cache.Close()),
+		"database": in.db.Close(),
+		"tracing":  in.tracing.Shutdown(ctx),
+	} {
+		if err != nil {
+			in.log.Warn().Err(err).Str("part", what).Msg("closing failed")
+		}
+	}
+}
+
+// startClock returns a clock that follows the database's time.
+func startClock(ctx context.Context, db *database.DB) (*database.Clock, error) {
+	clock := database.NewClock(db)
+	return clock, clock.Sync(ctx)
+}
+
+// waitForDatabase tries until the database responds or timeout is over.
+func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration, log zerolog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for logged := false; ; logged = true {
+		err := ping(ctx, db)
+		if err == nil {
+			return nil
+		}
+		if !logged {
+			log.Warn().Err(err).Dur("patience_ms", timeout).Msg("the database does not respond yet")
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the database did not respond within START_TIMEOUT (%s): %w", timeout, err)
+		}
+	}
+}
+
+// ping has a deadline of its own: one try that hangs must not use up the time for all.
+func ping(ctx context.Context, db *database.DB) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	return db.Ping(ctx)
+}
+
+// listen binds a port; variable names the setting in the error.
+func listen(ctx context.Context, variable, host string, port int) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+	if err != nil {
+		return nil, fmt.Errorf("%s: port %d cannot be used: %w", variable, port, err)
+	}
+	return l, nil
+}

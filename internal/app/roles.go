@@ -1,0 +1,73 @@
+package app
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/pkg/lifecycle"
+)
+
+// process is a binary, as a bit, so that the table below can name several.
+type process int
+
+const (
+	inAPI process = 1 << iota
+	inConsumer
+	inStandalone
+	onServers  = inAPI | inConsumer
+	everywhere = inAPI | inConsumer | inStandalone
+)
+
+// name is how the process calls itself in logs, traces and connections.
+func (p process) name() string {
+	return map[process]string{inAPI: "api", inConsumer: "consumer", inStandalone: "standalone"}[p]
+}
+
+// stage says when a role stops: serving first, then background, then base.
+type stage int
+
+const (
+	serving    stage = iota // takes work in: requests and deliveries
+	background              // works by itself, and for those that serve
+	base                    // what the others stand on
+	stages
+)
+
+// roles is what runs where. All three binaries start from it and stop in its order.
+var roles = []struct {
+	name  string
+	stage stage
+	runs  process
+	role  func(a *App) run
+}{
+	{"http", serving, inAPI | inStandalone, func(a *App) run { return a.serve(a.web, a.apiListener) }},
+	{"monitor", serving, inConsumer | inStandalone, func(a *App) run { return a.serve(a.monitor, a.monitorListener) }},
+	{"consumer", serving, inConsumer | inStandalone, func(a *App) run { return a.consumer.Run }},
+
+	{"relay", background, everywhere, func(a *App) run { return a.relay.Run }},
+	{"progress publisher", background, everywhere, func(a *App) run { return a.progress.updates.Run }},
+	{"progress subscriber", background, inAPI | inStandalone, func(a *App) run { return a.progress.watcher.Run }},
+	{"sweeper", background, inConsumer | inStandalone, func(a *App) run { return a.sweeper.Run }},
+	{"repairer", background, inConsumer | inStandalone, func(a *App) run { return a.repairer.Run }},
+	{"purge", background, inConsumer | inStandalone, func(a *App) run { return a.purge }},
+
+	{"rabbitmq publisher", base, onServers, func(a *App) run { return a.publisher.Run }},
+	{"heartbeat", base, onServers, func(a *App) run { return a.heartbeat.Run }},
+	{"database clock", base, everywhere, func(a *App) run { return a.clock.Run }},
+	{"embedded redis", base, inStandalone, func(a *App) run { return a.embedded.passTime }},
+	{"inbox", base, inStandalone, func(a *App) run { return a.embedded.inbox.Run }},
+}
+
+// run works until ctx ends.
+type run = func(ctx context.Context) error
+
+// Run runs the process's roles until ctx ends, and returns nil after an orderly stop. An App runs once.
+func (a *App) Run(ctx context.Context) error {
+	defer a.close()
+	ordered := make([][]lifecycle.Role, stages)
+	for _, r := range roles {
+		if r.runs&a.process != 0 {
+			ordered[r.stage] = append(ordered[r.stage], lifecycle.Role{Name: r.name, Run: r.role(a)})
+		}
+	}
+	return lifecycle.Run(ctx, a.log, a.cfg.Service.ShutdownTimeout, ordered...)
+}
