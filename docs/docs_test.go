@@ -15,7 +15,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/api/apitest"
+	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/docs/doctest"
+	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/app/command"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -297,6 +299,21 @@ func TestEvents(t *testing.T) {
 		text := read(t, "docs/events.md")
 		for _, key := range contract.Keys() {
 			require.Contains(t, text, "\n| `"+key+"` | ")
+		}
+	})
+	t.Run("the retry ladder is that of the queues", func(t *testing.T) {
+		t.Parallel()
+		text := read(t, "docs/events.md")
+		for _, q := range app.Queues(config.Config{}) {
+			require.Len(t, q.Bindings, 1)
+			row := regexp.MustCompile("\\| `" + q.Name + "` \\| `" + regexp.QuoteMeta(q.Bindings[0]) + "` \\| (.*?),? and .*\\|")
+			found := row.FindStringSubmatch(text)
+			require.NotNil(t, found, q.Name)
+			var waits []string
+			for _, wait := range q.Retry.Levels {
+				waits = append(waits, strings.Replace(wait.String(), "m0s", "m", 1))
+			}
+			require.Equal(t, strings.Join(waits, ", "), found[1])
 		}
 	})
 	t.Run("the example follows its schema", func(t *testing.T) {
