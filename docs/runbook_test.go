@@ -38,7 +38,8 @@ func TestRedisRunbook(t *testing.T) {
 	const id = "proj_demo"
 	call := func(method, path, body string) string {
 		t.Helper()
-		request, err := http.NewRequestWithContext(t.Context(), method, s.APIURL()+"/internal/projects/"+id+path, strings.NewReader(body))
+		url := s.APIURL() + "/internal/projects/" + id + path
+		request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
 		require.NoError(t, err)
 		request.Header.Set("X-Internal-Key", string(cfg.Secrets.Internal))
 		request.Header.Set("Content-Type", "application/json")
