@@ -46,6 +46,15 @@ func TestLinks(t *testing.T) {
 		}
 		require.Greater(t, checked, 20)
 	})
+	t.Run("every page is in the index of its folder", func(t *testing.T) {
+		t.Parallel()
+		for page := range pages {
+			folder, file := path.Split(page)
+			if strings.HasPrefix(folder, "docs/") && file != "README.md" {
+				require.Contains(t, pages[folder+"README.md"], "]("+file+")")
+			}
+		}
+	})
 	t.Run("every file and folder named in a page exists", func(t *testing.T) {
 		t.Parallel()
 		named := regexp.MustCompile(
