@@ -72,7 +72,7 @@ func start(t *testing.T, dir string) *program {
 	return &program{s, logs, &http.Client{Jar: jar, Timeout: 10 * time.Second}, apitest.New(t), stop}
 }
 
-// call makes a request, checks it against the contract, and answers status, error code and data.
+// call makes a request, checks it against the contract, and returns status, error code and data.
 func (p *program) call(t *testing.T, method, path string, body any, header ...string) (status, code int, data json.RawMessage) {
 	t.Helper()
 	status, content := p.request(t, method, path, body, header...)
@@ -124,61 +124,117 @@ type fields = map[string]any
 
 var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
 
-func TestAPersonsWay(t *testing.T) {
-	p := start(t, t.TempDir())
-	events, untap := p.Tap("#")
-	defer untap()
-	schemas := apitest.NewEvents(t)
-	const email, password = "minh.tran@example.com", "a long enough one"
+func TestStandalone(t *testing.T) {
+	t.Run("a person's way, from registration to cancellation", func(t *testing.T) {
+		p := start(t, t.TempDir())
+		events, untap := p.Tap("#")
+		defer untap()
+		schemas := apitest.NewEvents(t)
+		const email, password = "minh.tran@example.com", "a long enough one"
 
-	p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": password})
-	status, code, _ := p.call(t, http.MethodPost, "/authentication/login", fields{"email": email, "password": password})
-	require.Equal(t, []int{http.StatusForbidden, 20009}, []int{status, code})
+		p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": password})
+		status, code, _ := p.call(t, http.MethodPost, "/authentication/login", fields{"email": email, "password": password})
+		require.Equal(t, []int{http.StatusForbidden, 20009}, []int{status, code})
 
-	requested := <-events
-	schemas.Check(t, requested)
-	mails, err := p.Inbox().Wait(t.Context(), email, 1)
-	require.NoError(t, err)
-	require.Equal(t, requested.ID+"@smap.local", mails[0].MessageID)
-	otp := sixDigits.FindString(mails[0].Text)
-	require.Contains(t, string(requested.Body), otp)
+		requested := <-events
+		schemas.Check(t, requested)
+		mails, err := p.Inbox().Wait(t.Context(), email, 1)
+		require.NoError(t, err)
+		require.Equal(t, requested.ID+"@smap.local", mails[0].MessageID)
+		otp := sixDigits.FindString(mails[0].Text)
+		require.Contains(t, string(requested.Body), otp)
 
-	p.ok(t, http.StatusOK, http.MethodPost, "/identity/authentication/verify-otp", fields{"email": email, "otp": otp})
-	created := <-events
-	schemas.Check(t, created)
-	require.Equal(t, string(event.SubscriptionCreated), created.RoutingKey)
-	require.NotEqual(t, requested.Headers[event.HeaderTraceparent], "")
+		p.ok(t, http.StatusOK, http.MethodPost, "/identity/authentication/verify-otp", fields{"email": email, "otp": otp})
+		created := <-events
+		schemas.Check(t, created)
+		require.Equal(t, string(event.SubscriptionCreated), created.RoutingKey)
+		require.NotEqual(t, requested.Headers[event.HeaderTraceparent], "")
 
-	p.ok(t, http.StatusOK, http.MethodGet, "/authentication/me", nil)
-	var mine struct {
-		ID, Status  string
-		StartsAt    time.Time `json:"starts_at"`
-		TrialEndsAt time.Time `json:"trial_ends_at"`
-		UserID      string    `json:"user_id"`
-	}
-	require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/subscriptions/me", nil), &mine))
-	require.Equal(t, "trialing", mine.Status)
-	require.Equal(t, 14*24*time.Hour, mine.TrialEndsAt.Sub(mine.StartsAt))
-	p.requireState(t, mine.UserID, "trialing")
+		p.ok(t, http.StatusOK, http.MethodGet, "/authentication/me", nil)
+		var mine struct {
+			ID, Status  string
+			StartsAt    time.Time `json:"starts_at"`
+			TrialEndsAt time.Time `json:"trial_ends_at"`
+			UserID      string    `json:"user_id"`
+		}
+		require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/subscriptions/me", nil), &mine))
+		require.Equal(t, "trialing", mine.Status)
+		require.Equal(t, 14*24*time.Hour, mine.TrialEndsAt.Sub(mine.StartsAt))
+		p.requireState(t, mine.UserID, "trialing")
 
-	p.ok(t, http.StatusOK, http.MethodPost, "/subscriptions/"+mine.ID+"/cancel", fields{"reason": "too good"})
-	schemas.Check(t, <-events)
-	p.requireState(t, mine.UserID, "cancelled")
-	_, code, _ = p.call(t, http.MethodGet, "/subscriptions/me", nil)
-	require.Equal(t, 130002, code)
+		p.ok(t, http.StatusOK, http.MethodPost, "/subscriptions/"+mine.ID+"/cancel", fields{"reason": "too good"})
+		schemas.Check(t, <-events)
+		p.requireState(t, mine.UserID, "cancelled")
+		_, code, _ = p.call(t, http.MethodGet, "/subscriptions/me", nil)
+		require.Equal(t, 130002, code)
 
-	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/logout", nil)
-	status, _, _ = p.call(t, http.MethodGet, "/authentication/me", nil)
-	require.Equal(t, http.StatusUnauthorized, status)
+		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/logout", nil)
+		status, _, _ = p.call(t, http.MethodGet, "/authentication/me", nil)
+		require.Equal(t, http.StatusUnauthorized, status)
 
-	logs := p.logs.String()
-	for _, secret := range []string{otp, password, email, "eyJ"} {
-		require.NotContains(t, logs, secret, "the log holds a secret")
-	}
-	require.Contains(t, logs, "mi***@example.com")
-	for _, line := range []string{"event published", "event ack", "request"} {
-		require.Contains(t, logs, `"message":"`+line+`"`)
-	}
+		logs := p.logs.String()
+		for _, secret := range []string{otp, password, email, "eyJ"} {
+			require.NotContains(t, logs, secret, "the log holds a secret")
+		}
+		require.Contains(t, logs, "mi***@example.com")
+		for _, line := range []string{"event published", "event ack", "request"} {
+			require.Contains(t, logs, `"message":"`+line+`"`)
+		}
+	})
+	t.Run("codes and logins survive a restart", func(t *testing.T) {
+		dir := t.TempDir()
+		const email = "lan@example.com"
+		var otp string
+		t.Run("before", func(t *testing.T) {
+			p := start(t, dir)
+			p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": "a long enough one"})
+			mails, err := p.Inbox().Wait(t.Context(), email, 1)
+			require.NoError(t, err)
+			otp = sixDigits.FindString(mails[0].Text)
+		})
+		t.Run("after", func(t *testing.T) {
+			p := start(t, dir)
+			p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
+		})
+	})
+	t.Run("health and metrics", func(t *testing.T) {
+		p := start(t, t.TempDir())
+		for _, path := range []string{"/live", "/ready", "/health", "/health/redis", "/health/rabbitmq"} {
+			p.ok(t, http.StatusOK, http.MethodGet, path, nil)
+		}
+		require.JSONEq(t, `{"status":"healthy","exchange":"smap.events","type":"topic","durable":false,"phase":"complete"}`,
+			string(p.ok(t, http.StatusOK, http.MethodGet, "/health/rabbitmq", nil)))
+
+		events, untap := p.Tap("#")
+		defer untap()
+		p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": "m@example.com", "password": "a long enough one"})
+		<-events
+		_, err := p.Inbox().Wait(t.Context(), "m@example.com", 1)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool {
+			return strings.Contains(get(t, p.MonitorURL()+"/metrics"), `event_handler_duration_seconds_count{outcome="handled",queue="identity.email",routing_key="email.verification.requested"} 1`)
+		}, 5*time.Second, 10*time.Millisecond)
+		metrics := get(t, p.APIURL()+"/metrics")
+		for _, name := range []string{
+			`events_published_total{routing_key="email.verification.requested"} 1`, "event_publish_duration_seconds_count",
+			"emails_processed_total 1", "emails_failed_total 0", "outbox_rows 0", "outbox_oldest_due_seconds 0", "outbox_up 1",
+			`dead_letters{queue="identity.email"} 0`,
+			"http_request_duration_seconds_count", "password_hashing_running 0",
+		} {
+			require.Contains(t, metrics, name)
+		}
+	})
+	t.Run("a stop is announced before it is carried out", func(t *testing.T) {
+		t.Setenv("DRAIN_DELAY", "2s")
+		p := start(t, t.TempDir())
+		p.ok(t, http.StatusOK, http.MethodGet, "/ready", nil)
+		p.stop()
+		require.Eventually(t, func() bool {
+			status, _, data := p.call(t, http.MethodGet, "/ready", nil)
+			return status == http.StatusServiceUnavailable && strings.Contains(string(data), "draining")
+		}, time.Second, 5*time.Millisecond)
+		p.ok(t, http.StatusOK, http.MethodGet, "/live", nil) // still served
+	})
 }
 
 // requireState waits for the projection, which follows the event.
@@ -189,78 +245,30 @@ func (p *program) requireState(t *testing.T, userID, want string) {
 	}, 5*time.Second, 5*time.Millisecond)
 }
 
-func TestCodesAndLoginsSurviveARestart(t *testing.T) {
-	dir := t.TempDir()
-	const email = "lan@example.com"
-	var otp string
-	t.Run("before", func(t *testing.T) {
-		p := start(t, dir)
-		p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": "a long enough one"})
-		mails, err := p.Inbox().Wait(t.Context(), email, 1)
-		require.NoError(t, err)
-		otp = sixDigits.FindString(mails[0].Text)
-	})
-	t.Run("after", func(t *testing.T) {
-		p := start(t, dir)
-		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
-	})
-}
-
-func TestEveryRouteIsInTheContractAndBack(t *testing.T) {
-	p := start(t, t.TempDir())
-	var routes []string
-	for _, r := range p.web.Routes() {
-		if r.Method == echo404 || strings.HasPrefix(r.Path, "/docs") || strings.HasPrefix(r.Path, "/schemas") || strings.HasSuffix(r.Path, ".yaml") {
-			continue
+func TestContract(t *testing.T) {
+	t.Run("every route is in the contract, and back", func(t *testing.T) {
+		p := start(t, t.TempDir())
+		var routes []string
+		for _, r := range p.web.Routes() {
+			if r.Method == echo404 || strings.HasPrefix(r.Path, "/docs") || strings.HasPrefix(r.Path, "/schemas") || strings.HasSuffix(r.Path, ".yaml") {
+				continue
+			}
+			routes = append(routes, r.Method+" "+r.Path)
 		}
-		routes = append(routes, r.Method+" "+r.Path)
-	}
-	slices.Sort(routes)
-	require.Equal(t, p.contract.Routes(), slices.Compact(routes))
+		slices.Sort(routes)
+		require.Equal(t, p.contract.Routes(), slices.Compact(routes))
+	})
+	t.Run("the contracts are served", func(t *testing.T) {
+		p := start(t, t.TempDir())
+		require.Contains(t, get(t, p.APIURL()+"/docs"), "swagger")
+		require.Contains(t, get(t, p.APIURL()+"/openapi.yaml"), "openapi: 3")
+		require.Contains(t, get(t, p.APIURL()+"/asyncapi.yaml"), "asyncapi: 3")
+		require.Contains(t, get(t, p.APIURL()+"/schemas/subscription.created.json"), "$schema")
+	})
 }
 
 // echo404 is the method echo gives to the not-found handlers of groups.
 const echo404 = "echo_route_not_found"
-
-func TestHealthAndMetrics(t *testing.T) {
-	p := start(t, t.TempDir())
-	for _, path := range []string{"/live", "/ready", "/health", "/health/redis", "/health/rabbitmq"} {
-		p.ok(t, http.StatusOK, http.MethodGet, path, nil)
-	}
-	require.JSONEq(t, `{"status":"healthy","exchange":"smap.events","type":"topic","durable":false,"phase":"complete"}`,
-		string(p.ok(t, http.StatusOK, http.MethodGet, "/health/rabbitmq", nil)))
-
-	events, untap := p.Tap("#")
-	defer untap()
-	p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": "m@example.com", "password": "a long enough one"})
-	<-events
-	_, err := p.Inbox().Wait(t.Context(), "m@example.com", 1)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool {
-		return strings.Contains(get(t, p.MonitorURL()+"/metrics"), `event_handler_duration_seconds_count{outcome="handled",queue="identity.email",routing_key="email.verification.requested"} 1`)
-	}, 5*time.Second, 10*time.Millisecond)
-	metrics := get(t, p.APIURL()+"/metrics")
-	for _, name := range []string{
-		`events_published_total{routing_key="email.verification.requested"} 1`, "event_publish_duration_seconds_count",
-		"emails_processed_total 1", "emails_failed_total 0", "outbox_rows 0", "outbox_oldest_due_seconds 0", "outbox_up 1",
-		`dead_letters{queue="identity.email"} 0`,
-		"http_request_duration_seconds_count", "password_hashing_running 0",
-	} {
-		require.Contains(t, metrics, name)
-	}
-}
-
-func TestAStopIsAnnouncedBeforeItIsCarriedOut(t *testing.T) {
-	t.Setenv("DRAIN_DELAY", "2s")
-	p := start(t, t.TempDir())
-	p.ok(t, http.StatusOK, http.MethodGet, "/ready", nil)
-	p.stop()
-	require.Eventually(t, func() bool {
-		status, _, data := p.call(t, http.MethodGet, "/ready", nil)
-		return status == http.StatusServiceUnavailable && strings.Contains(string(data), "draining")
-	}, time.Second, 5*time.Millisecond)
-	p.ok(t, http.StatusOK, http.MethodGet, "/live", nil) // still served
-}
 
 func get(t *testing.T, url string) string {
 	t.Helper()
@@ -273,12 +281,4 @@ func get(t *testing.T, url string) string {
 	require.NoError(t, err)
 	require.Equal(t, http.StatusOK, response.StatusCode, "%s: %s", url, raw)
 	return string(raw)
-}
-
-func TestTheContractsAreServed(t *testing.T) {
-	p := start(t, t.TempDir())
-	require.Contains(t, get(t, p.APIURL()+"/docs"), "swagger")
-	require.Contains(t, get(t, p.APIURL()+"/openapi.yaml"), "openapi: 3")
-	require.Contains(t, get(t, p.APIURL()+"/asyncapi.yaml"), "asyncapi: 3")
-	require.Contains(t, get(t, p.APIURL()+"/schemas/subscription.created.json"), "$schema")
 }

@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Errors of a Sender. They say what the relay does with the row.
+// Errors of a Sender. They decide what the relay does with the row.
 var (
-	// ErrUnavailable: the broker cannot be reached, or did not answer in time. The message may or may not be there:
-	// send it again with the same ID. It says nothing against the message itself.
+	// ErrUnavailable: the broker cannot be reached, or did not confirm in time. Whether it has the message is unknown:
+	// send it again with the same ID. The message itself is not at fault.
 	ErrUnavailable = errors.New("event: the broker did not confirm; the message will be sent again")
-	// ErrUnroutable: the broker took the message and no queue wanted it. A queue or binding is missing.
+	// ErrUnroutable: no queue took the message. A queue or binding is missing.
 	ErrUnroutable = errors.New("event: no queue is bound for this routing key; declare the topology")
-	// ErrRefused: the broker said no (basic.nack), as a full queue with reject-publish does.
+	// ErrRefused: the broker nacked the message, as a full queue with reject-publish does.
 	ErrRefused = errors.New("event: the broker refused the message; is a queue full?")
 )
 
-// Sender is a broker as the relay sees it. Send publishes all messages, waits until each is confirmed or has
-// failed, and answers one error per message, nil where it is confirmed. It returns within its own deadline even
-// when the broker hangs.
+// Sender is a broker as the relay sees it. Send publishes all messages, waits until each is confirmed or has failed, and
+// returns one error per message, nil where it is confirmed. It returns within its own deadline even when the broker
+// hangs.
 type Sender interface {
 	Send(ctx context.Context, messages []Message) []error
 }
@@ -38,13 +38,13 @@ type Queue struct {
 	Prefetch int // deliveries the broker hands out ahead; small where a handler is risky (docs/adr/0003)
 }
 
-// RetryQueue is the name of the queue that holds messages for level i.
+// RetryQueue returns the name of the queue that holds messages for level i.
 func (q Queue) RetryQueue(i int) string { return q.Name + ".retry." + levelName(q.Retry.Levels[i]) }
 
-// DeadQueue is the name of the queue where messages wait for a person.
+// DeadQueue returns the name of the queue that holds dead letters.
 func (q Queue) DeadQueue() string { return q.Name + ".dead" }
 
-// levelName writes a delay the way people do: 30s, 2m.
+// levelName formats a delay without zero parts: 30s, 2m.
 func levelName(d time.Duration) string {
 	name := d.String()
 	if strings.HasSuffix(name, "m0s") {
@@ -56,8 +56,8 @@ func levelName(d time.Duration) string {
 	return name
 }
 
-// Observer sees every delivery, for logs, metrics and traces. Begin runs before the handler and answers the
-// handler's context; the function it answers is called once the decision has been carried out.
+// Observer sees every delivery, for logs, metrics and traces. Begin runs before the handler and returns the handler's
+// context, and a function that is called once the decision has been carried out.
 type Observer interface {
 	Begin(ctx context.Context, q Queue, d Delivery) (context.Context, func(Decision, error))
 }
@@ -82,7 +82,7 @@ type DeadLetter struct {
 	BodyBytes   int    `json:"body_bytes"`
 }
 
-// DeadLetter answers what may be shown of m, found in the dead queue of queue.
+// DeadLetter returns what may be shown of m, found in the dead queue of queue.
 func (m Message) DeadLetter(queue string) DeadLetter {
 	return DeadLetter{
 		Queue: queue, EventID: m.ID, RoutingKey: m.RoutingKey, Reason: m.Headers[HeaderDeadReason],

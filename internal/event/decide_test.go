@@ -93,60 +93,67 @@ func TestDecide(t *testing.T) {
 	}
 }
 
-func TestNamesOfQueues(t *testing.T) {
+func TestQueue(t *testing.T) {
 	t.Parallel()
-	q := event.Queue{Name: "identity.project", Retry: event.Policy{Levels: []time.Duration{
-		time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 90 * time.Minute,
-		250 * time.Millisecond, 90 * time.Second,
-	}}}
-	for i, level := range []string{"1s", "5s", "30s", "2m", "10m", "1h", "1h30m", "250ms", "1m30s"} {
-		require.Equal(t, "identity.project.retry."+level, q.RetryQueue(i))
-	}
-	require.Equal(t, "identity.project.dead", q.DeadQueue())
+	t.Run("retry and dead queues are named after levels and queue", func(t *testing.T) {
+		t.Parallel()
+		q := event.Queue{Name: "identity.project", Retry: event.Policy{Levels: []time.Duration{
+			time.Second, 5 * time.Second, 30 * time.Second, 2 * time.Minute, 10 * time.Minute, time.Hour, 90 * time.Minute,
+			250 * time.Millisecond, 90 * time.Second,
+		}}}
+		for i, level := range []string{"1s", "5s", "30s", "2m", "10m", "1h", "1h30m", "250ms", "1m30s"} {
+			require.Equal(t, "identity.project.retry."+level, q.RetryQueue(i))
+		}
+		require.Equal(t, "identity.project.dead", q.DeadQueue())
+	})
 }
 
-func TestAMovedMessageArrivesUnderItsOwnKey(t *testing.T) {
+func TestMessage(t *testing.T) {
 	t.Parallel()
-	sent := event.Message{ID: "e", Exchange: event.Exchange, RoutingKey: "email.x", Headers: map[string]string{"a": "1"}}
-	moved := sent.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: sent.RoutingKey, event.HeaderAttempts: "1"})
-	require.Empty(t, moved.Exchange)
-	require.Equal(t, "q.retry.1s", moved.RoutingKey)
-	require.True(t, moved.Mandatory)
-	require.Equal(t, map[string]string{"a": "1"}, sent.Headers, "the original is left alone")
-	arrived := moved.Arrived()
-	require.Equal(t, "email.x", arrived.RoutingKey)
-	require.Equal(t, "1", arrived.Headers["a"])
-	require.Equal(t, 1, arrived.Attempts())
-	require.Equal(t, "email.x", sent.Arrived().RoutingKey)
+	t.Run("a moved message arrives under its own key", func(t *testing.T) {
+		t.Parallel()
+		sent := event.Message{ID: "e", Exchange: event.Exchange, RoutingKey: "email.x", Headers: map[string]string{"a": "1"}}
+		moved := sent.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: sent.RoutingKey, event.HeaderAttempts: "1"})
+		require.Empty(t, moved.Exchange)
+		require.Equal(t, "q.retry.1s", moved.RoutingKey)
+		require.True(t, moved.Mandatory)
+		require.Equal(t, map[string]string{"a": "1"}, sent.Headers, "the original is left alone")
+		arrived := moved.Arrived()
+		require.Equal(t, "email.x", arrived.RoutingKey)
+		require.Equal(t, "1", arrived.Headers["a"])
+		require.Equal(t, 1, arrived.Attempts())
+		require.Equal(t, "email.x", sent.Arrived().RoutingKey)
 
-	keyless := event.Message{Exchange: "fanout"}.Moved("q.dead", map[string]string{event.HeaderRoutingKey: ""})
-	require.Empty(t, keyless.Arrived().RoutingKey, "it does not take the name of a queue for a key")
+		keyless := event.Message{Exchange: "fanout"}.Moved("q.dead", map[string]string{event.HeaderRoutingKey: ""})
+		require.Empty(t, keyless.Arrived().RoutingKey, "it does not take the name of a queue for a key")
+	})
+	t.Run("headers that cannot be read count as zero", func(t *testing.T) {
+		t.Parallel()
+		for _, bad := range []string{"", "x", "-3", "1.5"} {
+			m := event.Message{Headers: map[string]string{
+				event.HeaderAttempts: bad, event.HeaderMoves: bad, event.HeaderFirstFailed: bad,
+			}}
+			require.Zero(t, m.Attempts())
+			require.Zero(t, m.Moves())
+			require.True(t, m.FirstFailed().IsZero())
+		}
+	})
+	t.Run("a moved message has an id", func(t *testing.T) {
+		t.Parallel()
+		moved := event.Message{Exchange: "x", RoutingKey: "k"}.Moved("q", map[string]string{event.HeaderMoves: "1"})
+		require.True(t, strings.HasPrefix(moved.ID, "evt_"), moved.ID)
+		require.Equal(t, moved.ID, moved.Moved("q", nil).ID, "once it has an id it keeps it")
+	})
 }
 
-func TestHeadersThatCannotBeRead(t *testing.T) {
+func TestErrorClass(t *testing.T) {
 	t.Parallel()
-	for _, bad := range []string{"", "x", "-3", "1.5"} {
-		m := event.Message{Headers: map[string]string{
-			event.HeaderAttempts: bad, event.HeaderMoves: bad, event.HeaderFirstFailed: bad,
-		}}
-		require.Zero(t, m.Attempts())
-		require.Zero(t, m.Moves())
-		require.True(t, m.FirstFailed().IsZero())
-	}
-}
-
-func TestAMovedMessageCanBeRecognised(t *testing.T) {
-	t.Parallel()
-	moved := event.Message{Exchange: "x", RoutingKey: "k"}.Moved("q", map[string]string{event.HeaderMoves: "1"})
-	require.True(t, strings.HasPrefix(moved.ID, "evt_"), moved.ID)
-	require.Equal(t, moved.ID, moved.Moved("q", nil).ID, "once it has an id it keeps it")
-}
-
-func TestErrorsKeepTheirCause(t *testing.T) {
-	t.Parallel()
-	cause := errors.New("cause")
-	require.ErrorIs(t, event.Permanent(event.ReasonInvalid, cause), cause)
-	require.ErrorIs(t, event.NotYet(time.Second, cause), cause)
-	require.Equal(t, "error", event.ErrorClass(cause))
-	require.EqualError(t, event.Drop(event.DropDuplicate), "dropped: duplicate")
+	t.Run("errors keep their cause", func(t *testing.T) {
+		t.Parallel()
+		cause := errors.New("cause")
+		require.ErrorIs(t, event.Permanent(event.ReasonInvalid, cause), cause)
+		require.ErrorIs(t, event.NotYet(time.Second, cause), cause)
+		require.Equal(t, "error", event.ErrorClass(cause))
+		require.EqualError(t, event.Drop(event.DropDuplicate), "dropped: duplicate")
+	})
 }

@@ -18,7 +18,7 @@ const Service = "identity"
 // MaxBody is the largest serialized event, in bytes (docs/events.md).
 const MaxBody = 256 << 10
 
-// ErrTooLarge is answered before anything is stored when an event's body exceeds MaxBody.
+// ErrTooLarge is returned, before anything is stored, when the body of an event exceeds MaxBody.
 var ErrTooLarge = errors.New("event: body exceeds 256 KiB; put the data where the consumer can fetch it and send its id")
 
 // Payload is the typed content of an event. Validate names the first thing a reader cannot do without.
@@ -32,19 +32,19 @@ type Event struct {
 	ProjectID string    // only where the event belongs to a project
 	Data      Payload
 
-	// NotBefore is when it may leave at the earliest; zero: at once. It keeps a batch from standing in everybody's way.
+	// NotBefore is when it may leave at the earliest; zero: at once. It paces a batch.
 	NotBefore time.Time
-	// Batch names what it is one of many of, so that those which have not left can be withdrawn together; empty: nothing.
-	// Such an event leaves behind those that stand for themselves.
+	// Batch names the batch it belongs to, whose events that have not left can be withdrawn together; empty: none. Events
+	// of a batch leave behind all others.
 	Batch string
 }
 
-// NewID mints an event id: evt_<uuidv7>. To every reader it is opaque.
+// NewID returns a new event id: evt_<uuidv7>. Readers take it as opaque.
 func NewID() string { return "evt_" + uuid.Must(uuid.NewV7()).String() }
 
-// Publisher is all a use case knows of messaging. Publish takes part in the transaction of ctx: the events leave
-// if and only if that transaction commits. Many at once cost less than one after the other. It answers an error, and
-// stores nothing, when there is no transaction, when Data is not valid or when a body is too large (ErrTooLarge).
+// Publisher is all a use case knows of messaging. Publish joins the transaction of ctx: the events leave if and only if
+// that transaction commits. Many at once cost less than one after the other. It returns an error, and stores nothing,
+// when there is no transaction, when Data is not valid, or when a body is too large ([ErrTooLarge]).
 type Publisher interface {
 	Publish(ctx context.Context, events ...Event) error
 }
@@ -65,7 +65,7 @@ type wirePayload struct {
 	Data      Payload `json:"data"`
 }
 
-// Encode answers the event as it goes over the wire, addressed to Exchange.
+// Encode returns the event as it goes over the wire, addressed to [Exchange].
 func Encode(e Event) (Message, error) {
 	if e.ID == "" || e.Key == "" || e.Data == nil {
 		return Message{}, errors.New("event: an event needs an id, a routing key and data")
@@ -103,10 +103,12 @@ type Received struct {
 	ProjectID string
 }
 
-// Decode reads an envelope with data of type T, in one pass: reading body, payload and data one after the other would
-// scan the same bytes three times, which is most of what a delivery costs. It is tolerant of unknown fields, foreign id
-// formats and flat payloads (fields beside project_id instead of below data, as the Project service sends them). What
-// it cannot do without – JSON, an event_id, a payload, T's types – comes back as a Permanent error with the reason.
+// Decode reads an envelope with data of type T. It does so in one pass: reading body, payload and data one after the other
+// would scan the same bytes three times, which is most of what a delivery costs.
+//
+// It tolerates unknown fields, foreign id formats and flat payloads (fields beside project_id instead of below data, as
+// the Project service sends them). A body that is no JSON, or lacks an event_id or a payload, or has other types than T,
+// is a Permanent error with the reason.
 func Decode[T any](m Message) (Received, T, error) {
 	var none T
 	var w struct {
@@ -145,7 +147,8 @@ func Decode[T any](m Message) (Received, T, error) {
 
 var errNoPayload = errors.New("event: the envelope's payload is not an object")
 
-// malformed says what a decoder's error means. Its own text may quote the value, which can be a code, and is left out.
+// malformed returns the reason behind a decoder's error. The error's own text is left out: it may quote the value, which
+// can be a code.
 func malformed(m Message, err error) error {
 	wrong, typed := errors.AsType[*json.UnmarshalTypeError](err)
 	_, syntax := errors.AsType[*json.SyntaxError](err)

@@ -21,14 +21,14 @@ const (
 	JobCompleted                   RoutingKey = "job.completed"
 )
 
-// Mandatory tells whether an event of this key that no queue takes is an error. It is not for job.completed, which no
-// queue of ours takes: while nobody else listens it would come back for ever.
+// Mandatory reports whether it is an error when no queue takes an event of this key. It is not for job.completed, which
+// no queue of ours takes: while no other service is bound to it, it would be returned for ever.
 func (k RoutingKey) Mandatory() bool { return k != JobCompleted }
 
-// IsEmail tells whether events of this key carry personal data and codes: their bodies are sealed in the outbox.
+// IsEmail reports whether events of this key carry personal data and codes. Their bodies are sealed in the outbox.
 func (k RoutingKey) IsEmail() bool { return strings.HasPrefix(string(k), "email.") }
 
-// Action is the key without its first word, as the envelope's payload.action has it.
+// Action returns the key without its first word, as payload.action has it.
 func (k RoutingKey) Action() string {
 	_, action, _ := strings.Cut(string(k), ".")
 	return action

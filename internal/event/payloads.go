@@ -41,7 +41,7 @@ func (d InvitationRequested) Validate() error {
 	)
 }
 
-// ProjectCompletedMail is the data of email.project_completed.requested: who started a project is told that it is done.
+// ProjectCompletedMail is the data of email.project_completed.requested: a mail that a project is done, to its owner.
 type ProjectCompletedMail struct {
 	Recipient string `json:"recipient"`
 	Locale    string `json:"locale"` // en | vi

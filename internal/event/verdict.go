@@ -11,13 +11,13 @@ const (
 	ReasonUnreadable = "unreadable"  // not a JSON envelope
 	ReasonInvalid    = "invalid"     // a field the handler needs is missing or wrong
 	ReasonUnknownKey = "unknown_key" // no handler for this routing key
-	ReasonRejected   = "rejected"    // the far side said never (SMTP 5xx)
-	ReasonAmbiguous  = "ambiguous"   // twice not known whether the far side took it (RFC 1047)
+	ReasonRejected   = "rejected"    // refused for good (SMTP 5xx)
+	ReasonAmbiguous  = "ambiguous"   // twice unknown whether it was accepted (RFC 1047)
 	ReasonExhausted  = "exhausted"   // failed for Policy.GiveUpAfter
-	ReasonCrashLoop  = "crash_loop"  // handed out CrashLoopLimit times without an answer: it kills its handler
+	ReasonCrashLoop  = "crash_loop"  // handed out CrashLoopLimit times without an ack: it kills its handler
 )
 
-// Reasons a message is dropped for, acked without its effect.
+// Reasons an event is dropped for: acked without its effect.
 const (
 	DropDuplicate  = "duplicate"  // the effect has already been had
 	DropExpired    = "expired"    // what it carries is no longer of use
@@ -33,14 +33,14 @@ type permanentError struct {
 func (e *permanentError) Error() string { return e.err.Error() }
 func (e *permanentError) Unwrap() error { return e.err }
 
-// Permanent says: never again, dead-letter it now. reason is one of the Reason constants.
+// Permanent returns an error that dead-letters the event at once. reason is one of the Reason constants.
 func Permanent(reason string, err error) error { return &permanentError{reason, err} }
 
 type dropError struct{ reason string }
 
 func (e *dropError) Error() string { return "dropped: " + e.reason }
 
-// Drop says: done, without the effect, and that is right. reason is one of the Drop constants.
+// Drop returns an error that acks the event although its effect was not had, rightly. reason is one of the Drop constants.
 func Drop(reason string) error { return &dropError{reason} }
 
 type notYetError struct {
@@ -51,13 +51,14 @@ type notYetError struct {
 func (e *notYetError) Error() string { return e.err.Error() }
 func (e *notYetError) Unwrap() error { return e.err }
 
-// NotYet says: somebody else is at it; look again after about wait, without counting this as a failed try.
+// NotYet returns an error that retries the event after about wait, without counting a failed try: another process is
+// working on it.
 func NotYet(wait time.Duration, err error) error { return &notYetError{wait, err} }
 
-// Classed is implemented by errors that know a short class for metrics and headers, such as "smtp_450".
+// Classed is implemented by errors with a short class for metrics and headers, such as "smtp_450".
 type Classed interface{ ErrorClass() string }
 
-// ErrorClass answers err's class: its own, "panic", or "error".
+// ErrorClass returns err's class: its own, "panic", or "error".
 func ErrorClass(err error) string {
 	if c, ok := errors.AsType[interface {
 		error
@@ -68,7 +69,7 @@ func ErrorClass(err error) string {
 	return "error"
 }
 
-// PanicError is a handler's panic, turned into an error that is retried like any other.
+// PanicError is a handler's panic as an error, which is retried like any other.
 type PanicError struct {
 	Value any
 	Stack []byte

@@ -132,10 +132,10 @@ func SendAll(t testing.TB, sender event.Sender, messages ...event.Message) []err
 		for i, at := range open {
 			batch[i] = messages[at]
 		}
-		answers := sender.Send(context.Background(), batch)
+		sent := sender.Send(context.Background(), batch)
 		var again []int
 		for i, at := range open {
-			if results[at] = answers[i]; errors.Is(answers[i], event.ErrUnavailable) {
+			if results[at] = sent[i]; errors.Is(sent[i], event.ErrUnavailable) {
 				again = append(again, at)
 			}
 		}

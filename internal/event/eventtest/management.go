@@ -15,8 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// LongUp answers the URL of a management API that says of its broker that it has been up for an hour, and in all else
-// speaks for the one at url. No test waits until a broker has been up for as long as its figures reach back.
+// LongUp returns the URL of a proxy to the management API at managementURL that reports its broker as up for an hour. No
+// test waits until a broker has been up for as long as its figures reach back.
 func LongUp(t testing.TB, managementURL string) string {
 	t.Helper()
 	return Uptime(t, managementURL, "3600000")

@@ -14,7 +14,7 @@ import (
 // things work, and a loaded machine is slow.
 const patience = 20 * time.Second
 
-// Next answers the next value of c, and fails the test when none comes.
+// Next returns the next value of c, and fails the test when none comes.
 func Next[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {
@@ -35,10 +35,10 @@ type Observation struct {
 	Err      error
 }
 
-// Observer is an event.Observer whose Seen tells every delivery, in the order in which they were finished.
+// Observer is an [event.Observer] that sends every delivery to Seen, in the order in which they were finished.
 type Observer struct{ Seen chan Observation }
 
-// NewObserver answers an observer with room for 10,000 observations nobody has read; more would hold the broker up.
+// NewObserver returns an observer with room for 10,000 unread observations; more would hold the broker up.
 func NewObserver() *Observer { return &Observer{Seen: make(chan Observation, 10_000)} }
 
 type observed struct{}
@@ -50,5 +50,5 @@ func (o *Observer) Begin(ctx context.Context, q event.Queue, d event.Delivery) (
 	}
 }
 
-// FromObserver tells whether ctx came out of an Observer's Begin.
+// FromObserver reports whether ctx was returned by an Observer's Begin.
 func FromObserver(ctx context.Context) bool { return ctx.Value(observed{}) != nil }

@@ -1,5 +1,5 @@
-// Package eventtest owns what tests of use cases and brokers share: a Publisher that remembers, and the suite of
-// behaviour every broker has to pass.
+// Package eventtest owns what tests of use cases and brokers share: a Publisher that records, and the conformance suite
+// that every broker has to pass. It does not test any broker by itself.
 package eventtest
 
 import (
@@ -12,7 +12,7 @@ import (
 
 // Recorder is a Publisher that keeps what it is given, after the checks a real one makes. Safe for concurrent use.
 type Recorder struct {
-	Err error // answered by Publish instead of recording, when set
+	Err error // returned by Publish instead of recording, when set
 
 	mu     sync.Mutex
 	events []event.Event
@@ -34,7 +34,7 @@ func (r *Recorder) Publish(_ context.Context, events ...event.Event) error {
 	return nil
 }
 
-// Events answers what was recorded, oldest first.
+// Events returns what was recorded, oldest first.
 func (r *Recorder) Events() []event.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

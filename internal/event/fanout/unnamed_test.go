@@ -36,7 +36,9 @@ func newPod(db *database.DB, clock Clock) *pod {
 	return p
 }
 
-func (p *pod) gets(m event.Message) error { return p.handle(context.Background(), event.Delivery{Message: m}) }
+func (p *pod) gets(m event.Message) error {
+	return p.handle(context.Background(), event.Delivery{Message: m})
+}
 
 func unnamedMail() event.Message {
 	return event.Message{Exchange: Exchange, Headers: map[string]string{}, Body: []byte(`{"Recipient":"` + recipient + `"}`)}

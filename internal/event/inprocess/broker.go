@@ -28,10 +28,10 @@ type Broker struct {
 	queues  []*queue
 	ways    map[string]func(event.Message) // every queue's name, retry levels and dead queues included
 	taps    map[*tap]struct{}
-	closing bool // Consume has been told to stop and has not begun again
+	closing bool // Consume has been asked to stop and has not begun again
 }
 
-// New answers a broker with these queues, empty, bound to event.Exchange by their patterns.
+// New returns a broker with these queues, empty, bound to [event.Exchange] by their patterns.
 func New(queues []event.Queue, o Options) *Broker {
 	b := &Broker{options: o, ways: map[string]func(event.Message){}, taps: map[*tap]struct{}{}}
 	for _, q := range queues {
@@ -42,9 +42,9 @@ func New(queues []event.Queue, o Options) *Broker {
 	return b
 }
 
-// Send implements event.Sender. It never waits. A mandatory message that no queue takes is event.ErrUnroutable; so
-// is every message to an exchange other than event.Exchange and "" (where RabbitMQ would close the channel). From the
-// moment Consume is told to stop until it begins again, the answer is event.ErrUnavailable.
+// Send implements [event.Sender]. It never waits. A mandatory message that no queue takes is [event.ErrUnroutable]; so is
+// every message to an exchange other than [event.Exchange] and "" (where RabbitMQ would close the channel). From the
+// moment Consume is asked to stop until it begins again, every message is [event.ErrUnavailable].
 func (b *Broker) Send(_ context.Context, messages []event.Message) []error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -55,7 +55,7 @@ func (b *Broker) Send(_ context.Context, messages []event.Message) []error {
 			continue
 		}
 		m.Headers = maps.Clone(m.Headers) // the sender keeps its map
-		b.tell(m)
+		b.copyToTaps(m)
 		if routed, known := b.route(m); !known || (!routed && m.Mandatory) {
 			results[i] = event.ErrUnroutable
 		}
@@ -63,7 +63,7 @@ func (b *Broker) Send(_ context.Context, messages []event.Message) []error {
 	return results
 }
 
-// route puts m into every queue that wants it. known is false for an exchange that does not exist.
+// route pushes m into every queue bound to its key. known is false for an exchange that does not exist.
 func (b *Broker) route(m event.Message) (routed, known bool) {
 	switch m.Exchange {
 	case "":
@@ -85,7 +85,7 @@ func (b *Broker) route(m event.Message) (routed, known bool) {
 	}
 }
 
-// Dead answers what is in the dead queue of queue, oldest first; nil for a queue that does not exist.
+// Dead returns the dead letters of queue, oldest first; nil for a queue that does not exist.
 func (b *Broker) Dead(queue string) []event.DeadLetter {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -54,103 +54,105 @@ func consume(t *testing.T, b *inprocess.Broker, handle func(context.Context, eve
 	return seen, cancel, ended
 }
 
-func TestSendToAnExchangeThatDoesNotExist(t *testing.T) {
+func TestBroker(t *testing.T) {
 	t.Parallel()
-	b, _ := newBroker(time.Second)
-	m := to("a.b")
-	m.Exchange, m.Mandatory = "elsewhere", false
-	require.ErrorIs(t, b.Send(context.Background(), []event.Message{m})[0], event.ErrUnroutable)
-}
-
-func TestConsumeOfAQueueThatDoesNotExist(t *testing.T) {
-	t.Parallel()
-	b, _ := newBroker(time.Second)
-	err := b.Consume(context.Background(), []event.Consumer{{Queue: event.Queue{Name: "other", Workers: 1}}})
-	require.ErrorContains(t, err, `no queue "other"`)
-	require.Nil(t, b.Dead("other"))
-}
-
-func TestShutdownRunsDryWhatIsReady(t *testing.T) {
-	t.Parallel()
-	b, log := newBroker(time.Minute)
-	begun, finish := make(chan struct{}, 3), make(chan struct{})
-	seen, stop, ended := consume(t, b, func(_ context.Context, d event.Delivery) error {
-		begun <- struct{}{}
-		<-finish
-		switch d.RoutingKey {
-		case "a.retry":
-			return errors.New("later")
-		case "a.dead":
-			return event.Permanent(event.ReasonRejected, errors.New("never"))
+	t.Run("an exchange that does not exist is unroutable", func(t *testing.T) {
+		t.Parallel()
+		b, _ := newBroker(time.Second)
+		m := to("a.b")
+		m.Exchange, m.Mandatory = "elsewhere", false
+		require.ErrorIs(t, b.Send(context.Background(), []event.Message{m})[0], event.ErrUnroutable)
+	})
+	t.Run("a queue that does not exist cannot be consumed", func(t *testing.T) {
+		t.Parallel()
+		b, _ := newBroker(time.Second)
+		err := b.Consume(context.Background(), []event.Consumer{{Queue: event.Queue{Name: "other", Workers: 1}}})
+		require.ErrorContains(t, err, `no queue "other"`)
+		require.Nil(t, b.Dead("other"))
+	})
+	t.Run("a shutdown handles what is ready", func(t *testing.T) {
+		t.Parallel()
+		b, log := newBroker(time.Minute)
+		begun, finish := make(chan struct{}, 3), make(chan struct{})
+		seen, stop, ended := consume(t, b, func(_ context.Context, d event.Delivery) error {
+			begun <- struct{}{}
+			<-finish
+			switch d.RoutingKey {
+			case "a.retry":
+				return errors.New("later")
+			case "a.dead":
+				return event.Permanent(event.ReasonRejected, errors.New("never"))
+			}
+			return nil
+		})
+		for _, err := range eventtest.SendAll(t, b, to("a.first"), to("a.retry"), to("a.dead")) {
+			require.NoError(t, err)
 		}
-		return nil
+		eventtest.Next(t, begun)
+		stop()
+		require.Eventually(t, func() bool { // from now on the outbox keeps its rows
+			m := to("a.late")
+			m.RoutingKey = "nobody"
+			return errors.Is(b.Send(context.Background(), []event.Message{m})[0], event.ErrUnavailable)
+		}, 10*time.Second, time.Millisecond)
+		close(finish)
+		require.NoError(t, eventtest.Next(t, ended))
+		require.Equal(t, event.Ack, eventtest.Next(t, seen.Seen).Decision.Action)
+		require.Equal(t, event.Retry, eventtest.Next(t, seen.Seen).Decision.Action)
+		require.Equal(t, event.Dead, eventtest.Next(t, seen.Seen).Decision.Action)
+		require.Contains(t, log.String(), `"queue":"q","ready":0,"waiting":1,"dead":1`)
 	})
-	for _, err := range eventtest.SendAll(t, b, to("a.first"), to("a.retry"), to("a.dead")) {
-		require.NoError(t, err)
-	}
-	eventtest.Next(t, begun)
-	stop()
-	require.Eventually(t, func() bool { // from now on the outbox keeps its rows
-		m := to("a.late")
-		m.RoutingKey = "nobody"
-		return errors.Is(b.Send(context.Background(), []event.Message{m})[0], event.ErrUnavailable)
-	}, 10*time.Second, time.Millisecond)
-	close(finish)
-	require.NoError(t, eventtest.Next(t, ended))
-	require.Equal(t, event.Ack, eventtest.Next(t, seen.Seen).Decision.Action)
-	require.Equal(t, event.Retry, eventtest.Next(t, seen.Seen).Decision.Action)
-	require.Equal(t, event.Dead, eventtest.Next(t, seen.Seen).Decision.Action)
-	require.Contains(t, log.String(), `"queue":"q","ready":0,"waiting":1,"dead":1`)
-}
-
-func TestWhatTheDrainTimeoutLeavesIsCounted(t *testing.T) {
-	t.Parallel()
-	b, log := newBroker(time.Millisecond)
-	begun := make(chan struct{}, 1)
-	_, stop, ended := consume(t, b, func(ctx context.Context, _ event.Delivery) error {
-		begun <- struct{}{}
-		<-ctx.Done()
-		return ctx.Err()
+	t.Run("what the drain timeout leaves is logged with its count", func(t *testing.T) {
+		t.Parallel()
+		b, log := newBroker(time.Millisecond)
+		begun := make(chan struct{}, 1)
+		_, stop, ended := consume(t, b, func(ctx context.Context, _ event.Delivery) error {
+			begun <- struct{}{}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		eventtest.SendAll(t, b, to("a.first"), to("a.second"), to("a.third"))
+		eventtest.Next(t, begun)
+		stop()
+		require.NoError(t, eventtest.Next(t, ended))
+		require.Contains(t, log.String(), `"ready":3,"waiting":0,"dead":0`)
+		require.NotContains(t, log.String(), "{}", "no bodies in the log")
 	})
-	eventtest.SendAll(t, b, to("a.first"), to("a.second"), to("a.third"))
-	eventtest.Next(t, begun)
-	stop()
-	require.NoError(t, eventtest.Next(t, ended))
-	require.Contains(t, log.String(), `"ready":3,"waiting":0,"dead":0`)
-	require.NotContains(t, log.String(), "{}", "no bodies in the log")
 }
 
 func TestTap(t *testing.T) {
 	t.Parallel()
-	b, _ := newBroker(time.Second)
-	all, endAll := b.Tap("#")
-	one, endOne := b.Tap("a.*")
-	require.NoError(t, b.Send(context.Background(), []event.Message{to("a.b")})[0])
-	require.ErrorIs(t, b.Send(context.Background(), []event.Message{to("x.y.z")})[0], event.ErrUnroutable)
-	require.Equal(t, "a.b", eventtest.Next(t, all).RoutingKey)
-	require.Equal(t, "x.y.z", eventtest.Next(t, all).RoutingKey, "a tap sees what was sent, routed or not")
-	require.Equal(t, "a.b", eventtest.Next(t, one).RoutingKey)
-	require.Empty(t, one)
-
-	for range 1000 { // nobody reads: the broker goes on
+	t.Run("copies what is sent", func(t *testing.T) {
+		t.Parallel()
+		b, _ := newBroker(time.Second)
+		all, endAll := b.Tap("#")
+		one, endOne := b.Tap("a.*")
 		require.NoError(t, b.Send(context.Background(), []event.Message{to("a.b")})[0])
-	}
-	require.Len(t, one, cap(one))
-	endOne()
-	endOne()
-	endAll()
-	for range one {
-	}
-}
+		require.ErrorIs(t, b.Send(context.Background(), []event.Message{to("x.y.z")})[0], event.ErrUnroutable)
+		require.Equal(t, "a.b", eventtest.Next(t, all).RoutingKey)
+		require.Equal(t, "x.y.z", eventtest.Next(t, all).RoutingKey, "a tap sees what was sent, routed or not")
+		require.Equal(t, "a.b", eventtest.Next(t, one).RoutingKey)
+		require.Empty(t, one)
 
-func TestATapDoesNotSeeRetries(t *testing.T) {
-	t.Parallel()
-	b, _ := newBroker(time.Second)
-	tapped, end := b.Tap("#")
-	defer end()
-	seen, _, _ := consume(t, b, func(context.Context, event.Delivery) error { return errors.New("later") })
-	eventtest.SendAll(t, b, to("a.b"))
-	require.Equal(t, event.Retry, eventtest.Next(t, seen.Seen).Decision.Action)
-	eventtest.Next(t, tapped)
-	require.Empty(t, tapped)
+		for range 1000 { // nobody reads: the broker goes on
+			require.NoError(t, b.Send(context.Background(), []event.Message{to("a.b")})[0])
+		}
+		require.Len(t, one, cap(one))
+		endOne()
+		endOne()
+		endAll()
+		for range one {
+		}
+	})
+	t.Run("does not see retries", func(t *testing.T) {
+		t.Parallel()
+		b, _ := newBroker(time.Second)
+		tapped, end := b.Tap("#")
+		defer end()
+		seen, _, _ := consume(t, b, func(context.Context, event.Delivery) error { return errors.New("later") })
+		eventtest.SendAll(t, b, to("a.b"))
+		require.Equal(t, event.Retry, eventtest.Next(t, seen.Seen).Decision.Action)
+		eventtest.Next(t, tapped)
+		require.Empty(t, tapped)
+	})
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Consume runs the handlers of these consumers, Queue.Workers at a time for each, until ctx ends. Then it goes on with
-// what is ready until there is nothing left or DrainTimeout is over, ends the context of the handlers still running,
-// waits for them, and answers nil. One call at a time; a later call is the next consumer of what was left.
+// Consume runs the handlers of consumers, Queue.Workers at a time for each, until ctx ends. Then it goes on with what is
+// ready until nothing is left or DrainTimeout is over, ends the context of the handlers still running, waits for them,
+// and returns nil. One call at a time; a later call is the next consumer of what was left.
 func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error {
 	for _, c := range consumers {
 		if b.queue(c.Queue.Name) == nil {
@@ -38,7 +38,7 @@ func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error 
 
 func (b *Broker) work(stop, handlers context.Context, q *queue, c event.Consumer) {
 	for {
-		d, ok := b.take(handlers, q)
+		d, ok := b.next(handlers, q)
 		if !ok {
 			return
 		}
@@ -46,8 +46,8 @@ func (b *Broker) work(stop, handlers context.Context, q *queue, c event.Consumer
 	}
 }
 
-// take waits for a ready message. Once the broker is closing it waits no more, once handlers has ended it takes nothing.
-func (b *Broker) take(handlers context.Context, q *queue) (event.Delivery, bool) {
+// next waits for a ready message. Once the broker is closing it waits no more; once handlers has ended it returns none.
+func (b *Broker) next(handlers context.Context, q *queue) (event.Delivery, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
@@ -56,7 +56,7 @@ func (b *Broker) take(handlers context.Context, q *queue) (event.Delivery, bool)
 			return event.Delivery{}, false
 		case len(q.ready) > 0:
 			d := q.ready[0]
-			q.ready[0] = event.Delivery{} // let go of the body
+			q.ready[0] = event.Delivery{} // release the body
 			q.ready = q.ready[1:]
 			return d, true
 		case b.closing:
@@ -98,7 +98,7 @@ func (b *Broker) setClosing(closing bool) {
 	}
 }
 
-// reportLoss says what would be gone if the process ended now.
+// reportLoss logs what is lost when the process ends now.
 func (b *Broker) reportLoss() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

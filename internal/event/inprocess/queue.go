@@ -11,13 +11,13 @@ import (
 // queue is one event.Queue with its retry levels and its dead queue. All fields are guarded by the broker's mutex.
 type queue struct {
 	event.Queue
-	arrived *sync.Cond // told of every message that becomes ready, and when a stop begins
+	arrived *sync.Cond // signals every message that becomes ready, and the beginning of a stop
 	ready   []event.Delivery
 	waiting int // in retry levels
 	dead    []event.Message
 }
 
-// bound tells whether the topic exchange routes key to q. Two patterns that match still mean one copy.
+// bound reports whether the topic exchange routes key to q. Two patterns that match still mean one copy.
 func (q *queue) bound(key string) bool {
 	return slices.ContainsFunc(q.Bindings, func(pattern string) bool { return matches(pattern, key) })
 }

@@ -29,7 +29,7 @@ func (b *Broker) Tap(pattern string) (<-chan event.Message, func()) {
 	}
 }
 
-func (b *Broker) tell(m event.Message) {
+func (b *Broker) copyToTaps(m event.Message) {
 	if m.Exchange != event.Exchange {
 		return
 	}

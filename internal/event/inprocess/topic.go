@@ -2,7 +2,7 @@ package inprocess
 
 import "strings"
 
-// matches tells whether a topic exchange routes key to a queue bound with pattern: words are separated by dots, * is
+// matches reports whether a topic exchange routes key to a queue bound with pattern: words are separated by dots, * is
 // exactly one word, # is any number of words, none included. An empty key has no words, as in RabbitMQ.
 func matches(pattern, key string) bool { return matchWords(words(pattern), words(key)) }
 
