@@ -1,10 +1,12 @@
-// Package api holds the contracts as files – OpenAPI for HTTP, AsyncAPI and JSON Schema for events – and gives them to
-// the program that serves them. Tests check what the program really says against them; package apitest is for those.
+// Package api owns the contracts as files: OpenAPI for HTTP, AsyncAPI and JSON Schema for events. The api serves them,
+// and tests check the program against them with package apitest.
+//
+// It does not promise that other services follow the contracts, only that this one does.
 package api
 
 import "embed"
 
-// OpenAPI is openapi.yaml, which stands alone.
+// OpenAPI is openapi.yaml. It refers to no other file.
 //
 //go:embed openapi.yaml
 var OpenAPI []byte
@@ -14,7 +16,7 @@ var OpenAPI []byte
 //go:embed asyncapi.yaml
 var AsyncAPI []byte
 
-// Schemas has schemas/{routing key}.json, one JSON Schema (draft 2020-12) per event, for the body as a whole.
+// Schemas has schemas/{routing key}.json, one JSON Schema (draft 2020-12) per event, for the whole body.
 //
 //go:embed schemas/*.json
 var Schemas embed.FS

@@ -18,27 +18,79 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-func TestOpenAPIIsValid(t *testing.T) {
+func TestOpenAPI(t *testing.T) {
 	t.Parallel()
-	apitest.New(t) // schemas, references and every example
-	document := load(t)
-	require.Equal(t, []string{"/", "/identity"}, []string{document.Servers[0].URL, document.Servers[1].URL})
-	everyAnswer(t, document, func(where string, status int, answer *openapi3.Response) {
-		require.Contains(t, answer.Headers, "X-Request-ID", where)
-		if status == http.StatusNoContent {
-			require.Empty(t, answer.Content, where)
-			return
+	t.Run("is valid and complete", func(t *testing.T) {
+		t.Parallel()
+		apitest.New(t) // schemas, references and every example
+		document := load(t)
+		require.Equal(t, []string{"/", "/identity"}, []string{document.Servers[0].URL, document.Servers[1].URL})
+		everyResponse(t, document, func(where string, status int, response *openapi3.Response) {
+			require.Contains(t, response.Headers, "X-Request-ID", where)
+			if status == http.StatusNoContent {
+				require.Empty(t, response.Content, where)
+				return
+			}
+			require.Len(t, response.Content, 1, where)
+			for _, media := range response.Content {
+				require.True(t, media.Example != nil || len(media.Examples) > 0 || media.Schema.Value.Type.Is("string"),
+					"%s has no example", where)
+			}
+		})
+	})
+
+	t.Run("has the errors of the code", func(t *testing.T) {
+		t.Parallel()
+		inCode := map[clientError]bool{
+			// Errors of the HTTP server, which belong to no domain.
+			{413, 413, "The body is too large"}:                                                                   true,
+			{415, 415, "Send JSON with Content-Type: application/json"}:                                           true,
+			{401, 401, "Send the internal key as X-Internal-Key"}:                                                 true,
+			{415, 415, "Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}: true,
+			{500, 500, "Internal server error"}:                                                                   true,
+			{503, 503, http.StatusText(http.StatusServiceUnavailable)}:                                            true, // a failed health check
 		}
-		require.Len(t, answer.Content, 1, where)
-		for _, media := range answer.Content {
-			require.True(t, media.Example != nil || len(media.Examples) > 0 || media.Schema.Value.Type.Is("string"),
-				"%s has no example", where)
+		for _, e := range sentinels {
+			inCode[clientError{httpserver.StatusOf(e.Kind), e.Code, e.Message}] = true
 		}
+		inContract := map[clientError]bool{}
+		everyResponse(t, load(t), func(where string, status int, response *openapi3.Response) {
+			for _, example := range examplesOf(response) {
+				body := example.(map[string]any)
+				code, message := int(body["error_code"].(float64)), body["message"].(string)
+				if status < http.StatusBadRequest {
+					require.Zero(t, code, where)
+					continue
+				}
+				inContract[clientError{status, code, message}] = true
+			}
+		})
+		require.Equal(t, inCode, inContract)
+	})
+
+	// A front-end developer finds an example for each code that a response may have.
+	t.Run("shows every code", func(t *testing.T) {
+		t.Parallel()
+		everyResponse(t, load(t), func(where string, status int, response *openapi3.Response) {
+			media := response.Content.Get("application/json")
+			if media == nil || status < http.StatusBadRequest {
+				return
+			}
+			shown := map[float64]bool{}
+			for _, example := range examplesOf(response) {
+				shown[example.(map[string]any)["error_code"].(float64)] = true
+			}
+			codes := codesOf(media.Schema.Value)
+			require.NotEmpty(t, codes, "%s does not say which error_code", where)
+			for _, code := range codes {
+				require.True(t, shown[code.(float64)], "%s has no example for %v", where, code)
+			}
+		})
 	})
 }
 
-// sentinels are the errors that leave the service with a code of their own. A code that is the bare HTTP status is
-// said by more than one of them, so there they are told apart by what they say.
+// sentinels are the errors that reach clients with a code of their own. Several share a code that is the bare HTTP
+// status; their messages tell them apart.
 var sentinels = []*apperror.Error{
 	authentication.ErrBody, authentication.ErrEmailTaken, authentication.ErrWrongPassword, authentication.ErrWrongCode,
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
@@ -50,62 +102,13 @@ var sentinels = []*apperror.Error{
 	project.ErrBody, project.ErrNotFound, project.ErrNotYours, project.ErrFinal, project.ErrUnavailable,
 }
 
-// said is one error as the contract or the code has it.
-type said struct {
+// clientError is one error as the contract or the code has it.
+type clientError struct {
 	status, code int
 	message      string
 }
 
-func TestOpenAPISaysWhatTheErrorsSay(t *testing.T) {
-	t.Parallel()
-	inCode := map[said]bool{
-		// What the HTTP server says without a domain.
-		{413, 413, "The body is too large"}:                                                                   true,
-		{415, 415, "Send JSON with Content-Type: application/json"}:                                           true,
-		{401, 401, "Send the internal key as X-Internal-Key"}:                                                 true,
-		{415, 415, "Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}: true,
-		{500, 500, "Internal server error"}:                                                                   true,
-		{503, 503, http.StatusText(http.StatusServiceUnavailable)}:                                            true, // a failed health check
-	}
-	for _, e := range sentinels {
-		inCode[said{httpserver.StatusOf(e.Kind), e.Code, e.Message}] = true
-	}
-	inContract := map[said]bool{}
-	everyAnswer(t, load(t), func(where string, status int, answer *openapi3.Response) {
-		for _, example := range examplesOf(answer) {
-			body := example.(map[string]any)
-			code, message := int(body["error_code"].(float64)), body["message"].(string)
-			if status < http.StatusBadRequest {
-				require.Zero(t, code, where)
-				continue
-			}
-			inContract[said{status, code, message}] = true
-		}
-	})
-	require.Equal(t, inCode, inContract)
-}
-
-// TestOpenAPIShowsEveryCode: a front-end developer finds an example for each code an answer may have.
-func TestOpenAPIShowsEveryCode(t *testing.T) {
-	t.Parallel()
-	everyAnswer(t, load(t), func(where string, status int, answer *openapi3.Response) {
-		media := answer.Content.Get("application/json")
-		if media == nil || status < http.StatusBadRequest {
-			return
-		}
-		shown := map[float64]bool{}
-		for _, example := range examplesOf(answer) {
-			shown[example.(map[string]any)["error_code"].(float64)] = true
-		}
-		codes := codesOf(media.Schema.Value)
-		require.NotEmpty(t, codes, "%s does not say which error_code", where)
-		for _, code := range codes {
-			require.True(t, shown[code.(float64)], "%s has no example for %v", where, code)
-		}
-	})
-}
-
-// codesOf finds the enum of error_code, in the schema or in a part of its allOf.
+// codesOf returns the enum of error_code, in the schema or in a part of its allOf.
 func codesOf(schema *openapi3.Schema) []any {
 	if code := schema.Properties["error_code"]; code != nil && len(code.Value.Enum) > 0 {
 		return code.Value.Enum
@@ -118,8 +121,8 @@ func codesOf(schema *openapi3.Schema) []any {
 	return nil
 }
 
-func examplesOf(answer *openapi3.Response) (examples []any) {
-	media := answer.Content.Get("application/json")
+func examplesOf(response *openapi3.Response) (examples []any) {
+	media := response.Content.Get("application/json")
 	if media == nil {
 		return nil
 	}
@@ -132,14 +135,14 @@ func examplesOf(answer *openapi3.Response) (examples []any) {
 	return examples
 }
 
-func everyAnswer(t *testing.T, document *openapi3.T, look func(where string, status int, answer *openapi3.Response)) {
+func everyResponse(t *testing.T, document *openapi3.T, look func(where string, status int, response *openapi3.Response)) {
 	t.Helper()
 	for path, item := range document.Paths.Map() {
 		for method, operation := range item.Operations() {
-			for code, answer := range operation.Responses.Map() {
+			for code, response := range operation.Responses.Map() {
 				status, err := strconv.Atoi(code)
 				require.NoError(t, err, "%s %s: every status is named", method, path)
-				look(method+" "+path+" → "+code, status, answer.Value)
+				look(method+" "+path+" → "+code, status, response.Value)
 			}
 		}
 	}

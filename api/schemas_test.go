@@ -29,7 +29,7 @@ var (
 	then = now.Add(14 * 24 * time.Hour)
 )
 
-// payloads are representative ones of every key of ours: with everything, and with all that may be missing left out.
+// payloads has representative ones of every key that this service publishes: complete, and without what is optional.
 var payloads = map[event.RoutingKey]map[string]event.Payload{
 	event.EmailVerificationRequested: {
 		"code": event.VerificationRequested{
@@ -92,12 +92,12 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 	},
 }
 
-// ofProjects are the keys of events that belong to a project.
+// ofProjects has the keys of events that belong to a project.
 var ofProjects = map[event.RoutingKey]bool{
 	event.EmailInvitationRequested: true, event.EmailProjectCompletedRequested: true, event.JobCompleted: true,
 }
 
-// heard are representative bodies of keys that others publish, as they do.
+// heard has representative bodies of keys that other services publish.
 var heard = map[event.RoutingKey]map[string]string{
 	event.ProjectCreated: {
 		"whole": `{"event_id":"7f6c2f2e-1d3b-4d0e-9a3b-1f2e3d4c5b6a","timestamp":"2026-01-31T09:30:00+07:00","payload":{
@@ -121,113 +121,122 @@ func encode(t *testing.T, key event.RoutingKey, data event.Payload) event.Messag
 	return m
 }
 
-// TestWhatOthersSayIsUnderstood: a body that follows the schema is one that our handler can read.
-func TestWhatOthersSayIsUnderstood(t *testing.T) {
+func TestSchemas(t *testing.T) {
 	t.Parallel()
-	events := apitest.NewEvents(t)
-	for name, body := range heard[event.ProjectCreated] {
-		m := event.Message{RoutingKey: string(event.ProjectCreated), ContentType: "application/json", Body: []byte(body)}
-		received, data, err := event.Decode[event.ProjectCreatedData](m)
-		require.NoError(t, err, name)
-		require.NoError(t, data.Validate(), name)
-		require.Equal(t, event.ProjectCreatedData{ProjectID: "p1", UserID: "u1"}, data, name)
-		m.ID = received.ID
-		events.Check(t, m)
-	}
-}
-
-func TestEventsFollowTheirSchemas(t *testing.T) {
-	t.Parallel()
-	events := apitest.NewEvents(t)
-	var keys []string
-	for key, named := range payloads {
-		keys = append(keys, string(key))
-		for name, data := range named {
-			t.Run(string(key)+"/"+name, func(t *testing.T) {
-				t.Parallel()
-				events.Check(t, encode(t, key, data))
-			})
-		}
-	}
-	for key := range heard {
-		keys = append(keys, string(key))
-	}
-	require.ElementsMatch(t, keys, events.Keys(), "one schema per key, and one representative payload at least")
-}
-
-func TestAsyncAPIKnowsEveryKey(t *testing.T) {
-	t.Parallel()
-	document := asyncAPI(t)
-	keys := apitest.NewEvents(t).Keys()
-	channel := document.Channels[event.Exchange]
-	require.Equal(t, event.Exchange, channel.Bindings.AMQP.Exchange.Name)
-	require.ElementsMatch(t, keys, channel.Parameters["routingKey"].Enum)
-	require.ElementsMatch(t, keys, slices.Collect(maps.Keys(channel.Messages)))
-	require.ElementsMatch(t, keys, slices.Collect(maps.Keys(document.Components.Messages)))
-
-	received, sent := map[string]bool{}, map[string]bool{}
-	for name, operation := range document.Operations {
-		for _, message := range operation.Messages {
-			key, ok := strings.CutPrefix(message.Ref, "#/channels/smap.events/messages/")
-			require.True(t, ok, "%s refers to %s", name, message.Ref)
-			require.Contains(t, channel.Messages, key)
-			received[key] = received[key] || operation.Action == "receive"
-			if operation.Action == "send" {
-				sent[key] = true
-				require.Equal(t, event.RoutingKey(key).Mandatory(), operation.Bindings.AMQP.Mandatory, key)
+	t.Run("describe every event that is published", func(t *testing.T) {
+		t.Parallel()
+		events := apitest.NewEvents(t)
+		var keys []string
+		for key, named := range payloads {
+			keys = append(keys, string(key))
+			for name, data := range named {
+				t.Run(string(key)+"/"+name, func(t *testing.T) {
+					t.Parallel()
+					events.Check(t, encode(t, key, data))
+				})
 			}
 		}
-	}
-	for _, key := range keys {
-		require.Equal(t, event.RoutingKey(key).Mandatory(), received[key], "what is mandatory has a queue of ours: %s", key)
-		require.False(t, sent[key] && heard[event.RoutingKey(key)] != nil, "%s is said by others", key)
-	}
-}
-
-func TestAsyncAPIExamplesFollowTheSchemas(t *testing.T) {
-	t.Parallel()
-	events := apitest.NewEvents(t)
-	for key, message := range asyncAPI(t).Components.Messages {
-		require.Equal(t, "schemas/"+key+".json", message.Payload.Ref)
-		_, err := fs.Stat(api.Schemas, message.Payload.Ref)
-		require.NoError(t, err)
-		require.Equal(t, key, message.Bindings.AMQP.MessageType)
-		require.NotEmpty(t, message.Examples, key)
-		for _, example := range message.Examples {
-			body, err := json.Marshal(example.Payload)
-			require.NoError(t, err)
-			id, _ := example.Payload["event_id"].(string)
-			events.Check(t, event.Message{ID: id, RoutingKey: key, ContentType: "application/json", Body: body})
+		for key := range heard {
+			keys = append(keys, string(key))
 		}
-	}
+		require.ElementsMatch(t, keys, events.Keys(), "one schema per key, and at least one representative payload")
+	})
+
+	// A body that follows the schema is one that the handler can read.
+	t.Run("describe what a handler can read", func(t *testing.T) {
+		t.Parallel()
+		events := apitest.NewEvents(t)
+		for name, body := range heard[event.ProjectCreated] {
+			m := event.Message{RoutingKey: string(event.ProjectCreated), ContentType: "application/json", Body: []byte(body)}
+			received, data, err := event.Decode[event.ProjectCreatedData](m)
+			require.NoError(t, err, name)
+			require.NoError(t, data.Validate(), name)
+			require.Equal(t, event.ProjectCreatedData{ProjectID: "p1", UserID: "u1"}, data, name)
+			m.ID = received.ID
+			events.Check(t, m)
+		}
+	})
 }
 
-// TestTheRegistryIsComplete: docs/events.md is written by hand, so at least every word of the vocabulary is in it.
-func TestTheRegistryIsComplete(t *testing.T) {
+func TestAsyncAPI(t *testing.T) {
 	t.Parallel()
-	document, err := os.ReadFile("../docs/events.md")
-	require.NoError(t, err)
-	words := apitest.NewEvents(t).Keys()
-	words = append(words, event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected,
-		event.ReasonAmbiguous, event.ReasonExhausted, event.ReasonCrashLoop,
-		event.DropDuplicate, event.DropExpired, event.DropSuperseded, event.DropStale,
-		event.HeaderTraceparent, event.HeaderRoutingKey, event.HeaderAttempts, event.HeaderMoves, event.HeaderFirstFailed,
-		event.HeaderError, event.HeaderDeadReason, event.HeaderDeadAt)
-	for _, word := range words {
-		require.Contains(t, string(document), "`"+word+"`")
-	}
+	t.Run("knows every key", func(t *testing.T) {
+		t.Parallel()
+		document := asyncAPI(t)
+		keys := apitest.NewEvents(t).Keys()
+		channel := document.Channels[event.Exchange]
+		require.Equal(t, event.Exchange, channel.Bindings.AMQP.Exchange.Name)
+		require.ElementsMatch(t, keys, channel.Parameters["routingKey"].Enum)
+		require.ElementsMatch(t, keys, slices.Collect(maps.Keys(channel.Messages)))
+		require.ElementsMatch(t, keys, slices.Collect(maps.Keys(document.Components.Messages)))
+
+		received, sent := map[string]bool{}, map[string]bool{}
+		for name, operation := range document.Operations {
+			for _, message := range operation.Messages {
+				key, ok := strings.CutPrefix(message.Ref, "#/channels/smap.events/messages/")
+				require.True(t, ok, "%s refers to %s", name, message.Ref)
+				require.Contains(t, channel.Messages, key)
+				received[key] = received[key] || operation.Action == "receive"
+				if operation.Action == "send" {
+					sent[key] = true
+					require.Equal(t, event.RoutingKey(key).Mandatory(), operation.Bindings.AMQP.Mandatory, key)
+				}
+			}
+		}
+		for _, key := range keys {
+			require.Equal(t, event.RoutingKey(key).Mandatory(), received[key], "a mandatory key has a queue of this service: %s", key)
+			require.False(t, sent[key] && heard[event.RoutingKey(key)] != nil, "other services publish %s", key)
+		}
+	})
+
+	t.Run("has examples that follow the schemas", func(t *testing.T) {
+		t.Parallel()
+		events := apitest.NewEvents(t)
+		for key, message := range asyncAPI(t).Components.Messages {
+			require.Equal(t, "schemas/"+key+".json", message.Payload.Ref)
+			_, err := fs.Stat(api.Schemas, message.Payload.Ref)
+			require.NoError(t, err)
+			require.Equal(t, key, message.Bindings.AMQP.MessageType)
+			require.NotEmpty(t, message.Examples, key)
+			for _, example := range message.Examples {
+				body, err := json.Marshal(example.Payload)
+				require.NoError(t, err)
+				id, _ := example.Payload["event_id"].(string)
+				events.Check(t, event.Message{ID: id, RoutingKey: key, ContentType: "application/json", Body: body})
+			}
+		}
+	})
 }
 
-// TestTheGuideShowsTheExamples: what docs/migration-guide.md shows to the authors of other services is what is compiled.
-func TestTheGuideShowsTheExamples(t *testing.T) {
+func TestDocs(t *testing.T) {
 	t.Parallel()
-	guide, err := os.ReadFile("../docs/migration-guide.md")
-	require.NoError(t, err)
-	for language, path := range map[string]string{"go": "main.go", "python": "consumer.py"} {
-		example, err := os.ReadFile("../docs/examples/consumer/" + path)
+	// docs/events.md is written by hand, so at least every word of the vocabulary must be in it.
+	t.Run("events.md has the whole vocabulary", func(t *testing.T) {
+		t.Parallel()
+		document, err := os.ReadFile("../docs/events.md")
 		require.NoError(t, err)
-		require.Contains(t, string(guide), "```"+language+"\n"+string(example)+"```\n")
-	}
+		words := apitest.NewEvents(t).Keys()
+		words = append(words, event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected,
+			event.ReasonAmbiguous, event.ReasonExhausted, event.ReasonCrashLoop,
+			event.DropDuplicate, event.DropExpired, event.DropSuperseded, event.DropStale,
+			event.HeaderTraceparent, event.HeaderRoutingKey, event.HeaderAttempts, event.HeaderMoves, event.HeaderFirstFailed,
+			event.HeaderError, event.HeaderDeadReason, event.HeaderDeadAt)
+		for _, word := range words {
+			require.Contains(t, string(document), "`"+word+"`")
+		}
+	})
+
+	// What docs/migration-guide.md shows to the authors of other services is what is compiled.
+	t.Run("migration-guide.md shows the compiled examples", func(t *testing.T) {
+		t.Parallel()
+		guide, err := os.ReadFile("../docs/migration-guide.md")
+		require.NoError(t, err)
+		for language, path := range map[string]string{"go": "main.go", "python": "consumer.py"} {
+			example, err := os.ReadFile("../docs/examples/consumer/" + path)
+			require.NoError(t, err)
+			require.Contains(t, string(guide), "```"+language+"\n"+string(example)+"```\n")
+		}
+	})
 }
 
 // reference is `$ref: …`.
@@ -235,7 +244,7 @@ type reference struct {
 	Ref string `yaml:"$ref"`
 }
 
-// asyncAPIDocument is what the tests look at.
+// asyncAPIDocument is the part of the document that the tests read.
 type asyncAPIDocument struct {
 	Channels map[string]struct {
 		Parameters map[string]struct{ Enum []string }

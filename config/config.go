@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// Role is a program, or a part of one, with needs of its own.
+// Role is a program, or a part of one, with settings of its own.
 type Role string
 
 // The roles.
 const (
 	API        Role = "api"
 	Consumer   Role = "consumer"
-	Standalone Role = "standalone" // api and consumer on embedded parts; needs nothing from its environment
+	Standalone Role = "standalone" // api and consumer on embedded parts; requires nothing from its environment
 	Migrate    Role = "migrate"    // commands of the api binary that only touch the database
 )
 
-// Config is every setting of the service, by section.
+// Config has every setting of the service, by section.
 type Config struct {
 	Service      Service
 	Log          Log
@@ -35,63 +35,65 @@ type Config struct {
 	Embedded     Embedded
 }
 
-// Service is what concerns a program as a whole.
+// Service has the settings of a program as a whole.
 type Service struct {
 	Env string // production, staging, development or test: a label for logs and traces
-	// StartTimeout bounds how long a start waits for the database.
+	// StartTimeout is how long a start waits for the database.
 	StartTimeout time.Duration
-	// DrainDelay is how long an api goes on serving after it has begun to answer "not ready".
+	// DrainDelay is how long a process keeps serving once /ready responds 503. It is part of ShutdownTimeout.
 	DrainDelay time.Duration
-	// ShutdownTimeout bounds an orderly stop. Kubernetes kills 30 s after asking unless told otherwise.
+	// ShutdownTimeout bounds an orderly stop. Kubernetes kills a pod 30 s after asking it to stop unless configured
+	// otherwise.
 	ShutdownTimeout time.Duration
-	// OTLPEndpoint is the base URL of an OpenTelemetry collector (OTLP over HTTP); empty means traces are not exported.
+	// OTLPEndpoint is the base URL of an OpenTelemetry collector (OTLP over HTTP). When it is empty, traces are not
+	// exported.
 	OTLPEndpoint string
 }
 
-// Log is what pkg/logger is made of.
+// Log has the options of pkg/logger.
 type Log struct {
 	Level  string // trace, debug, info, warn, error
 	Format string // auto, json, pretty
 }
 
-// HTTP is where the servers listen. Port 0 takes any free one.
+// HTTP is where the servers listen. Port 0 picks a free one.
 type HTTP struct {
 	Host         string
 	AppPort      int
 	ConsumerPort int // health and metrics of the consumer
 }
 
-// Workers is how much of one queue a consumer takes on at a time.
+// Workers is how many messages of one queue a consumer handles at a time.
 type Workers struct {
 	Count    int // handlers running at once
-	Prefetch int // unacknowledged deliveries held, those being handled included; not less than Count
+	Prefetch int // unacked deliveries held, those being handled included; at least Count
 }
 
-// Events is how far the service has left the previous release's fanout (docs/adr/0006). It is zero in the standalone,
-// which nobody ever comes to from that release.
+// Events is how far the migration from the previous release's fanout has come (docs/adr/0006). It is zero in the
+// standalone, which never takes over from that release.
 type Events struct {
 	Phase         string // prepare, dual, cutover or complete: which copies of a mail are committed
 	ConsumeLegacy bool   // whether the previous release's queue is read while it exists
 }
 
-// Invitations is how people are invited in bulk.
+// Invitations has the settings of bulk invitations.
 type Invitations struct {
-	// PerSecond is how many mails of all batches together leave in a second; it is the same in every process.
+	// PerSecond is how many mails of all batches together are sent in a second. Set it to the same in every process.
 	PerSecond int
-	// URL is the front end's page that takes an invitation, with {token} where the token belongs. Empty: the mail shows
-	// the token itself.
+	// URL is the front end's page that accepts an invitation, with {token} in the place of the token. When it is empty,
+	// the mail shows the token itself.
 	URL string
 }
 
-// Embedded is what only the standalone has.
+// Embedded has the settings that only the standalone uses.
 type Embedded struct {
 	DataDir   string
-	InboxPort int // page and API of the mailbox; 0 takes any free one
+	InboxPort int // page and API of the mailbox; 0 picks a free one
 }
 
-// Load reads what role uses from the environment. The error, if any, is a Problems.
+// Load reads the variables of role from the environment. Its error is a [Problems].
 //
-// The standalone's secrets may be missing after Load: whoever starts it fills Config.Secrets and calls Validate.
+// The standalone's secrets may be missing after Load: its starter fills Config.Secrets and calls [Config.Validate].
 func Load(role Role) (Config, error) {
 	r := newReader(role)
 	cfg := Config{
@@ -145,21 +147,18 @@ func Load(role Role) (Config, error) {
 	return cfg, nil
 }
 
-// Validate tells whether cfg is all that role needs, secrets included. The error is a Problems.
+// Validate reports what role needs and cfg lacks, secrets included. Its error is a [Problems].
 func (cfg Config) Validate(role Role) error {
 	return append(cfg.problems(), cfg.Secrets.missing()...).of(role)
 }
 
-// problems is every rule but the presence of secrets. What concerns variables that a role does not use is dropped
-// by Problems.of, so that every section can state its rules without knowing roles.
+// problems returns the broken rules of every section but for missing secrets. Problems.of drops those about variables
+// that a role does not use, so that sections state their rules without knowing roles.
 func (cfg Config) problems() Problems {
-	var all Problems
-	for _, section := range []interface{ Validate() Problems }{
-		cfg.Service, cfg.HTTP, cfg.Postgres, cfg.RabbitMQ, cfg.Redis, cfg.SMTP, cfg.Secrets, cfg.Cookie, cfg.Invitations, cfg.Embedded,
-	} {
-		all = append(all, section.Validate()...)
-	}
-	all = append(all, cfg.Email.validate("EMAIL")...)
-	all = append(all, cfg.Subscription.validate("SUBSCRIPTION")...)
-	return append(all, cfg.Project.validate("PROJECT")...)
+	return slices.Concat(
+		cfg.Service.Validate(), cfg.HTTP.Validate(), cfg.Postgres.Validate(), cfg.RabbitMQ.Validate(),
+		cfg.Redis.Validate(), cfg.SMTP.Validate(), cfg.Secrets.Validate(), cfg.Cookie.Validate(),
+		cfg.Invitations.Validate(), cfg.Embedded.Validate(),
+		cfg.Email.validate("EMAIL"), cfg.Subscription.validate("SUBSCRIPTION"), cfg.Project.validate("PROJECT"),
+	)
 }

@@ -22,7 +22,7 @@ var (
 	jwt      = strings.Repeat("j", 32)
 )
 
-// complete is an environment in which every role starts.
+// complete returns an environment in which every role starts.
 func complete() map[string]string {
 	return map[string]string{
 		"POSTGRES_HOST": "db", "POSTGRES_USER": "identity", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "identity",
@@ -44,251 +44,260 @@ func setenv(t *testing.T, layers ...map[string]string) {
 	}
 }
 
-func TestLoadAPI(t *testing.T) {
-	setenv(t, complete())
-	cfg, err := Load(API)
-	require.NoError(t, err)
-	require.NoError(t, cfg.Validate(API))
-	require.Equal(t, Config{
-		Service: Service{Env: "production", StartTimeout: time.Minute, ShutdownTimeout: 20 * time.Second},
-		Log:     Log{Level: "info", Format: "auto"},
-		HTTP:    HTTP{Host: "0.0.0.0", AppPort: 8080},
-		Postgres: Postgres{
-			Host: "db", Port: 5432, User: "identity", Password: Secret(password), Database: "identity",
-			SSLMode: "prefer", MaxConns: 20, AutoMigrate: true,
-		},
-		RabbitMQ: RabbitMQ{URL: "amqp://identity:hunter2@mq:5672/"},
-		Events:   Events{Phase: "complete"},
-		Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1},
-		Secrets: Secrets{
-			JWT: Secret(jwt), CodeHMAC: bytes.Repeat([]byte{1}, 32), EventsSeal: bytes.Repeat([]byte{2}, 32),
-		},
-		Cookie: Cookie{
-			Name: "smap_auth_token", Secure: true, SameSite: http.SameSiteLaxMode,
-			MaxAge: 2 * time.Hour, MaxAgeRemember: 30 * 24 * time.Hour,
-		},
-		Invitations: Invitations{PerSecond: 20},
-	}, cfg, "what the api does not use stays zero")
-}
-
-func TestLoadConsumer(t *testing.T) {
-	setenv(t, complete(), map[string]string{"JWT_SECRET": "too short, and none of the consumer's business"})
-	cfg, err := Load(Consumer)
-	require.NoError(t, err)
-	require.NoError(t, cfg.Validate(Consumer))
-	require.Equal(t, HTTP{Host: "0.0.0.0", ConsumerPort: 8081}, cfg.HTTP)
-	require.Equal(t, SMTP{
-		Host: "mail.example.com", Port: 587, TLS: "starttls",
-		From: "no-reply@example.com", FromName: "SMAP", Timeout: 30 * time.Second,
-	}, cfg.SMTP)
-	require.Equal(t, Workers{Count: 4, Prefetch: 8}, cfg.Email)
-	require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Subscription)
-	require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Project)
-	require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)
-	require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
-	require.Equal(t, Secrets{EventsSeal: bytes.Repeat([]byte{2}, 32)}, cfg.Secrets)
-	require.Zero(t, cfg.Cookie)
-	require.Zero(t, cfg.Embedded)
-}
-
-func TestLoadMigrateNeedsTheDatabaseOnly(t *testing.T) {
-	setenv(t, map[string]string{
-		"POSTGRES_HOST": "db", "POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d", "SMTP_PORT": "what?",
+func TestLoad(t *testing.T) {
+	t.Run("reads what the api uses", func(t *testing.T) {
+		setenv(t, complete())
+		cfg, err := Load(API)
+		require.NoError(t, err)
+		require.NoError(t, cfg.Validate(API))
+		require.Equal(t, Config{
+			Service: Service{Env: "production", StartTimeout: time.Minute, ShutdownTimeout: 20 * time.Second},
+			Log:     Log{Level: "info", Format: "auto"},
+			HTTP:    HTTP{Host: "0.0.0.0", AppPort: 8080},
+			Postgres: Postgres{
+				Host: "db", Port: 5432, User: "identity", Password: Secret(password), Database: "identity",
+				SSLMode: "prefer", MaxConns: 20, AutoMigrate: true,
+			},
+			RabbitMQ: RabbitMQ{URL: "amqp://identity:hunter2@mq:5672/"},
+			Events:   Events{Phase: "complete"},
+			Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1},
+			Secrets: Secrets{
+				JWT: Secret(jwt), CodeHMAC: bytes.Repeat([]byte{1}, 32), EventsSeal: bytes.Repeat([]byte{2}, 32),
+			},
+			Cookie: Cookie{
+				Name: "smap_auth_token", Secure: true, SameSite: http.SameSiteLaxMode,
+				MaxAge: 2 * time.Hour, MaxAgeRemember: 30 * 24 * time.Hour,
+			},
+			Invitations: Invitations{PerSecond: 20},
+		}, cfg, "what the api does not use stays zero")
 	})
-	cfg, err := Load(Migrate)
-	require.NoError(t, err)
-	require.NoError(t, cfg.Validate(Migrate))
-	require.Equal(t, "db", cfg.Postgres.Host)
-	require.Zero(t, cfg.HTTP)
-}
 
-func TestLoadStandaloneNeedsNothing(t *testing.T) {
-	clearEnvironment(t)
-	cfg, err := Load(Standalone)
-	require.NoError(t, err)
-	require.Equal(t, HTTP{Host: "127.0.0.1", AppPort: 8080, ConsumerPort: 8081}, cfg.HTTP)
-	require.Equal(t, Embedded{DataDir: ".data", InboxPort: 8025}, cfg.Embedded)
-	require.Equal(t, SMTP{
-		Host: "127.0.0.1", Port: 1025, TLS: "none",
-		From: "no-reply@smap.local", FromName: "SMAP", Timeout: 30 * time.Second,
-	}, cfg.SMTP)
-	require.False(t, cfg.Cookie.Secure)
-	require.Equal(t, "development", cfg.Service.Env)
-	require.Zero(t, cfg.Postgres)
-	require.Equal(t, Redis{StateDB: 1}, cfg.Redis)
-
-	require.Equal(t, []string{"JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY"}, variablesOf(cfg.Validate(Standalone)),
-		"the secrets are the starter's to fill in")
-	cfg.Secrets.JWT = Secret(jwt)
-	cfg.Secrets.CodeHMAC = make([]byte, 32)
-	cfg.Secrets.EventsSeal = make([]byte, 31)
-	require.Equal(t, []string{"EVENTS_SEAL_KEY"}, variablesOf(cfg.Validate(Standalone)))
-	cfg.Secrets.EventsSeal = make([]byte, 32)
-	require.NoError(t, cfg.Validate(Standalone))
-}
-
-func TestStandaloneIgnoresServersAndTakesAnyPort(t *testing.T) {
-	setenv(t, complete(), map[string]string{
-		"SMTP_TLS": "tls", "SMTP_USERNAME": "real", "APP_PORT": "0", "CONSUMER_PORT": "0", "SMTP_PORT": "0", "INBOX_PORT": "0",
+	t.Run("reads what the consumer uses", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{"JWT_SECRET": "too short, and none of the consumer's business"})
+		cfg, err := Load(Consumer)
+		require.NoError(t, err)
+		require.NoError(t, cfg.Validate(Consumer))
+		require.Equal(t, HTTP{Host: "0.0.0.0", ConsumerPort: 8081}, cfg.HTTP)
+		require.Equal(t, SMTP{
+			Host: "mail.example.com", Port: 587, TLS: "starttls",
+			From: "no-reply@example.com", FromName: "SMAP", Timeout: 30 * time.Second,
+		}, cfg.SMTP)
+		require.Equal(t, Workers{Count: 4, Prefetch: 8}, cfg.Email)
+		require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Subscription)
+		require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Project)
+		require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)
+		require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
+		require.Equal(t, Secrets{EventsSeal: bytes.Repeat([]byte{2}, 32)}, cfg.Secrets)
+		require.Zero(t, cfg.Cookie)
+		require.Zero(t, cfg.Embedded)
 	})
-	cfg, err := Load(Standalone)
-	require.NoError(t, err)
-	require.Zero(t, cfg.Postgres)
-	require.Zero(t, cfg.RabbitMQ)
-	require.Empty(t, cfg.Redis.Host)
-	require.Equal(t, "127.0.0.1", cfg.SMTP.Host, "no real mail from a laptop")
-	require.Equal(t, "none", cfg.SMTP.TLS)
-	require.Empty(t, cfg.SMTP.Username)
-	require.Zero(t, cfg.HTTP.AppPort+cfg.HTTP.ConsumerPort+cfg.SMTP.Port+cfg.Embedded.InboxPort)
-	require.Equal(t, Secret(jwt), cfg.Secrets.JWT, "secrets that are set are kept")
-}
 
-func TestEveryValueIsRead(t *testing.T) {
-	setenv(t, complete(), map[string]string{
-		"ENV": "Staging", "LOGGER_LEVEL": "DEBUG", "LOGGER_FORMAT": " json ", "START_TIMEOUT": "0s",
-		"SHUTDOWN_TIMEOUT": "1m30s", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel:4318", "HOST": "::1", "APP_PORT": "1",
-		"POSTGRES_PORT": "2", "POSTGRES_SSLMODE": "verify-full", "POSTGRES_MAX_CONNS": "3", "DB_AUTO_MIGRATE": "false",
-		"REDIS_HOST": "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
-		"REDIS_CACHE_DB": "5", "INTERNAL_KEY": strings.Repeat("i", 16), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
-		"COOKIE_SAMESITE": "none", "COOKIE_MAX_AGE": "60", "COOKIE_MAX_AGE_REMEMBER": "61",
-	})
-	cfg, err := Load(API)
-	require.NoError(t, err)
-	require.Equal(t, Service{
-		Env: "staging", ShutdownTimeout: 90 * time.Second, OTLPEndpoint: "https://otel:4318",
-	}, cfg.Service)
-	require.Equal(t, Log{Level: "debug", Format: "json"}, cfg.Log)
-	require.Equal(t, HTTP{Host: "::1", AppPort: 1}, cfg.HTTP)
-	require.Equal(t, Postgres{
-		Host: "db", Port: 2, User: "identity", Password: Secret(password), Database: "identity",
-		SSLMode: "verify-full", MaxConns: 3,
-	}, cfg.Postgres)
-	require.Equal(t, Redis{Host: "cache:7000", Password: " r ", StateDB: 4, CacheDB: 5}, cfg.Redis,
-		"a port in the host wins, whatever Kubernetes put into REDIS_PORT")
-	require.Equal(t, Secret("iiiiiiiiiiiiiiii"), cfg.Secrets.Internal)
-	require.Equal(t, Cookie{
-		Name: "c", Domain: ".smap.example", Secure: true, SameSite: http.SameSiteNoneMode,
-		MaxAge: time.Minute, MaxAgeRemember: 61 * time.Second,
-	}, cfg.Cookie)
-}
-
-func TestBadValues(t *testing.T) {
-	tests := []struct {
-		role             Role
-		variable, value  string
-		wrong, fix       string
-		alsoSet, alsoVal string
-	}{
-		{API, "ENV", "prod", `is "prod"`, "one of production, staging, development, test", "", ""},
-		{API, "LOGGER_LEVEL", "loud", `is "loud"`, "one of trace", "", ""},
-		{API, "LOGGER_FORMAT", "xml", `is "xml"`, "one of auto, json, pretty", "", ""},
-		{API, "START_TIMEOUT", "60", `is "60"`, "a duration such as 30s", "", ""},
-		{API, "START_TIMEOUT", "-1s", `is "-1s"`, "from 0s", "", ""},
-		{API, "SHUTDOWN_TIMEOUT", "0s", `is "0s"`, "from 1s", "", ""},
-		{API, "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "is not an HTTP URL", "http://collector:4318", "", ""},
-		{API, "HOST", "0.0.0.0:8080", "is not a host", "without port", "", ""},
-		{API, "APP_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
-		{API, "APP_PORT", "http", `is "http"`, "whole number", "", ""},
-		{Consumer, "CONSUMER_PORT", "-1", `is "-1"`, "whole number", "", ""},
-		{API, "POSTGRES_HOST", "postgres://u:hunter2@db", "is a URL", "host name alone", "", ""},
-		{API, "POSTGRES_PORT", "0", `is "0"`, "from 1 to 65535", "", ""},
-		{API, "POSTGRES_SSLMODE", "on", `is "on"`, "disable", "", ""},
-		{API, "POSTGRES_MAX_CONNS", "1", `is "1"`, "from 2", "", ""},
-		{API, "DB_AUTO_MIGRATE", "perhaps", `is "perhaps"`, "true or false", "", ""},
-		{API, "RABBITMQ_URL", "http://u:hunter2@mq", "is not an AMQP URL", "amqp://", "", ""},
-		{API, "RABBITMQ_URL", "amqp://u:hunter2%zz@mq", "is not an AMQP URL", "amqp://", "", ""},
-		{API, "RABBITMQ_URL", "amqp://", "is not an AMQP URL", "amqp://", "", ""},
-		{Consumer, "RABBITMQ_MANAGEMENT_URL", "amqp://u:hunter2@mq:15672", "is not an HTTP URL", "http://", "", ""},
-		{API, "EVENTS_MIGRATION_PHASE", "both", `is "both"`, "prepare, dual, cutover, complete", "", ""},
-		{Consumer, "EVENTS_CONSUME_LEGACY", "maybe", `is "maybe"`, "on, off", "", ""},
-		{Consumer, "EMAIL_WORKERS", "0", `is "0"`, "from 1", "", ""},
-		{Consumer, "EMAIL_PREFETCH", "3", "is less than EMAIL_WORKERS", "raise it", "", ""},
-		{Consumer, "SUBSCRIPTION_PREFETCH", "many", `is "many"`, "whole number", "", ""},
-		{API, "REDIS_HOST", "redis://:hunter2@r", "is a URL", "HOST:PORT", "", ""},
-		{API, "REDIS_HOST", "redis:port", "has a port that is not a number", "HOST:PORT", "", ""},
-		{API, "REDIS_PORT", "tcp://10.0.0.1:6379", `is "tcp://10.0.0.1:6379"`, "enableServiceLinks", "", ""},
-		{API, "REDIS_STATE_DB", "-1", `is "-1"`, "from 0", "", ""},
-		{Consumer, "SMTP_HOST", "smtp://mail", "is not a host name", "SMTP_PORT", "", ""},
-		{Consumer, "SMTP_PORT", "0", `is "0"`, "from 1", "", ""},
-		{Consumer, "SMTP_TLS", "ssl", `is "ssl"`, "starttls", "", ""},
-		{Consumer, "SMTP_TLS", "none", "is none although SMTP_USERNAME is set", "starttls or tls", "SMTP_USERNAME", "u"},
-		{Consumer, "SMTP_FROM", "SMAP <a@example.com>", "is not one bare ASCII address", "SMTP_FROM_NAME", "", ""},
-		{Consumer, "SMTP_FROM", "ä@example.com", "is not one bare ASCII address", "no-reply@example.com", "", ""},
-		{Consumer, "SMTP_FROM_NAME", "a\r\nBcc: b@example.com", "has a line break", "one line", "", ""},
-		{Consumer, "SMTP_TIMEOUT", "6m", `is "6m"`, "to 5m0s", "", ""},
-		{API, "JWT_SECRET", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
-		{API, "CODE_HMAC_KEY", "hunter2!", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
-		{API, "EVENTS_SEAL_KEY", "aHVudGVyMg==", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
-		{API, "INTERNAL_KEY", "hunter2", "is shorter than 16 bytes", "openssl", "", ""},
-		{API, "COOKIE_NAME", "a b", "is not a cookie name", "letters", "", ""},
-		{API, "COOKIE_DOMAIN", "https://smap.example", "is not a domain", "without scheme", "", ""},
-		{API, "COOKIE_SAMESITE", "no", `is "no"`, "lax, strict, none", "", ""},
-		{API, "COOKIE_SAMESITE", "none", "is none although COOKIE_SECURE is false", "COOKIE_SECURE=true", "COOKIE_SECURE", "false"},
-		{API, "COOKIE_MAX_AGE", "2h", `is "2h"`, "whole number", "", ""},
-		{Standalone, "INBOX_PORT", "x", `is "x"`, "whole number", "", ""},
-		{Standalone, "DATA_DIR", " ", "is not set", "folder", "", ""},
-		{Standalone, "JWT_SECRET", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
-	}
-	for _, tt := range tests {
-		t.Run(fmt.Sprintf("%s %s=%s", tt.role, tt.variable, tt.value), func(t *testing.T) {
-			setenv(t, complete(), map[string]string{tt.variable: tt.value})
-			if tt.alsoSet != "" {
-				t.Setenv(tt.alsoSet, tt.alsoVal)
-				t.Setenv("SMTP_PASSWORD", "hunter2")
-			}
-			cfg, err := Load(tt.role)
-			require.Zero(t, cfg)
-			require.Equal(t, []string{tt.variable}, variablesOf(err))
-			require.ErrorContains(t, err, "\n  "+tt.variable+" "+tt.wrong)
-			require.ErrorContains(t, err, tt.fix)
-			require.NotContains(t, err.Error(), "hunter2")
+	t.Run("needs the database alone for migrations", func(t *testing.T) {
+		setenv(t, map[string]string{
+			"POSTGRES_HOST": "db", "POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d", "SMTP_PORT": "what?",
 		})
-	}
-}
-
-func TestSMTPLoginIsAPair(t *testing.T) {
-	setenv(t, complete(), map[string]string{"SMTP_USERNAME": "u"})
-	_, err := Load(Consumer)
-	require.Equal(t, []string{"SMTP_PASSWORD"}, variablesOf(err))
-
-	setenv(t, complete(), map[string]string{"SMTP_PASSWORD": "p"})
-	_, err = Load(Consumer)
-	require.Equal(t, []string{"SMTP_USERNAME"}, variablesOf(err))
-
-	setenv(t, complete(), map[string]string{
-		"SMTP_USERNAME": "u", "SMTP_PASSWORD": "p", "SMTP_TLS": "none", "SMTP_HOST": "127.0.0.1",
+		cfg, err := Load(Migrate)
+		require.NoError(t, err)
+		require.NoError(t, cfg.Validate(Migrate))
+		require.Equal(t, "db", cfg.Postgres.Host)
+		require.Zero(t, cfg.HTTP)
 	})
-	_, err = Load(Consumer)
-	require.NoError(t, err, "in clear on loopback is fine")
-}
 
-func TestOneErrorListsEveryProblemOnALineOfItsOwn(t *testing.T) {
-	setenv(t, complete(), map[string]string{"APP_PORT": "x", "POSTGRES_HOST": "", "JWT_SECRET": "short", "CODE_HMAC_KEY": ""})
-	_, err := Load(API)
-	require.Equal(t, []string{"APP_PORT", "POSTGRES_HOST", "JWT_SECRET", "CODE_HMAC_KEY"}, variablesOf(err))
-	require.Equal(t, `the configuration is not usable:
+	t.Run("needs nothing for the standalone", func(t *testing.T) {
+		clearEnvironment(t)
+		cfg, err := Load(Standalone)
+		require.NoError(t, err)
+		require.Equal(t, HTTP{Host: "127.0.0.1", AppPort: 8080, ConsumerPort: 8081}, cfg.HTTP)
+		require.Equal(t, Embedded{DataDir: ".data", InboxPort: 8025}, cfg.Embedded)
+		require.Equal(t, SMTP{
+			Host: "127.0.0.1", Port: 1025, TLS: "none",
+			From: "no-reply@smap.local", FromName: "SMAP", Timeout: 30 * time.Second,
+		}, cfg.SMTP)
+		require.False(t, cfg.Cookie.Secure)
+		require.Equal(t, "development", cfg.Service.Env)
+		require.Zero(t, cfg.Postgres)
+		require.Equal(t, Redis{StateDB: 1}, cfg.Redis)
+
+		require.Equal(t, []string{"JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY"}, variablesOf(cfg.Validate(Standalone)),
+			"the secrets are the starter's to fill in")
+		cfg.Secrets.JWT = Secret(jwt)
+		cfg.Secrets.CodeHMAC = make([]byte, 32)
+		cfg.Secrets.EventsSeal = make([]byte, 31)
+		require.Equal(t, []string{"EVENTS_SEAL_KEY"}, variablesOf(cfg.Validate(Standalone)))
+		cfg.Secrets.EventsSeal = make([]byte, 32)
+		require.NoError(t, cfg.Validate(Standalone))
+	})
+
+	t.Run("ignores servers and allows any port in the standalone", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{
+			"SMTP_TLS": "tls", "SMTP_USERNAME": "real", "APP_PORT": "0", "CONSUMER_PORT": "0", "SMTP_PORT": "0", "INBOX_PORT": "0",
+		})
+		cfg, err := Load(Standalone)
+		require.NoError(t, err)
+		require.Zero(t, cfg.Postgres)
+		require.Zero(t, cfg.RabbitMQ)
+		require.Empty(t, cfg.Redis.Host)
+		require.Equal(t, "127.0.0.1", cfg.SMTP.Host, "no real mail from a laptop")
+		require.Equal(t, "none", cfg.SMTP.TLS)
+		require.Empty(t, cfg.SMTP.Username)
+		require.Zero(t, cfg.HTTP.AppPort+cfg.HTTP.ConsumerPort+cfg.SMTP.Port+cfg.Embedded.InboxPort)
+		require.Equal(t, Secret(jwt), cfg.Secrets.JWT, "secrets that are set are kept")
+	})
+
+	t.Run("reads every value", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{
+			"ENV": "Staging", "LOGGER_LEVEL": "DEBUG", "LOGGER_FORMAT": " json ", "START_TIMEOUT": "0s",
+			"SHUTDOWN_TIMEOUT": "1m30s", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel:4318", "HOST": "::1", "APP_PORT": "1",
+			"POSTGRES_PORT": "2", "POSTGRES_SSLMODE": "verify-full", "POSTGRES_MAX_CONNS": "3", "DB_AUTO_MIGRATE": "false",
+			"REDIS_HOST": "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
+			"REDIS_CACHE_DB": "5", "INTERNAL_KEY": strings.Repeat("i", 16), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
+			"COOKIE_SAMESITE": "none", "COOKIE_MAX_AGE": "60", "COOKIE_MAX_AGE_REMEMBER": "61",
+		})
+		cfg, err := Load(API)
+		require.NoError(t, err)
+		require.Equal(t, Service{
+			Env: "staging", ShutdownTimeout: 90 * time.Second, OTLPEndpoint: "https://otel:4318",
+		}, cfg.Service)
+		require.Equal(t, Log{Level: "debug", Format: "json"}, cfg.Log)
+		require.Equal(t, HTTP{Host: "::1", AppPort: 1}, cfg.HTTP)
+		require.Equal(t, Postgres{
+			Host: "db", Port: 2, User: "identity", Password: Secret(password), Database: "identity",
+			SSLMode: "verify-full", MaxConns: 3,
+		}, cfg.Postgres)
+		require.Equal(t, Redis{Host: "cache:7000", Password: " r ", StateDB: 4, CacheDB: 5}, cfg.Redis,
+			"a port in the host wins, whatever Kubernetes put into REDIS_PORT")
+		require.Equal(t, Secret("iiiiiiiiiiiiiiii"), cfg.Secrets.Internal)
+		require.Equal(t, Cookie{
+			Name: "c", Domain: ".smap.example", Secure: true, SameSite: http.SameSiteNoneMode,
+			MaxAge: time.Minute, MaxAgeRemember: 61 * time.Second,
+		}, cfg.Cookie)
+	})
+
+	t.Run("refuses an invalid value", func(t *testing.T) {
+		tests := []struct {
+			role             Role
+			variable, value  string
+			wrong, fix       string
+			alsoSet, alsoVal string
+		}{
+			{API, "ENV", "prod", `is "prod"`, "one of production, staging, development, test", "", ""},
+			{API, "LOGGER_LEVEL", "loud", `is "loud"`, "one of trace", "", ""},
+			{API, "LOGGER_FORMAT", "xml", `is "xml"`, "one of auto, json, pretty", "", ""},
+			{API, "START_TIMEOUT", "60", `is "60"`, "a duration such as 30s", "", ""},
+			{API, "START_TIMEOUT", "-1s", `is "-1s"`, "from 0s", "", ""},
+			{API, "SHUTDOWN_TIMEOUT", "0s", `is "0s"`, "from 1s", "", ""},
+			{API, "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "is not an HTTP URL", "http://collector:4318", "", ""},
+			{API, "HOST", "0.0.0.0:8080", "is not a host", "without port", "", ""},
+			{API, "APP_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
+			{API, "APP_PORT", "http", `is "http"`, "whole number", "", ""},
+			{Consumer, "CONSUMER_PORT", "-1", `is "-1"`, "whole number", "", ""},
+			{API, "POSTGRES_HOST", "postgres://u:hunter2@db", "is a URL", "host name alone", "", ""},
+			{API, "POSTGRES_PORT", "0", `is "0"`, "from 1 to 65535", "", ""},
+			{API, "POSTGRES_SSLMODE", "on", `is "on"`, "disable", "", ""},
+			{API, "POSTGRES_MAX_CONNS", "1", `is "1"`, "from 2", "", ""},
+			{API, "DB_AUTO_MIGRATE", "perhaps", `is "perhaps"`, "true or false", "", ""},
+			{API, "RABBITMQ_URL", "http://u:hunter2@mq", "is not an AMQP URL", "amqp://", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2%zz@mq", "is not an AMQP URL", "amqp://", "", ""},
+			{API, "RABBITMQ_URL", "amqp://", "is not an AMQP URL", "amqp://", "", ""},
+			{Consumer, "RABBITMQ_MANAGEMENT_URL", "amqp://u:hunter2@mq:15672", "is not an HTTP URL", "http://", "", ""},
+			{API, "EVENTS_MIGRATION_PHASE", "both", `is "both"`, "prepare, dual, cutover, complete", "", ""},
+			{Consumer, "EVENTS_CONSUME_LEGACY", "maybe", `is "maybe"`, "on, off", "", ""},
+			{Consumer, "EMAIL_WORKERS", "0", `is "0"`, "from 1", "", ""},
+			{Consumer, "EMAIL_PREFETCH", "3", "is less than EMAIL_WORKERS", "raise it", "", ""},
+			{Consumer, "SUBSCRIPTION_PREFETCH", "many", `is "many"`, "whole number", "", ""},
+			{API, "REDIS_HOST", "redis://:hunter2@r", "is a URL", "HOST:PORT", "", ""},
+			{API, "REDIS_HOST", "redis:port", "has a port that is not a number", "HOST:PORT", "", ""},
+			{API, "REDIS_PORT", "tcp://10.0.0.1:6379", `is "tcp://10.0.0.1:6379"`, "enableServiceLinks", "", ""},
+			{API, "REDIS_STATE_DB", "-1", `is "-1"`, "from 0", "", ""},
+			{Consumer, "SMTP_HOST", "smtp://mail", "is not a host name", "SMTP_PORT", "", ""},
+			{Consumer, "SMTP_PORT", "0", `is "0"`, "from 1", "", ""},
+			{Consumer, "SMTP_TLS", "ssl", `is "ssl"`, "starttls", "", ""},
+			{Consumer, "SMTP_TLS", "none", "is none although SMTP_USERNAME is set", "starttls or tls", "SMTP_USERNAME", "u"},
+			{Consumer, "SMTP_FROM", "SMAP <a@example.com>", "is not one bare ASCII address", "SMTP_FROM_NAME", "", ""},
+			{Consumer, "SMTP_FROM", "ä@example.com", "is not one bare ASCII address", "no-reply@example.com", "", ""},
+			{Consumer, "SMTP_FROM_NAME", "a\r\nBcc: b@example.com", "has a line break", "one line", "", ""},
+			{Consumer, "SMTP_TIMEOUT", "6m", `is "6m"`, "to 5m0s", "", ""},
+			{API, "JWT_SECRET", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
+			{API, "CODE_HMAC_KEY", "hunter2!", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
+			{API, "EVENTS_SEAL_KEY", "aHVudGVyMg==", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
+			{API, "INTERNAL_KEY", "hunter2", "is shorter than 16 bytes", "openssl", "", ""},
+			{API, "COOKIE_NAME", "a b", "is not a cookie name", "letters", "", ""},
+			{API, "COOKIE_DOMAIN", "https://smap.example", "is not a domain", "without scheme", "", ""},
+			{API, "COOKIE_SAMESITE", "no", `is "no"`, "lax, strict, none", "", ""},
+			{API, "COOKIE_SAMESITE", "none", "is none although COOKIE_SECURE is false", "COOKIE_SECURE=true", "COOKIE_SECURE", "false"},
+			{API, "COOKIE_MAX_AGE", "2h", `is "2h"`, "whole number", "", ""},
+			{Standalone, "INBOX_PORT", "x", `is "x"`, "whole number", "", ""},
+			{Standalone, "DATA_DIR", " ", "is not set", "folder", "", ""},
+			{Standalone, "JWT_SECRET", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
+		}
+		for _, tt := range tests {
+			t.Run(fmt.Sprintf("%s %s=%s", tt.role, tt.variable, tt.value), func(t *testing.T) {
+				setenv(t, complete(), map[string]string{tt.variable: tt.value})
+				if tt.alsoSet != "" {
+					t.Setenv(tt.alsoSet, tt.alsoVal)
+					t.Setenv("SMTP_PASSWORD", "hunter2")
+				}
+				cfg, err := Load(tt.role)
+				require.Zero(t, cfg)
+				require.Equal(t, []string{tt.variable}, variablesOf(err))
+				require.ErrorContains(t, err, "\n  "+tt.variable+" "+tt.wrong)
+				require.ErrorContains(t, err, tt.fix)
+				require.NotContains(t, err.Error(), "hunter2")
+			})
+		}
+	})
+
+	t.Run("needs SMTP's login as a pair", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{"SMTP_USERNAME": "u"})
+		_, err := Load(Consumer)
+		require.Equal(t, []string{"SMTP_PASSWORD"}, variablesOf(err))
+
+		setenv(t, complete(), map[string]string{"SMTP_PASSWORD": "p"})
+		_, err = Load(Consumer)
+		require.Equal(t, []string{"SMTP_USERNAME"}, variablesOf(err))
+
+		setenv(t, complete(), map[string]string{
+			"SMTP_USERNAME": "u", "SMTP_PASSWORD": "p", "SMTP_TLS": "none", "SMTP_HOST": "127.0.0.1",
+		})
+		_, err = Load(Consumer)
+		require.NoError(t, err, "in clear on loopback is fine")
+	})
+
+	t.Run("lists every problem on a line of its own", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{"APP_PORT": "x", "POSTGRES_HOST": "", "JWT_SECRET": "short", "CODE_HMAC_KEY": ""})
+		_, err := Load(API)
+		require.Equal(t, []string{"APP_PORT", "POSTGRES_HOST", "JWT_SECRET", "CODE_HMAC_KEY"}, variablesOf(err))
+		require.Equal(t, `the configuration is not usable:
   APP_PORT is "x"; set it to a whole number from 0 to 65535
   POSTGRES_HOST is not set; set it to the host name of the PostgreSQL server
   JWT_SECRET is shorter than 32 bytes; make one with: openssl rand -base64 48
   CODE_HMAC_KEY is not set; make one with: openssl rand -base64 32`, err.Error())
+	})
+
+	t.Run("panics on a variable outside the table", func(t *testing.T) {
+		t.Parallel()
+		require.PanicsWithValue(t, "config: NOPE is not in the table of variables", func() { newReader(API).text("NOPE") })
+	})
 }
 
-func TestSecretsDoNotPrint(t *testing.T) {
-	setenv(t, complete(), map[string]string{"REDIS_PASSWORD": "redispass"})
-	cfg, err := Load(API)
-	require.NoError(t, err)
-	encoded, err := json.Marshal(cfg)
-	require.NoError(t, err)
-	printed := fmt.Sprintf("%v %+v %#v %s %x %q", cfg, cfg, cfg, cfg.Secrets, cfg.Secrets, cfg.Secrets) + string(encoded)
-	for _, secret := range []string{
-		password, "hunter2", "redispass", jwt, key1, key2, "[1 1 1", "0x1, 0x1", "010101", fmt.Sprintf("%x", jwt),
-	} {
-		require.NotContains(t, printed, secret)
-	}
-	require.Contains(t, printed, "[secret]")
+func TestSecrets(t *testing.T) {
+	t.Run("do not print", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{"REDIS_PASSWORD": "redispass"})
+		cfg, err := Load(API)
+		require.NoError(t, err)
+		encoded, err := json.Marshal(cfg)
+		require.NoError(t, err)
+		printed := fmt.Sprintf("%v %+v %#v %s %x %q", cfg, cfg, cfg, cfg.Secrets, cfg.Secrets, cfg.Secrets) + string(encoded)
+		for _, secret := range []string{
+			password, "hunter2", "redispass", jwt, key1, key2, "[1 1 1", "0x1, 0x1", "010101", fmt.Sprintf("%x", jwt),
+		} {
+			require.NotContains(t, printed, secret)
+		}
+		require.Contains(t, printed, "[secret]")
+	})
 }
 
-func TestPostgresDSN(t *testing.T) {
+func TestDSN(t *testing.T) {
 	t.Parallel()
 	for _, host := range []string{"db.example.com", "::1", "[::1]", "/var/run/postgresql"} {
 		p := Postgres{
@@ -305,7 +314,7 @@ func TestPostgresDSN(t *testing.T) {
 	}
 }
 
-func TestRedisAddr(t *testing.T) {
+func TestAddr(t *testing.T) {
 	t.Parallel()
 	for host, want := range map[string]string{
 		"redis":      "redis:6379",
@@ -317,9 +326,4 @@ func TestRedisAddr(t *testing.T) {
 	} {
 		require.Equal(t, want, Redis{Host: host, Port: 6379}.Addr())
 	}
-}
-
-func TestAVariableOutsideTheTableIsAMistake(t *testing.T) {
-	t.Parallel()
-	require.PanicsWithValue(t, "config: NOPE is not in the table of variables", func() { newReader(API).text("NOPE") })
 }

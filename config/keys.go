@@ -5,28 +5,28 @@ import "slices"
 // variable is one environment variable the service knows.
 type variable struct {
 	name       string
-	fallback   string // what counts when it is unset; empty: nothing does
-	standalone string // what counts in the standalone instead, empty: the same
-	roles      []Role // who reads it
+	fallback   string // its value when unset; empty: none
+	standalone string // its value when unset in the standalone; empty: the same
+	roles      []Role // the roles that read it
 }
 
 var (
-	everybody = []Role{API, Consumer, Standalone, Migrate}
-	servers   = []Role{API, Consumer, Standalone}
-	web       = []Role{API, Standalone}
-	worker    = []Role{Consumer, Standalone}
-	database  = []Role{API, Consumer, Migrate} // the standalone's database is a file in DATA_DIR
-	remote    = []Role{API, Consumer}
-	mailing   = []Role{Consumer}
-	embedded  = []Role{Standalone}
+	all      = []Role{API, Consumer, Standalone, Migrate}
+	servers  = []Role{API, Consumer, Standalone}
+	web      = []Role{API, Standalone}
+	worker   = []Role{Consumer, Standalone}
+	database = []Role{API, Consumer, Migrate} // the standalone's database is a file in DATA_DIR
+	remote   = []Role{API, Consumer}
+	mailing  = []Role{Consumer}
+	embedded = []Role{Standalone}
 )
 
-// variables is every variable there is. A program reads no other one.
+// variables is every variable of the service. A program reads no other.
 var variables = []variable{
-	{"ENV", "production", "development", everybody},
-	{"LOGGER_LEVEL", "info", "", everybody},
-	{"LOGGER_FORMAT", "auto", "", everybody},
-	{"START_TIMEOUT", "60s", "", everybody},
+	{"ENV", "production", "development", all},
+	{"LOGGER_LEVEL", "info", "", all},
+	{"LOGGER_FORMAT", "auto", "", all},
+	{"START_TIMEOUT", "60s", "", all},
 	{"SHUTDOWN_TIMEOUT", "20s", "", servers},
 	{"DRAIN_DELAY", "0s", "", servers},
 	{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "", servers},
@@ -88,7 +88,7 @@ var variables = []variable{
 	{"INBOX_PORT", "8025", "", embedded},
 }
 
-// uses tells whether role reads the variable. A name that is not in the table is a mistake in this package.
+// uses reports whether role reads the variable. It panics on a name that is not in the table, a defect of this package.
 func (role Role) uses(name string) bool { return slices.Contains(lookup(name).roles, role) }
 
 func lookup(name string) variable {

@@ -2,19 +2,22 @@ package config
 
 import (
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
 )
 
-// Problem is one variable that does not do. Its text never contains the value of a secret.
+// Problem is one invalid variable. Its text never contains the value of a secret.
 type Problem struct {
 	Variable string
 	Wrong    string // continues "VARIABLE …": "is not set"
 	Fix      string // an imperative: "set it to …"
 }
 
-// Problems is everything wrong with a configuration; as an error it has one line per problem.
+// Problems is everything wrong with a configuration. As an error it has one line per problem.
 type Problems []Problem
 
+// Error lists every problem.
 func (p Problems) Error() string {
 	var b strings.Builder
 	b.WriteString("the configuration is not usable:")
@@ -24,17 +27,15 @@ func (p Problems) Error() string {
 	return b.String()
 }
 
-// of answers the problems that concern role, the first one of every variable: a value that cannot be read would
-// otherwise be reported a second time as missing. nil when there is none.
+// of returns the problems that concern role as an error, nil when there is none. It keeps the first problem of every
+// variable: a value that cannot be read would otherwise be reported a second time as missing.
 func (p Problems) of(role Role) error {
 	var kept Problems
-	seen := map[string]bool{}
 	for _, problem := range p {
-		if seen[problem.Variable] || !role.uses(problem.Variable) {
-			continue
+		reported := slices.ContainsFunc(kept, func(k Problem) bool { return k.Variable == problem.Variable })
+		if !reported && role.uses(problem.Variable) {
+			kept = append(kept, problem)
 		}
-		seen[problem.Variable] = true
-		kept = append(kept, problem)
 	}
 	if kept == nil {
 		return nil
@@ -42,15 +43,30 @@ func (p Problems) of(role Role) error {
 	return kept
 }
 
-// check collects problems.
-type check struct{ found Problems }
-
-// that records a problem with variable unless ok.
-func (c *check) that(ok bool, variable, wrong, fix string) {
-	if !ok {
-		c.found = append(c.found, Problem{variable, wrong, fix})
-	}
+// rule states what must hold for a variable, and the problem when it does not.
+type rule struct {
+	holds                bool
+	variable, wrong, fix string
 }
 
-// set records a problem with variable when value is empty.
-func (c *check) set(value, variable, fix string) { c.that(value != "", variable, "is not set", fix) }
+// isSet returns the rule that value is not empty.
+func isSet(value, variable, fix string) rule {
+	return rule{value != "", variable, "is not set", fix}
+}
+
+// check returns the problems of the rules that do not hold.
+func check(rules ...rule) Problems {
+	var problems Problems
+	for _, r := range rules {
+		if !r.holds {
+			problems = append(problems, Problem{r.variable, r.wrong, r.fix})
+		}
+	}
+	return problems
+}
+
+// isURL reports whether text is a URL with a host and one of these schemes.
+func isURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text) // its error quotes the URL and must not be shown
+	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != ""
+}

@@ -16,8 +16,8 @@ const (
 	keyBytes = 32
 )
 
-// reader turns variables into values and collects what cannot be turned. Asked for a variable that its role does
-// not use it answers the zero value, so that a setting meant for another program is never in the way.
+// reader turns variables into values and collects the invalid ones. For a variable that its role does not use it
+// returns the zero value, so that a setting meant for another program is never in the way.
 type reader struct {
 	role     Role
 	env      *viper.Viper
@@ -33,7 +33,7 @@ func newReader(role Role) *reader {
 	return &reader{role: role, env: env}
 }
 
-// raw answers the bytes as they are, "" when there is nothing to read.
+// raw returns the value as it is, "" when its role does not use it.
 func (r *reader) raw(name string) string {
 	if !r.role.uses(name) {
 		return ""
@@ -41,12 +41,12 @@ func (r *reader) raw(name string) string {
 	return r.env.GetString(name)
 }
 
-// text answers the value without the white space around it, which nobody means to set.
+// text returns the value without surrounding white space.
 func (r *reader) text(name string) string {
 	return strings.TrimSpace(r.raw(name))
 }
 
-// secret answers the value byte by byte: neighbours verify with the same bytes.
+// secret returns the value byte by byte: other services verify with the same bytes.
 func (r *reader) secret(name string) Secret {
 	return Secret(r.raw(name))
 }
@@ -101,7 +101,7 @@ func (r *reader) boolean(name string) bool {
 	return b
 }
 
-// duration reads Go's notation, as in 1m30s.
+// duration parses Go's notation, as in 1m30s.
 func (r *reader) duration(name string, shortest, longest time.Duration) time.Duration {
 	value := r.text(name)
 	if value == "" {
@@ -116,7 +116,7 @@ func (r *reader) duration(name string, shortest, longest time.Duration) time.Dur
 	return d
 }
 
-// seconds reads a whole number of seconds.
+// seconds parses a whole number of seconds.
 func (r *reader) seconds(name string, shortest, longest time.Duration) time.Duration {
 	n := r.integer(name, int(shortest/time.Second), int(longest/time.Second))
 	return time.Duration(n) * time.Second

@@ -2,7 +2,8 @@ package config
 
 import "fmt"
 
-// Secret is a text that does not print: every fmt verb and every encoder gets "[secret]". string(s) is the text.
+// Secret is a text that does not print: every fmt verb and every encoder gets "[secret]". Convert it to a string to use
+// it.
 type Secret string
 
 // Key is 32 bytes that do not print. It can be used as a []byte.
@@ -30,31 +31,34 @@ const (
 
 // Secrets are the keys of the service's own cryptography.
 type Secrets struct {
-	JWT        Secret // signs access tokens; the neighbours verify with the same
+	JWT        Secret // signs access tokens; other services verify with the same
 	CodeHMAC   Key    // turns one-time codes into what the database holds
 	EventsSeal Key    // AES-256-GCM: seals the bodies of email.* rows in the outbox
-	Internal   Secret // what neighbours show on internal routes; optional
+	Internal   Secret // what other services send to /internal routes; empty: these respond 401 to every request
 }
 
-// Validate checks the secrets that are there.
+const makeKey = "make one with: openssl rand -base64 32"
+
+// Validate checks the secrets that are set.
 func (s Secrets) Validate() Problems {
-	var c check
-	c.that(s.JWT == "" || len(s.JWT) >= minJWTBytes, "JWT_SECRET", "is shorter than 32 bytes",
-		"make one with: openssl rand -base64 48")
-	c.that(len(s.CodeHMAC) == 0 || len(s.CodeHMAC) == keyBytes, "CODE_HMAC_KEY", "has not 32 bytes",
-		"make one with: openssl rand -base64 32")
-	c.that(len(s.EventsSeal) == 0 || len(s.EventsSeal) == keyBytes, "EVENTS_SEAL_KEY", "has not 32 bytes",
-		"make one with: openssl rand -base64 32")
-	c.that(s.Internal == "" || len(s.Internal) >= minInternalBytes, "INTERNAL_KEY", "is shorter than 16 bytes",
-		"make one with: openssl rand -base64 24")
-	return c.found
+	return check(
+		rule{
+			s.JWT == "" || len(s.JWT) >= minJWTBytes,
+			"JWT_SECRET", "is shorter than 32 bytes", "make one with: openssl rand -base64 48",
+		},
+		rule{len(s.CodeHMAC) == 0 || len(s.CodeHMAC) == keyBytes, "CODE_HMAC_KEY", "has not 32 bytes", makeKey},
+		rule{len(s.EventsSeal) == 0 || len(s.EventsSeal) == keyBytes, "EVENTS_SEAL_KEY", "has not 32 bytes", makeKey},
+		rule{
+			s.Internal == "" || len(s.Internal) >= minInternalBytes,
+			"INTERNAL_KEY", "is shorter than 16 bytes", "make one with: openssl rand -base64 24",
+		},
+	)
 }
 
 func (s Secrets) missing() Problems {
-	var c check
-	c.set(string(s.JWT), "JWT_SECRET", "set it to at least 32 bytes, the same for all services that verify tokens")
-	c.set(string(s.CodeHMAC), "CODE_HMAC_KEY", "make one with: openssl rand -base64 32")
-	c.set(string(s.EventsSeal), "EVENTS_SEAL_KEY",
-		"set it to the same key in api and consumer; make one with: openssl rand -base64 32")
-	return c.found
+	return check(
+		isSet(string(s.JWT), "JWT_SECRET", "set it to at least 32 bytes, the same for all services that verify tokens"),
+		isSet(string(s.CodeHMAC), "CODE_HMAC_KEY", makeKey),
+		isSet(string(s.EventsSeal), "EVENTS_SEAL_KEY", "set it to the same key in api and consumer; "+makeKey),
+	)
 }

@@ -2,51 +2,44 @@ package config
 
 import (
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
 
 // Validate checks the collector's URL.
 func (s Service) Validate() Problems {
-	var c check
-	if s.OTLPEndpoint != "" {
-		u, err := url.Parse(s.OTLPEndpoint)
-		c.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "",
-			"OTEL_EXPORTER_OTLP_ENDPOINT", "is not an HTTP URL", "set it to one like http://collector:4318, or unset it")
-	}
-	return c.found
+	return check(rule{
+		s.OTLPEndpoint == "" || isURL(s.OTLPEndpoint, "http", "https"),
+		"OTEL_EXPORTER_OTLP_ENDPOINT", "is not an HTTP URL", "set it to one like http://collector:4318, or unset it",
+	})
 }
 
 // Validate checks the host to listen on.
 func (h HTTP) Validate() Problems {
-	var c check
-	c.that(!strings.ContainsAny(h.Host, "/ ") && strings.Count(h.Host, ":") != 1, "HOST", "is not a host",
-		"set it to an address of this machine without port, 0.0.0.0 for all of them")
-	return c.found
+	return check(rule{
+		!strings.ContainsAny(h.Host, "/ ") && strings.Count(h.Host, ":") != 1,
+		"HOST", "is not a host", "set it to an address of this machine without port, 0.0.0.0 for all of them",
+	})
 }
 
 // tokenPlace is where the token goes in INVITATION_URL.
 const tokenPlace = "{token}"
 
-// Validate checks that the URL has a place for the token. Behind the # it is never sent to a server, and stays out of
-// logs.
+// Validate checks that the URL has a place for the token. Behind the # it is never sent to a server and appears in no
+// log.
 func (i Invitations) Validate() Problems {
-	var c check
-	if i.URL != "" {
-		u, err := url.Parse(strings.ReplaceAll(i.URL, tokenPlace, "token"))
-		c.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "" && strings.Count(i.URL, tokenPlace) == 1,
-			"INVITATION_URL", "is not an HTTP URL with one {token} in it",
-			"set it to one like https://smap.example/accept-invitation#token={token}, or unset it")
-	}
-	return c.found
+	place := strings.Count(i.URL, tokenPlace) == 1 &&
+		isURL(strings.ReplaceAll(i.URL, tokenPlace, "token"), "http", "https")
+	return check(rule{
+		i.URL == "" || place,
+		"INVITATION_URL", "is not an HTTP URL with one {token} in it",
+		"set it to one like https://smap.example/accept-invitation#token={token}, or unset it",
+	})
 }
 
 // Validate checks that there is a folder.
 func (e Embedded) Validate() Problems {
-	var c check
-	c.set(e.DataDir, "DATA_DIR", "set it to the folder that holds the data")
-	return c.found
+	return check(isSet(e.DataDir, "DATA_DIR", "set it to the folder that holds the data"))
 }
 
 func readWorkers(r *reader, prefix string) Workers {
@@ -57,10 +50,11 @@ func readWorkers(r *reader, prefix string) Workers {
 }
 
 func (w Workers) validate(prefix string) Problems {
-	var c check
-	c.that(w.Prefetch >= w.Count, prefix+"_PREFETCH", "is less than "+prefix+"_WORKERS",
-		"raise it, or lower the workers: some would never have anything to do")
-	return c.found
+	return check(rule{
+		w.Prefetch >= w.Count,
+		prefix + "_PREFETCH", "is less than " + prefix + "_WORKERS",
+		"raise it, or lower the workers: some would never have anything to do",
+	})
 }
 
 // Cookie is the login cookie (docs/compatibility.md).
@@ -74,29 +68,40 @@ type Cookie struct {
 }
 
 var sameSite = map[string]http.SameSite{
-	"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
+	"lax":    http.SameSiteLaxMode,
+	"strict": http.SameSiteStrictMode,
+	"none":   http.SameSiteNoneMode,
 }
 
-// readCookie: 400 days is what browsers keep a cookie for at most (RFC 6265bis §5.5).
+// longestCookie is what browsers keep a cookie for at most (RFC 6265bis §5.5).
+const longestCookie = 400 * 24 * time.Hour
+
 func readCookie(r *reader) Cookie {
 	return Cookie{
 		Name:           r.text("COOKIE_NAME"),
 		Domain:         r.text("COOKIE_DOMAIN"),
 		Secure:         r.boolean("COOKIE_SECURE"),
 		SameSite:       sameSite[r.oneOf("COOKIE_SAMESITE", "lax", "strict", "none")],
-		MaxAge:         r.seconds("COOKIE_MAX_AGE", time.Minute, 400*24*time.Hour),
-		MaxAgeRemember: r.seconds("COOKIE_MAX_AGE_REMEMBER", time.Minute, 400*24*time.Hour),
+		MaxAge:         r.seconds("COOKIE_MAX_AGE", time.Minute, longestCookie),
+		MaxAgeRemember: r.seconds("COOKIE_MAX_AGE_REMEMBER", time.Minute, longestCookie),
 	}
 }
 
 // Validate checks what browsers would silently refuse.
 func (k Cookie) Validate() Problems {
-	var c check
-	c.that((&http.Cookie{Name: k.Name}).Valid() == nil, "COOKIE_NAME", "is not a cookie name",
-		"use letters, digits, - and _ only")
-	c.that((&http.Cookie{Name: "x", Domain: k.Domain}).Valid() == nil, "COOKIE_DOMAIN", "is not a domain",
-		"set it to one like smap.example, without scheme and port, or unset it")
-	c.that(k.SameSite != http.SameSiteNoneMode || k.Secure, "COOKIE_SAMESITE", "is none although COOKIE_SECURE is false",
-		"set COOKIE_SECURE=true: browsers refuse the pair")
-	return c.found
+	return check(
+		rule{
+			(&http.Cookie{Name: k.Name}).Valid() == nil,
+			"COOKIE_NAME", "is not a cookie name", "use letters, digits, - and _ only",
+		},
+		rule{
+			(&http.Cookie{Name: "x", Domain: k.Domain}).Valid() == nil,
+			"COOKIE_DOMAIN", "is not a domain", "set it to one like smap.example, without scheme and port, or unset it",
+		},
+		rule{
+			k.SameSite != http.SameSiteNoneMode || k.Secure,
+			"COOKIE_SAMESITE", "is none although COOKIE_SECURE is false",
+			"set COOKIE_SECURE=true: browsers refuse the pair",
+		},
+	)
 }

@@ -38,16 +38,16 @@ func readPostgres(r *reader) Postgres {
 
 // Validate checks what is needed to connect.
 func (p Postgres) Validate() Problems {
-	var c check
-	c.set(p.Host, "POSTGRES_HOST", "set it to the host name of the PostgreSQL server")
-	c.that(!strings.Contains(p.Host, "://"), "POSTGRES_HOST", "is a URL", "set it to the host name alone")
-	c.set(p.User, "POSTGRES_USER", "set it to the name the service logs in with")
-	c.set(string(p.Password), "POSTGRES_PASSWORD", "set it to that user's password")
-	c.set(p.Database, "POSTGRES_DB", "set it to the name of the database")
-	return c.found
+	return check(
+		isSet(p.Host, "POSTGRES_HOST", "set it to the host name of the PostgreSQL server"),
+		rule{!strings.Contains(p.Host, "://"), "POSTGRES_HOST", "is a URL", "set it to the host name alone"},
+		isSet(p.User, "POSTGRES_USER", "set it to the name the service logs in with"),
+		isSet(string(p.Password), "POSTGRES_PASSWORD", "set it to that user's password"),
+		isSet(p.Database, "POSTGRES_DB", "set it to the name of the database"),
+	)
 }
 
-// DSN is the connection URL, password included: never log it.
+// DSN returns the connection URL, password included: never log it.
 func (p Postgres) DSN() string {
 	query := url.Values{"sslmode": {p.SSLMode}}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(p.User, string(p.Password)), Path: "/" + p.Database}
@@ -64,38 +64,36 @@ func (p Postgres) DSN() string {
 // RabbitMQ is the broker of api (which publishes) and consumer.
 type RabbitMQ struct {
 	URL Secret // amqp:// or amqps://, with user and password
-	// ManagementURL is the HTTP API that only `consumer fanout` asks, with user and password; empty: URL's host and
-	// credentials on the port where it listens by default (15672, with TLS 15671).
+	// ManagementURL is the HTTP API, with user and password, that only `consumer fanout` calls. Empty means URL's host and
+	// credentials on its default port (15672, with TLS 15671).
 	ManagementURL Secret
 }
 
 // Validate checks the form of the URL.
 func (m RabbitMQ) Validate() Problems {
 	const fix = "set it to amqp://USER:PASSWORD@HOST:5672/ (amqps:// with TLS; reserved characters %-escaped)"
-	var c check
-	c.set(string(m.URL), "RABBITMQ_URL", fix)
-	u, err := url.Parse(string(m.URL)) // its error quotes the URL and must not be shown
-	c.that(err == nil && (u.Scheme == "amqp" || u.Scheme == "amqps") && u.Hostname() != "",
-		"RABBITMQ_URL", "is not an AMQP URL", fix)
-	if m.ManagementURL != "" {
-		u, err := url.Parse(string(m.ManagementURL))
-		c.that(err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Hostname() != "", "RABBITMQ_MANAGEMENT_URL",
-			"is not an HTTP URL", "set it to http://USER:PASSWORD@HOST:15672 (reserved characters %-escaped), or unset it")
-	}
-	return c.found
+	return check(
+		isSet(string(m.URL), "RABBITMQ_URL", fix),
+		rule{isURL(string(m.URL), "amqp", "amqps"), "RABBITMQ_URL", "is not an AMQP URL", fix},
+		rule{
+			m.ManagementURL == "" || isURL(string(m.ManagementURL), "http", "https"),
+			"RABBITMQ_MANAGEMENT_URL", "is not an HTTP URL",
+			"set it to http://USER:PASSWORD@HOST:15672 (reserved characters %-escaped), or unset it",
+		},
+	)
 }
 
-// Redis is the shared state and the cache, on one server.
+// Redis is the shared state, and what may be lost, on one server.
 type Redis struct {
-	Host     string // a name, or name:port as the neighbours write it
-	Port     int    // counts when Host has none
+	Host     string // a name, or name:port as other services write it
+	Port     int    // used when Host has none
 	Password Secret // optional
-	StateDB  int
-	CacheDB  int
+	StateDB  int    // progress of projects and states of subscriptions
+	CacheDB  int    // nothing is stored there: its client publishes and reads live progress (pub/sub)
 }
 
-// readRedis leaves REDIS_PORT alone when the host brings its own: Kubernetes sets a REDIS_PORT of another form
-// (tcp://…) in every pod beside a service called redis.
+// readRedis ignores REDIS_PORT when the host has a port: beside a service called redis, Kubernetes sets a REDIS_PORT of
+// another form (tcp://…) in every pod.
 func readRedis(r *reader) Redis {
 	redis := Redis{
 		Host:     r.text("REDIS_HOST"),
@@ -112,17 +110,19 @@ func readRedis(r *reader) Redis {
 // Validate checks what is needed to connect.
 func (r Redis) Validate() Problems {
 	const fix = "set it to the host name of the Redis server, or to HOST:PORT"
-	var c check
-	c.set(r.Host, "REDIS_HOST", fix)
-	c.that(!strings.Contains(r.Host, "://"), "REDIS_HOST", "is a URL", fix)
-	if _, port, err := net.SplitHostPort(r.Host); err == nil {
-		n, err := strconv.Atoi(port)
-		c.that(err == nil && n >= 1 && n <= maxPort, "REDIS_HOST", "has a port that is not a number from 1 to 65535", fix)
-	}
-	return c.found
+	_, port, err := net.SplitHostPort(r.Host)
+	n, convErr := strconv.ParseUint(port, 10, 16)
+	return check(
+		isSet(r.Host, "REDIS_HOST", fix),
+		rule{!strings.Contains(r.Host, "://"), "REDIS_HOST", "is a URL", fix},
+		rule{
+			err != nil || convErr == nil && n > 0,
+			"REDIS_HOST", "has a port that is not a number from 1 to 65535", fix,
+		},
+	)
 }
 
-// Addr is host:port; a port in Host wins over Port.
+// Addr returns host:port. A port in Host takes precedence over Port.
 func (r Redis) Addr() string {
 	if _, _, err := net.SplitHostPort(r.Host); err == nil {
 		return r.Host
@@ -130,7 +130,7 @@ func (r Redis) Addr() string {
 	return net.JoinHostPort(strings.Trim(r.Host, "[]"), strconv.Itoa(r.Port))
 }
 
-// SMTP is the server that mail is handed to, and who it is from.
+// SMTP is the server that sends the mail, and its sender.
 type SMTP struct {
 	Host     string
 	Port     int // the standalone listens here itself: 0 takes any free one
@@ -142,15 +142,15 @@ type SMTP struct {
 	Timeout  time.Duration
 }
 
-// readSMTP knows that the standalone's server is its own inbox, on loopback and without TLS.
+// readSMTP points the standalone to its own inbox, on loopback and without TLS.
 func readSMTP(r *reader) SMTP {
-	lowest := 1
+	lowestPort := 1
 	if r.role == Standalone {
-		lowest = 0
+		lowestPort = 0
 	}
 	smtp := SMTP{
 		Host:     r.text("SMTP_HOST"),
-		Port:     r.integer("SMTP_PORT", lowest, maxPort),
+		Port:     r.integer("SMTP_PORT", lowestPort, maxPort),
 		TLS:      r.oneOf("SMTP_TLS", "none", "opportunistic", "starttls", "tls"),
 		Username: r.text("SMTP_USERNAME"),
 		Password: r.secret("SMTP_PASSWORD"),
@@ -166,23 +166,37 @@ func readSMTP(r *reader) SMTP {
 
 // Validate checks what is needed to send.
 func (s SMTP) Validate() Problems {
-	var c check
-	c.set(s.Host, "SMTP_HOST", "set it to the host name of the mail server")
-	c.that(!strings.ContainsAny(s.Host, "/ "), "SMTP_HOST", "is not a host name",
-		"set it to the host name alone, the port goes to SMTP_PORT")
-	c.set(s.From, "SMTP_FROM", "set it to the address the mails come from")
 	from, err := mail.ParseAddress(s.From)
-	c.that(err == nil && from.Address == s.From && isASCII(s.From), "SMTP_FROM", "is not one bare ASCII address",
-		"set it to one like no-reply@example.com; the name goes to SMTP_FROM_NAME")
-	c.that(!strings.ContainsFunc(s.FromName, unicode.IsControl), "SMTP_FROM_NAME", "has a line break or control character",
-		"set it to one line of text")
-	c.that(s.Username == "" || s.Password != "", "SMTP_PASSWORD", "is not set although SMTP_USERNAME is",
-		"set both or neither")
-	c.that(s.Username != "" || s.Password == "", "SMTP_USERNAME", "is not set although SMTP_PASSWORD is",
-		"set both or neither")
-	c.that(s.Username == "" || s.TLS != "none" || isLoopback(s.Host), "SMTP_TLS", "is none although SMTP_USERNAME is set",
-		"set it to starttls or tls: a password is not sent over a network in clear")
-	return c.found
+	return check(
+		isSet(s.Host, "SMTP_HOST", "set it to the host name of the mail server"),
+		rule{
+			!strings.ContainsAny(s.Host, "/ "),
+			"SMTP_HOST", "is not a host name", "set it to the host name alone, the port goes to SMTP_PORT",
+		},
+		isSet(s.From, "SMTP_FROM", "set it to the address the mails come from"),
+		rule{
+			err == nil && from.Address == s.From && isASCII(s.From),
+			"SMTP_FROM", "is not one bare ASCII address",
+			"set it to one like no-reply@example.com; the name goes to SMTP_FROM_NAME",
+		},
+		rule{
+			!strings.ContainsFunc(s.FromName, unicode.IsControl),
+			"SMTP_FROM_NAME", "has a line break or control character", "set it to one line of text",
+		},
+		rule{
+			s.Username == "" || s.Password != "",
+			"SMTP_PASSWORD", "is not set although SMTP_USERNAME is", "set both or neither",
+		},
+		rule{
+			s.Username != "" || s.Password == "",
+			"SMTP_USERNAME", "is not set although SMTP_PASSWORD is", "set both or neither",
+		},
+		rule{
+			s.Username == "" || s.TLS != "none" || isLoopback(s.Host),
+			"SMTP_TLS", "is none although SMTP_USERNAME is set",
+			"set it to starttls or tls: a password is not sent over a network in clear",
+		},
+	)
 }
 
 func isASCII(s string) bool {

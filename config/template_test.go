@@ -57,37 +57,39 @@ func readTemplate(t *testing.T) []documented {
 	return all
 }
 
-func TestTemplateDescribesEveryVariable(t *testing.T) {
-	var got []documented
-	for _, d := range readTemplate(t) {
-		d.requiredBy = nil
-		got = append(got, d)
-	}
-	var want []documented
-	for _, v := range variables {
-		var roles []string
-		for _, role := range v.roles {
-			roles = append(roles, string(role))
-		}
-		want = append(want, documented{name: v.name, value: v.fallback, standalone: v.standalone, usedBy: roles})
-	}
-	require.ElementsMatch(t, want, got)
-}
-
-func TestTemplateNamesWhoRequiresWhat(t *testing.T) {
-	clearEnvironment(t)
-	for _, role := range everybody {
-		var want []string
+func TestTemplate(t *testing.T) {
+	t.Run("describes every variable", func(t *testing.T) {
+		var got []documented
 		for _, d := range readTemplate(t) {
-			for _, r := range d.requiredBy {
-				if r == string(role) {
-					want = append(want, d.name)
+			d.requiredBy = nil
+			got = append(got, d)
+		}
+		var want []documented
+		for _, v := range variables {
+			var roles []string
+			for _, role := range v.roles {
+				roles = append(roles, string(role))
+			}
+			want = append(want, documented{name: v.name, value: v.fallback, standalone: v.standalone, usedBy: roles})
+		}
+		require.ElementsMatch(t, want, got)
+	})
+
+	t.Run("names the roles that require a variable", func(t *testing.T) {
+		clearEnvironment(t)
+		for _, role := range all {
+			var want []string
+			for _, d := range readTemplate(t) {
+				for _, r := range d.requiredBy {
+					if r == string(role) {
+						want = append(want, d.name)
+					}
 				}
 			}
+			_, err := Load(role)
+			require.ElementsMatch(t, want, variablesOf(err), "role %s with nothing set", role)
 		}
-		_, err := Load(role)
-		require.ElementsMatch(t, want, variablesOf(err), "role %s with nothing set", role)
-	}
+	})
 }
 
 func variablesOf(err error) []string {
@@ -99,7 +101,7 @@ func variablesOf(err error) []string {
 	return names
 }
 
-// clearEnvironment unsets what the machine may have set; t.Setenv brings it back.
+// clearEnvironment unsets every variable; t.Setenv restores it.
 func clearEnvironment(t *testing.T) {
 	t.Helper()
 	for _, v := range variables {

@@ -1,5 +1,5 @@
-// Package apitest lets tests check what the program says against the contracts in package api: Validator for HTTP,
-// Events for messages.
+// Package apitest lets tests check the program against the contracts in package api: [Validator] for HTTP, [Events] for
+// messages.
 //
-// It does not tell whether an answer is the right one for its request, only whether the contract allows it.
+// It does not promise that a response is the right one for its request, only that the contract allows it.
 package apitest

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -17,13 +18,13 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Events checks messages against api/schemas. Safe for concurrent use.
+// Events checks messages against api/schemas. It is safe for concurrent use.
 type Events struct{ published map[string]*jsonschema.Schema }
 
-// NewEvents ends the test when a schema cannot be compiled.
+// NewEvents returns the schemas of every event. It fails the test when one cannot be compiled.
 //
-// Readers are given schemas that allow unknown fields, so that a newer event passes an older schema. A producer has no
-// such excuse: here every field must be a described one.
+// The published schemas allow unknown fields, so that a reader accepts a newer event. A producer has no such excuse:
+// these schemas require every field to be described.
 func NewEvents(t testing.TB) *Events {
 	t.Helper()
 	files, err := fs.Glob(api.Schemas, "schemas/*.json")
@@ -66,21 +67,14 @@ func forbidUnknownFields(node any) {
 	}
 }
 
-// Keys answers the routing keys that have a schema, sorted.
-func (e *Events) Keys() []string {
-	var keys []string
-	for key := range e.published {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
-}
+// Keys returns the routing keys that have a schema, sorted.
+func (e *Events) Keys() []string { return slices.Sorted(maps.Keys(e.published)) }
 
-// Check fails the test unless m is a message the contract promises: a key with a schema, a body that follows it, and
-// the same event id in message and body.
+// Check fails the test unless m is a message of the contract: its key has a schema, its body follows it, and message
+// and body have the same event id.
 func (e *Events) Check(t testing.TB, m event.Message) {
 	t.Helper()
-	require.NoError(t, e.check(m), "a message with key %q is not what the contract says", m.RoutingKey)
+	require.NoError(t, e.check(m), "a message with key %q breaks the contract", m.RoutingKey)
 }
 
 func (e *Events) check(m event.Message) error {

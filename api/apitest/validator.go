@@ -21,16 +21,16 @@ import (
 	"github.com/smap-platform/identity/api"
 )
 
-// Validator checks requests and answers against openapi.yaml. Safe for concurrent use.
+// Validator checks requests and responses against openapi.yaml. It is safe for concurrent use.
 type Validator struct {
 	document *openapi3.T
 	router   routers.Router
 }
 
-// New ends the test when the document itself is not valid.
+// New returns a Validator. It fails the test when the document itself is not valid.
 func New(t testing.TB) *Validator {
 	t.Helper()
-	streams()
+	registerStreams()
 	document, err := openapi3.NewLoader().LoadFromData(api.OpenAPI)
 	require.NoError(t, err, "openapi.yaml cannot be read")
 	require.NoError(t, document.Validate(t.Context()), "openapi.yaml is not valid")
@@ -39,12 +39,12 @@ func New(t testing.TB) *Validator {
 	return &Validator{document, router}
 }
 
-// streams lets the library take a stream of events, of which it knows nothing, for the text it is.
-var streams = sync.OnceFunc(func() {
+// registerStreams lets the library read a stream of events, a type it does not know, as plain text.
+var registerStreams = sync.OnceFunc(func() {
 	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.RegisteredBodyDecoder("text/plain"))
 })
 
-// Routes answers every route of the document as echo writes it ("POST /subscriptions/:id/cancel"), sorted. The pages
+// Routes returns every route of the document as echo writes it ("POST /subscriptions/:id/cancel"), sorted. The pages
 // that show the contract itself (/docs, /openapi.yaml and the like) are not among them.
 func (v *Validator) Routes() []string {
 	var routes []string
@@ -57,48 +57,55 @@ func (v *Validator) Routes() []string {
 	return routes
 }
 
-// Check fails the test unless the contract has the route and allows the answer: its status, its headers and its body,
-// down to the error_code. Where the answer is a success it must allow the request as well – what the service accepts,
-// the contract must permit; a request that was refused may be as bad as the test likes. body is what request was sent
-// with, nil for nothing. The response's body can still be read afterwards.
+// Check fails the test unless the contract has the route and allows the response: its status, its headers and its body,
+// down to the error_code. When the response is a success the contract must allow the request as well: it must permit
+// what the service accepts. body is the request's, nil for none. The response's body can still be read afterwards.
 func (v *Validator) Check(t testing.TB, request *http.Request, body []byte, response *http.Response) {
 	t.Helper()
-	require.NoError(t, v.check(request, body, response), "%s %s → %d is not what openapi.yaml says",
+	require.NoError(t, v.check(request, body, response), "%s %s → %d breaks openapi.yaml",
 		request.Method, request.URL.Path, response.StatusCode)
 }
 
 func (v *Validator) check(request *http.Request, body []byte, response *http.Response) error {
 	ctx := context.WithoutCancel(request.Context())
-	answer, err := io.ReadAll(response.Body)
+	received, err := io.ReadAll(response.Body)
 	if err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+		return fmt.Errorf("reading the response: %w", err)
 	}
-	response.Body = io.NopCloser(bytes.NewReader(answer))
+	response.Body = io.NopCloser(bytes.NewReader(received))
 
 	sent := request.Clone(ctx) // its own body has been read by the server
-	sent.Body, sent.GetBody, sent.ContentLength = io.NopCloser(bytes.NewReader(body)), nil, int64(len(body))
+	sent.Body = io.NopCloser(bytes.NewReader(body))
+	sent.GetBody = nil
+	sent.ContentLength = int64(len(body))
 	route, pathParams, err := v.router.FindRoute(sent)
 	if err != nil {
 		return err
 	}
-	asked := &openapi3filter.RequestValidationInput{
-		Request: sent, PathParams: pathParams, Route: route, Options: options(),
+	input := &openapi3filter.RequestValidationInput{
+		Request:    sent,
+		PathParams: pathParams,
+		Route:      route,
+		Options:    options(),
 	}
 	if response.StatusCode < http.StatusMultipleChoices {
-		if err := openapi3filter.ValidateRequest(ctx, asked); err != nil {
+		if err := openapi3filter.ValidateRequest(ctx, input); err != nil {
 			return fmt.Errorf("the service accepted what the contract forbids: %w", err)
 		}
 	}
 	return openapi3filter.ValidateResponse(ctx, &openapi3filter.ResponseValidationInput{
-		RequestValidationInput: asked, Status: response.StatusCode, Header: response.Header,
-		Body: io.NopCloser(bytes.NewReader(answer)), Options: options(),
+		RequestValidationInput: input,
+		Status:                 response.StatusCode,
+		Header:                 response.Header,
+		Body:                   io.NopCloser(bytes.NewReader(received)),
+		Options:                options(),
 	})
 }
 
 func options() *openapi3filter.Options {
 	return &openapi3filter.Options{
 		IncludeResponseStatus: true, // a status that is not in the document is an error
-		SkipSettingDefaults:   true, // the request is looked at, not completed
+		SkipSettingDefaults:   true, // the request is checked, not completed
 		AuthenticationFunc:    hasCredentials,
 		SchemaValidationOptions: []openapi3.SchemaValidationOption{
 			openapi3.WithStringFormatValidators(map[string]openapi3.StringFormatValidator{
@@ -110,7 +117,8 @@ func options() *openapi3filter.Options {
 	}
 }
 
-// hasCredentials asks only whether something was sent by this scheme: whether it is good, the service has decided.
+// hasCredentials returns an error unless the request carries credentials of the scheme. Whether they are good, the
+// service has decided.
 func hasCredentials(_ context.Context, in *openapi3filter.AuthenticationInput) error {
 	request, scheme := in.RequestValidationInput.Request, in.SecurityScheme
 	switch {

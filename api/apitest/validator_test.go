@@ -12,10 +12,10 @@ import (
 
 const success = `{"error_code":0,"message":"Success"}`
 
-// exchange is a request with its answer; zero values take those of a good call of send-otp.
+// exchange is a request with its response, on the headers of a good call.
 type exchange struct {
 	method, path, sent  string
-	request, response   map[string]string // headers over the good ones; "" takes one away
+	request, response   map[string]string // headers that replace the good ones; "" removes one
 	status              int
 	answer, wantedError string
 }
@@ -42,87 +42,90 @@ func (x exchange) build() (*http.Request, []byte, *http.Response) {
 	return request, []byte(x.sent), response
 }
 
-func TestCheck(t *testing.T) {
+func TestValidator(t *testing.T) {
 	t.Parallel()
-	const sendOTP, login, me = "/authentication/send-otp", "/authentication/login", "/authentication/me"
-	const good = `{"email":"an@example.com","password":"correct horse"}`
-	const user = `{"error_code":0,"message":"Success","data":{"id":"019c1000-0000-7000-8000-000000000001","email":"an@example.com"}}`
-	loggedIn := map[string]string{"Cookie": "smap_auth_token=x"}
-	cookie := map[string]string{"Set-Cookie": "smap_auth_token=x; Path=/; Max-Age=7200; HttpOnly; SameSite=Lax"}
-	loginAnswer := strings.Replace(user, `"data":`, `"data":{"user":`, 1) + "}"
+	t.Run("checks request and response", func(t *testing.T) {
+		t.Parallel()
+		const sendOTP, login, me = "/authentication/send-otp", "/authentication/login", "/authentication/me"
+		const good = `{"email":"an@example.com","password":"correct horse"}`
+		const user = `{"error_code":0,"message":"Success","data":{"id":"019c1000-0000-7000-8000-000000000001","email":"an@example.com"}}`
+		loggedIn := map[string]string{"Cookie": "smap_auth_token=x"}
+		cookie := map[string]string{"Set-Cookie": "smap_auth_token=x; Path=/; Max-Age=7200; HttpOnly; SameSite=Lax"}
+		loginAnswer := strings.Replace(user, `"data":`, `"data":{"user":`, 1) + "}"
 
-	for name, x := range map[string]exchange{
-		"good":                  {"POST", sendOTP, good, nil, nil, 200, success, ""},
-		"good, prefixed":        {"POST", "/identity" + sendOTP, good, nil, nil, 200, success, ""},
-		"good, with more in it": {"POST", sendOTP, `{"utm":1,` + good[1:], nil, nil, 200, success, ""},
-		"good, by cookie":       {"GET", me, "", loggedIn, nil, 200, user, ""},
-		"good, by bearer":       {"GET", me, "", map[string]string{"Authorization": "Bearer x"}, nil, 200, user, ""},
-		"good, sets the cookie": {"POST", login, good, nil, cookie, 200, loginAnswer, ""},
-		"good, no body": {
-			"POST", "/subscriptions/019c1000-0000-7000-8000-00000000abcd/cancel", "", loggedIn, nil, 409,
-			`{"error_code":130009,"message":"x"}`, "",
-		},
-		"rightly refused": {"POST", sendOTP, `{`, nil, nil, 400, `{"error_code":20001,"message":"x","errors":{"body":"x"}}`, ""},
+		for name, x := range map[string]exchange{
+			"good":                  {"POST", sendOTP, good, nil, nil, 200, success, ""},
+			"good, prefixed":        {"POST", "/identity" + sendOTP, good, nil, nil, 200, success, ""},
+			"good, with more in it": {"POST", sendOTP, `{"utm":1,` + good[1:], nil, nil, 200, success, ""},
+			"good, by cookie":       {"GET", me, "", loggedIn, nil, 200, user, ""},
+			"good, by bearer":       {"GET", me, "", map[string]string{"Authorization": "Bearer x"}, nil, 200, user, ""},
+			"good, sets the cookie": {"POST", login, good, nil, cookie, 200, loginAnswer, ""},
+			"good, no body": {
+				"POST", "/subscriptions/019c1000-0000-7000-8000-00000000abcd/cancel", "", loggedIn, nil, 409,
+				`{"error_code":130009,"message":"x"}`, "",
+			},
+			"rightly refused": {"POST", sendOTP, `{`, nil, nil, 400, `{"error_code":20001,"message":"x","errors":{"body":"x"}}`, ""},
 
-		"unknown path":           {"GET", "/nothing", "", nil, nil, 200, success, "no matching operation"},
-		"unknown method":         {"GET", sendOTP, "", nil, nil, 200, success, "method not allowed"},
-		"unknown status":         {"POST", sendOTP, good, nil, nil, 418, success, "status is not supported"},
-		"another route's status": {"POST", sendOTP, good, nil, nil, 429, `{"error_code":20008,"message":"x"}`, "status is not supported"},
-		"another route's code":   {"POST", sendOTP, good, nil, nil, 401, `{"error_code":401,"message":"x"}`, "error_code"},
-		"unknown field":          {"POST", sendOTP, good, nil, nil, 200, `{"error_code":0,"message":"Success","data":null}`, "data"},
-		"unknown field of data":  {"GET", me, "", loggedIn, nil, 200, strings.Replace(user, `"email"`, `"role":"USER","email"`, 1), "role"},
-		"missing field":          {"GET", me, "", loggedIn, nil, 200, success, "data"},
-		"no uuid":                {"GET", me, "", loggedIn, nil, 200, strings.Replace(user, "019c", "zzzz", 1), "uuid"},
-		"not JSON":               {"POST", sendOTP, good, nil, nil, 200, `Success`, "failed to decode"},
-		"not said to be JSON": {
-			"POST", sendOTP, good, nil, map[string]string{"Content-Type": "text/html"}, 200, success, "Content-Type",
-		},
-		"no request id": {"POST", sendOTP, good, nil, map[string]string{"X-Request-ID": ""}, 200, success, "X-Request-ID"},
-		"no cookie":     {"POST", login, good, nil, nil, 200, loginAnswer, "Set-Cookie"},
-		"a cookie that scripts can read": {
-			"POST", login, good, nil, map[string]string{"Set-Cookie": "smap_auth_token=x; Path=/; Max-Age=7200"}, 200,
-			loginAnswer, "Set-Cookie",
-		},
-		"accepted without a login":        {"GET", me, "", nil, nil, 200, user, "forbids"},
-		"accepted with half a login":      {"GET", me, "", map[string]string{"Authorization": "Bearer "}, nil, 200, user, "forbids"},
-		"accepted without a body":         {"POST", sendOTP, "", nil, nil, 200, success, "forbids"},
-		"accepted without a field":        {"POST", sendOTP, `{"email":"an@example.com"}`, nil, nil, 200, success, "forbids"},
-		"accepted with the wrong type":    {"POST", sendOTP, `{"email":"an@example.com","password":1}`, nil, nil, 200, success, "forbids"},
-		"accepted with a foreign content": {"POST", sendOTP, good, map[string]string{"Content-Type": "text/plain"}, nil, 200, success, "forbids"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			request, body, response := x.build()
-			err := New(t).check(request, body, response)
-			if x.wantedError == "" {
-				require.NoError(t, err)
-			} else {
-				require.ErrorContains(t, err, x.wantedError)
-			}
-		})
-	}
-}
+			"unknown path":           {"GET", "/nothing", "", nil, nil, 200, success, "no matching operation"},
+			"unknown method":         {"GET", sendOTP, "", nil, nil, 200, success, "method not allowed"},
+			"unknown status":         {"POST", sendOTP, good, nil, nil, 418, success, "status is not supported"},
+			"another route's status": {"POST", sendOTP, good, nil, nil, 429, `{"error_code":20008,"message":"x"}`, "status is not supported"},
+			"another route's code":   {"POST", sendOTP, good, nil, nil, 401, `{"error_code":401,"message":"x"}`, "error_code"},
+			"unknown field":          {"POST", sendOTP, good, nil, nil, 200, `{"error_code":0,"message":"Success","data":null}`, "data"},
+			"unknown field of data":  {"GET", me, "", loggedIn, nil, 200, strings.Replace(user, `"email"`, `"role":"USER","email"`, 1), "role"},
+			"missing field":          {"GET", me, "", loggedIn, nil, 200, success, "data"},
+			"no uuid":                {"GET", me, "", loggedIn, nil, 200, strings.Replace(user, "019c", "zzzz", 1), "uuid"},
+			"not JSON":               {"POST", sendOTP, good, nil, nil, 200, `Success`, "failed to decode"},
+			"not said to be JSON": {
+				"POST", sendOTP, good, nil, map[string]string{"Content-Type": "text/html"}, 200, success, "Content-Type",
+			},
+			"no request id": {"POST", sendOTP, good, nil, map[string]string{"X-Request-ID": ""}, 200, success, "X-Request-ID"},
+			"no cookie":     {"POST", login, good, nil, nil, 200, loginAnswer, "Set-Cookie"},
+			"a cookie that scripts can read": {
+				"POST", login, good, nil, map[string]string{"Set-Cookie": "smap_auth_token=x; Path=/; Max-Age=7200"}, 200,
+				loginAnswer, "Set-Cookie",
+			},
+			"accepted without a login":        {"GET", me, "", nil, nil, 200, user, "forbids"},
+			"accepted with half a login":      {"GET", me, "", map[string]string{"Authorization": "Bearer "}, nil, 200, user, "forbids"},
+			"accepted without a body":         {"POST", sendOTP, "", nil, nil, 200, success, "forbids"},
+			"accepted without a field":        {"POST", sendOTP, `{"email":"an@example.com"}`, nil, nil, 200, success, "forbids"},
+			"accepted with the wrong type":    {"POST", sendOTP, `{"email":"an@example.com","password":1}`, nil, nil, 200, success, "forbids"},
+			"accepted with a foreign content": {"POST", sendOTP, good, map[string]string{"Content-Type": "text/plain"}, nil, 200, success, "forbids"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				request, body, response := x.build()
+				err := New(t).check(request, body, response)
+				if x.wantedError == "" {
+					require.NoError(t, err)
+				} else {
+					require.ErrorContains(t, err, x.wantedError)
+				}
+			})
+		}
+	})
 
-func TestCheckLeavesTheBody(t *testing.T) {
-	t.Parallel()
-	request, body, response := exchange{
-		method: "POST", path: "/authentication/send-otp", sent: `{"email":"a@b.example","password":"x"}`, status: 200, answer: success,
-	}.build()
-	New(t).Check(t, request, body, response)
-	got, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
-	require.JSONEq(t, success, string(got))
-}
+	t.Run("leaves the body to be read", func(t *testing.T) {
+		t.Parallel()
+		request, body, response := exchange{
+			method: "POST", path: "/authentication/send-otp", sent: `{"email":"a@b.example","password":"x"}`, status: 200, answer: success,
+		}.build()
+		New(t).Check(t, request, body, response)
+		got, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.JSONEq(t, success, string(got))
+	})
 
-func TestRoutes(t *testing.T) {
-	t.Parallel()
-	require.Equal(t, []string{
-		"GET /authentication/me", "GET /health", "GET /health/rabbitmq", "GET /health/redis", "GET /live", "GET /metrics",
-		"GET /projects/:id/progress", "GET /projects/:id/progress/stream", "GET /ready", "GET /subscriptions/me",
-		"POST /authentication/accept-invitation", "POST /authentication/login", "POST /authentication/logout",
-		"POST /authentication/register", "POST /authentication/send-otp", "POST /authentication/verify-otp",
-		"POST /internal/projects/:id", "POST /internal/projects/:id/fail", "POST /internal/projects/:id/items",
-		"POST /subscriptions/:id/cancel", "POST /users/invitations", "POST /users/invitations/:project_id/cancel",
-		"PUT /internal/projects/:id/total",
-	}, New(t).Routes())
+	t.Run("lists the routes", func(t *testing.T) {
+		t.Parallel()
+		require.Equal(t, []string{
+			"GET /authentication/me", "GET /health", "GET /health/rabbitmq", "GET /health/redis", "GET /live", "GET /metrics",
+			"GET /projects/:id/progress", "GET /projects/:id/progress/stream", "GET /ready", "GET /subscriptions/me",
+			"POST /authentication/accept-invitation", "POST /authentication/login", "POST /authentication/logout",
+			"POST /authentication/register", "POST /authentication/send-otp", "POST /authentication/verify-otp",
+			"POST /internal/projects/:id", "POST /internal/projects/:id/fail", "POST /internal/projects/:id/items",
+			"POST /subscriptions/:id/cancel", "POST /users/invitations", "POST /users/invitations/:project_id/cancel",
+			"PUT /internal/projects/:id/total",
+		}, New(t).Routes())
+	})
 }

@@ -1,10 +1,9 @@
-// Command inbox is the development mailbox by itself: SMTP in, a web page and a
-// JSON API out, everything in memory. See internal/inbox.
+// Command inbox is the development mailbox in a process of its own: SMTP in, a web page and a JSON API out, everything
+// in memory. See internal/inbox.
 //
-// Environment (an empty value counts as unset): HOST, the address to bind
-// (127.0.0.1); SMTP_PORT (1025); INBOX_PORT, page and API (8025). Port 0 picks
-// a free one. SIGINT and SIGTERM stop it with exit code 0; anything that goes
-// wrong is one line on standard error and exit code 1.
+// It reads HOST, the address to bind (127.0.0.1); SMTP_PORT (1025); and INBOX_PORT, page and API (8025). An empty
+// variable counts as unset, port 0 picks a free one. SIGINT and SIGTERM stop it with exit code 0. A failure is one line
+// on standard error and exit code 1.
 package main
 
 import (

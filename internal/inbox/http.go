@@ -13,31 +13,30 @@ import (
 //go:embed page
 var pageFiles embed.FS
 
-// pagePolicy lets the page run its own script and nothing else. A mail is shown
-// in a sandboxed frame that inherits this policy, hence the inline styles: mails
-// carry theirs in attributes. Images only from within the mail, so that opening
-// one tells nobody.
+// pagePolicy lets the page run its own script and nothing else. A mail is shown in a sandboxed frame that inherits this
+// policy, hence the inline styles: mails carry theirs in attributes. Images come only from within the mail, so that
+// opening one notifies no server.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
 	"img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // handler serves the page and the API:
 //
 //	GET    /api/messages?to=&limit=  newest first, at most limit; 400 unless limit is a positive number
-//	GET    /api/messages/{id}        one mail with message_id and headers; 404 when it is not (or no longer) there
-//	DELETE /api/messages             forgets all; 204
-//	GET    /api/events               server-sent events, see follow
+//	GET    /api/messages/{id}        one mail with message_id and headers; 404 when there is none, or no longer
+//	DELETE /api/messages             deletes all; 204
+//	GET    /api/events               server-sent events, see streamEvents
 //	GET    /live                     200 while the process serves
 //	GET    /                         the page
 func (i *Inbox) handler() http.Handler {
 	page, err := fs.Sub(pageFiles, "page")
 	if err != nil {
-		panic(err) // the folder is compiled in; only a wrong name in this file gets here
+		panic(err) // the folder is embedded; only a wrong name in this file fails
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/messages", i.listMessages)
 	mux.HandleFunc("GET /api/messages/{id}", i.getMessage)
 	mux.HandleFunc("DELETE /api/messages", i.deleteMessages)
-	mux.HandleFunc("GET /api/events", i.follow)
+	mux.HandleFunc("GET /api/events", i.streamEvents)
 	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
@@ -87,18 +86,17 @@ func (i *Inbox) deleteMessages(w http.ResponseWriter, _ *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// follow streams what happens: first a "reset" (forget what you know), then
-// "mails" with a JSON array, oldest first, for those already here and again for
-// whatever comes; another "reset" after a DELETE. One ordered stream, so a page
-// that reconnects is right again without asking anything else.
-func (i *Inbox) follow(w http.ResponseWriter, r *http.Request) {
+// streamEvents sends the content of the inbox and its changes: first a "reset" (discard what you know), then "mails"
+// with a JSON array, oldest first, for the mails in the inbox and again for those that arrive; another "reset" after a
+// DELETE. It is one ordered stream, so that a page which reconnects needs no other request.
+func (i *Inbox) streamEvents(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	stream := http.NewResponseController(w)
 	mails, at, changed := i.mails.since(cursor{})
 	reset := true
 	for {
 		if err := writeEvents(w, stream, reset, mails); err != nil {
-			return // the page is gone
+			return // the page has disconnected
 		}
 		select {
 		case <-changed:
@@ -113,24 +111,20 @@ func (i *Inbox) follow(w http.ResponseWriter, r *http.Request) {
 
 func writeEvents(w http.ResponseWriter, stream *http.ResponseController, reset bool, mails []Message) error {
 	if reset {
-		if _, err := fmt.Fprint(w, "event: reset\ndata: {}\n\n"); err != nil {
-			return err
-		}
+		fmt.Fprint(w, "event: reset\ndata: {}\n\n")
 	}
 	if len(mails) > 0 {
-		body, err := json.Marshal(mails) // on one line, as an event needs it
+		body, err := json.Marshal(mails) // on one line, as an event requires
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprintf(w, "event: mails\ndata: %s\n\n", body); err != nil {
-			return err
-		}
+		fmt.Fprintf(w, "event: mails\ndata: %s\n\n", body)
 	}
-	return stream.Flush()
+	return stream.Flush() // fails when a write did
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // a client that left needs no answer
+	_ = json.NewEncoder(w).Encode(body) // it fails only when the client has disconnected
 }

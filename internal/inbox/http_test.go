@@ -19,123 +19,161 @@ func call(t *testing.T, method, address string) (*http.Response, string) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(within(t), method, address, nil)
 	require.NoError(t, err)
-	answer, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
-	defer func() { require.NoError(t, answer.Body.Close()) }()
-	body, err := io.ReadAll(answer.Body)
+	defer func() { require.NoError(t, response.Body.Close()) }()
+	body, err := io.ReadAll(response.Body)
 	require.NoError(t, err)
-	return answer, string(body)
+	return response, string(body)
 }
 
-func TestListOfMessages(t *testing.T) {
+func TestAPI(t *testing.T) {
 	t.Parallel()
-	box := start(t, inbox.Options{})
-	list := func(query string) []map[string]any {
-		answer, body := call(t, http.MethodGet, box.URL()+"/api/messages"+query)
-		require.Equal(t, http.StatusOK, answer.StatusCode)
-		require.Equal(t, "application/json; charset=utf-8", answer.Header.Get("Content-Type"))
-		var mails []map[string]any
-		require.NoError(t, json.Unmarshal([]byte(body), &mails))
-		return mails
-	}
-	_, body := call(t, http.MethodGet, box.URL()+"/api/messages")
-	require.JSONEq(t, `[]`, body)
+	t.Run("lists messages", func(t *testing.T) {
+		t.Parallel()
+		box := start(t, inbox.Options{})
+		list := func(query string) []map[string]any {
+			response, body := call(t, http.MethodGet, box.URL()+"/api/messages"+query)
+			require.Equal(t, http.StatusOK, response.StatusCode)
+			require.Equal(t, "application/json; charset=utf-8", response.Header.Get("Content-Type"))
+			var mails []map[string]any
+			require.NoError(t, json.Unmarshal([]byte(body), &mails))
+			return mails
+		}
+		_, body := call(t, http.MethodGet, box.URL()+"/api/messages")
+		require.JSONEq(t, `[]`, body)
 
-	send(t, box, []string{"anna+1@example.com"}, "From: S <s@example.com>\nSubject: one\nMessage-ID: <m1@x>\n\nfirst\n")
-	send(t, box, []string{"bob@example.com"}, "From: s@example.com\nSubject: two\nContent-Type: text/html\n\n<i>second</i>\n")
-	send(t, box, []string{"anna+1@example.com"}, "From: s@example.com\nSubject: three\n\nthird\n")
+		send(t, box, []string{"anna+1@example.com"}, "From: S <s@example.com>\nSubject: one\nMessage-ID: <m1@x>\n\nfirst\n")
+		send(t, box, []string{"bob@example.com"}, "From: s@example.com\nSubject: two\nContent-Type: text/html\n\n<i>second</i>\n")
+		send(t, box, []string{"anna+1@example.com"}, "From: s@example.com\nSubject: three\n\nthird\n")
 
-	mine := list("?to=" + url.QueryEscape("ANNA+1@example.com"))
-	require.Len(t, mine, 2)
-	require.Equal(t, "three", mine[0]["subject"])
-	received, err := time.Parse(time.RFC3339Nano, mine[1]["received_at"].(string))
-	require.NoError(t, err)
-	require.WithinDuration(t, time.Now(), received, time.Minute)
-	delete(mine[1], "received_at")
-	require.NotEmpty(t, mine[1]["id"])
-	delete(mine[1], "id")
-	require.Equal(t, map[string]any{
-		"from": "s@example.com", "to": "anna+1@example.com", "subject": "one", "text": "first\n", "html": "",
-	}, mine[1], "exactly the agreed keys")
+		mine := list("?to=" + url.QueryEscape("ANNA+1@example.com"))
+		require.Len(t, mine, 2)
+		require.Equal(t, "three", mine[0]["subject"])
+		received, err := time.Parse(time.RFC3339Nano, mine[1]["received_at"].(string))
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now(), received, time.Minute)
+		delete(mine[1], "received_at")
+		require.NotEmpty(t, mine[1]["id"])
+		delete(mine[1], "id")
+		require.Equal(t, map[string]any{
+			"from": "s@example.com", "to": "anna+1@example.com", "subject": "one", "text": "first\n", "html": "",
+		}, mine[1], "exactly the agreed keys")
 
-	require.Len(t, list(""), 3)
-	require.Empty(t, list("?to=nobody@example.com"))
-	newest := list("?limit=1")
-	require.Len(t, newest, 1)
-	require.Equal(t, "three", newest[0]["subject"])
-	require.Len(t, list("?limit=99"), 3)
-	for _, wrong := range []string{"0", "-1", "x", "1.5"} {
-		answer, body := call(t, http.MethodGet, box.URL()+"/api/messages?limit="+wrong)
-		require.Equal(t, http.StatusBadRequest, answer.StatusCode, wrong)
-		require.Contains(t, body, "limit must be")
-	}
+		require.Len(t, list(""), 3)
+		require.Empty(t, list("?to=none@example.com"))
+		newest := list("?limit=1")
+		require.Len(t, newest, 1)
+		require.Equal(t, "three", newest[0]["subject"])
+		require.Len(t, list("?limit=99"), 3)
+		for _, wrong := range []string{"0", "-1", "x", "1.5"} {
+			response, body := call(t, http.MethodGet, box.URL()+"/api/messages?limit="+wrong)
+			require.Equal(t, http.StatusBadRequest, response.StatusCode, wrong)
+			require.Contains(t, body, "limit must be")
+		}
+	})
+
+	t.Run("returns one message with its headers", func(t *testing.T) {
+		t.Parallel()
+		box := start(t, inbox.Options{})
+		send(t, box, []string{"a@example.com"}, "From: =?utf-8?q?=C4=90an?= <s@example.com>\nSubject: one\nMessage-ID: <m1@x>\n"+
+			"Received: by one\nReceived: by two\n\nfirst\n")
+		m := box.Messages("")[0]
+
+		response, body := call(t, http.MethodGet, box.URL()+"/api/messages/"+m.ID)
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		var got struct {
+			inbox.Message
+			MessageID string              `json:"message_id"`
+			Headers   map[string][]string `json:"headers"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(body), &got))
+		require.Equal(t, m.ID, got.ID)
+		require.Equal(t, "first\n", got.Text)
+		require.Equal(t, "m1@x", got.MessageID)
+		require.Equal(t, []string{"Đan <s@example.com>"}, got.Headers["From"])
+		require.Equal(t, []string{"by one", "by two"}, got.Headers["Received"])
+
+		response, _ = call(t, http.MethodGet, box.URL()+"/api/messages/unknown")
+		require.Equal(t, http.StatusNotFound, response.StatusCode)
+	})
+
+	t.Run("deletes all messages", func(t *testing.T) {
+		t.Parallel()
+		box := start(t, inbox.Options{})
+		send(t, box, []string{"a@example.com"}, "Subject: one\n\nx\n")
+		response, _ := call(t, http.MethodDelete, box.URL()+"/api/messages")
+		require.Equal(t, http.StatusNoContent, response.StatusCode)
+		require.Empty(t, box.Messages(""))
+		send(t, box, []string{"a@example.com"}, "Subject: two\n\nx\n")
+		require.Equal(t, []string{"two"}, subjects(box.Messages("")))
+	})
+
+	t.Run("streams messages as they arrive", func(t *testing.T) {
+		t.Parallel()
+		box := start(t, inbox.Options{Capacity: 2})
+		send(t, box, []string{"a@example.com"}, "Subject: one\n\nx\n")
+		send(t, box, []string{"a@example.com"}, "Subject: two\n\nx\n")
+
+		request, err := http.NewRequestWithContext(within(t), http.MethodGet, box.URL()+"/api/events", nil)
+		require.NoError(t, err)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		defer func() { _ = response.Body.Close() }()
+		require.Equal(t, "text/event-stream", response.Header.Get("Content-Type"))
+		events := stream{t, bufio.NewScanner(response.Body)}
+
+		name, _ := events.next()
+		require.Equal(t, "reset", name)
+		_, mails := events.next()
+		require.Equal(t, []string{"one", "two"}, subjects(mails), "those already here, oldest first")
+
+		send(t, box, []string{"a@example.com"}, "Subject: three\n\nx\n")
+		_, mails = events.next()
+		require.Equal(t, []string{"three"}, subjects(mails), "only the new one, although the oldest was pushed out")
+
+		call(t, http.MethodDelete, box.URL()+"/api/messages")
+		name, _ = events.next()
+		require.Equal(t, "reset", name)
+		send(t, box, []string{"a@example.com"}, "Subject: four\n\nx\n")
+		_, mails = events.next()
+		require.Equal(t, []string{"four"}, subjects(mails))
+		// The cleanup of start proves that Run ends although this stream is open.
+	})
 }
 
-func TestOneMessageWithHeaders(t *testing.T) {
+func TestPage(t *testing.T) {
 	t.Parallel()
-	box := start(t, inbox.Options{})
-	send(t, box, []string{"a@example.com"}, "From: =?utf-8?q?=C4=90an?= <s@example.com>\nSubject: one\nMessage-ID: <m1@x>\n"+
-		"Received: by one\nReceived: by two\n\nfirst\n")
-	m := box.Messages("")[0]
+	t.Run("is served with its policy", func(t *testing.T) {
+		t.Parallel()
+		box := start(t, inbox.Options{})
+		for path, kind := range map[string]string{
+			"/":         "text/html; charset=utf-8",
+			"/page.js":  "text/javascript; charset=utf-8",
+			"/page.css": "text/css; charset=utf-8",
+		} {
+			response, body := call(t, http.MethodGet, box.URL()+path)
+			require.Equal(t, http.StatusOK, response.StatusCode, path)
+			require.Equal(t, kind, response.Header.Get("Content-Type"))
+			require.Equal(t, "nosniff", response.Header.Get("X-Content-Type-Options"))
+			policy := response.Header.Get("Content-Security-Policy")
+			require.Contains(t, policy, "default-src 'none'")
+			require.Contains(t, policy, "script-src 'self';")
+			require.NotContains(t, body, "innerHTML", "texts of mails must not become markup")
+		}
+		_, body := call(t, http.MethodGet, box.URL()+"/")
+		require.Contains(t, body, `sandbox="allow-popups allow-popups-to-escape-sandbox"`)
+		require.NotRegexp(t, `<(script|style)>|\son\w+=|https?://[^w]`, body, "the policy forbids inline code; nothing is loaded from elsewhere")
 
-	answer, body := call(t, http.MethodGet, box.URL()+"/api/messages/"+m.ID)
-	require.Equal(t, http.StatusOK, answer.StatusCode)
-	var got struct {
-		inbox.Message
-		MessageID string              `json:"message_id"`
-		Headers   map[string][]string `json:"headers"`
-	}
-	require.NoError(t, json.Unmarshal([]byte(body), &got))
-	require.Equal(t, m.ID, got.ID)
-	require.Equal(t, "first\n", got.Text)
-	require.Equal(t, "m1@x", got.MessageID)
-	require.Equal(t, []string{"Đan <s@example.com>"}, got.Headers["From"])
-	require.Equal(t, []string{"by one", "by two"}, got.Headers["Received"])
+		response, body := call(t, http.MethodGet, box.URL()+"/live")
+		require.Equal(t, http.StatusOK, response.StatusCode)
+		require.JSONEq(t, `{"status":"ok"}`, body)
 
-	answer, _ = call(t, http.MethodGet, box.URL()+"/api/messages/unknown")
-	require.Equal(t, http.StatusNotFound, answer.StatusCode)
-}
-
-func TestDeleteForgetsAll(t *testing.T) {
-	t.Parallel()
-	box := start(t, inbox.Options{})
-	send(t, box, []string{"a@example.com"}, "Subject: one\n\nx\n")
-	answer, _ := call(t, http.MethodDelete, box.URL()+"/api/messages")
-	require.Equal(t, http.StatusNoContent, answer.StatusCode)
-	require.Empty(t, box.Messages(""))
-	send(t, box, []string{"a@example.com"}, "Subject: two\n\nx\n")
-	require.Equal(t, []string{"two"}, subjects(box.Messages("")))
-}
-
-func TestPageAndItsProtection(t *testing.T) {
-	t.Parallel()
-	box := start(t, inbox.Options{})
-	for path, kind := range map[string]string{
-		"/":         "text/html; charset=utf-8",
-		"/page.js":  "text/javascript; charset=utf-8",
-		"/page.css": "text/css; charset=utf-8",
-	} {
-		answer, body := call(t, http.MethodGet, box.URL()+path)
-		require.Equal(t, http.StatusOK, answer.StatusCode, path)
-		require.Equal(t, kind, answer.Header.Get("Content-Type"))
-		require.Equal(t, "nosniff", answer.Header.Get("X-Content-Type-Options"))
-		policy := answer.Header.Get("Content-Security-Policy")
-		require.Contains(t, policy, "default-src 'none'")
-		require.Contains(t, policy, "script-src 'self';")
-		require.NotContains(t, body, "innerHTML", "texts of mails must not become markup")
-	}
-	_, body := call(t, http.MethodGet, box.URL()+"/")
-	require.Contains(t, body, `sandbox="allow-popups allow-popups-to-escape-sandbox"`)
-	require.NotRegexp(t, `<(script|style)>|\son\w+=|https?://[^w]`, body, "the policy forbids inline code; nothing is loaded from elsewhere")
-
-	answer, body := call(t, http.MethodGet, box.URL()+"/live")
-	require.Equal(t, http.StatusOK, answer.StatusCode)
-	require.JSONEq(t, `{"status":"ok"}`, body)
-
-	answer, _ = call(t, http.MethodGet, box.URL()+"/nothing-here")
-	require.Equal(t, http.StatusNotFound, answer.StatusCode)
-	answer, _ = call(t, http.MethodPost, box.URL()+"/api/messages")
-	require.Equal(t, http.StatusMethodNotAllowed, answer.StatusCode)
+		response, _ = call(t, http.MethodGet, box.URL()+"/nothing-here")
+		require.Equal(t, http.StatusNotFound, response.StatusCode)
+		response, _ = call(t, http.MethodPost, box.URL()+"/api/messages")
+		require.Equal(t, http.StatusMethodNotAllowed, response.StatusCode)
+	})
 }
 
 // stream reads server-sent events.
@@ -160,36 +198,4 @@ func (s stream) next() (name string, mails []inbox.Message) {
 	}
 	require.Fail(s.t, "the event stream ended", s.lines.Err())
 	return "", nil
-}
-
-func TestStreamTellsWhatHappens(t *testing.T) {
-	t.Parallel()
-	box := start(t, inbox.Options{Capacity: 2})
-	send(t, box, []string{"a@example.com"}, "Subject: one\n\nx\n")
-	send(t, box, []string{"a@example.com"}, "Subject: two\n\nx\n")
-
-	request, err := http.NewRequestWithContext(within(t), http.MethodGet, box.URL()+"/api/events", nil)
-	require.NoError(t, err)
-	answer, err := http.DefaultClient.Do(request)
-	require.NoError(t, err)
-	defer func() { _ = answer.Body.Close() }()
-	require.Equal(t, "text/event-stream", answer.Header.Get("Content-Type"))
-	events := stream{t, bufio.NewScanner(answer.Body)}
-
-	name, _ := events.next()
-	require.Equal(t, "reset", name)
-	_, mails := events.next()
-	require.Equal(t, []string{"one", "two"}, subjects(mails), "those already here, oldest first")
-
-	send(t, box, []string{"a@example.com"}, "Subject: three\n\nx\n")
-	_, mails = events.next()
-	require.Equal(t, []string{"three"}, subjects(mails), "only the new one, although the oldest was pushed out")
-
-	call(t, http.MethodDelete, box.URL()+"/api/messages")
-	name, _ = events.next()
-	require.Equal(t, "reset", name)
-	send(t, box, []string{"a@example.com"}, "Subject: four\n\nx\n")
-	_, mails = events.next()
-	require.Equal(t, []string{"four"}, subjects(mails))
-	// The cleanup of start proves that Run ends although this stream is open.
 }

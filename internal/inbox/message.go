@@ -8,17 +8,16 @@ import (
 	"time"
 
 	"github.com/emersion/go-message"
-	_ "github.com/emersion/go-message/charset" // teaches go-message every charset but UTF-8
+	_ "github.com/emersion/go-message/charset" // registers every charset but UTF-8
 	"github.com/emersion/go-message/mail"
 	"github.com/google/uuid"
 )
 
-// Message is one mail as one recipient got it: a mail to two addresses is two
-// messages with the same MessageID. Text fields are decoded to UTF-8. Messages
-// are shared between callers: do not change Headers.
+// Message is one mail as one recipient received it: a mail to two addresses is two messages with the same MessageID.
+// Text fields are decoded to UTF-8. Callers share messages: do not change Headers.
 type Message struct {
-	ID         string    `json:"id"`   // ours, unique and opaque
-	From       string    `json:"from"` // bare address of the From header, of the envelope if there is none
+	ID         string    `json:"id"`   // generated, unique and opaque
+	From       string    `json:"from"` // bare address of the From header, or of the envelope
 	To         string    `json:"to"`   // bare address of the recipient in the envelope
 	Subject    string    `json:"subject"`
 	Text       string    `json:"text"`        // first text/plain part that is no attachment; "" if there is none
@@ -29,9 +28,8 @@ type Message struct {
 	Headers   textproto.MIMEHeader `json:"-"` // decoded, all of them; never nil
 }
 
-// parse reads a mail as it came over the wire. It never fails: what it cannot
-// take apart it shows as text, because a broken mail is what a developer came
-// to look at. ID and To are the caller's to fill.
+// parse returns a mail as it came over the wire. It never fails: a mail that it cannot parse becomes text, because a
+// broken mail is what a developer wants to see. The caller sets ID and To.
 func parse(envelopeFrom string, raw []byte, now time.Time) Message {
 	m := Message{From: envelopeFrom, Headers: textproto.MIMEHeader{}, ReceivedAt: now.UTC().Truncate(time.Microsecond)}
 	entity, err := message.Read(bytes.NewReader(raw))
@@ -54,7 +52,7 @@ func parse(envelopeFrom string, raw []byte, now time.Time) Message {
 	return m
 }
 
-// forRecipients copies a mail for each address of the envelope.
+// forRecipients returns a copy of the mail for each address of the envelope.
 func (m Message) forRecipients(to []string) []Message {
 	mails := make([]Message, len(to))
 	for i, address := range to {
@@ -77,8 +75,7 @@ func decodeHeaders(h *mail.Header) textproto.MIMEHeader {
 	return decoded
 }
 
-// readBodies returns the first text and the first HTML part; a broken part ends
-// the search with what was found before it.
+// readBodies returns the first text and the first HTML part. A broken part ends the search.
 func readBodies(r *mail.Reader) (text, html string) {
 	for {
 		part, err := r.NextPart()
@@ -105,7 +102,7 @@ func readBodies(r *mail.Reader) (text, html string) {
 	}
 }
 
-// validText is the body with line ends as a browser and a test want them.
+// validText returns b as UTF-8 with the line ends that a browser and a test expect.
 func validText(b []byte) string {
 	return strings.ToValidUTF8(strings.ReplaceAll(string(b), "\r\n", "\n"), "\uFFFD")
 }

@@ -11,8 +11,7 @@ import (
 )
 
 const (
-	// maxMailBytes is far above any mail of the service (a few KiB); together
-	// with the capacity it bounds the memory.
+	// maxMailBytes is far above any mail of the service (a few KiB). Together with the capacity it bounds the memory.
 	maxMailBytes = 1 << 20
 	// maxRecipients is the least a server must take (RFC 5321 §4.5.3.1.8).
 	maxRecipients = 100
@@ -45,10 +44,10 @@ type session struct {
 
 var _ smtp.AuthSession = (*session)(nil)
 
-// AuthMechanisms and Auth take any credentials, so that a program configured
-// with some can be pointed here unchanged. They are forgotten at once.
+// AuthMechanisms offers PLAIN, for programs that are configured with credentials.
 func (s *session) AuthMechanisms() []string { return []string{sasl.Plain} }
 
+// Auth accepts any credentials and discards them.
 func (s *session) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, _, _ string) error { return nil }), nil
 }
@@ -66,7 +65,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 func (s *session) Data(r io.Reader) error {
 	raw, err := io.ReadAll(r)
 	if err != nil {
-		return err // too large, or the client left before the final dot: nothing is kept
+		return err // too large, or cut before the final dot: nothing is kept
 	}
 	mails := parse(s.from, raw, time.Now()).forRecipients(s.to)
 	s.mails.add(mails...)

@@ -12,7 +12,7 @@ type store struct {
 
 	mu      sync.Mutex
 	mails   []Message // oldest first
-	first   uint64    // how many mails ever left the front: position of mails[0]
+	first   uint64    // the position of mails[0]: how many mails have left the front
 	clears  uint64    // how often clear was called
 	changed chan struct{}
 }
@@ -41,7 +41,7 @@ func (s *store) clear() {
 	s.signal()
 }
 
-// signal wakes everybody who holds the channel of changes; the caller holds mu.
+// signal wakes every holder of the channel of changes; the caller holds mu.
 func (s *store) signal() {
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -54,7 +54,7 @@ func (s *store) changes() <-chan struct{} {
 	return s.changed
 }
 
-// list returns the mails to an address (all when empty), newest first, never nil.
+// list returns the mails to an address, all when it is empty, newest first and never nil.
 func (s *store) list(to string) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,15 +79,14 @@ func (s *store) get(id string) (Message, bool) {
 	return Message{}, false
 }
 
-// cursor remembers what one follower of the store has seen.
+// cursor is how far one reader of the store has come.
 type cursor struct {
 	position uint64
 	clears   uint64
 }
 
-// since returns the mails that came after the cursor, oldest first, the cursor
-// behind them, and the channel of the next change. Mails that were pushed out
-// in between are not in it; a clear shows as a different cursor.clears.
+// since returns the mails that came after the cursor, oldest first, the cursor behind them, and the channel of the next
+// change. Mails that were pushed out in between are not among them. A clear shows as a different cursor.clears.
 func (s *store) since(c cursor) ([]Message, cursor, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -43,9 +43,9 @@ func NewDelivery(eventID, messageID string, now time.Time) Delivery {
 // Claim begins a try whose lease ends at now+lease; Attempts is its number. repeat reports that an earlier try may have
 // reached the server.
 //
-// Claim returns ErrAlreadySent, ErrDropped or *BusyError where there is nothing to do, and ErrAmbiguous where a repeated
-// try has vanished; the entry is then failed. A failed entry returns its reason as *SendError: its event comes again
-// when it could not be moved to the dead letters, and that is no request to send it.
+// Claim returns ErrAlreadySent, ErrDropped or *BusyError where there is nothing to do, and ErrAmbiguous where a
+// repeated try has vanished; the entry is then failed. A failed entry returns its reason as *SendError: its event comes
+// again when it could not be moved to the dead letters, and that is no request to send it.
 func (d *Delivery) Claim(now time.Time, lease time.Duration) (repeat bool, err error) {
 	switch d.State {
 	case StateAccepted:

@@ -15,7 +15,7 @@ type Clock interface{ Now() time.Time }
 
 // Observer is notified of outcomes that no caller sees. Its methods must be safe for concurrent use.
 type Observer interface {
-	// Completed is called once per project, after its job.completed is committed to the outbox.
+	// Completed is called at most once per project, after its job.completed was committed to the outbox.
 	Completed(c Completion)
 	// SignalFailed is called when storing job.completed failed. The sweeper tries again.
 	SignalFailed(projectID string, err error)

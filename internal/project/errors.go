@@ -10,5 +10,6 @@ var (
 	ErrFinal    = apperror.New(apperror.Conflict, 140003, "The project is done or has failed; it is not changed any more")
 
 	// ErrUnavailable means that Redis is unavailable. Every operation may be repeated.
-	ErrUnavailable = apperror.New(apperror.Unavailable, 503, "Progress is not available right now; please try again in a moment")
+	ErrUnavailable = apperror.New(apperror.Unavailable, 503,
+		"Progress is not available right now; please try again in a moment")
 )

@@ -14,11 +14,13 @@ type ProgressStore interface {
 	// Init creates the missing fields of a project, overwrites none, and renews its lifetime of seven days. It stores
 	// total only while the stored total is 0 or missing, and owner only while there is none.
 	Init(ctx context.Context, projectID, owner string, total int64) (Change, error)
-	// SetTotal stores the number of items. With final unset more items may be found (CRAWLING); with final set the total
-	// is complete (PROCESSING). A status of another service stays. After DONE or FAILED a different total is refused.
+	// SetTotal stores the number of items. With final unset more items may be found (CRAWLING); with final set the
+	// total is complete (PROCESSING). A status of another service stays. After DONE or FAILED a different total is
+	// refused.
 	SetTotal(ctx context.Context, projectID string, total int64, final bool) (Change, error)
-	// Mark counts 1 to [MaxItems] items and makes the project one that this service counts. A new item raises done, and
-	// errors if it failed. A failed item that is now ok lowers errors, even after DONE. An ok item never becomes failed.
+	// Mark counts 1 to [MaxItems] items and makes the project one that this service counts. A new item raises done,
+	// and errors if it failed. A failed item that is now ok lowers errors, even after DONE. An ok item never becomes
+	// failed.
 	Mark(ctx context.Context, projectID string, items []Item) (Change, error)
 	// Fail sets FAILED and keeps the first reason. After DONE it is refused.
 	Fail(ctx context.Context, projectID, reason string) (Change, error)
@@ -26,8 +28,8 @@ type ProgressStore interface {
 	Forget(ctx context.Context, projectID string) error
 }
 
-// OpenProjects lists the projects that this service counts and whose job.completed is not in the outbox yet. Each method
-// may be repeated after any error. Errors are [ErrUnavailable] with their cause.
+// OpenProjects lists the projects that this service counts and whose job.completed is not in the outbox yet. Each
+// method may be repeated after any error. Errors are [ErrUnavailable] with their cause.
 type OpenProjects interface {
 	// ListOpen returns up to limit open projects that were not touched for at least idle, least recently touched first.
 	ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error)
@@ -51,14 +53,16 @@ type CompletionRepository interface {
 	Add(ctx context.Context, projectID, eventID string, at time.Time) (bool, error)
 }
 
-// CompletionListener is called once per project, in the transaction that stores its job.completed.
+// CompletionListener is called in the transaction that stores a project's job.completed, which commits once per
+// project.
 type CompletionListener interface {
 	ProjectCompleted(ctx context.Context, c Completion) error
 }
 
 // ProgressPublisher publishes changes for live watchers.
 type ProgressPublisher interface {
-	// Publish never blocks. Delivery is best effort; of several changes in quick succession only the latest is published.
+	// Publish never blocks. Delivery is best effort; of several changes in quick succession only the latest is
+	// published.
 	Publish(owner string, p Progress)
 }
 

@@ -39,7 +39,8 @@ type Progress struct {
 // Found reports whether the project exists.
 func (p Progress) Found() bool { return p.Status != StatusNotFound }
 
-// Percent returns Done as a percentage of Total, rounded down to hundredths and clamped to 0–100. It is 0 while Total is 0.
+// Percent returns Done as a percentage of Total, rounded down to hundredths and clamped to 0–100. It is 0 while Total
+// is 0.
 func (p Progress) Percent() float64 {
 	if p.Total <= 0 || p.Done <= 0 {
 		return 0
@@ -58,7 +59,8 @@ type Change struct {
 	Owner string // user id; "" while unknown
 	// Crossed reports whether this call crossed the finish line. A lost reply loses it; Unsignalled is never lost.
 	Crossed bool
-	// Unsignalled reports that the project is done, was counted by this service, and has no job.completed in the outbox yet.
+	// Unsignalled reports that the project is done, was counted by this service, and has no job.completed in the
+	// outbox yet.
 	Unsignalled bool
 	// Refused reports that the project is DONE or FAILED and was not changed.
 	Refused bool

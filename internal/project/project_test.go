@@ -33,30 +33,33 @@ func TestFinal(t *testing.T) {
 	}
 }
 
-func TestWhatCanBe(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
-	items := func(n int, id string) []project.Item {
-		all := make([]project.Item, n)
-		for i := range all {
-			all[i].ID = id
+	t.Run("accepts valid input and returns ErrBody for the rest", func(t *testing.T) {
+		t.Parallel()
+		items := func(n int, id string) []project.Item {
+			all := make([]project.Item, n)
+			for i := range all {
+				all[i].ID = id
+			}
+			return all
 		}
-		return all
-	}
-	long := strings.Repeat("a", 200)
-	for name, err := range map[string]error{
-		"id": project.CheckID("id", long), "id with signs": project.CheckID("id", "a:b/é {x}"), "total 0": project.CheckTotal(0),
-		"total": project.CheckTotal(1<<53 - 1), "items": project.CheckItems(items(1000, "a")),
-		"reason": project.CheckReason(strings.Repeat("a", 500)),
-	} {
-		require.NoError(t, err, name)
-	}
-	for name, err := range map[string]error{
-		"no id": project.CheckID("id", ""), "long id": project.CheckID("id", long+"a"), "line": project.CheckID("id", "a\nb"),
-		"not UTF-8": project.CheckID("id", "a\xff"), "DEL": project.CheckID("id", "a\x7f"),
-		"negative total": project.CheckTotal(-1), "huge total": project.CheckTotal(1 << 53),
-		"no items": project.CheckItems(nil), "many items": project.CheckItems(items(1001, "a")), "bad item": project.CheckItems(items(2, "")),
-		"no reason": project.CheckReason(""), "long reason": project.CheckReason(strings.Repeat("a", 501)),
-	} {
-		require.ErrorIs(t, err, project.ErrBody, name)
-	}
+		long := strings.Repeat("a", 200)
+		for name, err := range map[string]error{
+			"id": project.CheckID("id", long), "id with punctuation": project.CheckID("id", "a:b/é {x}"), "total 0": project.CheckTotal(0),
+			"total": project.CheckTotal(1<<53 - 1), "items": project.CheckItems(items(1000, "a")),
+			"reason": project.CheckReason(strings.Repeat("a", 500)),
+		} {
+			require.NoError(t, err, name)
+		}
+		for name, err := range map[string]error{
+			"no id": project.CheckID("id", ""), "long id": project.CheckID("id", long+"a"), "id with a line break": project.CheckID("id", "a\nb"),
+			"not UTF-8": project.CheckID("id", "a\xff"), "DEL": project.CheckID("id", "a\x7f"),
+			"negative total": project.CheckTotal(-1), "huge total": project.CheckTotal(1 << 53),
+			"no items": project.CheckItems(nil), "many items": project.CheckItems(items(1001, "a")), "bad item": project.CheckItems(items(2, "")),
+			"no reason": project.CheckReason(""), "long reason": project.CheckReason(strings.Repeat("a", 501)),
+		} {
+			require.ErrorIs(t, err, project.ErrBody, name)
+		}
+	})
 }

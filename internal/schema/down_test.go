@@ -16,7 +16,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// content answers every row of the previous release's tables, with the columns it knows.
+// content returns every row of the previous release's tables, with the columns it knows.
 func content(t *testing.T, db *database.DB) (all []string) {
 	t.Helper()
 	for _, query := range []string{
@@ -39,7 +39,8 @@ func content(t *testing.T, db *database.DB) (all []string) {
 	return all
 }
 
-// writeOurs has a person register and start a trial by our own repositories, and one of the previous release promoted.
+// writeOurs registers a user with a trial through this release's repositories, and promotes one of the previous
+// release.
 func writeOurs(t *testing.T, db *database.DB) authentication.User {
 	t.Helper()
 	users, subscriptions := authsql.NewUsers(db), subscriptionsql.NewSubscriptions(db)
@@ -71,9 +72,46 @@ func writeOurs(t *testing.T, db *database.DB) authentication.User {
 	return u
 }
 
-func TestDownAndUpAgainLosesNobody(t *testing.T) {
+func TestDown(t *testing.T) {
 	t.Parallel()
-	schematest.OnPostgres(t, thereAndBack)
+	t.Run("keeps every user and subscription, and Up brings them back", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, thereAndBack)
+	})
+
+	// A name may be reused after its user was deleted, which the previous release's constraint forbids.
+	t.Run("refuses to restore a constraint that rows break", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, url string) {
+			ctx := context.Background()
+			db := connect(t, url)
+			exec(t, db, previousRelease)
+			_, err := schema.Up(ctx, db)
+			require.NoError(t, err)
+			addUser(t, db, id("21"), "gone@example.com", true, 0, nil)
+			addUser(t, db, id("22"), "GONE@example.com", true, 0, day) // spelled otherwise: no obstacle
+			for range 3 {
+				_, err = schema.Down(ctx, db)
+				require.NoError(t, err, "00005, 00004 and 00003 have nothing to do with names")
+			}
+
+			before := catalog(t, db)
+			_, err = schema.Down(ctx, db)
+			var refused *schema.ObstaclesError
+			require.ErrorAs(t, err, &refused)
+			require.Equal(t, []schema.Obstacle{{Rule: schema.NamesUsedTwice, Rows: []schema.Row{
+				{UserID: id("21"), Username: "gone@example.com", State: "verified", Since: day},
+				{UserID: id("02"), Username: "gone@example.com", State: "deleted", Since: day.AddDate(0, 0, 1)},
+			}}}, refused.Obstacles)
+			require.EqualError(t, err, "schema: rows are in the way: 1 × users with the same name, deleted ones included (2 rows);"+
+				" `api migrate down` lists them")
+			require.Equal(t, before, catalog(t, db))
+
+			exec(t, db, "UPDATE users SET username = id::text WHERE deleted_at IS NOT NULL")
+			_, err = schema.Down(ctx, db)
+			require.NoError(t, err)
+		})
+	})
 }
 
 func thereAndBack(t *testing.T, url string) {
@@ -93,7 +131,7 @@ func thereAndBack(t *testing.T, url string) {
 	require.Equal(t, old, catalog(t, db), "it is the database of the previous release again")
 	previousReleaseWorks(t, db, "dung@example.com")
 	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('gone@example.com')")
-	require.True(t, db.Dialect().IsUniqueViolation(err), "which gives a name away only once: %v", err)
+	require.True(t, db.Dialect().IsUniqueViolation(err), "which allows a name only once: %v", err)
 	before = content(t, db)
 
 	_, err = schema.Up(ctx, db)
@@ -105,38 +143,4 @@ func thereAndBack(t *testing.T, url string) {
 	trial, err := subscriptionsql.NewSubscriptions(db).ByID(ctx, id("a3"))
 	require.NoError(t, err)
 	require.Equal(t, u.ID, trial.UserID)
-}
-
-// A name that was given away again after its owner's deletion is nothing the previous release's constraint can hold.
-func TestNamesUsedTwiceKeepTheConstraintFromComingBack(t *testing.T) {
-	t.Parallel()
-	schematest.OnPostgres(t, func(t *testing.T, url string) {
-		ctx := context.Background()
-		db := connect(t, url)
-		exec(t, db, previousRelease)
-		_, err := schema.Up(ctx, db)
-		require.NoError(t, err)
-		addUser(t, db, id("21"), "gone@example.com", true, 0, nil)
-		addUser(t, db, id("22"), "GONE@example.com", true, 0, day) // spelled otherwise: no obstacle
-		for range 3 {
-			_, err = schema.Down(ctx, db)
-			require.NoError(t, err, "00005, 00004 and 00003 have nothing to do with names")
-		}
-
-		before := catalog(t, db)
-		_, err = schema.Down(ctx, db)
-		var refused *schema.ObstaclesError
-		require.ErrorAs(t, err, &refused)
-		require.Equal(t, []schema.Obstacle{{Rule: schema.NamesUsedTwice, Rows: []schema.Row{
-			{UserID: id("21"), Username: "gone@example.com", State: "verified", Since: day},
-			{UserID: id("02"), Username: "gone@example.com", State: "deleted", Since: day.AddDate(0, 0, 1)},
-		}}}, refused.Obstacles)
-		require.EqualError(t, err, "schema: rows are in the way: 1 × users with the same name, deleted ones included (2 rows);"+
-			" `api migrate down` lists them")
-		require.Equal(t, before, catalog(t, db))
-
-		exec(t, db, "UPDATE users SET username = id::text WHERE deleted_at IS NOT NULL")
-		_, err = schema.Down(ctx, db)
-		require.NoError(t, err)
-	})
 }

@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -8,8 +9,8 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// history answers the steps this database has taken, and when. The migration tool would create its table where there
-// is none, and wait for whoever migrates; this only looks.
+// history returns the steps that were applied to this database, and when. It changes nothing: the migration tool would
+// create its table where there is none, and wait for a process that migrates.
 func history(ctx context.Context, db *database.DB) (map[int64]time.Time, error) {
 	exists, err := hasTable(ctx, db, "goose_db_version")
 	if err != nil || !exists {
@@ -20,19 +21,17 @@ func history(ctx context.Context, db *database.DB) (map[int64]time.Time, error) 
 		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
 	}
 	defer rows.Close()
-	taken := map[int64]time.Time{}
-	for rows.Next() {
+	applied := map[int64]time.Time{}
+	for err == nil && rows.Next() {
 		var version int64
 		var at time.Time
-		if err := rows.Scan(&version, &at); err != nil {
-			return nil, fmt.Errorf("schema: reading the migration table: %w", err)
-		}
-		taken[version] = at
+		err = rows.Scan(&version, &at)
+		applied[version] = at
 	}
-	if err := rows.Err(); err != nil {
+	if err := cmp.Or(err, rows.Err()); err != nil {
 		return nil, fmt.Errorf("schema: reading the migration table: %w", err)
 	}
-	return taken, nil
+	return applied, nil
 }
 
 func hasTable(ctx context.Context, db *database.DB, name string) (exists bool, err error) {

@@ -20,7 +20,7 @@ const (
 	NamesUsedTwice Rule = "users with the same name, deleted ones included"
 )
 
-// Remedy tells the operator what to do about the rows.
+// Remedy returns what the operator can do about the rows.
 func (r Rule) Remedy() string {
 	switch r {
 	case NamesDiffer:
@@ -32,25 +32,25 @@ func (r Rule) Remedy() string {
 	}
 }
 
-// Obstacle is rows that cannot stay as they are.
+// Obstacle is a group of rows that break a rule together.
 type Obstacle struct {
 	Rule Rule
 	Rows []Row // two or more, oldest first
 }
 
-// Row is one user of an Obstacle, or one of his subscriptions. It is for the operator's eyes: never put it into a log.
+// Row is one user of an [Obstacle], or one of their subscriptions. It is for the operator alone: never log it.
 type Row struct {
 	UserID         string
-	Username       string    // as it is stored
+	Username       string    // as stored
 	SubscriptionID string    // empty when the Rule is about users
-	State          string    // verified, not verified or deleted; of a subscription its status
+	State          string    // verified, not verified or deleted; the status of a subscription
 	Since          time.Time // when the user was created or the subscription starts
 }
 
-// ObstaclesError is answered by Up and Down when rows stand in the way of the step.
+// ObstaclesError is returned by [Up] and [Down] when rows are in the way of the step.
 type ObstaclesError struct{ Obstacles []Obstacle }
 
-// Error counts the obstacles and names nobody: it ends up in logs.
+// Error counts the obstacles and contains no personal data, because it is logged.
 func (e *ObstaclesError) Error() string {
 	var counts []string
 	for _, rule := range []Rule{NamesDiffer, OneLiving, NamesUsedTwice} {
@@ -71,14 +71,14 @@ func (e *ObstaclesError) Error() string {
 	return fmt.Sprintf("schema: rows are in the way: %s; `api migrate %s` lists them", strings.Join(counts, ", "), command)
 }
 
-// Obstacles answers the rows of the previous release that keep Up from its work. There are none in a database without
-// that release's tables, nor in one that has been migrated. It only looks.
+// Obstacles returns the rows of the previous release that are in the way of [Up]. There are none in a database without
+// that release's tables, nor in one that has been migrated. It changes nothing.
 func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
-	taken, err := history(ctx, db)
+	applied, err := history(ctx, db)
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := taken[ownVersion]; ok {
+	if _, ok := applied[ownVersion]; ok {
 		return nil, nil
 	}
 	var all []Obstacle
@@ -99,8 +99,8 @@ func Obstacles(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 	return all, nil
 }
 
-// search finds the rows that break rule. Its query answers group, user id, username, subscription id, state and since,
-// and keeps a group together. table is the one that has to exist.
+// search finds the rows that break rule. Its query returns group, user id, username, subscription id, state and since,
+// with the rows of a group together. table must exist.
 type search struct {
 	rule  Rule
 	table string
@@ -123,13 +123,14 @@ WHERE s.deleted_at IS NULL AND s.status IN ('active', 'trialing', 'past_due') AN
 ORDER BY s.user_id, s.starts_at, s.id`},
 }
 
-// namesUsedTwice is what keeps 00002 from being taken back: there the constraint knows no deleted users.
+// namesUsedTwice is in the way of taking 00002 back: the constraint that it restores includes deleted users.
 var namesUsedTwice = search{NamesUsedTwice, "users", `
 SELECT username, id, username, '', CASE WHEN deleted_at IS NOT NULL THEN 'deleted' WHEN is_active THEN 'verified'
 	ELSE 'not verified' END, created_at
 FROM users WHERE username IN (SELECT username FROM users GROUP BY username HAVING count(*) > 1)
 ORDER BY 1, created_at, id`}
 
+// in returns the obstacles in db.
 func (s search) in(ctx context.Context, db *database.DB) ([]Obstacle, error) {
 	rows, err := db.Conn(ctx).QueryContext(ctx, s.query)
 	if err != nil {

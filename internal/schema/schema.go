@@ -1,5 +1,5 @@
-// Package schema owns the tables: embedded SQL migrations for PostgreSQL and SQLite under the same numbers, applied
-// in order and recorded in goose_db_version. Two processes that migrate at once do it once: the second waits for
+// Package schema owns the tables: embedded SQL migrations for PostgreSQL and SQLite under the same numbers, applied in
+// order and recorded in goose_db_version. Two processes that migrate at once apply each step once: the second waits for
 // an advisory lock and finds nothing left to do.
 //
 // It does not promise a way down from 00001: those tables hold the previous release's data.
@@ -24,20 +24,20 @@ import (
 //go:embed postgres/*.sql sqlite/*.sql
 var migrations embed.FS
 
-// ownVersion is the first step beyond the previous release's tables. It creates the outbox, and brings unique indexes on
-// living rows in place of the one on every username.
+// ownVersion is the first step beyond the previous release's tables. It creates the outbox, and replaces the unique
+// index on every username by unique indexes on living rows.
 const ownVersion = 2
 
-// Migration is one step and whether this database has taken it.
+// Migration is one step, and when it was applied to this database.
 type Migration struct {
 	Version   int64
 	Name      string
 	AppliedAt time.Time // zero: pending
 }
 
-// Up applies what is pending and answers what it applied. Rows of the previous release that are in the way (Obstacles)
-// are an *ObstaclesError before anything is changed. A failing step is rolled back and named in the error; the steps
-// before it stay.
+// Up applies the pending steps and returns their names. When rows of the previous release are in the way ([Obstacles]),
+// it returns an *[ObstaclesError] before it changes anything. A failing step is rolled back and named in the error; the
+// steps before it stay.
 func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	p, err := provider(db)
 	if err != nil {
@@ -52,8 +52,8 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	}
 	results, err := p.Up(ctx)
 	if err != nil {
-		// Pods of the previous release go on writing: a row may have come in the way after the look.
-		if obstacles, lookErr := Obstacles(ctx, db); lookErr == nil && len(obstacles) > 0 {
+		// Pods of the previous release keep writing: a row may have come in the way since the check.
+		if obstacles, err := Obstacles(ctx, db); err == nil && len(obstacles) > 0 {
 			return nil, &ObstaclesError{obstacles}
 		}
 		return nil, fmt.Errorf("schema: migrating up: %w", err)
@@ -65,22 +65,21 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	return applied, nil
 }
 
-// ErrOutboxNotEmpty is answered by Down while there are events that have not left.
+// ErrOutboxNotEmpty is returned by [Down] while the outbox holds events that have not been published.
 var ErrOutboxNotEmpty = errors.New("schema: the outbox still holds events, which would be lost; let it run empty first")
 
-// Down takes the newest step back and answers its name, "" when there was none. It refuses to drop an outbox that is
-// not empty (ErrOutboxNotEmpty), and to take 00002 back while names have been used twice (*ObstaclesError): the previous
-// release's constraint would not have it.
+// Down takes the newest step back and returns its name, "" when there was none. It returns [ErrOutboxNotEmpty] when
+// that would lose events in the outbox, and an *[ObstaclesError] when 00002 would restore a constraint that rows break.
 func Down(ctx context.Context, db *database.DB) (string, error) {
 	p, err := provider(db)
 	if err != nil {
 		return "", err
 	}
-	taken, err := history(ctx, db)
-	if err != nil || len(taken) == 0 {
+	applied, err := history(ctx, db)
+	if err != nil || len(applied) == 0 {
 		return "", err
 	}
-	if err := mayTakeBack(ctx, db, slices.Max(slices.Collect(maps.Keys(taken)))); err != nil {
+	if err := checkRevert(ctx, db, slices.Max(slices.Collect(maps.Keys(applied)))); err != nil {
 		return "", err
 	}
 	result, err := p.Down(ctx)
@@ -93,11 +92,12 @@ func Down(ctx context.Context, db *database.DB) (string, error) {
 	return result.Source.Path, nil
 }
 
-func mayTakeBack(ctx context.Context, db *database.DB, version int64) error {
+// checkRevert returns an error when taking step version back would lose rows or break a constraint.
+func checkRevert(ctx context.Context, db *database.DB, version int64) error {
 	if version >= ownVersion {
 		var rows int
 		if err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&rows); err != nil {
-			return fmt.Errorf("schema: looking into the outbox: %w", err)
+			return fmt.Errorf("schema: counting the outbox: %w", err)
 		}
 		if rows > 0 {
 			return ErrOutboxNotEmpty
@@ -115,30 +115,30 @@ func mayTakeBack(ctx context.Context, db *database.DB, version int64) error {
 	return nil
 }
 
-// Status answers every step in order. It only looks.
+// Status returns every step in order. It changes nothing.
 func Status(ctx context.Context, db *database.DB) ([]Migration, error) {
 	p, err := provider(db)
 	if err != nil {
 		return nil, err
 	}
-	taken, err := history(ctx, db)
+	applied, err := history(ctx, db)
 	if err != nil {
 		return nil, err
 	}
 	var out []Migration
 	for _, s := range p.ListSources() {
-		out = append(out, Migration{Version: s.Version, Name: s.Path, AppliedAt: taken[s.Version]})
+		out = append(out, Migration{Version: s.Version, Name: s.Path, AppliedAt: applied[s.Version]})
 	}
 	return out, nil
 }
 
-// Current answers nil when every step this binary knows has been taken; steps of a newer release do not disturb it.
+// Current returns nil when every step that this binary knows has been applied. It ignores steps of a newer release.
 func Current(ctx context.Context, db *database.DB) error {
 	want, err := latest(db.Dialect())
 	if err != nil {
 		return err
 	}
-	// Asked by every health check, so it is one plain query: the tool would create its table where there is none.
+	// Every health check calls it, so it is one plain query: the tool would create its table where there is none.
 	var have int64
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&have)
 	if err != nil {
@@ -150,7 +150,7 @@ func Current(ctx context.Context, db *database.DB) error {
 	return nil
 }
 
-// latest is the newest step this binary knows.
+// latest returns the newest step that this binary knows.
 func latest(dialect database.Dialect) (version int64, err error) {
 	files, err := fs.ReadDir(migrations, string(dialect))
 	if err != nil {
@@ -174,7 +174,7 @@ func provider(db *database.DB) (*goose.Provider, error) {
 	if db.Dialect() == database.SQLite {
 		return goose.NewProvider(goose.DialectSQLite3, db.Pool(), files)
 	}
-	// Probing every second for up to five minutes: a neighbour's long migration is no reason to fail a start.
+	// Try every second for up to five minutes: another process's long migration is no reason to fail a start.
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)

@@ -12,7 +12,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-func TestUpIsRepeatableAndDownIsUndone(t *testing.T) {
+func TestUpAndDown(t *testing.T) {
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		ctx := context.Background()
 		require.NoError(t, schema.Current(ctx, db))

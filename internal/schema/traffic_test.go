@@ -9,7 +9,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/schema"
-	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -32,63 +31,6 @@ func upBehind(t *testing.T, db *database.DB, statement string) (tx *sql.Tx, up <
 			" WHERE NOT l.granted AND l.locktype = 'relation' AND d.datname = current_database()") > 0
 	}, 20*time.Second, time.Millisecond, "the migration waits")
 	return tx, done
-}
-
-// Pods of the previous release write while the migration looks: what it did not see stops it all the same.
-func TestARowThatComesInTheWayMeanwhile(t *testing.T) {
-	t.Parallel()
-	schematest.OnPostgres(t, func(t *testing.T, url string) {
-		db := connect(t, url)
-		exec(t, db, previousRelease)
-		tx, up := upBehind(t, db, "INSERT INTO users (username) VALUES ('an@example.com')")
-		require.NoError(t, tx.Commit())
-		var refused *schema.ObstaclesError
-		require.ErrorAs(t, <-up, &refused)
-		require.Len(t, refused.Obstacles, 1)
-		_, err := db.Conn(context.Background()).ExecContext(context.Background(), "INSERT INTO users (username) VALUES ('an@example.com')")
-		require.True(t, db.Dialect().IsUniqueViolation(err), "the old constraint is still there: %v", err)
-	})
-}
-
-// Whichever table a transaction of the previous release has touched first, the migration gets out of its way.
-func TestTheMigrationDeadlocksWithNobody(t *testing.T) {
-	t.Parallel()
-	const subscribe = `INSERT INTO subscriptions (user_id, plan_id, status, starts_at) VALUES
-		('019c1000-0000-7000-8000-000000000002', '019c1000-0000-7000-8000-000000000003', 'trialing', now())`
-	const activate = "UPDATE users SET is_active = true WHERE id = '019c1000-0000-7000-8000-000000000002'"
-	for name, statements := range map[string][2]string{
-		"users first":         {activate, subscribe},
-		"subscriptions first": {"SELECT FROM subscriptions", activate},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			schematest.OnPostgres(t, func(t *testing.T, url string) {
-				db := connect(t, url)
-				exec(t, db, previousRelease)
-				tx, up := upBehind(t, db, statements[0])
-				_, err := tx.ExecContext(context.Background(), statements[1])
-				require.NoError(t, err)
-				require.NoError(t, tx.Commit())
-				require.NoError(t, <-up)
-				require.NoError(t, schema.Current(context.Background(), db))
-			})
-		})
-	}
-}
-
-// What pods of the previous release do all day, with the columns they know.
-func TestPodsOfThePreviousReleaseWorkOnThisSchema(t *testing.T) {
-	t.Parallel()
-	schematest.OnPostgres(t, func(t *testing.T, url string) {
-		db := connect(t, url)
-		exec(t, db, previousRelease)
-		_, err := schema.Up(context.Background(), db)
-		require.NoError(t, err)
-		previousReleaseWorks(t, db, "binh@example.com")
-
-		// A name is only taken by the living, which that release never finds out: it looks before it writes.
-		exec(t, db, "INSERT INTO users (username) VALUES ('binh@example.com')")
-	})
 }
 
 // previousReleaseWorks registers username, verifies it and deletes it again, as pods of the previous release do.

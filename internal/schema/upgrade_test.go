@@ -13,7 +13,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// connect is one process' pool; the database is shared, unlike that of schematest.Each.
+// connect returns one process' pool. The database is shared, unlike that of schematest.Each.
 func connect(t *testing.T, url string) *database.DB {
 	t.Helper()
 	db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: url})
@@ -28,9 +28,79 @@ func exec(t *testing.T, db *database.DB, query string, args ...any) {
 	require.NoError(t, err)
 }
 
-func TestTwoProcessesMigrateOnce(t *testing.T) {
+func TestUp(t *testing.T) {
 	t.Parallel()
-	schematest.OnPostgres(t, migrateTwice)
+	t.Run("runs once in two processes", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, migrateTwice)
+	})
+
+	t.Run("keeps the rows of the previous release", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, adopt)
+	})
+
+	t.Run("changes nothing when rows are in the way", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, refuse)
+	})
+
+	// Pods of the previous release write after the check: the migration stops all the same.
+	t.Run("stops at a row that comes in the way meanwhile", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, url string) {
+			db := connect(t, url)
+			exec(t, db, previousRelease)
+			tx, up := upBehind(t, db, "INSERT INTO users (username) VALUES ('an@example.com')")
+			require.NoError(t, tx.Commit())
+			var refused *schema.ObstaclesError
+			require.ErrorAs(t, <-up, &refused)
+			require.Len(t, refused.Obstacles, 1)
+			_, err := db.Conn(context.Background()).ExecContext(context.Background(), "INSERT INTO users (username) VALUES ('an@example.com')")
+			require.True(t, db.Dialect().IsUniqueViolation(err), "the old constraint is still there: %v", err)
+		})
+	})
+
+	// Whichever table such a transaction touches first, the migration waits.
+	t.Run("deadlocks with no transaction of the previous release", func(t *testing.T) {
+		t.Parallel()
+		const subscribe = `INSERT INTO subscriptions (user_id, plan_id, status, starts_at) VALUES
+		('019c1000-0000-7000-8000-000000000002', '019c1000-0000-7000-8000-000000000003', 'trialing', now())`
+		const activate = "UPDATE users SET is_active = true WHERE id = '019c1000-0000-7000-8000-000000000002'"
+		for name, statements := range map[string][2]string{
+			"users first":         {activate, subscribe},
+			"subscriptions first": {"SELECT FROM subscriptions", activate},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				schematest.OnPostgres(t, func(t *testing.T, url string) {
+					db := connect(t, url)
+					exec(t, db, previousRelease)
+					tx, up := upBehind(t, db, statements[0])
+					_, err := tx.ExecContext(context.Background(), statements[1])
+					require.NoError(t, err)
+					require.NoError(t, tx.Commit())
+					require.NoError(t, <-up)
+					require.NoError(t, schema.Current(context.Background(), db))
+				})
+			})
+		}
+	})
+
+	// The everyday statements of such pods, with the columns they know.
+	t.Run("lets pods of the previous release work on", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, url string) {
+			db := connect(t, url)
+			exec(t, db, previousRelease)
+			_, err := schema.Up(context.Background(), db)
+			require.NoError(t, err)
+			previousReleaseWorks(t, db, "binh@example.com")
+
+			// Only a living user holds a name. That release never notices, because it checks before it writes.
+			exec(t, db, "INSERT INTO users (username) VALUES ('binh@example.com')")
+		})
+	})
 }
 
 func migrateTwice(t *testing.T, url string) {
@@ -60,7 +130,7 @@ func migrateTwice(t *testing.T, url string) {
 	require.Len(t, append(one.applied, two.applied...), len(status), "every step was taken by one of them")
 }
 
-// previousRelease is docs/compatibility.md by hand: what a database looks like that this service has never seen.
+// previousRelease creates a database as docs/compatibility.md describes it, which this service has never touched.
 const previousRelease = `
 	CREATE TABLE users (
 		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), username varchar(255) UNIQUE NOT NULL, full_name varchar(100),
@@ -86,11 +156,6 @@ const previousRelease = `
 	INSERT INTO subscriptions (user_id, plan_id, status, starts_at, ends_at) VALUES
 		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'active', '2025-03-01 08:00:00+00', NULL),
 		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'expired', '2024-03-01 08:00:00+00', '2025-03-01 08:00:00+00');`
-
-func TestADatabaseOfThePreviousReleaseKeepsItsRows(t *testing.T) {
-	t.Parallel()
-	schematest.OnPostgres(t, adopt)
-}
 
 func adopt(t *testing.T, url string) {
 	ctx := context.Background()

@@ -12,21 +12,20 @@ import (
 	"time"
 )
 
-// errEnd ends a dialogue: cut by a rule, ended by QUIT, or broken.
+// errEnd ends a dialogue: it was cut by a rule, ended by QUIT, or has failed.
 var errEnd = errors.New("the dialogue is over")
 
-// dialogue is one connection. Its steps return an error when it is over.
+// dialogue is one connection. Its steps return an error when it has ended.
 type dialogue struct {
 	srv       *Server
-	conn      net.Conn // what is spoken on: the socket or the TLS upon it
+	conn      net.Conn // the socket, or the TLS connection on it
 	in        *bufio.Reader
 	encrypted bool
 	authed    bool
 	mail      *Message // nil before MAIL
 }
 
-// serve leads one dialogue to its end; the caller closes the socket, without a
-// TLS farewell, as a crash would.
+// serve leads one dialogue to its end. The caller closes the socket without a TLS close notify, as a crash would.
 func (s *Server) serve(conn net.Conn) {
 	d := &dialogue{srv: s}
 	d.speakOn(conn)
@@ -111,7 +110,7 @@ func (d *dialogue) startTLS() error {
 	if err != nil || refused {
 		return err
 	}
-	d.mail, d.authed = nil, false // RFC 3207 §4.2: forget what was said in the clear
+	d.mail, d.authed = nil, false // RFC 3207 §4.2: discard what was said in the clear
 	return d.encrypt()
 }
 
@@ -133,8 +132,8 @@ func (d *dialogue) auth(arg string) error {
 	return d.write("235 2.7.0 welcome")
 }
 
-// credentials asks for what the mechanism still lacks. Anything unreadable
-// comes back as empty strings, which match no configured user.
+// credentials prompts for what the mechanism still lacks. Unreadable input yields empty strings, which match no
+// configured user.
 func (d *dialogue) credentials(mechanism, initial string) (user, password string, err error) {
 	ask := func(prompt string) string {
 		if err != nil {
@@ -231,23 +230,22 @@ func (d *dialogue) readLine() (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// step is act for verbs whose refusal changes nothing further.
+// step is act for verbs whose refusal has no further effect.
 func (d *dialogue) step(verb Verb, normal ...string) error {
 	_, err := d.act(verb, normal...)
 	return err
 }
 
-// act counts a verb and applies its rule; normal is what a healthy server
-// answers, nothing if that comes later.
+// act counts a verb and applies its rule. normal is the reply of a healthy server, nothing if that comes later.
 func (d *dialogue) act(verb Verb, normal ...string) (refused bool, err error) {
-	rule := d.srv.take(verb)
+	rule := d.srv.nextRule(verb)
 	if err := d.srv.pause(rule.delay); err != nil {
 		return false, err
 	}
 	return d.perform(rule, normal...)
 }
 
-// perform does what a rule says after its delay.
+// perform applies a rule after its delay.
 func (d *dialogue) perform(rule Rule, normal ...string) (refused bool, err error) {
 	switch rule.end {
 	case hang:
@@ -270,7 +268,7 @@ func (d *dialogue) perform(rule Rule, normal ...string) (refused bool, err error
 	return refused, nil
 }
 
-// refusal carries an enhanced code where a client may expect one (RFC 2034 §4).
+// refusal returns a reply with an enhanced code where a client may expect one (RFC 2034 §4).
 func refusal(rule Rule) string {
 	if rule.verb == Greeting || rule.verb == Ehlo {
 		return fmt.Sprintf("%d refused by the script", rule.code)
@@ -278,8 +276,8 @@ func refusal(rule Rule) string {
 	return fmt.Sprintf("%d %d.0.0 refused by the script", rule.code, rule.code/100)
 }
 
-// errWrite marks an answer that did not leave.
-var errWrite = errors.New("the answer could not be written")
+// errWrite marks a reply that could not be sent.
+var errWrite = errors.New("the reply could not be written")
 
 func (d *dialogue) write(lines ...string) error {
 	if _, err := d.conn.Write([]byte(strings.Join(lines, "\r\n") + "\r\n")); err != nil {
@@ -288,28 +286,20 @@ func (d *dialogue) write(lines ...string) error {
 	return nil
 }
 
-func (s *Server) take(verb Verb) Rule {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.reach(verb)
-}
-
-// pause waits, unless the server is closed meanwhile.
+// pause waits for d, or until the server is closed.
 func (s *Server) pause(d time.Duration) error {
 	if d == 0 {
 		return nil
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
-	case <-timer.C:
+	case <-time.After(d):
 		return nil
 	case <-s.stopped.Done():
 		return errEnd
 	}
 }
 
-// path takes the address out of FROM:<address> or TO:<address>, parameters dropped.
+// path returns the address in FROM:<address> or TO:<address>, without parameters.
 func path(arg string) string {
 	_, rest, _ := strings.Cut(arg, "<")
 	address, _, _ := strings.Cut(rest, ">")

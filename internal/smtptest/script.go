@@ -30,67 +30,65 @@ const (
 	answerAndCut
 )
 
-// Rule is what happens at one verb. Build it with At and its methods, which
-// return a changed copy.
+// Rule is what happens at one verb. Build it with [At] and its methods, which return a changed copy.
 type Rule struct {
 	verb  Verb
-	code  int // 0: the normal answer
+	code  int // 0: the normal reply
 	delay time.Duration
 	end   ending
 	times int // 0: always
 }
 
-// At begins a rule; as it stands it gives the normal answer.
+// At returns a rule that gives the normal reply.
 func At(verb Verb) Rule { return Rule{verb: verb} }
 
-// Reply answers with a refusal, 400 to 599; another code panics. After a 421, or
-// a refused greeting, the server closes the connection (RFC 5321 §3.8, §3.1).
+// Reply refuses with a code from 400 to 599, and panics on another. After a 421, or a refused greeting, the server
+// closes the connection (RFC 5321 §3.8, §3.1).
 func (r Rule) Reply(code int) Rule {
 	if code < 400 || code > 599 {
-		panic(fmt.Sprintf("smtptest: Reply(%d): only refusals (400 to 599) are scripted, success is the normal answer", code))
+		panic(fmt.Sprintf("smtptest: Reply(%d): only refusals (400 to 599) are scripted, success is the normal reply", code))
 	}
 	r.code = code
 	return r
 }
 
-// Delay waits before whatever else the rule does. It ends early when the server
-// is closed, not when the client gives up.
+// Delay waits before everything else the rule does. It ends early when the server is closed, not when the client gives
+// up.
 func (r Rule) Delay(d time.Duration) Rule {
 	r.delay = d
 	return r
 }
 
-// Hang never answers: the connection stays open, silent, until the server is closed.
+// Hang never replies: the connection stays open until the server is closed.
 func (r Rule) Hang() Rule {
 	r.end = hang
 	return r
 }
 
-// Cut closes the connection without an answer. At EndOfData this is the
-// ambiguous case: the mail is here, the client does not know.
+// Cut closes the connection without a reply. At EndOfData the outcome is ambiguous for the client: the mail is
+// recorded.
 func (r Rule) Cut() Rule {
 	r.end = cut
 	return r
 }
 
-// AnswerAndCut answers and closes the connection at once. At EndOfData: 250,
-// and no QUIT can follow. At Auth, which answers later, it is the same as Cut.
+// AnswerAndCut replies and closes the connection at once. At EndOfData it replies 250, and no QUIT can follow. At Auth,
+// which replies later, it is the same as Cut.
 func (r Rule) AnswerAndCut() Rule {
 	r.end = answerAndCut
 	return r
 }
 
-// Times limits the rule to the first n times its verb is reached after Script;
-// the next rule for this verb takes over, or the normal answer.
+// Times limits the rule to the first n times its verb is reached after Script. Then the next rule for this verb
+// applies, or the normal reply.
 func (r Rule) Times(n int) Rule {
 	r.times = n
 	return r
 }
 
-// Script replaces all rules, for open connections as well, from the next verb
-// on; what hangs or waits already is not disturbed. Without rules the server
-// accepts everything. Of several rules for one verb the first that is not used
-// up counts.
+// Script replaces all rules, for open connections as well, from the next verb on. What already hangs or waits is not
+// disturbed. Without rules the server accepts everything. Of several rules for one verb the first that is not used up
+// applies.
 func (s *Server) Script(rules ...Rule) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,8 +101,15 @@ func (s *Server) Script(rules ...Rule) {
 	}
 }
 
-// reach counts a verb and takes the rule for it; the caller holds mu.
-func (s *Server) reach(verb Verb) Rule {
+// nextRule counts a verb and returns the rule for it.
+func (s *Server) nextRule(verb Verb) Rule {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.nextRuleLocked(verb)
+}
+
+// nextRuleLocked is nextRule for a caller that holds mu.
+func (s *Server) nextRuleLocked(verb Verb) Rule {
 	s.reached[verb]++
 	s.signal()
 	for _, r := range s.script {

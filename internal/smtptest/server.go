@@ -1,10 +1,8 @@
-// Package smtptest is an SMTP server for tests that misbehaves on request:
-// refuses, delays, hangs or cuts the connection at a chosen step of the
-// dialogue, and records every mail that reached its final dot.
+// Package smtptest is an SMTP server for tests that misbehaves on request: it refuses, delays, hangs or cuts the
+// connection at a chosen step of the dialogue, and records every mail that reached its final dot.
 //
-// It owns the faults a mail client must survive, on a real socket. It is no
-// mail server: it checks the order of commands, but no addresses, sizes or
-// line lengths, and relays nothing. Only tests import it.
+// It owns the faults that a mail client must survive, on a real socket. It is no mail server: it checks the order of
+// commands, but no addresses, sizes or line lengths, and relays nothing. Only tests import it.
 //
 //	srv := smtptest.Start(t, smtptest.Options{})
 //	srv.Script(smtptest.At(smtptest.Rcpt).Reply(450).Times(2))
@@ -13,6 +11,7 @@
 package smtptest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -22,10 +21,10 @@ import (
 	"testing"
 )
 
-// TLSMode says how the server offers TLS.
+// TLSMode is how the server offers TLS.
 type TLSMode int
 
-// The zero value offers none.
+// The modes. The zero value offers no TLS.
 const (
 	NoTLS       TLSMode = iota
 	StartTLS            // advertised after EHLO; a client may go on without it
@@ -34,25 +33,23 @@ const (
 
 // Options of a server; the zero value accepts every mail in the clear.
 type Options struct {
-	// Addr is host:port; empty means 127.0.0.1 and a free port. Give the Addr of
-	// a closed server to come back on the same port.
+	// Addr is host:port; empty means 127.0.0.1 and a free port. Use the Addr of a closed server to restart on its port.
 	Addr string
-	// TLS with a certificate made at the start; clients trust it by CertPool.
+	// TLS uses a test certificate, which clients trust by CertPool.
 	TLS TLSMode
-	// Username and Password make AUTH (PLAIN or LOGIN) with exactly these
-	// mandatory before MAIL. Without a Username AUTH is offered, not needed,
-	// and accepts anything.
+	// Username and Password make AUTH (PLAIN or LOGIN) with exactly these mandatory before MAIL. Without a Username AUTH
+	// is optional and accepts anything.
 	Username, Password string
 }
 
-// Server is one running server. All methods may be called from any goroutine.
+// Server is one running server. It is safe for concurrent use.
 type Server struct {
 	opts     Options
 	listener net.Listener
 	tls      *tls.Config
 	pool     *x509.CertPool
 
-	stopped context.Context // ends with Close: delays and hangs end, too
+	stopped context.Context // ends with Close, which ends delays and hangs
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 
@@ -64,7 +61,7 @@ type Server struct {
 	changed chan struct{}
 }
 
-// Start starts a server that is closed with the test; a failure fails the test.
+// Start returns a server that is closed with the test. A failure fails the test.
 func Start(tb testing.TB, opts Options) *Server {
 	tb.Helper()
 	s, err := New(opts)
@@ -75,24 +72,19 @@ func Start(tb testing.TB, opts Options) *Server {
 	return s
 }
 
-// New starts a server that runs until Close. It fails when the address is taken.
+// New returns a server that runs until Close. It fails when the address is in use.
 func New(opts Options) (*Server, error) {
-	if opts.Addr == "" {
-		opts.Addr = "127.0.0.1:0"
-	}
 	s := &Server{
 		opts:    opts,
 		conns:   map[net.Conn]struct{}{},
 		reached: map[Verb]int{},
 		changed: make(chan struct{}),
 	}
-	var err error
 	if opts.TLS != NoTLS {
-		if s.tls, s.pool, err = selfSigned(); err != nil {
-			return nil, fmt.Errorf("smtptest: cannot make a certificate: %w", err)
-		}
+		s.tls, s.pool = testCertificate()
 	}
-	if s.listener, err = net.Listen("tcp", opts.Addr); err != nil {
+	var err error
+	if s.listener, err = net.Listen("tcp", cmp.Or(opts.Addr, "127.0.0.1:0")); err != nil {
 		return nil, fmt.Errorf("smtptest: cannot listen on %s: %w", opts.Addr, err)
 	}
 	s.stopped, s.stop = context.WithCancel(context.Background())
@@ -100,8 +92,8 @@ func New(opts Options) (*Server, error) {
 	return s, nil
 }
 
-// Close cuts every connection, ends delays and hangs, frees the port and waits
-// for all of it. Calling it again is harmless. What was received stays readable.
+// Close cuts every connection, ends delays and hangs, frees the port and waits for all of it. Calling it again is
+// harmless. What was received stays readable.
 func (s *Server) Close() {
 	s.stop()
 	_ = s.listener.Close()
@@ -113,17 +105,16 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-// Addr is the host:port the server listens on.
+// Addr returns the host:port that the server listens on.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Host is the bound IP address.
+// Host returns the bound IP address.
 func (s *Server) Host() string { return s.listener.Addr().(*net.TCPAddr).IP.String() }
 
-// Port is the bound port.
+// Port returns the bound port.
 func (s *Server) Port() int { return s.listener.Addr().(*net.TCPAddr).Port }
 
-// CertPool holds the server's certificate, valid for localhost, 127.0.0.1 and
-// ::1; nil without TLS.
+// CertPool returns a pool with the server's certificate, valid for 127.0.0.1, ::1 and example.com; nil without TLS.
 func (s *Server) CertPool() *x509.CertPool { return s.pool }
 
 func (s *Server) accept() {
@@ -132,18 +123,18 @@ func (s *Server) accept() {
 		if err != nil {
 			return // closed; a test server has no other way to lose its listener
 		}
-		if !s.track(conn) {
+		if !s.add(conn) {
 			return
 		}
 		s.wg.Go(func() {
-			defer s.untrack(conn)
+			defer s.remove(conn)
 			s.serve(conn)
 		})
 	}
 }
 
-// track makes a connection known to Close; false when Close was faster.
-func (s *Server) track(conn net.Conn) bool {
+// add makes a connection known to Close. It closes it and reports false after Close.
+func (s *Server) add(conn net.Conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped.Err() != nil {
@@ -154,7 +145,7 @@ func (s *Server) track(conn net.Conn) bool {
 	return true
 }
 
-func (s *Server) untrack(conn net.Conn) {
+func (s *Server) remove(conn net.Conn) {
 	_ = conn.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()

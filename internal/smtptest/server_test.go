@@ -20,7 +20,7 @@ import (
 
 const (
 	patience = 10 * time.Second
-	forEver  = time.Hour // longer than any test: whoever waits for it has a bug
+	forEver  = time.Hour // longer than any test
 	mailText = "From: a@example.com\r\nMessage-ID: <m1@example.com>\r\nSubject: s\r\n\r\n.dot\r\nbody\r\n"
 )
 
@@ -41,7 +41,7 @@ func dial(t *testing.T, srv *smtptest.Server) net.Conn {
 	return conn
 }
 
-// talk walks the dialogue and tells the verb at which it failed, "" if it did not.
+// talk walks the dialogue and returns the verb at which it failed, "" if it did not.
 func talk(conn net.Conn, to ...string) (failedAt smtptest.Verb, err error) {
 	client, err := smtp.NewClient(conn, "127.0.0.1")
 	if err != nil {
@@ -82,7 +82,7 @@ var verbs = []smtptest.Verb{
 	smtptest.Rcpt, smtptest.Data, smtptest.EndOfData, smtptest.Quit,
 }
 
-// recorded says how many mails are there when the dialogue ends at a verb.
+// recorded returns how many mails are recorded when the dialogue ends at a verb.
 func recorded(verb smtptest.Verb) int {
 	if verb == smtptest.EndOfData || verb == smtptest.Quit {
 		return 1
@@ -90,215 +90,221 @@ func recorded(verb smtptest.Verb) int {
 	return 0
 }
 
-func TestAccepts(t *testing.T) {
+func TestServer(t *testing.T) {
 	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	at, err := talk(dial(t, srv), "b@example.com", "c@example.com")
-	require.NoError(t, err)
-	require.Empty(t, at)
-	require.Equal(t, []smtptest.Message{{
-		From: "a@example.com", To: []string{"b@example.com", "c@example.com"},
-		Data: []byte(mailText), MessageID: "m1@example.com", Accepted: true,
-	}}, srv.Received())
-	require.Equal(t, 1, srv.Connections())
-	require.Equal(t, 2, srv.Reached(smtptest.Rcpt))
-	require.Equal(t, srv.Addr(), net.JoinHostPort(srv.Host(), strconv.Itoa(srv.Port())))
-	require.Nil(t, srv.CertPool())
+	t.Run("accepts and records a mail", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		at, err := talk(dial(t, srv), "b@example.com", "c@example.com")
+		require.NoError(t, err)
+		require.Empty(t, at)
+		require.Equal(t, []smtptest.Message{{
+			From: "a@example.com", To: []string{"b@example.com", "c@example.com"},
+			Data: []byte(mailText), MessageID: "m1@example.com", Accepted: true,
+		}}, srv.Received())
+		require.Equal(t, 1, srv.Connections())
+		require.Equal(t, 2, srv.Reached(smtptest.Rcpt))
+		require.Equal(t, srv.Addr(), net.JoinHostPort(srv.Host(), strconv.Itoa(srv.Port())))
+		require.Nil(t, srv.CertPool())
+	})
+
+	t.Run("does not record a mail without its final dot", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		conn := dial(t, srv)
+		client, err := smtp.NewClient(conn, "127.0.0.1")
+		require.NoError(t, err)
+		require.NoError(t, client.Mail("a@example.com"))
+		require.NoError(t, client.Rcpt("b@example.com"))
+		body, err := client.Data()
+		require.NoError(t, err)
+		_, err = io.WriteString(body, mailText)
+		require.NoError(t, err)
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		_, err = client.Text.ReadLine()
+		require.Error(t, err, "the server has closed the connection")
+		require.Empty(t, srv.Received())
+	})
+
+	t.Run("restarts on the same port", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		_, err := smtptest.New(smtptest.Options{Addr: srv.Addr()})
+		require.ErrorContains(t, err, "cannot listen")
+		srv.Close()
+		_, err = net.Dial("tcp", srv.Addr())
+		require.Error(t, err)
+
+		again := smtptest.Start(t, smtptest.Options{Addr: srv.Addr()})
+		_, err = talk(dial(t, again), "b@example.com")
+		require.NoError(t, err)
+	})
+
+	t.Run("stops waiting when the context ends", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		_, err := talk(dial(t, srv), "b@example.com")
+		require.NoError(t, err)
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		mails, err := srv.WaitReceived(ended, 2)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorContains(t, err, "waited for 2 mails, saw 1")
+		require.Len(t, mails, 1)
+		require.ErrorContains(t, srv.WaitReached(ended, smtptest.Auth, 5), "waited for 5 times AUTH, saw 1")
+	})
 }
 
-func TestReply(t *testing.T) {
+func TestScript(t *testing.T) {
 	t.Parallel()
-	for _, verb := range verbs {
-		for _, code := range []int{421, 450, 451, 452, 535, 550, 552, 554} {
-			t.Run(string(verb)+"/"+strconv.Itoa(code), func(t *testing.T) {
+	t.Run("Reply refuses at every verb", func(t *testing.T) {
+		t.Parallel()
+		for _, verb := range verbs {
+			for _, code := range []int{421, 450, 451, 452, 535, 550, 552, 554} {
+				t.Run(string(verb)+"/"+strconv.Itoa(code), func(t *testing.T) {
+					t.Parallel()
+					srv := smtptest.Start(t, smtptest.Options{})
+					srv.Script(smtptest.At(verb).Reply(code))
+					at, err := talk(dial(t, srv), "b@example.com")
+					require.Equal(t, verb, at)
+					answer := &textproto.Error{}
+					if verb == smtptest.Ehlo && code == 421 {
+						// net/smtp falls back to HELO, on a connection that 421 has closed.
+						require.Error(t, err)
+					} else {
+						require.ErrorAs(t, err, &answer)
+						require.Equal(t, code, answer.Code)
+					}
+					require.Len(t, srv.Received(), recorded(verb))
+					if verb == smtptest.EndOfData {
+						require.False(t, srv.Received()[0].Accepted)
+					}
+				})
+			}
+		}
+	})
+
+	t.Run("Reply leaves the connection usable", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		client, err := smtp.NewClient(dial(t, srv), "127.0.0.1")
+		require.NoError(t, err)
+		srv.Script(smtptest.At(smtptest.Rcpt).Reply(450).Times(1), smtptest.At(smtptest.Rcpt).Reply(550).Times(1))
+		require.NoError(t, client.Mail("a@example.com"))
+		require.ErrorContains(t, client.Rcpt("b@example.com"), "450")
+		require.ErrorContains(t, client.Rcpt("b@example.com"), "550")
+		_, err = client.Data()
+		require.ErrorContains(t, err, "503", "no recipient was accepted")
+		require.NoError(t, client.Rcpt("b@example.com"), "the script is used up")
+
+		require.NoError(t, client.Reset())
+		require.ErrorContains(t, client.Rcpt("b@example.com"), "503", "RSET forgets the sender")
+		require.NoError(t, client.Noop())
+		srv.Script(smtptest.At(smtptest.Mail).Reply(421))
+		require.ErrorContains(t, client.Mail("a@example.com"), "421")
+		require.Error(t, client.Noop(), "421 closes the connection")
+		require.Panics(t, func() { smtptest.At(smtptest.Mail).Reply(250) })
+	})
+
+	t.Run("Cut closes without a reply at every verb", func(t *testing.T) {
+		t.Parallel()
+		for _, verb := range verbs {
+			t.Run(string(verb), func(t *testing.T) {
 				t.Parallel()
 				srv := smtptest.Start(t, smtptest.Options{})
-				srv.Script(smtptest.At(verb).Reply(code))
+				srv.Script(smtptest.At(verb).Cut())
 				at, err := talk(dial(t, srv), "b@example.com")
 				require.Equal(t, verb, at)
+				require.Error(t, err)
 				answer := &textproto.Error{}
-				if verb == smtptest.Ehlo && code == 421 {
-					// net/smtp falls back to HELO, on a connection that 421 has closed.
-					require.Error(t, err)
-				} else {
-					require.ErrorAs(t, err, &answer)
-					require.Equal(t, code, answer.Code)
-				}
+				require.False(t, errors.As(err, &answer), "no reply came: %v", err)
 				require.Len(t, srv.Received(), recorded(verb))
 				if verb == smtptest.EndOfData {
 					require.False(t, srv.Received()[0].Accepted)
 				}
 			})
 		}
-	}
-}
+	})
 
-func TestRefusalLeavesTheConnectionUsable(t *testing.T) {
-	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	client, err := smtp.NewClient(dial(t, srv), "127.0.0.1")
-	require.NoError(t, err)
-	srv.Script(smtptest.At(smtptest.Rcpt).Reply(450).Times(1), smtptest.At(smtptest.Rcpt).Reply(550).Times(1))
-	require.NoError(t, client.Mail("a@example.com"))
-	require.ErrorContains(t, client.Rcpt("b@example.com"), "450")
-	require.ErrorContains(t, client.Rcpt("b@example.com"), "550")
-	_, err = client.Data()
-	require.ErrorContains(t, err, "503", "no recipient was accepted")
-	require.NoError(t, client.Rcpt("b@example.com"), "the script is used up")
+	t.Run("AnswerAndCut closes after the 250", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		srv.Script(smtptest.At(smtptest.EndOfData).AnswerAndCut())
+		at, err := talk(dial(t, srv), "b@example.com")
+		require.Equal(t, smtptest.Quit, at, "the 250 arrived, QUIT did not")
+		require.Error(t, err)
+		require.True(t, srv.Received()[0].Accepted)
+		require.Zero(t, srv.Reached(smtptest.Quit))
+	})
 
-	require.NoError(t, client.Reset())
-	require.ErrorContains(t, client.Rcpt("b@example.com"), "503", "RSET forgets the sender")
-	require.NoError(t, client.Noop())
-	srv.Script(smtptest.At(smtptest.Mail).Reply(421))
-	require.ErrorContains(t, client.Mail("a@example.com"), "421")
-	require.Error(t, client.Noop(), "421 closes the connection")
-	require.Panics(t, func() { smtptest.At(smtptest.Mail).Reply(250) })
-}
-
-func TestCut(t *testing.T) {
-	t.Parallel()
-	for _, verb := range verbs {
-		t.Run(string(verb), func(t *testing.T) {
-			t.Parallel()
-			srv := smtptest.Start(t, smtptest.Options{})
-			srv.Script(smtptest.At(verb).Cut())
-			at, err := talk(dial(t, srv), "b@example.com")
-			require.Equal(t, verb, at)
-			require.Error(t, err)
-			answer := &textproto.Error{}
-			require.False(t, errors.As(err, &answer), "no answer came: %v", err)
-			require.Len(t, srv.Received(), recorded(verb))
-			if verb == smtptest.EndOfData {
-				require.False(t, srv.Received()[0].Accepted)
+	t.Run("Hang and Delay end with the server", func(t *testing.T) {
+		t.Parallel()
+		for name, rule := range map[string]func(smtptest.Rule) smtptest.Rule{
+			"hang":  smtptest.Rule.Hang,
+			"delay": func(r smtptest.Rule) smtptest.Rule { return r.Delay(forEver) },
+		} {
+			for _, verb := range verbs {
+				t.Run(name+"/"+string(verb), func(t *testing.T) {
+					t.Parallel()
+					srv := smtptest.Start(t, smtptest.Options{})
+					srv.Script(rule(smtptest.At(verb)))
+					done := make(chan smtptest.Verb, 1)
+					conn := dial(t, srv)
+					go func() {
+						at, _ := talk(conn, "b@example.com")
+						done <- at
+					}()
+					require.NoError(t, srv.WaitReached(within(t), verb, 1))
+					mails, err := srv.WaitReceived(within(t), recorded(verb))
+					require.NoError(t, err)
+					if verb == smtptest.EndOfData {
+						require.False(t, mails[0].Accepted)
+					}
+					srv.Script() // does not release what already hangs
+					srv.Close()
+					require.Equal(t, verb, <-done, "without a reply")
+					srv.Close() // harmless
+				})
 			}
-		})
-	}
-}
-
-func TestAnswerAndCut(t *testing.T) {
-	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	srv.Script(smtptest.At(smtptest.EndOfData).AnswerAndCut())
-	at, err := talk(dial(t, srv), "b@example.com")
-	require.Equal(t, smtptest.Quit, at, "the 250 arrived, QUIT found nobody")
-	require.Error(t, err)
-	require.True(t, srv.Received()[0].Accepted)
-	require.Zero(t, srv.Reached(smtptest.Quit))
-}
-
-func TestHangEndsWithTheServerOnly(t *testing.T) {
-	t.Parallel()
-	for name, rule := range map[string]func(smtptest.Rule) smtptest.Rule{
-		"hang":  smtptest.Rule.Hang,
-		"delay": func(r smtptest.Rule) smtptest.Rule { return r.Delay(forEver) },
-	} {
-		for _, verb := range verbs {
-			t.Run(name+"/"+string(verb), func(t *testing.T) {
-				t.Parallel()
-				srv := smtptest.Start(t, smtptest.Options{})
-				srv.Script(rule(smtptest.At(verb)))
-				done := make(chan smtptest.Verb, 1)
-				conn := dial(t, srv)
-				go func() {
-					at, _ := talk(conn, "b@example.com")
-					done <- at
-				}()
-				require.NoError(t, srv.WaitReached(within(t), verb, 1))
-				mails, err := srv.WaitReceived(within(t), recorded(verb))
-				require.NoError(t, err)
-				if verb == smtptest.EndOfData {
-					require.False(t, mails[0].Accepted)
-				}
-				srv.Script() // does not help those who hang already
-				srv.Close()
-				require.Equal(t, verb, <-done, "never answered")
-				srv.Close() // harmless
-			})
 		}
-	}
-}
+	})
 
-func TestDelayEndsInTheAnswer(t *testing.T) {
-	t.Parallel()
-	const delay = 30 * time.Millisecond
-	srv := smtptest.Start(t, smtptest.Options{})
-	srv.Script(smtptest.At(smtptest.EndOfData).Delay(delay))
-	start := time.Now()
-	_, err := talk(dial(t, srv), "b@example.com")
-	require.NoError(t, err)
-	require.GreaterOrEqual(t, time.Since(start), delay)
-	require.True(t, srv.Received()[0].Accepted)
+	t.Run("Delay ends in the reply", func(t *testing.T) {
+		t.Parallel()
+		const delay = 30 * time.Millisecond
+		srv := smtptest.Start(t, smtptest.Options{})
+		srv.Script(smtptest.At(smtptest.EndOfData).Delay(delay))
+		start := time.Now()
+		_, err := talk(dial(t, srv), "b@example.com")
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, time.Since(start), delay)
+		require.True(t, srv.Received()[0].Accepted)
 
-	srv.Script(smtptest.At(smtptest.Rcpt).Delay(delay).Reply(452))
-	start = time.Now()
-	_, err = talk(dial(t, srv), "b@example.com")
-	require.ErrorContains(t, err, "452")
-	require.GreaterOrEqual(t, time.Since(start), delay)
-}
+		srv.Script(smtptest.At(smtptest.Rcpt).Delay(delay).Reply(452))
+		start = time.Now()
+		_, err = talk(dial(t, srv), "b@example.com")
+		require.ErrorContains(t, err, "452")
+		require.GreaterOrEqual(t, time.Since(start), delay)
+	})
 
-func TestMailWithoutFinalDotIsNotRecorded(t *testing.T) {
-	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	conn := dial(t, srv)
-	client, err := smtp.NewClient(conn, "127.0.0.1")
-	require.NoError(t, err)
-	require.NoError(t, client.Mail("a@example.com"))
-	require.NoError(t, client.Rcpt("b@example.com"))
-	body, err := client.Data()
-	require.NoError(t, err)
-	_, err = io.WriteString(body, mailText)
-	require.NoError(t, err)
-	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
-	_, err = client.Text.ReadLine()
-	require.Error(t, err, "the server has left")
-	require.Empty(t, srv.Received())
-}
-
-func TestComesBackOnTheSamePort(t *testing.T) {
-	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	_, err := smtptest.New(smtptest.Options{Addr: srv.Addr()})
-	require.ErrorContains(t, err, "cannot listen")
-	srv.Close()
-	_, err = net.Dial("tcp", srv.Addr())
-	require.Error(t, err)
-
-	again := smtptest.Start(t, smtptest.Options{Addr: srv.Addr()})
-	_, err = talk(dial(t, again), "b@example.com")
-	require.NoError(t, err)
-}
-
-func TestWaitingEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	_, err := talk(dial(t, srv), "b@example.com")
-	require.NoError(t, err)
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	mails, err := srv.WaitReceived(ended, 2)
-	require.ErrorIs(t, err, context.Canceled)
-	require.ErrorContains(t, err, "waited for 2 mails, saw 1")
-	require.Len(t, mails, 1)
-	require.ErrorContains(t, srv.WaitReached(ended, smtptest.Auth, 5), "waited for 5 times AUTH, saw 1")
-}
-
-func TestManyClientsWhileTheScriptChanges(t *testing.T) {
-	t.Parallel()
-	srv := smtptest.Start(t, smtptest.Options{})
-	const clients = 20
-	var senders sync.WaitGroup
-	for range clients {
-		conn := dial(t, srv)
-		senders.Go(func() { _, _ = talk(conn, "b@example.com") })
-	}
-	for range 50 {
-		srv.Script(smtptest.At(smtptest.Rcpt).Reply(450).Times(1), smtptest.At(smtptest.EndOfData).Cut().Times(2))
-		srv.Script()
-		srv.Received()
-	}
-	senders.Wait()
-	require.Equal(t, clients, srv.Connections())
-	for _, m := range srv.Received() {
-		require.True(t, strings.HasSuffix(string(m.Data), "body\r\n"))
-	}
+	t.Run("may change while clients talk", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		const clients = 20
+		var senders sync.WaitGroup
+		for range clients {
+			conn := dial(t, srv)
+			senders.Go(func() { _, _ = talk(conn, "b@example.com") })
+		}
+		for range 50 {
+			srv.Script(smtptest.At(smtptest.Rcpt).Reply(450).Times(1), smtptest.At(smtptest.EndOfData).Cut().Times(2))
+			srv.Script()
+			srv.Received()
+		}
+		senders.Wait()
+		require.Equal(t, clients, srv.Connections())
+		for _, m := range srv.Received() {
+			require.True(t, strings.HasSuffix(string(m.Data), "body\r\n"))
+		}
+	})
 }

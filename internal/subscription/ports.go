@@ -9,7 +9,8 @@ type Repository interface {
 	// NextVersion raises the user's version and returns the new one. It locks the user: another NextVersion of the same
 	// user waits until the transaction ends. A rollback reverts the version.
 	NextVersion(ctx context.Context, userID string) (int64, error)
-	// Create returns [ErrActiveExists] if the user holds a subscription with a live status; the transaction stays usable.
+	// Create returns [ErrActiveExists] if the user holds a subscription with a live status; the transaction stays
+	// usable.
 	Create(ctx context.Context, s Subscription) error
 	// Update stores status, times and version. It returns [ErrNotFound] if the subscription does not exist.
 	Update(ctx context.Context, s Subscription) error
@@ -36,7 +37,7 @@ type PlanRepository interface {
 
 // StateStore stores states for other services.
 type StateStore interface {
-	// Apply stores s atomically and reports true, unless a higher version is stored. The same version is stored again, so
-	// that a repeat is harmless. After an error the outcome is unknown: apply s again.
+	// Apply stores s atomically and reports true, unless a higher version is stored. The same version is stored
+	// again, so that a repeat is harmless. After an error the outcome is unknown: apply s again.
 	Apply(ctx context.Context, s State) (applied bool, err error)
 }

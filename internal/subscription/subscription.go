@@ -60,9 +60,9 @@ func (s Subscription) Live(now time.Time) bool {
 	return false
 }
 
-// EffectiveUntil returns the end of what the user holds, or nil if it is open-ended: the end of the paid period if there
-// is one, else the end of the trial. Cancelling does not shorten it (docs/events.md). A paid subscription without an end
-// is open-ended until it is cancelled, and then ends at that moment.
+// EffectiveUntil returns the end of what the user holds, or nil if it is open-ended: the end of the paid period if
+// there is one, else the end of the trial. Cancelling does not shorten it (docs/events.md). A paid subscription
+// without an end is open-ended until it is cancelled, and then ends at that moment.
 func (s Subscription) EffectiveUntil() *time.Time {
 	paidOpenEnded := s.TrialEndsAt == nil || s.CancelledAt != nil && s.CancelledAt.After(*s.TrialEndsAt)
 	switch {

@@ -9,22 +9,25 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-var now = time.Date(2026, 3, 29, 0, 30, 0, 123456000, time.UTC) // a day on which many clocks jump
+var now = time.Date(2026, 3, 29, 0, 30, 0, 123456000, time.UTC) // many clocks change on this day
 
 func at(d time.Duration) *time.Time {
 	t := now.Add(d)
 	return &t
 }
 
-func TestNewTrialLastsExactlyFourteenDays(t *testing.T) {
+func TestNewTrial(t *testing.T) {
 	t.Parallel()
-	s := subscription.NewTrial("sub", "user", subscription.Plan{ID: "plan", Code: "free"}, now)
-	require.Equal(t, subscription.Subscription{
-		ID: "sub", UserID: "user", PlanID: "plan", PlanCode: "free", Status: subscription.StatusTrialing,
-		TrialEndsAt: at(336 * time.Hour), StartsAt: now, CreatedAt: now, UpdatedAt: now,
-	}, s)
-	require.True(t, s.Live(now.Add(336*time.Hour-time.Microsecond)))
-	require.False(t, s.Live(now.Add(336*time.Hour)), "the end itself no longer belongs to the trial")
+	t.Run("lasts exactly fourteen days", func(t *testing.T) {
+		t.Parallel()
+		s := subscription.NewTrial("sub", "user", subscription.Plan{ID: "plan", Code: "free"}, now)
+		require.Equal(t, subscription.Subscription{
+			ID: "sub", UserID: "user", PlanID: "plan", PlanCode: "free", Status: subscription.StatusTrialing,
+			TrialEndsAt: at(336 * time.Hour), StartsAt: now, CreatedAt: now, UpdatedAt: now,
+		}, s)
+		require.True(t, s.Live(now.Add(336*time.Hour-time.Microsecond)))
+		require.False(t, s.Live(now.Add(336*time.Hour)), "the end is exclusive")
+	})
 }
 
 func TestLive(t *testing.T) {
@@ -35,12 +38,21 @@ func TestLive(t *testing.T) {
 		live bool
 	}{
 		{"active", subscription.Subscription{Status: subscription.StatusActive}, true},
-		{"active, its trial long over", subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: at(-time.Hour)}, true},
+		{
+			"active after a trial",
+			subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: at(-time.Hour)}, true,
+		},
 		{"past due", subscription.Subscription{Status: subscription.StatusPastDue}, true},
 		{"trialing", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(1)}, true},
 		{"trialing without an end", subscription.Subscription{Status: subscription.StatusTrialing}, true},
-		{"trialing, run out now", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(0)}, false},
-		{"cancelled", subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(time.Hour)}, false},
+		{
+			"trialing, ended now",
+			subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(0)}, false,
+		},
+		{
+			"cancelled",
+			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(time.Hour)}, false,
+		},
 		{"expired", subscription.Subscription{Status: subscription.StatusExpired}, false},
 		{"unknown", subscription.Subscription{Status: "paused"}, false},
 	}
@@ -61,17 +73,44 @@ func TestEffectiveUntil(t *testing.T) {
 		want *time.Time
 	}{
 		{"trial", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: trial}, trial},
-		{"trial that ran out", subscription.Subscription{Status: subscription.StatusExpired, TrialEndsAt: at(-time.Hour)}, at(-time.Hour)},
-		{"trial that became paid", subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: trial, EndsAt: paid}, paid},
-		{"trial that became paid without an end", subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: at(-time.Hour)}, nil},
-		{"past due without an end", subscription.Subscription{Status: subscription.StatusPastDue, TrialEndsAt: at(-time.Hour)}, nil},
+		{
+			"ended trial",
+			subscription.Subscription{Status: subscription.StatusExpired, TrialEndsAt: at(-time.Hour)}, at(-time.Hour),
+		},
+		{
+			"trial that became paid",
+			subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: trial, EndsAt: paid}, paid,
+		},
+		{
+			"trial that became paid without an end",
+			subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: at(-time.Hour)}, nil,
+		},
+		{
+			"past due without an end",
+			subscription.Subscription{Status: subscription.StatusPastDue, TrialEndsAt: at(-time.Hour)}, nil,
+		},
 		{"paid period", subscription.Subscription{Status: subscription.StatusActive, EndsAt: paid}, paid},
 		{"open-ended", subscription.Subscription{Status: subscription.StatusActive}, nil},
-		{"cancelled in the trial", subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: trial, CancelledAt: at(0)}, trial},
-		{"cancelled in the paid period", subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: trial, EndsAt: paid, CancelledAt: at(0)}, paid},
-		{"cancelled, open-ended", subscription.Subscription{Status: subscription.StatusCancelled, CancelledAt: at(0)}, at(0)},
-		{"cancelled, open-ended after a trial", subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(-time.Hour), CancelledAt: at(0)}, at(0)},
-		{"cancelled by the previous release, no times", subscription.Subscription{Status: subscription.StatusCancelled}, nil},
+		{
+			"cancelled in the trial",
+			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: trial, CancelledAt: at(0)}, trial,
+		},
+		{
+			"cancelled in the paid period",
+			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: trial, EndsAt: paid, CancelledAt: at(0)}, paid,
+		},
+		{
+			"cancelled, open-ended",
+			subscription.Subscription{Status: subscription.StatusCancelled, CancelledAt: at(0)}, at(0),
+		},
+		{
+			"cancelled, open-ended after a trial",
+			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(-time.Hour), CancelledAt: at(0)}, at(0),
+		},
+		{
+			"cancelled by the previous release, without times",
+			subscription.Subscription{Status: subscription.StatusCancelled}, nil,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -90,9 +129,18 @@ func TestCancel(t *testing.T) {
 	}{
 		{"active", subscription.Subscription{Status: subscription.StatusActive}, false},
 		{"past due", subscription.Subscription{Status: subscription.StatusPastDue}, false},
-		{"trialing", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(time.Hour)}, false},
-		{"trial that ran out unmarked", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(-time.Hour)}, true},
-		{"cancelled", subscription.Subscription{Status: subscription.StatusCancelled, CancelledAt: at(-time.Hour)}, true},
+		{
+			"trialing",
+			subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(time.Hour)}, false,
+		},
+		{
+			"trialing after the end of the trial",
+			subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(-time.Hour)}, true,
+		},
+		{
+			"cancelled",
+			subscription.Subscription{Status: subscription.StatusCancelled, CancelledAt: at(-time.Hour)}, true,
+		},
 		{"expired", subscription.Subscription{Status: subscription.StatusExpired}, true},
 	}
 	for _, tt := range tests {

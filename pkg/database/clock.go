@@ -7,29 +7,30 @@ import (
 	"time"
 )
 
-// Clock tells the database's time without asking it each time: it measures the distance to the local clock and
-// keeps it. Leases and code lifetimes of all processes are thereby judged by one clock, whatever theirs say.
-// Exact to half a round trip, at most syncTimeout/2, plus what the local clock drifts between two Syncs.
+// Clock returns the database's time without a query per call: it measures the offset to the local clock and keeps it.
+// Leases and code lifetimes of all processes are thereby judged by one clock.
+//
+// It is exact to half a round trip, at most 1 s, plus the drift of the local clock between two Syncs.
 type Clock struct {
 	db     *DB
 	local  func() time.Time
 	offset atomic.Int64 // nanoseconds to add to the local clock
 }
 
-// syncTimeout: an answer that took longer says too little about when the server wrote it. A server that was stopped
-// for a minute would otherwise move everybody's clock by half of that, and leases and codes with it.
+// syncTimeout bounds a measurement: it is exact to half a round trip. A server that was paused for a minute would
+// otherwise move every clock by half of that, and leases and codes with it.
 const syncTimeout = 2 * time.Second
 
-// NewClock answers a clock that equals the local one until the first Sync.
+// NewClock returns a clock that equals the local one until the first Sync.
 func NewClock(db *DB) *Clock { return &Clock{db: db, local: time.Now} }
 
-// Now is the database's time: UTC, truncated to microseconds, which is what both engines can store.
+// Now returns the database's time in UTC, truncated to microseconds, which both engines can store.
 func (c *Clock) Now() time.Time {
 	return c.local().Add(time.Duration(c.offset.Load())).UTC().Truncate(time.Microsecond)
 }
 
-// Sync measures the distance anew; it fails, and keeps the one it had, when the server does not answer within 2 s.
-// SQLite lives in this process: its distance is zero.
+// Sync measures the offset. It fails, and keeps the last offset, when the server does not reply within 2 s. SQLite runs
+// in this process, so its offset is zero.
 func (c *Clock) Sync(ctx context.Context) error {
 	if c.db.dialect == SQLite {
 		return nil
@@ -46,7 +47,7 @@ func (c *Clock) Sync(ctx context.Context) error {
 	return nil
 }
 
-// Run syncs every 30 s until ctx ends. A failed sync keeps the last distance.
+// Run syncs every 30 s until ctx ends, and then returns nil. A failed sync keeps the last offset.
 func (c *Clock) Run(ctx context.Context) error {
 	tick := time.NewTicker(30 * time.Second)
 	defer tick.Stop()
@@ -55,7 +56,7 @@ func (c *Clock) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-			_ = c.Sync(ctx) // the database's absence is reported by its health check
+			_ = c.Sync(ctx) // the database's health check reports the failure
 		}
 	}
 }

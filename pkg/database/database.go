@@ -1,6 +1,7 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -20,49 +21,45 @@ type Options struct {
 	TxTimeout time.Duration // [5 s] the longest a transaction may take, waiting for a connection included
 }
 
-// DB is a pool with its dialect. Safe for concurrent use.
+// DB is a pool with its dialect. It is safe for concurrent use.
 type DB struct {
 	pool      *sql.DB
 	dialect   Dialect
 	txTimeout time.Duration
 }
 
-// Open prepares a pool. It does not connect: Ping does, so that a database which comes up later can be waited for.
+// Open returns a pool that has not connected yet. Ping connects, so that a caller can wait for the database.
 func Open(o Options) (*DB, error) {
-	if o.MaxConns == 0 {
-		o.MaxConns = 20
-	}
-	if o.TxTimeout == 0 {
-		o.TxTimeout = 5 * time.Second
-	}
 	dsn := o.DSN
 	if o.Dialect == SQLite {
 		// immediate: a transaction that reads first and writes later must not fail with SQLITE_BUSY at the write.
 		// synchronous(NORMAL) in WAL mode survives a killed process; a power cut may cost the last commits.
 		// Escaped, because SQLite reads it as a URI: a folder may be called "50% #1".
-		dsn = "file:" + (&url.URL{Path: o.DSN}).EscapedPath() + "?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)" +
+		dsn = "file:" + (&url.URL{Path: o.DSN}).EscapedPath() +
+			"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)" +
 			"&_pragma=foreign_keys(1)&_txlock=immediate&_time_format=sqlite"
 		o.MaxConns = 1
 	}
 	pool, err := sql.Open(o.Dialect.driver(), dsn)
 	if err != nil {
-		return nil, fmt.Errorf("database: the connection settings are not usable: %w", err)
+		return nil, fmt.Errorf("database: invalid connection settings: %w", err)
 	}
-	pool.SetMaxOpenConns(o.MaxConns)
-	pool.SetMaxIdleConns(o.MaxConns)
+	maxConns := cmp.Or(o.MaxConns, 20)
+	pool.SetMaxOpenConns(maxConns)
+	pool.SetMaxIdleConns(maxConns)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{pool: pool, dialect: o.Dialect, txTimeout: o.TxTimeout}, nil
+	return &DB{pool: pool, dialect: o.Dialect, txTimeout: cmp.Or(o.TxTimeout, 5*time.Second)}, nil
 }
 
-// WithTxTimeout answers the same pool, on which a transaction may take up to d: for the few that do the work of many.
+// WithTxTimeout returns the same pool with another limit for transactions, for the few that do the work of many.
 // Repositories on either join the transactions of the other.
 func (db *DB) WithTxTimeout(d time.Duration) *DB {
-	patient := *db
-	patient.txTimeout = d
-	return &patient
+	other := *db
+	other.txTimeout = d
+	return &other
 }
 
-// Ping answers nil when a statement can be run now.
+// Ping returns nil when a statement can be run now.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int
 	return db.pool.QueryRowContext(ctx, "SELECT 1").Scan(&one)
@@ -71,10 +68,10 @@ func (db *DB) Ping(ctx context.Context) error {
 // Close closes the pool; transactions in flight end with an error.
 func (db *DB) Close() error { return db.pool.Close() }
 
-// Dialect answers which engine this is.
+// Dialect returns the engine of the pool.
 func (db *DB) Dialect() Dialect { return db.dialect }
 
-// Pool is the bare pool, for the migration tool only: queries go through Conn, which knows the transaction.
+// Pool returns the bare pool, for the migration tool only. Queries go through [DB.Conn], which knows the transaction.
 func (db *DB) Pool() *sql.DB { return db.pool }
 
 // Querier is what a repository needs of a pool or a transaction.
@@ -84,8 +81,8 @@ type Querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Conn answers the transaction of ctx, or the pool when there is none. Every repository method starts here: a
-// statement that went around it would not be part of its caller's transaction, and on SQLite would wait for it.
+// Conn returns the transaction of ctx, or the pool when there is none. Every repository method starts here: a statement
+// that bypassed it would not be part of its caller's transaction, and on SQLite would wait for it.
 func (db *DB) Conn(ctx context.Context) Querier {
 	if t := current(ctx, db); t != nil {
 		return t.sql
@@ -93,5 +90,5 @@ func (db *DB) Conn(ctx context.Context) Querier {
 	return db.pool
 }
 
-// IsNotFound tells whether err means that a query had no row.
+// IsNotFound reports whether err means that a query returned no row.
 func IsNotFound(err error) bool { return errors.Is(err, sql.ErrNoRows) }

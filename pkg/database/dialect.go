@@ -10,7 +10,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// Dialect is the engine behind a pool, and everything that is not the same SQL on both.
+// Dialect is the engine behind a pool, and what differs between the two.
 type Dialect string
 
 // The engines.
@@ -26,8 +26,8 @@ func (d Dialect) driver() string {
 	return "sqlite"
 }
 
-// ForUpdate locks the rows a SELECT reads until the transaction ends. SQLite needs nothing: its transactions
-// are begun as writers, one at a time.
+// ForUpdate returns the clause that locks the rows of a SELECT until the transaction ends. SQLite needs none: its
+// transactions begin as writers, one at a time.
 func (d Dialect) ForUpdate() string {
 	if d == Postgres {
 		return " FOR UPDATE"
@@ -35,7 +35,7 @@ func (d Dialect) ForUpdate() string {
 	return ""
 }
 
-// ForUpdateSkipLocked is ForUpdate that passes over rows somebody else holds.
+// ForUpdateSkipLocked is ForUpdate that skips the rows another transaction has locked.
 func (d Dialect) ForUpdateSkipLocked() string {
 	if d == Postgres {
 		return " FOR UPDATE SKIP LOCKED"
@@ -43,8 +43,8 @@ func (d Dialect) ForUpdateSkipLocked() string {
 	return ""
 }
 
-// IsUniqueViolation tells whether err is a breach of a unique index. On PostgreSQL the transaction is aborted
-// by then, so use it to explain a failure, and ON CONFLICT DO NOTHING to go on.
+// IsUniqueViolation reports whether err is the violation of a unique index. PostgreSQL has aborted the transaction by
+// then: use IsUniqueViolation to explain a failure, and ON CONFLICT DO NOTHING to continue.
 func (d Dialect) IsUniqueViolation(err error) bool {
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return pg.Code == "23505" // unique_violation, PostgreSQL appendix A
@@ -55,31 +55,21 @@ func (d Dialect) IsUniqueViolation(err error) bool {
 	return false
 }
 
-// Placeholders answers "$first, $first+1, …" for n values, to be put into IN (…). Both engines take 32,766 in one
-// statement, but SQLite's driver needs time that grows with the square: seconds for that many.
+// Placeholders returns "$first, $first+1, …" for n values, to be put into IN (…). Both engines accept 32,766 in one
+// statement, but the time of SQLite's driver grows with the square: it needs seconds for that many.
 func Placeholders(first, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteByte('$')
-		b.WriteString(strconv.Itoa(first + i))
+	names := make([]string, n)
+	for i := range names {
+		names[i] = "$" + strconv.Itoa(first+i)
 	}
-	return b.String()
+	return strings.Join(names, ", ")
 }
 
-// Rows answers "($1, …), (…)" for n rows of this many columns, to be put behind VALUES. What Placeholders says of
-// SQLite's driver holds here as well.
+// Rows returns "($1, …), (…)" for n rows of so many columns, to be put behind VALUES. Mind the limit of [Placeholders].
 func Rows(n, columns int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		b.WriteByte('(')
-		b.WriteString(Placeholders(1+i*columns, columns))
-		b.WriteByte(')')
+	rows := make([]string, n)
+	for i := range rows {
+		rows[i] = "(" + Placeholders(1+i*columns, columns) + ")"
 	}
-	return b.String()
+	return strings.Join(rows, ", ")
 }

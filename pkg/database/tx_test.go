@@ -16,167 +16,238 @@ import (
 
 var errRefused = errors.New("refused")
 
-func TestWithinTxCommits(t *testing.T) {
+func TestWithinTx(t *testing.T) {
 	t.Parallel()
-	each(t, database.Options{}, func(t *testing.T, db *database.DB) {
-		require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			return insert(ctx, db, "b")
-		}))
-		require.Equal(t, []string{"a", "b"}, names(t, db))
-	})
-}
-
-func TestWithinTxRollsBack(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{}, func(t *testing.T, db *database.DB) {
-		err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			return errRefused
-		})
-		require.Equal(t, errRefused, err, "the function's error comes back as it is")
-		require.Empty(t, names(t, db))
-	})
-}
-
-func TestNestedWithinTxJoins(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{}, func(t *testing.T, db *database.DB) {
-		for _, outcome := range []error{nil, errRefused} {
-			err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-				require.NoError(t, insert(ctx, db, "outer"))
-				require.NoError(t, db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, db, "inner") }))
-				require.NoError(t, insert(ctx, db, "still open"))
-				return outcome
-			})
-			require.Equal(t, outcome, err)
-			if outcome == nil {
-				require.Equal(t, []string{"inner", "outer", "still open"}, names(t, db))
-				exec(t, db, "DELETE FROM things")
-			}
-		}
-		require.Empty(t, names(t, db), "what was joined is rolled back with the rest")
-	})
-}
-
-func TestATransactionBelongsToItsDatabase(t *testing.T) {
-	t.Parallel()
-	one := prepare(t, database.Options{Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "one.db")})
-	two := prepare(t, database.Options{Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "two.db")})
-	require.ErrorIs(t, one.WithinTx(context.Background(), func(ctx context.Context) error {
-		_, err := two.Tx(ctx)
-		require.ErrorIs(t, err, database.ErrNoTx)
-		require.NoError(t, insert(ctx, two, "a"))
-		return errRefused
-	}), errRefused)
-	require.Equal(t, []string{"a"}, names(t, two))
-}
-
-func TestATransactionThatMayTakeLonger(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
-		patient := db.WithTxTimeout(time.Minute)
-		require.NoError(t, patient.WithinTx(context.Background(), func(ctx context.Context) error {
-			deadline, _ := ctx.Deadline()
-			require.Greater(t, time.Until(deadline), 30*time.Second)
-			require.NoError(t, insert(ctx, db, "a"), "whoever knows the pool by its other name takes part")
-			_, err := db.Tx(ctx)
-			require.NoError(t, err)
-			return db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, patient, "b") })
-		}))
-		require.Equal(t, []string{"a", "b"}, names(t, db))
-		require.ErrorIs(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
-			<-ctx.Done()
-			return insert(ctx, db, "c")
-		}), context.DeadlineExceeded, "the others keep their limit")
-	})
-}
-
-func TestWithinTxRollsBackOnPanic(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
-		require.PanicsWithValue(t, "oops", func() {
-			_ = db.WithinTx(context.Background(), func(ctx context.Context) error {
+	t.Run("commits", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
+			require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
 				require.NoError(t, insert(ctx, db, "a"))
-				panic("oops")
+				return insert(ctx, db, "b")
+			}))
+			require.Equal(t, []string{"a", "b"}, names(t, db))
+		})
+	})
+
+	t.Run("rolls back on an error", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
+			err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+				require.NoError(t, insert(ctx, db, "a"))
+				return errRefused
 			})
+			require.Equal(t, errRefused, err, "the function's error comes back as it is")
+			require.Empty(t, names(t, db))
 		})
-		require.Empty(t, names(t, db), "and the connection is back in the pool")
 	})
-}
 
-func TestWithinTxAnswersTheCommitsError(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
-		exec(t, db, "CREATE TABLE parts (thing text REFERENCES things (name) DEFERRABLE INITIALLY DEFERRED)")
-		called := false
-		err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-			db.AfterCommit(ctx, func() { called = true })
-			_, err := db.Conn(ctx).ExecContext(ctx, "INSERT INTO parts (thing) VALUES ('missing')")
-			require.NoError(t, err, "this constraint is checked at the commit")
-			return insert(ctx, db, "a")
+	t.Run("joins a transaction when nested", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
+			for _, outcome := range []error{nil, errRefused} {
+				err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+					require.NoError(t, insert(ctx, db, "outer"))
+					require.NoError(t, db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, db, "inner") }))
+					require.NoError(t, insert(ctx, db, "still open"))
+					return outcome
+				})
+				require.Equal(t, outcome, err)
+				if outcome == nil {
+					require.Equal(t, []string{"inner", "outer", "still open"}, names(t, db))
+					exec(t, db, "DELETE FROM things")
+				}
+			}
+			require.Empty(t, names(t, db), "what was joined is rolled back with the rest")
 		})
-		require.ErrorContains(t, err, "database: commit")
-		require.False(t, called)
-		require.Empty(t, names(t, db))
-		require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error { return insert(ctx, db, "b") }),
-			"the connection is usable again")
 	})
-}
 
-// PostgreSQL answers COMMIT of an aborted transaction with "ROLLBACK" and no error: it must not look like success.
-func TestASwallowedErrorDoesNotCommitHalf(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{}, func(t *testing.T, db *database.DB) {
-		err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			require.Error(t, insert(ctx, db, "a"))
-			return nil
+	t.Run("joins no transaction of another database", func(t *testing.T) {
+		t.Parallel()
+		one := prepare(t, database.Options{Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "one.db")})
+		two := prepare(t, database.Options{Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "two.db")})
+		require.ErrorIs(t, one.WithinTx(context.Background(), func(ctx context.Context) error {
+			_, err := two.Tx(ctx)
+			require.ErrorIs(t, err, database.ErrNoTx)
+			require.NoError(t, insert(ctx, two, "a"))
+			return errRefused
+		}), errRefused)
+		require.Equal(t, []string{"a"}, names(t, two))
+	})
+
+	t.Run("lets WithTxTimeout extend the deadline", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
+			patient := db.WithTxTimeout(time.Minute)
+			require.NoError(t, patient.WithinTx(context.Background(), func(ctx context.Context) error {
+				deadline, _ := ctx.Deadline()
+				require.Greater(t, time.Until(deadline), 30*time.Second)
+				require.NoError(t, insert(ctx, db, "a"), "a repository on the other value joins")
+				_, err := db.Tx(ctx)
+				require.NoError(t, err)
+				return db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, patient, "b") })
+			}))
+			require.Equal(t, []string{"a", "b"}, names(t, db))
+			require.ErrorIs(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+				<-ctx.Done()
+				return insert(ctx, db, "c")
+			}), context.DeadlineExceeded, "the others keep their limit")
 		})
-		if db.Dialect() == database.SQLite { // there only the statement is undone
-			require.NoError(t, err)
+	})
+
+	t.Run("rolls back on a panic", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
+			require.PanicsWithValue(t, "oops", func() {
+				_ = db.WithinTx(context.Background(), func(ctx context.Context) error {
+					require.NoError(t, insert(ctx, db, "a"))
+					panic("oops")
+				})
+			})
+			require.Empty(t, names(t, db), "and the connection is back in the pool")
+		})
+	})
+
+	t.Run("returns the commit's error", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
+			exec(t, db, "CREATE TABLE parts (thing text REFERENCES things (name) DEFERRABLE INITIALLY DEFERRED)")
+			called := false
+			err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+				db.AfterCommit(ctx, func() { called = true })
+				_, err := db.Conn(ctx).ExecContext(ctx, "INSERT INTO parts (thing) VALUES ('missing')")
+				require.NoError(t, err, "this constraint is checked at the commit")
+				return insert(ctx, db, "a")
+			})
+			require.ErrorContains(t, err, "database: commit")
+			require.False(t, called)
+			require.Empty(t, names(t, db))
+			require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error { return insert(ctx, db, "b") }),
+				"the connection is usable again")
+		})
+	})
+
+	// PostgreSQL replies to the COMMIT of an aborted transaction with "ROLLBACK" and no error: it must not look like
+	// success.
+	t.Run("does not commit half after a swallowed error", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
+			err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+				require.NoError(t, insert(ctx, db, "a"))
+				require.Error(t, insert(ctx, db, "a"))
+				return nil
+			})
+			if db.Dialect() == database.SQLite { // which undoes only the statement
+				require.NoError(t, err)
+				require.Equal(t, []string{"a"}, names(t, db))
+				return
+			}
+			require.ErrorContains(t, err, "database: commit")
+			require.Empty(t, names(t, db))
+		})
+	})
+
+	t.Run("rolls back when cancelled in the function", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
+			caller, hangUp := context.WithCancel(context.Background())
+			err := db.WithinTx(caller, func(ctx context.Context) error {
+				require.NoError(t, insert(ctx, db, "a"))
+				hangUp()
+				return insert(ctx, db, "b")
+			})
+			require.ErrorIs(t, err, context.Canceled, "statements see the cancellation")
+			require.Empty(t, names(t, db), "and the rollback does not")
+		})
+	})
+
+	// The function is done and the commit is next: a cancellation now must not leave the outcome unknown.
+	t.Run("commits when cancelled after the function", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
+			caller, hangUp := context.WithCancel(context.Background())
+			require.NoError(t, db.WithinTx(caller, func(ctx context.Context) error {
+				require.NoError(t, insert(ctx, db, "a"))
+				hangUp()
+				<-ctx.Done()
+				return nil
+			}))
 			require.Equal(t, []string{"a"}, names(t, db))
-			return
-		}
-		require.ErrorContains(t, err, "database: commit")
-		require.Empty(t, names(t, db))
-	})
-}
-
-func TestCancellationDuringTheFunction(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
-		caller, hangUp := context.WithCancel(context.Background())
-		err := db.WithinTx(caller, func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			hangUp()
-			return insert(ctx, db, "b")
 		})
-		require.ErrorIs(t, err, context.Canceled, "statements see the cancellation")
-		require.Empty(t, names(t, db), "and the rollback does not")
 	})
-}
 
-// The function is done and the commit is next: hanging up now must not leave anybody unsure of what happened.
-func TestCancellationBeforeTheCommit(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{}, func(t *testing.T, db *database.DB) {
-		caller, hangUp := context.WithCancel(context.Background())
-		require.NoError(t, db.WithinTx(caller, func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			hangUp()
-			<-ctx.Done()
-			return nil
-		}))
-		require.Equal(t, []string{"a"}, names(t, db))
+	// PostgreSQL runs a deferred trigger in the commit, which waits for a lock. SQLite commits in one call into this
+	// process.
+	t.Run("commits when cancelled during the commit", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, hangUpDuringTheCommit)
 	})
-}
 
-// The commit itself takes its time here: PostgreSQL runs a deferred trigger in it, which waits for a lock. SQLite's
-// is one call into this very process, with no moment to hang up in.
-func TestCancellationDuringTheCommit(t *testing.T) {
-	t.Parallel()
-	schematest.OnPostgres(t, hangUpDuringTheCommit)
+	t.Run("stops waiting for a connection when cancelled", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{MaxConns: 1, TxTimeout: time.Minute}, func(t *testing.T, db *database.DB) {
+			require.NoError(t, db.WithinTx(context.Background(), func(context.Context) error {
+				ran := func(context.Context) error { return errors.New("there was no connection for this") }
+
+				caller, hangUp := context.WithCancel(context.Background())
+				waiting := make(chan error, 1)
+				go func() { waiting <- db.WithinTx(caller, ran) }()
+				hangUp()
+				require.ErrorIs(t, <-waiting, context.Canceled)
+
+				caller, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+				defer cancel()
+				require.ErrorIs(t, db.WithinTx(caller, ran), context.DeadlineExceeded)
+				return nil
+			}))
+			require.NoError(t, db.Ping(context.Background()), "no connection is leaked")
+		})
+	})
+
+	t.Run("has a deadline", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
+			require.ErrorIs(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+				require.NoError(t, insert(ctx, db, "a"))
+				<-ctx.Done()
+				return insert(ctx, db, "b")
+			}), context.DeadlineExceeded)
+
+			err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+				tx, err := db.Tx(ctx)
+				require.NoError(t, err)
+				require.Eventually(t, func() bool { // the deadline has ended it, as the next statement shows
+					_, err := tx.ExecContext(context.Background(), "SELECT 1")
+					return err != nil
+				}, 5*time.Second, time.Millisecond)
+				return nil
+			})
+			require.ErrorContains(t, err, "database: commit", "too late is not committed")
+			require.Empty(t, names(t, db))
+		})
+	})
+
+	// The transaction holds SQLite's only connection, so a statement that bypasses it waits for itself.
+	t.Run("makes a statement that bypasses it fail on SQLite", func(t *testing.T) {
+		t.Parallel()
+		for name, around := range map[string]func(ctx context.Context) context.Context{
+			"with the transaction's deadline": func(ctx context.Context) context.Context { return ctx },
+			"with no deadline at all":         func(context.Context) context.Context { return context.Background() },
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				db := prepare(t, database.Options{
+					Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "test.db"), TxTimeout: 200 * time.Millisecond,
+				})
+				err := db.WithinTx(context.Background(), func(ctx context.Context) error {
+					if _, err := db.Pool().ExecContext(around(ctx), "INSERT INTO things (name) VALUES ('a')"); err != nil {
+						return fmt.Errorf("around: %w", err)
+					}
+					return nil
+				})
+				require.Error(t, err)
+			})
+		}
+	})
 }
 
 func hangUpDuringTheCommit(t *testing.T, url string) {
@@ -193,7 +264,7 @@ func hangUpDuringTheCommit(t *testing.T, url string) {
 		go func() {
 			done <- db.WithinTx(caller, func(ctx context.Context) error { return insert(ctx, db, "a") })
 		}()
-		require.Eventually(t, func() bool { // only the server knows that it has begun to commit
+		require.Eventually(t, func() bool { // only the server knows that the commit has begun
 			var waiting int
 			err := db.Conn(blocker).QueryRowContext(blocker, `SELECT count(*) FROM pg_locks
 				WHERE locktype = 'advisory' AND objid = 7 AND NOT granted
@@ -207,57 +278,13 @@ func hangUpDuringTheCommit(t *testing.T, url string) {
 	require.Equal(t, []string{"a"}, names(t, db))
 }
 
-func TestACallerWhoIsGoneDoesNotWaitForAConnection(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{MaxConns: 1, TxTimeout: time.Minute}, func(t *testing.T, db *database.DB) {
-		require.NoError(t, db.WithinTx(context.Background(), func(context.Context) error {
-			ran := func(context.Context) error { return errors.New("there was no connection for this") }
-
-			caller, hangUp := context.WithCancel(context.Background())
-			waiting := make(chan error, 1)
-			go func() { waiting <- db.WithinTx(caller, ran) }()
-			hangUp()
-			require.ErrorIs(t, <-waiting, context.Canceled)
-
-			caller, cancel := context.WithTimeout(context.Background(), time.Millisecond)
-			defer cancel()
-			require.ErrorIs(t, db.WithinTx(caller, ran), context.DeadlineExceeded)
-			return nil
-		}))
-		require.NoError(t, db.Ping(context.Background()), "nothing is left behind")
-	})
-}
-
-func TestATransactionHasADeadline(t *testing.T) {
-	t.Parallel()
-	each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
-		require.ErrorIs(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
-			require.NoError(t, insert(ctx, db, "a"))
-			<-ctx.Done()
-			return insert(ctx, db, "b")
-		}), context.DeadlineExceeded)
-
-		err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-			tx, err := db.Tx(ctx)
-			require.NoError(t, err)
-			require.Eventually(t, func() bool { // ended from outside; nothing but the next statement tells
-				_, err := tx.ExecContext(context.Background(), "SELECT 1")
-				return err != nil
-			}, 5*time.Second, time.Millisecond)
-			return nil
-		})
-		require.ErrorContains(t, err, "database: commit", "too late is not committed")
-		require.Empty(t, names(t, db))
-	})
-}
-
 func TestAfterCommit(t *testing.T) {
 	t.Parallel()
 	each(t, database.Options{TxTimeout: 2 * time.Second}, func(t *testing.T, db *database.DB) {
 		var calls []string
 		call := func(name string) func() {
 			return func() {
-				require.Contains(t, names(t, db), "a", "what was written is there for everybody, and the connection is free")
+				require.Contains(t, names(t, db), "a", "the write is visible to every connection, and this one is free")
 				calls = append(calls, name)
 			}
 		}
@@ -299,27 +326,4 @@ func TestTx(t *testing.T) {
 		}))
 		require.Equal(t, []string{"a"}, names(t, db))
 	})
-}
-
-// With its one connection taken by the transaction, SQLite lets a statement that goes around it wait for itself.
-func TestSQLiteAStatementAroundTheTransactionIsRed(t *testing.T) {
-	t.Parallel()
-	for name, around := range map[string]func(ctx context.Context) context.Context{
-		"with the transaction's deadline": func(ctx context.Context) context.Context { return ctx },
-		"with no deadline at all":         func(context.Context) context.Context { return context.Background() },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			db := prepare(t, database.Options{
-				Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "test.db"), TxTimeout: 200 * time.Millisecond,
-			})
-			err := db.WithinTx(context.Background(), func(ctx context.Context) error {
-				if _, err := db.Pool().ExecContext(around(ctx), "INSERT INTO things (name) VALUES ('a')"); err != nil {
-					return fmt.Errorf("around: %w", err)
-				}
-				return nil
-			})
-			require.Error(t, err)
-		})
-	}
 }

@@ -14,23 +14,25 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// ErrUnavailable is what a client is told while the database cannot be used: nothing is wrong with the request.
+// ErrUnavailable is what a client receives while the database cannot be used: nothing is wrong with the request.
 var ErrUnavailable = apperror.New(apperror.Unavailable, 503, "The service is not available right now; please try again in a moment")
 
-// Explain answers ErrUnavailable with err as its cause when err means that the database is away, is shutting down,
-// is full, or did not answer in time; every other error as it is, those
-// that already say what a client is told included.
+// Explain returns [ErrUnavailable] with err as its cause when err means that the database is unavailable, is shutting
+// down, is full, or did not reply in time. It returns every other error as it is, an *apperror.Error included.
 func Explain(err error) error {
-	if _, said := errors.AsType[*apperror.Error](err); said || err == nil || !away(err) {
+	if _, explained := errors.AsType[*apperror.Error](err); explained || err == nil || !isUnavailable(err) {
 		return err
 	}
 	return ErrUnavailable.WithCause(err)
 }
 
-func away(err error) bool {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone) ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return true
+func isUnavailable(err error) bool {
+	for _, known := range []error{
+		context.DeadlineExceeded, driver.ErrBadConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
 		return true

@@ -14,15 +14,15 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// Bind reads one JSON object from the request body into target. Unknown fields are ignored, as the existing front
-// end needs (docs/compatibility.md). It answers 415 for another content type, 413 for a body over the route's limit, and
-// malformed (the domain's own "body" error) for everything that is not JSON of the right types.
+// Bind reads one JSON object from the request body into target. It ignores unknown fields, as the existing front end
+// needs (docs/compatibility.md). It returns a 415 for another content type, a 413 for a body over the route's limit,
+// and malformed, the domain's own "body" error, for everything that is not JSON of the right types.
 func Bind(c echo.Context, target any, malformed *apperror.Error) error {
 	return bind(c, target, malformed, false)
 }
 
-// BindStrict is Bind for routes that no older client knows: an unknown field is malformed as well, so that a misspelt
-// one is not silently left out.
+// BindStrict is [Bind] for routes that no older client knows: an unknown field is malformed as well, so that a misspelt
+// one is not silently ignored.
 func BindStrict(c echo.Context, target any, malformed *apperror.Error) error {
 	return bind(c, target, malformed, true)
 }
@@ -58,10 +58,10 @@ func bindError(err error, malformed *apperror.Error) error {
 	return malformed.WithFields(map[string]string{"body": "is not one JSON object"})
 }
 
-// maxFieldName bounds, in bytes, what of a request's field names comes back in the answer.
+// maxFieldName is the longest field name, in bytes, that a response quotes from its request.
 const maxFieldName = 64
 
-// unknownField answers the field that a strict decoder stumbled over; encoding/json has no type for that error.
+// unknownField returns the field that a strict decoder refused. encoding/json has no type for that error.
 func unknownField(err error) (name string, ok bool) {
 	if err == nil {
 		return "", false

@@ -10,19 +10,19 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// statusClientGone is what nginx logs for a client that did not wait for the answer. Nobody receives it.
+// statusClientGone is what nginx logs for a client that disconnected before the response. It is never sent.
 const statusClientGone = 499
 
-// internalMessage is all that a client learns about a fault of ours.
+// internalMessage is all that a client learns about a defect of the service.
 const internalMessage = "Internal server error"
 
-// answerError is the one place where an error becomes an answer. It logs nothing: the request's line does.
-func answerError(err error, c echo.Context) {
+// respondError is the one place where an error becomes a response. It logs nothing: the request's line does.
+func respondError(err error, c echo.Context) {
 	if c.Response().Committed {
-		return // half an answer is out; a second one would corrupt it
+		return // part of a response has been sent; a second one would corrupt it
 	}
-	status, body := answerTo(c.Request().Context(), err)
-	// Neither fails for another reason than a client that has gone.
+	status, body := responseTo(c.Request().Context(), err)
+	// Both fail only when the client has disconnected.
 	if c.Request().Method == http.MethodHead || status == statusClientGone {
 		_ = c.NoContent(status)
 		return
@@ -30,8 +30,8 @@ func answerError(err error, c echo.Context) {
 	_ = c.JSON(status, body)
 }
 
-// answerTo decides what the client may know about err.
-func answerTo(ctx context.Context, err error) (status int, body Envelope) {
+// responseTo returns what the client may know about err.
+func responseTo(ctx context.Context, err error) (status int, body Envelope) {
 	if errors.Is(ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled) {
 		return statusClientGone, Envelope{ErrorCode: statusClientGone}
 	}
@@ -55,7 +55,7 @@ func answerTo(ctx context.Context, err error) (status int, body Envelope) {
 	return plain(http.StatusInternalServerError, internalMessage)
 }
 
-// plain is an answer whose error_code is the status itself.
+// plain returns a response whose error_code is the status itself.
 func plain(status int, message string) (int, Envelope) {
 	return status, Envelope{ErrorCode: status, Message: message}
 }

@@ -2,6 +2,7 @@ package httpserver
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -15,48 +16,50 @@ const (
 	observerKey = "observer"
 )
 
-// defaultEventTimeout is how long a client may leave an event on the connection.
+// defaultEventTimeout is how long a client may leave an event unread.
 const defaultEventTimeout = 10 * time.Second
 
 // EventOptions of a stream. Zero values take the defaults in brackets.
 type EventOptions struct {
-	Retry        time.Duration // [the client's own] after which the client shall come back when the stream has ended
-	WriteTimeout time.Duration // [10 s] for each event; the stream of a client that takes longer to read it is over
+	Retry        time.Duration // [the client's own] after which the client reconnects when the stream has ended
+	WriteTimeout time.Duration // [10 s] for each event; the stream of a client that takes longer to read it ends
 }
 
-// Events is an open stream of server-sent events (text/event-stream). Not safe for concurrent use.
+// Events is an open stream of server-sent events (text/event-stream). It is not safe for concurrent use.
 //
-// Its route needs Limits{Timeout: NoTimeout}. It ends when the handler returns: on the first error of a method, which
-// means that the client has gone or does not read; when the request's context ends; and when Draining says so.
+// Its route needs Limits{Timeout: NoTimeout}. The handler ends it by returning: on the first error of a method, which
+// means that the client has disconnected or does not read; when the request's context ends; and when [Draining] is
+// closed.
 type Events struct {
 	response   *echo.Response
 	connection *http.ResponseController
 	timeout    time.Duration
 }
 
-// OpenEvents answers 200 and begins the stream; what refuses the request must come before. From then on the request
-// counts in http_streams_open and not in http_request_duration_seconds.
+// OpenEvents responds 200 and begins the stream; refuse the request before. From then on it counts in http_streams_open
+// and not in http_request_duration_seconds.
 func OpenEvents(c echo.Context, o EventOptions) (*Events, error) {
-	if o.WriteTimeout == 0 {
-		o.WriteTimeout = defaultEventTimeout
-	}
 	if by, ok := c.Get(observerKey).(*observer); ok {
 		by.streams.WithLabelValues(route(c)).Inc()
 		c.Set(streamKey, true)
 	}
 	h := c.Response().Header()
 	h.Set(echo.HeaderContentType, "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // nginx would otherwise collect events before it passes them on
-	e := &Events{response: c.Response(), connection: http.NewResponseController(c.Response().Writer), timeout: o.WriteTimeout}
+	h.Set("X-Accel-Buffering", "no") // or nginx buffers events before it passes them on
+	e := &Events{
+		response:   c.Response(),
+		connection: http.NewResponseController(c.Response().Writer),
+		timeout:    cmp.Or(o.WriteTimeout, defaultEventTimeout),
+	}
 	c.Response().WriteHeader(http.StatusOK)
 	if o.Retry > 0 {
 		return e, e.write(fmt.Appendf(nil, "retry: %d\n\n", o.Retry.Milliseconds()))
 	}
-	return e, e.write([]byte(":\n\n"))
+	return e, e.Beat()
 }
 
-// Send writes one event at once: name, id when there is one, and data as JSON. A client that comes back names the last
-// id it has seen in Last-Event-ID. name and id must be of one line.
+// Send writes one event at once: name, id unless it is empty, and data as JSON. A client that reconnects sends the last
+// id it has seen as Last-Event-ID. name and id must be one line each.
 func (e *Events) Send(name, id string, data any) error {
 	encoded, err := json.Marshal(data)
 	if err != nil {
@@ -67,20 +70,22 @@ func (e *Events) Send(name, id string, data any) error {
 	if id != "" {
 		fmt.Fprintf(&b, "id: %s\n", id)
 	}
-	fmt.Fprintf(&b, "data: %s\n\n", encoded) // JSON has no line breaks in it
+	fmt.Fprintf(&b, "data: %s\n\n", encoded) // JSON contains no line breaks
 	return e.write(b.Bytes())
 }
 
-// Beat writes a comment, which clients ignore: proxies see that the stream lives, and we see whether the client does.
+// Beat writes a comment, which clients ignore: it keeps proxies from closing the stream, and fails when the client has
+// disconnected.
 func (e *Events) Beat() error { return e.write([]byte(":\n\n")) }
 
 func (e *Events) write(text []byte) error {
-	_ = e.connection.SetWriteDeadline(time.Now().Add(e.timeout)) // without a connection, as in tests, there is none
-	if _, err := e.response.Write(text); err != nil {
-		return fmt.Errorf("httpserver: the stream's client has gone: %w", err)
+	_ = e.connection.SetWriteDeadline(time.Now().Add(e.timeout)) // a writer without a connection, as in tests, has none
+	_, err := e.response.Write(text)
+	if err == nil {
+		err = e.connection.Flush()
 	}
-	if err := e.connection.Flush(); err != nil {
-		return fmt.Errorf("httpserver: the stream's client has gone: %w", err)
+	if err != nil {
+		return fmt.Errorf("httpserver: writing to a stream: %w", err)
 	}
 	return nil
 }

@@ -8,13 +8,13 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// headerInternalKey is where other services put the key they share with us (docs/compatibility.md).
+// headerInternalKey is where other services send the key they share with this one (docs/compatibility.md).
 const headerInternalKey = "X-Internal-Key"
 
-// InternalKey lets through who sends key as X-Internal-Key or as the bare Authorization, and answers 401 to everybody
-// else; to all when key is empty. How long it takes says nothing about the key.
+// InternalKey returns a middleware that passes requests with key as X-Internal-Key or as the bare Authorization, and
+// responds 401 to every other; to all when key is empty. It compares in constant time.
 func InternalKey(key string) echo.MiddlewareFunc {
-	want := sha256.Sum256([]byte(key)) // of one length, whatever is sent
+	want := sha256.Sum256([]byte(key)) // of one length, whatever was sent
 	matches := func(sent string) bool {
 		got := sha256.Sum256([]byte(sent))
 		return subtle.ConstantTimeCompare(got[:], want[:]) == 1

@@ -26,8 +26,8 @@ func TestInternalKey(t *testing.T) {
 		{"as a bearer", "/guarded", "Authorization", "Bearer the-key", 401},
 		{"empty", "/guarded", "X-Internal-Key", "", 401},
 		{"in a header of another name", "/guarded", "X-Key", "the-key", 401},
-		{"no key is set: nobody", "/unset", "X-Internal-Key", "", 401},
-		{"no key is set: nobody with one", "/unset", "X-Internal-Key", "the-key", 401},
+		{"no key is set, none sent", "/unset", "X-Internal-Key", "", 401},
+		{"no key is set, one sent", "/unset", "X-Internal-Key", "the-key", 401},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -13,19 +14,19 @@ import (
 // Limits of one route. Zero values take the server's own.
 type Limits struct {
 	Body int64 // bytes of a request's body, however it is sent
-	// Timeout of the whole request, its body included; then its context ends and the answer is a 503. The connection's
-	// own deadlines (Serve) are moved to fit. NoTimeout: it lasts until the client or the handler ends it.
+	// Timeout of the whole request, its body included. Then its context ends and the response is a 503. The connection's
+	// deadlines are moved to fit. With NoTimeout the request lasts until the client or the handler ends it.
 	Timeout time.Duration
 }
 
-// NoTimeout is the Timeout of a stream. Every write to it needs a deadline of its own, as Events has one: a client that
-// takes nothing off must not hold a connection for ever.
+// NoTimeout is the Timeout of a stream. Every write to it needs a deadline of its own, as in [Events]: a client that
+// does not read must not hold a connection for ever.
 const NoTimeout time.Duration = -1
 
-// answerTime is what is left for writing an answer when a route with a timeout of its own has used that up.
-const answerTime = 15 * time.Second
+// responseTime is what is left for writing the response when a route has used up a timeout of its own.
+const responseTime = 15 * time.Second
 
-// limiter knows what each route may take.
+// limiter has the limits of each route.
 type limiter struct {
 	usual  Limits
 	routes map[string]Limits // by "METHOD /pattern"
@@ -33,27 +34,24 @@ type limiter struct {
 
 func (l limiter) of(c echo.Context) Limits {
 	limits := l.routes[c.Request().Method+" "+c.Path()]
-	if limits.Body == 0 {
-		limits.Body = l.usual.Body
+	return Limits{
+		Body:    cmp.Or(limits.Body, l.usual.Body),
+		Timeout: cmp.Or(limits.Timeout, l.usual.Timeout),
 	}
-	if limits.Timeout == 0 {
-		limits.Timeout = l.usual.Timeout
-	}
-	return limits
 }
 
-// body refuses a body that says it is too large, and cuts off one that does not say.
+// body refuses a body whose Content-Length is too large, and cuts off one without.
 func (l limiter) body(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		limits, r := l.of(c), c.Request()
 		if l.routes[r.Method+" "+c.Path()].Timeout != 0 {
 			moveDeadlines(c, limits.Timeout)
 		}
-		// The bare writer: MaxBytesReader tells net/http through it to close the connection afterwards.
+		// The bare writer: through it MaxBytesReader makes net/http close the connection afterwards.
 		r.Body = http.MaxBytesReader(c.Response().Writer, r.Body, limits.Body)
 		if r.ContentLength > limits.Body {
-			// Read up to the limit all the same: net/http then lets the client read the answer before it closes. A
-			// connection closed with the body still unread is reset, and the answer is lost.
+			// Read up to the limit all the same: net/http then lets the client read the response before it closes. A
+			// connection closed with an unread body is reset, and the response is lost.
 			_, _ = io.Copy(io.Discard, r.Body)
 			return &http.MaxBytesError{Limit: limits.Body}
 		}
@@ -61,7 +59,7 @@ func (l limiter) body(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// moveDeadlines makes the connection wait as long as the request may take. A writer without a connection, as tests have,
+// moveDeadlines makes the connection wait as long as the request may last. A writer without a connection, as in tests,
 // has no deadlines to move.
 func moveDeadlines(c echo.Context, timeout time.Duration) {
 	connection := http.NewResponseController(c.Response().Writer)
@@ -70,13 +68,13 @@ func moveDeadlines(c echo.Context, timeout time.Duration) {
 		return
 	}
 	now := time.Now()
-	_ = connection.SetWriteDeadline(now.Add(timeout + answerTime))
-	if c.Request().ContentLength != 0 { // without a body net/http reads on to see the client go, and must not stop
+	_ = connection.SetWriteDeadline(now.Add(timeout + responseTime))
+	if c.Request().ContentLength != 0 { // without a body net/http keeps reading to see a disconnect
 		_ = connection.SetReadDeadline(now.Add(timeout))
 	}
 }
 
-// timeout ends what a request waits for when a dependency hangs instead of failing.
+// timeout ends the context of a request whose dependency hangs instead of failing.
 func (l limiter) timeout(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		timeout := l.of(c).Timeout

@@ -13,53 +13,118 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestARouteMayTakeMore(t *testing.T) {
+func TestLimits(t *testing.T) {
 	t.Parallel()
-	b := newBench(Options{BodyLimit: 3, Routes: map[string]Limits{"POST /big/:id": {Body: 1 << 20}, "POST /small": {Body: 2}}})
-	for _, path := range []string{"/big/:id", "/small", "/usual"} {
-		b.POST(path, func(c echo.Context) error {
-			n, err := io.Copy(io.Discard, c.Request().Body)
-			if err != nil {
-				return err
+	t.Run("gives a route another body limit", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(Options{BodyLimit: 3, Routes: map[string]Limits{"POST /big/:id": {Body: 1 << 20}, "POST /small": {Body: 2}}})
+		for _, path := range []string{"/big/:id", "/small", "/usual"} {
+			b.POST(path, func(c echo.Context) error {
+				n, err := io.Copy(io.Discard, c.Request().Body)
+				if err != nil {
+					return err
+				}
+				return Success(c, http.StatusOK, n)
+			})
+		}
+		b.PUT("/big/:id", func(c echo.Context) error { return Success(c, http.StatusOK, nil) })
+		server := httptest.NewServer(b)
+		defer server.Close()
+		for name, tt := range map[string]struct {
+			method, path string
+			length       int
+			chunked      bool
+			status       int
+		}{
+			"the usual":              {"POST", "/usual", 3, false, 200},
+			"over the usual":         {"POST", "/usual", 4, false, 413},
+			"more":                   {"POST", "/big/1", 1 << 20, false, 200},
+			"more, chunked":          {"POST", "/big/1", 1 << 20, true, 200},
+			"over more":              {"POST", "/big/1", 1<<20 + 1, false, 413},
+			"over more, chunked":     {"POST", "/big/1", 1<<20 + 1, true, 413},
+			"far over more":          {"POST", "/big/1", 8 << 20, false, 413},
+			"less":                   {"POST", "/small", 3, false, 413},
+			"another method's route": {"PUT", "/big/1", 4, false, 413},
+		} {
+			t.Run(name, func(t *testing.T) {
+				var body io.Reader = strings.NewReader(strings.Repeat("a", tt.length))
+				if tt.chunked {
+					body = io.MultiReader(body)
+				}
+				r, err := http.NewRequestWithContext(t.Context(), tt.method, server.URL+tt.path, body)
+				require.NoError(t, err)
+				res, err := http.DefaultClient.Do(r)
+				require.NoError(t, err, "the refusal arrives")
+				require.NoError(t, res.Body.Close())
+				require.Equal(t, tt.status, res.StatusCode)
+			})
+		}
+	})
+
+	t.Run("gives a route another timeout", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(Options{Timeout: 15 * time.Second, Routes: map[string]Limits{
+			"POST /upload": {Timeout: 5 * time.Minute}, "GET /report": {Timeout: 5 * time.Minute},
+			"GET /stream": {Timeout: NoTimeout}, "POST /big": {Body: 100},
+		}})
+		var left time.Duration // 0: no deadline
+		handler := func(c echo.Context) error {
+			left = 0
+			if at, ok := c.Request().Context().Deadline(); ok {
+				left = time.Until(at)
 			}
-			return Success(c, http.StatusOK, n)
-		})
-	}
-	b.PUT("/big/:id", func(c echo.Context) error { return Success(c, http.StatusOK, nil) })
-	server := httptest.NewServer(b)
-	defer server.Close()
-	for name, tt := range map[string]struct {
-		method, path string
-		length       int
-		chunked      bool
-		status       int
-	}{
-		"the usual":              {"POST", "/usual", 3, false, 200},
-		"over the usual":         {"POST", "/usual", 4, false, 413},
-		"more":                   {"POST", "/big/1", 1 << 20, false, 200},
-		"more, chunked":          {"POST", "/big/1", 1 << 20, true, 200},
-		"over more":              {"POST", "/big/1", 1<<20 + 1, false, 413},
-		"over more, chunked":     {"POST", "/big/1", 1<<20 + 1, true, 413},
-		"far over more":          {"POST", "/big/1", 8 << 20, false, 413},
-		"less":                   {"POST", "/small", 3, false, 413},
-		"another method's route": {"PUT", "/big/1", 4, false, 413},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var body io.Reader = strings.NewReader(strings.Repeat("a", tt.length))
-			if tt.chunked {
-				body = io.MultiReader(body)
+			return nil
+		}
+		serve := func(method, path, body string) *connection {
+			b.Add(method, path, handler)
+			w := &connection{ResponseRecorder: httptest.NewRecorder()}
+			r := httptest.NewRequest(method, path, nil)
+			if body != "" {
+				r = httptest.NewRequest(method, path, strings.NewReader(body))
 			}
-			r, err := http.NewRequestWithContext(t.Context(), tt.method, server.URL+tt.path, body)
-			require.NoError(t, err)
-			res, err := http.DefaultClient.Do(r)
-			require.NoError(t, err, "the refusal arrives")
-			require.NoError(t, res.Body.Close())
-			require.Equal(t, tt.status, res.StatusCode)
+			b.ServeHTTP(w, r)
+			return w
+		}
+		const margin = 5 * time.Second // for a machine that is busy
+		in := func(d time.Duration) time.Time { return time.Now().Add(d) }
+
+		for _, path := range []string{"/usual", "/big"} {
+			w := serve("POST", path, "a")
+			require.InDelta(t, 15*time.Second, left, float64(margin), path)
+			require.Nil(t, w.read, path)
+			require.Nil(t, w.write, "the server's own deadlines are the right ones")
+		}
+		w := serve("POST", "/upload", "a")
+		require.InDelta(t, 5*time.Minute, left, float64(margin))
+		require.WithinDuration(t, in(5*time.Minute), *w.read, margin)
+		require.WithinDuration(t, in(5*time.Minute+responseTime), *w.write, margin, "a request that timed out still gets a response")
+
+		w = serve("GET", "/report", "")
+		require.InDelta(t, 5*time.Minute, left, float64(margin))
+		require.Nil(t, w.read, "net/http reads on to see the client go")
+		require.NotNil(t, w.write)
+
+		w = serve("GET", "/stream", "")
+		require.Zero(t, left)
+		require.Nil(t, w.read)
+		require.True(t, w.write.IsZero(), "no deadline at all")
+	})
+
+	t.Run("responds 503 when a dependency hangs", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(Options{Timeout: time.Millisecond})
+		b.GET("/x", func(c echo.Context) error {
+			<-c.Request().Context().Done()
+			return context.Cause(c.Request().Context())
 		})
-	}
+		w := b.get("/x")
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		require.JSONEq(t, `{"error_code":503,"message":"Service Unavailable"}`, w.Body.String())
+		require.Equal(t, "error", b.line(t)["level"])
+	})
 }
 
-// connection remembers the deadlines it is given.
+// connection records its deadlines.
 type connection struct {
 	*httptest.ResponseRecorder
 	read, write *time.Time
@@ -67,65 +132,3 @@ type connection struct {
 
 func (w *connection) SetReadDeadline(t time.Time) error  { w.read = &t; return nil }
 func (w *connection) SetWriteDeadline(t time.Time) error { w.write = &t; return nil }
-
-func TestARouteMayTakeLonger(t *testing.T) {
-	t.Parallel()
-	b := newBench(Options{Timeout: 15 * time.Second, Routes: map[string]Limits{
-		"POST /upload": {Timeout: 5 * time.Minute}, "GET /report": {Timeout: 5 * time.Minute},
-		"GET /stream": {Timeout: NoTimeout}, "POST /big": {Body: 100},
-	}})
-	var left time.Duration // 0: no deadline
-	handler := func(c echo.Context) error {
-		left = 0
-		if at, ok := c.Request().Context().Deadline(); ok {
-			left = time.Until(at)
-		}
-		return nil
-	}
-	serve := func(method, path, body string) *connection {
-		b.Add(method, path, handler)
-		w := &connection{ResponseRecorder: httptest.NewRecorder()}
-		r := httptest.NewRequest(method, path, nil)
-		if body != "" {
-			r = httptest.NewRequest(method, path, strings.NewReader(body))
-		}
-		b.ServeHTTP(w, r)
-		return w
-	}
-	const margin = 5 * time.Second // for a machine that is busy
-	in := func(d time.Duration) time.Time { return time.Now().Add(d) }
-
-	for _, path := range []string{"/usual", "/big"} {
-		w := serve("POST", path, "a")
-		require.InDelta(t, 15*time.Second, left, float64(margin), path)
-		require.Nil(t, w.read, path)
-		require.Nil(t, w.write, "the server's own deadlines are the right ones")
-	}
-	w := serve("POST", "/upload", "a")
-	require.InDelta(t, 5*time.Minute, left, float64(margin))
-	require.WithinDuration(t, in(5*time.Minute), *w.read, margin)
-	require.WithinDuration(t, in(5*time.Minute+answerTime), *w.write, margin, "what has timed out must still be answered")
-
-	w = serve("GET", "/report", "")
-	require.InDelta(t, 5*time.Minute, left, float64(margin))
-	require.Nil(t, w.read, "net/http reads on to see the client go")
-	require.NotNil(t, w.write)
-
-	w = serve("GET", "/stream", "")
-	require.Zero(t, left)
-	require.Nil(t, w.read)
-	require.True(t, w.write.IsZero(), "no deadline at all")
-}
-
-func TestWhatHangsIsAnsweredAsUnavailable(t *testing.T) {
-	t.Parallel()
-	b := newBench(Options{Timeout: time.Millisecond})
-	b.GET("/x", func(c echo.Context) error {
-		<-c.Request().Context().Done()
-		return context.Cause(c.Request().Context())
-	})
-	w := b.get("/x")
-	require.Equal(t, http.StatusServiceUnavailable, w.Code)
-	require.JSONEq(t, `{"error_code":503,"message":"Service Unavailable"}`, w.Body.String())
-	require.Equal(t, "error", b.line(t)["level"])
-}

@@ -12,10 +12,10 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// saneRequestID keeps a caller from writing whatever he likes, at any length, into the log and the answer.
+// saneRequestID keeps a caller from writing arbitrary text into the log and the response.
 var saneRequestID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$`)
 
-// requestID answers with the caller's X-Request-ID, or one of our own when there is none or it is not sane.
+// requestID responds with the caller's X-Request-ID, or a generated one when it is missing or not sane.
 func requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		id := c.Request().Header.Get(echo.HeaderXRequestID)
@@ -27,7 +27,7 @@ func requestID(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// securityHeaders are OWASP's for an API (REST Security Cheat Sheet). A page sets its own over them.
+// securityHeaders sets OWASP's headers for an API (REST Security Cheat Sheet). A page overrides them.
 func securityHeaders(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
@@ -48,7 +48,7 @@ type panicError struct {
 
 func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.cause) }
 
-// recoverPanic turns a panic into an error. http.ErrAbortHandler is net/http's own way to cut a connection and goes on.
+// recoverPanic turns a panic into an error. It passes on http.ErrAbortHandler, net/http's own way to cut a connection.
 func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		defer func() {
@@ -65,7 +65,7 @@ func recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// stripPrefix runs before the router. The path as it was escaped is what echo routes by, if there is one.
+// stripPrefix runs before the router. echo routes by the escaped path when there is one.
 func stripPrefix(prefix string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
@@ -80,7 +80,7 @@ func stripPrefix(prefix string) echo.MiddlewareFunc {
 	}
 }
 
-// cutPrefix cuts whole segments only: "/identity" is no prefix of "/identityx".
+// cutPrefix is strings.CutPrefix for whole segments: "/identity" is no prefix of "/identityx".
 func cutPrefix(path, prefix string) (rest string, ok bool) {
 	rest, ok = strings.CutPrefix(path, prefix)
 	switch {

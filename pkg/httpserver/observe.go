@@ -1,9 +1,11 @@
 package httpserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +22,7 @@ import (
 	"github.com/smap-platform/identity/pkg/logger"
 )
 
-// observer sees every request from outside: it gives it a span, has its error answered, and records what became of it.
+// observer wraps every request: it starts its span, turns its error into a response, and records the outcome.
 type observer struct {
 	log       zerolog.Logger
 	tracer    trace.Tracer
@@ -28,14 +30,15 @@ type observer struct {
 	streams   *prometheus.GaugeVec
 }
 
-// newObserver registers nothing when there are no metrics.
+// newObserver registers nothing when o.Metrics is nil.
 func newObserver(o Options) *observer {
 	metrics := promauto.With(o.Metrics)
 	return &observer{
-		log: o.Log, tracer: o.Tracer,
+		log:    o.Log,
+		tracer: o.Tracer,
 		durations: metrics.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "http_request_duration_seconds",
-			Help:    "How long requests took to answer, by method, route pattern and status.",
+			Help:    "Duration of requests, by method, route pattern and status.",
 			Buckets: prometheus.DefBuckets,
 		}, []string{"method", "route", "status"}),
 		streams: metrics.NewGaugeVec(prometheus.GaugeOpts{
@@ -69,7 +72,7 @@ func (o *observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// measure leaves out how long a stream was open: that says nothing about how long anybody has waited.
+// measure leaves out the duration of a stream, which says nothing about how long a client has waited.
 func (o *observer) measure(c echo.Context, took time.Duration, status int) {
 	if c.Get(streamKey) != nil {
 		o.streams.WithLabelValues(route(c)).Dec()
@@ -88,7 +91,8 @@ func (o *observer) start(c echo.Context) (context.Context, trace.Span) {
 			semconv.HTTPRequestMethodKey.String(method(c)), semconv.HTTPRoute(route(c)), semconv.URLPath(r.URL.Path)))
 }
 
-// write is the request's one line. Errors below 500 are told by their code alone: their text may quote the request.
+// write writes the request's one log line. Errors below 500 appear by their code alone: their text may quote the
+// request.
 func (o *observer) write(c echo.Context, took time.Duration, err error) {
 	r, w := c.Request(), c.Response()
 	level := zerolog.InfoLevel
@@ -97,7 +101,7 @@ func (o *observer) write(c echo.Context, took time.Duration, err error) {
 	}
 	errorStatus, body := 0, Envelope{}
 	if err != nil {
-		errorStatus, body = answerTo(r.Context(), err)
+		errorStatus, body = responseTo(r.Context(), err)
 	}
 	if errorStatus >= http.StatusInternalServerError {
 		level = zerolog.ErrorLevel
@@ -124,31 +128,23 @@ func (o *observer) write(c echo.Context, took time.Duration, err error) {
 	line.Msg("request")
 }
 
-// method is the request's, or "OTHER": clients may invent methods, and every new label value is a new time series.
+// method returns the request's method, or "OTHER": clients may invent methods, and every label value is a time series.
 func method(c echo.Context) string {
-	switch m := c.Request().Method; m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
-		http.MethodOptions, http.MethodConnect, http.MethodTrace:
+	if m := c.Request().Method; slices.Contains(methods, m) {
 		return m
-	default:
-		return "OTHER"
 	}
+	return "OTHER"
 }
 
-// route is the pattern ("/users/:id"), never the path itself.
-func route(c echo.Context) string {
-	if pattern := c.Path(); pattern != "" {
-		return pattern
-	}
-	return "unmatched"
+var methods = []string{
+	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+	http.MethodOptions, http.MethodConnect, http.MethodTrace,
 }
 
-// isProbe tells the paths that machines ask for every few seconds.
+// route returns the pattern ("/users/:id"), never the path itself.
+func route(c echo.Context) string { return cmp.Or(c.Path(), "unmatched") }
+
+// isProbe reports whether path is one that machines request every few seconds.
 func isProbe(path string) bool {
-	switch path {
-	case "/live", "/ready", "/health", "/metrics":
-		return true
-	default:
-		return strings.HasPrefix(path, "/health/")
-	}
+	return strings.HasPrefix(path, "/health/") || slices.Contains([]string{"/live", "/ready", "/health", "/metrics"}, path)
 }

@@ -4,17 +4,20 @@ import "github.com/labstack/echo/v4"
 
 const principalKey = "principal"
 
-// Principal is who a request comes from, once a middleware has proven it.
+// Principal is the caller of a request, once a middleware has proven it.
 type Principal struct {
 	Subject string // the user's id
 	Name    string
 	Role    string
 }
 
-// SetPrincipal records who the request comes from.
+// Admin reports whether p is an administrator, as the token says.
+func (p Principal) Admin() bool { return p.Role == "ADMIN" }
+
+// SetPrincipal records the caller of the request.
 func SetPrincipal(c echo.Context, p Principal) { c.Set(principalKey, p) }
 
-// PrincipalOf answers who the request comes from; ok is false on a route without authentication.
+// PrincipalOf returns the caller of the request; ok is false on a route without authentication.
 func PrincipalOf(c echo.Context) (p Principal, ok bool) {
 	p, ok = c.Get(principalKey).(Principal)
 	return p, ok

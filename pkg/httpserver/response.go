@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"cmp"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
@@ -8,7 +9,8 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
-// Envelope is the shape of every answer (docs/compatibility.md). The front end decides by ErrorCode and shows Message.
+// Envelope is the shape of every response (docs/compatibility.md). The front end decides by ErrorCode and shows
+// Message.
 type Envelope struct {
 	ErrorCode int               `json:"error_code"`
 	Message   string            `json:"message"`
@@ -16,29 +18,20 @@ type Envelope struct {
 	Errors    map[string]string `json:"errors,omitempty"` // problem per request field
 }
 
-// Success answers data (nil for none) with error_code 0.
+// Success responds with data (nil for none) and error_code 0.
 func Success(c echo.Context, status int, data any) error {
 	return c.JSON(status, Envelope{Message: "Success", Data: data})
 }
 
-// StatusOf is the one place where an error's kind becomes an HTTP status.
-func StatusOf(kind apperror.Kind) int {
-	switch kind {
-	case apperror.Invalid:
-		return http.StatusBadRequest
-	case apperror.Unauthorized:
-		return http.StatusUnauthorized
-	case apperror.Forbidden:
-		return http.StatusForbidden
-	case apperror.NotFound:
-		return http.StatusNotFound
-	case apperror.Conflict:
-		return http.StatusConflict
-	case apperror.RateLimited:
-		return http.StatusTooManyRequests
-	case apperror.Unavailable:
-		return http.StatusServiceUnavailable
-	default:
-		return http.StatusInternalServerError
-	}
+var statuses = map[apperror.Kind]int{
+	apperror.Invalid:      http.StatusBadRequest,
+	apperror.Unauthorized: http.StatusUnauthorized,
+	apperror.Forbidden:    http.StatusForbidden,
+	apperror.NotFound:     http.StatusNotFound,
+	apperror.Conflict:     http.StatusConflict,
+	apperror.RateLimited:  http.StatusTooManyRequests,
+	apperror.Unavailable:  http.StatusServiceUnavailable,
 }
+
+// StatusOf returns the HTTP status of an error's kind. It is the only such mapping.
+func StatusOf(kind apperror.Kind) int { return cmp.Or(statuses[kind], http.StatusInternalServerError) }

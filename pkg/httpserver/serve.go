@@ -11,18 +11,19 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// Limits of one connection; Options.Routes moves two of them. A client that sends its headers slowly, or never ends, must not hold a connection for ever.
+// Limits of one connection; Options.Routes moves the deadlines. A client that sends its headers slowly, or never ends,
+// must not hold a connection for ever.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 30 * time.Second
-	writeTimeout      = 30 * time.Second // from the end of the headers to the end of the answer, the handler included
+	writeTimeout      = 30 * time.Second // from the end of the headers to the end of the response, the handler included
 	idleTimeout       = 120 * time.Second
 	maxHeaderBytes    = 32 << 10
 )
 
-// Serve answers requests on listener, which it takes over, until ctx ends; then it takes no new ones, lets those in
-// flight finish (their contexts do not end with ctx) and answers nil. When they need longer than drainTimeout their
-// connections are cut and the error says so. An error while ctx lives means that the listener broke.
+// Serve serves requests on listener, which it owns from then on, until ctx ends. Then it accepts no new ones, lets
+// those in flight finish (their contexts do not end with ctx) and returns nil. When they need longer than drainTimeout
+// it cuts their connections and returns an error. An error before ctx ends means that the listener failed.
 func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeout time.Duration) error {
 	server := newServer(e)
 	server.BaseContext = func(net.Listener) context.Context {
@@ -40,7 +41,7 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeou
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 	defer cancel()
 	if err := server.Shutdown(drain); err != nil {
-		_ = server.Close() // the listener is closed already, and what else it could report is being cut anyway
+		_ = server.Close() // the listener is already closed, and the connections are cut anyway
 		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", drainTimeout, err)
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
@@ -51,8 +52,8 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeou
 
 type drainingKey struct{}
 
-// Draining answers a channel that is closed when the server of this request begins to stop: it waits for every request,
-// and a stream must not keep it. Nil, which is never closed, for a request that Serve does not serve.
+// Draining returns a channel that is closed when the server of this request begins to stop: it waits for every request,
+// and a stream must not hold it up. The channel is nil, and never closed, for a request that [Serve] does not serve.
 func Draining(ctx context.Context) <-chan struct{} {
 	draining, _ := ctx.Value(drainingKey{}).(<-chan struct{})
 	return draining

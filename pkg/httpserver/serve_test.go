@@ -66,79 +66,82 @@ func (s *slow) request() <-chan outcome {
 	return done
 }
 
-func TestServeLetsRequestsInFlightFinish(t *testing.T) {
+func TestServe(t *testing.T) {
 	t.Parallel()
-	s := startSlow(t, time.Minute)
-	done := s.request()
-	<-s.entered
-	s.stop()
-	require.Eventually(t, func() bool { // the moment it stops taking connections has no signal but this
-		conn, err := net.Dial("tcp", s.url[len("http://"):])
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err != nil
-	}, 10*time.Second, time.Millisecond)
-	require.Empty(t, s.ended, "it waits for the request")
-	close(s.release)
-	require.NoError(t, <-s.seen, "the request's context lives until it is drained")
-	require.Equal(t, outcome{status: http.StatusOK}, <-done)
-	require.NoError(t, <-s.ended)
-}
+	t.Run("lets requests in flight finish", func(t *testing.T) {
+		t.Parallel()
+		s := startSlow(t, time.Minute)
+		done := s.request()
+		<-s.entered
+		s.stop()
+		require.Eventually(t, func() bool { // the moment it stops taking connections has no signal but this
+			conn, err := net.Dial("tcp", s.url[len("http://"):])
+			if err == nil {
+				_ = conn.Close()
+			}
+			return err != nil
+		}, 10*time.Second, time.Millisecond)
+		require.Empty(t, s.ended, "it waits for the request")
+		close(s.release)
+		require.NoError(t, <-s.seen, "the request's context lives until it is drained")
+		require.Equal(t, outcome{status: http.StatusOK}, <-done)
+		require.NoError(t, <-s.ended)
+	})
 
-func TestServeCutsWhatDoesNotFinish(t *testing.T) {
-	t.Parallel()
-	s := startSlow(t, time.Millisecond)
-	done := s.request()
-	<-s.entered
-	s.stop()
-	err := <-s.ended
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorContains(t, err, "cut the requests still in flight after 1ms")
-	require.Error(t, (<-done).err)
-	<-s.inFlight.Done() // net/http sees the connection go a moment after the client does
-	close(s.release)
-	require.Error(t, <-s.seen, "the handler saw its connection go")
-}
+	t.Run("cuts what does not finish", func(t *testing.T) {
+		t.Parallel()
+		s := startSlow(t, time.Millisecond)
+		done := s.request()
+		<-s.entered
+		s.stop()
+		err := <-s.ended
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "cut the requests still in flight after 1ms")
+		require.Error(t, (<-done).err)
+		<-s.inFlight.Done() // net/http sees the connection go a moment after the client does
+		close(s.release)
+		require.Error(t, <-s.seen, "the handler saw its connection go")
+	})
 
-func TestServeWithoutRequestsEndsAtOnce(t *testing.T) {
-	t.Parallel()
-	s := startSlow(t, time.Minute)
-	s.stop()
-	require.NoError(t, <-s.ended)
-}
+	t.Run("ends at once without requests", func(t *testing.T) {
+		t.Parallel()
+		s := startSlow(t, time.Minute)
+		s.stop()
+		require.NoError(t, <-s.ended)
+	})
 
-func TestServeTellsWhenTheListenerBreaks(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	err = Serve(t.Context(), New(Options{Log: zerolog.Nop()}), listener, time.Second)
-	require.ErrorIs(t, err, net.ErrClosed)
-	require.ErrorContains(t, err, "httpserver: serving on 127.0.0.1:")
-}
+	t.Run("returns an error when the listener fails", func(t *testing.T) {
+		t.Parallel()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, listener.Close())
+		err = Serve(t.Context(), New(Options{Log: zerolog.Nop()}), listener, time.Second)
+		require.ErrorIs(t, err, net.ErrClosed)
+		require.ErrorContains(t, err, "httpserver: serving on 127.0.0.1:")
+	})
 
-func TestServerHasEveryLimit(t *testing.T) {
-	t.Parallel()
-	e := New(Options{Log: zerolog.Nop()})
-	server := newServer(e)
-	require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
-	require.Equal(t, 30*time.Second, server.ReadTimeout)
-	require.Equal(t, 30*time.Second, server.WriteTimeout)
-	require.Equal(t, 2*time.Minute, server.IdleTimeout)
-	require.Same(t, e.StdLogger, server.ErrorLog)
-}
+	t.Run("sets every limit of net/http", func(t *testing.T) {
+		t.Parallel()
+		e := New(Options{Log: zerolog.Nop()})
+		server := newServer(e)
+		require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
+		require.Equal(t, 30*time.Second, server.ReadTimeout)
+		require.Equal(t, 30*time.Second, server.WriteTimeout)
+		require.Equal(t, 2*time.Minute, server.IdleTimeout)
+		require.Same(t, e.StdLogger, server.ErrorLog)
+	})
 
-func TestServeRefusesHugeHeaders(t *testing.T) {
-	t.Parallel()
-	s := startSlow(t, time.Minute)
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/slow", nil)
-	require.NoError(t, err)
-	r.Header.Set("Cookie", strings.Repeat("a", 64<<10))
-	res, err := http.DefaultClient.Do(r)
-	require.NoError(t, err)
-	require.NoError(t, res.Body.Close())
-	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode)
-	s.stop()
-	require.NoError(t, <-s.ended)
+	t.Run("refuses huge headers", func(t *testing.T) {
+		t.Parallel()
+		s := startSlow(t, time.Minute)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/slow", nil)
+		require.NoError(t, err)
+		r.Header.Set("Cookie", strings.Repeat("a", 64<<10))
+		res, err := http.DefaultClient.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, res.StatusCode)
+		s.stop()
+		require.NoError(t, <-s.ended)
+	})
 }

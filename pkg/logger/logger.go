@@ -1,8 +1,8 @@
-// Package logger owns the form of the log: one JSON object per line, or coloured text for a person at a terminal, with
-// times in UTC to the millisecond; and the way personal data and trace ids appear in it.
+// Package logger owns the form of the log: one JSON object per line, or coloured text on a terminal, with times in UTC
+// to the millisecond. It also owns how personal data and trace ids appear in it ([MaskEmail], [WithTrace]).
 //
-// It has no global logger and touches none of zerolog's global settings: what New answers is passed to whoever logs.
-// It does not promise to find secrets in what it is given: what must not be logged must not be passed.
+// It has no global logger and changes none of zerolog's global settings: pass the logger that [New] returns. It does
+// not promise to find secrets in what it is given: what must not be logged must not be passed.
 package logger
 
 import (
@@ -36,9 +36,9 @@ type Options struct {
 	Version string    // in every line, when set
 }
 
-// New answers a logger, or an error that names the option to correct.
+// New returns a logger, or an error that names the option to correct.
 func New(o Options) (zerolog.Logger, error) {
-	level, err := levelOf(o.Level)
+	level, err := parseLevel(o.Level)
 	if err != nil {
 		return zerolog.Nop(), err
 	}
@@ -68,8 +68,8 @@ func New(o Options) (zerolog.Logger, error) {
 	return fields.Logger().Hook(clock(time.Now)), nil
 }
 
-// levelOf is stricter than zerolog.ParseLevel, which takes numbers and "disabled" as well.
-func levelOf(name string) (zerolog.Level, error) {
+// parseLevel is stricter than zerolog.ParseLevel, which also accepts numbers and "disabled".
+func parseLevel(name string) (zerolog.Level, error) {
 	switch name {
 	case "":
 		return zerolog.InfoLevel, nil
@@ -80,7 +80,7 @@ func levelOf(name string) (zerolog.Level, error) {
 	}
 }
 
-// clock writes the time of a line. zerolog's own timestamp takes its format and zone from global variables.
+// clock adds the time to a line. zerolog's own timestamp reads its format and zone from global variables.
 type clock func() time.Time
 
 func (now clock) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
@@ -96,7 +96,7 @@ func isTerminal(out io.Writer) bool {
 	return ok && isatty.IsTerminal(f.Fd())
 }
 
-// WithTrace answers log with the trace_id and span_id of ctx, or log itself when ctx carries no valid trace.
+// WithTrace returns log with the trace_id and span_id of ctx, or log itself when ctx carries no valid trace.
 func WithTrace(ctx context.Context, log zerolog.Logger) zerolog.Logger {
 	span := trace.SpanContextFromContext(ctx)
 	if !span.IsValid() {

@@ -19,94 +19,97 @@ func parse(t *testing.T, line string) map[string]any {
 	return fields
 }
 
-func TestJSONLine(t *testing.T) {
+func TestNew(t *testing.T) {
 	t.Parallel()
-	var out bytes.Buffer
-	log, err := New(Options{Format: JSON, Out: &out, Service: "identity-api", Version: "1.2.3"})
-	require.NoError(t, err)
-	log.Debug().Msg("hidden by the default level")
-	log.Info().Str("event_id", "evt_1").Msg("published")
-
-	fields := parse(t, out.String())
-	at, err := time.Parse(timeFormat, fields["time"].(string))
-	require.NoError(t, err)
-	require.WithinDuration(t, time.Now(), at, time.Minute)
-	delete(fields, "time")
-	require.Equal(t, map[string]any{
-		"level": "info", "service": "identity-api", "version": "1.2.3", "event_id": "evt_1", "message": "published",
-	}, fields)
-}
-
-func TestTimeIsUTCWithMilliseconds(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	log, err := New(Options{Format: JSON, Out: &out})
-	require.NoError(t, err)
-	saigon := time.FixedZone("ICT", 7*3600)
-	log = log.Hook(clock(func() time.Time { return time.Date(2026, 1, 31, 16, 30, 0, 0, saigon) }))
-	log.Info().Msg("")
-	require.Contains(t, out.String(), `"time":"2026-01-31T09:30:00.000Z"`)
-}
-
-func TestLevels(t *testing.T) {
-	t.Parallel()
-	for level, want := range map[string][]string{
-		"trace": {"trace", "debug", "info", "warn", "error"},
-		"":      {"info", "warn", "error"},
-		"error": {"error"},
-	} {
+	t.Run("writes one JSON object per line", func(t *testing.T) {
+		t.Parallel()
 		var out bytes.Buffer
-		log, err := New(Options{Level: level, Format: JSON, Out: &out})
+		log, err := New(Options{Format: JSON, Out: &out, Service: "identity-api", Version: "1.2.3"})
 		require.NoError(t, err)
-		log.Trace().Send()
-		log.Debug().Send()
-		log.Info().Send()
-		log.Warn().Send()
-		log.Error().Send()
-		var got []string
-		for line := range strings.Lines(out.String()) {
-			got = append(got, parse(t, line)["level"].(string))
+		log.Debug().Msg("hidden by the default level")
+		log.Info().Str("event_id", "evt_1").Msg("published")
+
+		fields := parse(t, out.String())
+		at, err := time.Parse(timeFormat, fields["time"].(string))
+		require.NoError(t, err)
+		require.WithinDuration(t, time.Now(), at, time.Minute)
+		delete(fields, "time")
+		require.Equal(t, map[string]any{
+			"level": "info", "service": "identity-api", "version": "1.2.3", "event_id": "evt_1", "message": "published",
+		}, fields)
+	})
+
+	t.Run("writes times in UTC with milliseconds", func(t *testing.T) {
+		t.Parallel()
+		var out bytes.Buffer
+		log, err := New(Options{Format: JSON, Out: &out})
+		require.NoError(t, err)
+		saigon := time.FixedZone("ICT", 7*3600)
+		log = log.Hook(clock(func() time.Time { return time.Date(2026, 1, 31, 16, 30, 0, 0, saigon) }))
+		log.Info().Msg("")
+		require.Contains(t, out.String(), `"time":"2026-01-31T09:30:00.000Z"`)
+	})
+
+	t.Run("filters by level", func(t *testing.T) {
+		t.Parallel()
+		for level, want := range map[string][]string{
+			"trace": {"trace", "debug", "info", "warn", "error"},
+			"":      {"info", "warn", "error"},
+			"error": {"error"},
+		} {
+			var out bytes.Buffer
+			log, err := New(Options{Level: level, Format: JSON, Out: &out})
+			require.NoError(t, err)
+			log.Trace().Send()
+			log.Debug().Send()
+			log.Info().Send()
+			log.Warn().Send()
+			log.Error().Send()
+			var got []string
+			for line := range strings.Lines(out.String()) {
+				got = append(got, parse(t, line)["level"].(string))
+			}
+			require.Equal(t, want, got, "level %q", level)
 		}
-		require.Equal(t, want, got, "level %q", level)
-	}
-}
+	})
 
-func TestFormats(t *testing.T) {
-	t.Parallel()
-	write := func(format string) string {
-		var out bytes.Buffer
-		log, err := New(Options{Format: format, Out: &out})
+	t.Run("writes JSON or pretty lines", func(t *testing.T) {
+		t.Parallel()
+		write := func(format string) string {
+			var out bytes.Buffer
+			log, err := New(Options{Format: format, Out: &out})
+			require.NoError(t, err)
+			log.Info().Str("k", "v").Msg("hello")
+			return out.String()
+		}
+		parse(t, write(JSON))
+		parse(t, write(Auto))
+		parse(t, write(""))
+		require.Regexp(t, `^\d\d:\d\d:\d\d\.\d{3} INF hello k=v\n$`, write(Pretty))
+	})
+
+	t.Run("writes JSON to a file when auto", func(t *testing.T) {
+		t.Parallel()
+		file, err := os.CreateTemp(t.TempDir(), "log")
 		require.NoError(t, err)
-		log.Info().Str("k", "v").Msg("hello")
-		return out.String()
-	}
-	parse(t, write(JSON))
-	parse(t, write(Auto))
-	parse(t, write(""))
-	require.Regexp(t, `^\d\d:\d\d:\d\d\.\d{3} INF hello k=v\n$`, write(Pretty))
-}
+		defer func() { require.NoError(t, file.Close()) }()
+		log, err := New(Options{Out: file})
+		require.NoError(t, err)
+		log.Info().Msg("hello")
+		text, err := os.ReadFile(file.Name())
+		require.NoError(t, err)
+		parse(t, string(text))
+	})
 
-func TestAutoIsJSONInAFile(t *testing.T) {
-	t.Parallel()
-	file, err := os.CreateTemp(t.TempDir(), "log")
-	require.NoError(t, err)
-	defer func() { require.NoError(t, file.Close()) }()
-	log, err := New(Options{Out: file})
-	require.NoError(t, err)
-	log.Info().Msg("hello")
-	text, err := os.ReadFile(file.Name())
-	require.NoError(t, err)
-	parse(t, string(text))
-}
-
-func TestUnknownOptions(t *testing.T) {
-	t.Parallel()
-	for _, level := range []string{"loud", "disabled", "5"} {
-		_, err := New(Options{Level: level})
-		require.ErrorContains(t, err, `unknown level "`+level+`"`)
-	}
-	_, err := New(Options{Format: "xml"})
-	require.ErrorContains(t, err, `unknown format "xml"`)
+	t.Run("refuses unknown options", func(t *testing.T) {
+		t.Parallel()
+		for _, level := range []string{"loud", "disabled", "5"} {
+			_, err := New(Options{Level: level})
+			require.ErrorContains(t, err, `unknown level "`+level+`"`)
+		}
+		_, err := New(Options{Format: "xml"})
+		require.ErrorContains(t, err, `unknown format "xml"`)
+	})
 }
 
 func TestWithTrace(t *testing.T) {

@@ -7,9 +7,9 @@ import (
 
 const stars = "***"
 
-// MaskEmail makes an address fit for a log: "abcdef@example.com" becomes "ab***@example.com". At most two characters of
-// the local part are left, and never all of it. The domain is left only when it looks like one, since what follows the
-// last @ of a text that is no address may be anything.
+// MaskEmail returns an address fit for a log: "ab***@example.com" for "abcdef@example.com". It keeps at most two
+// characters of the local part, and never all of it. It keeps the domain only when it looks like one, because anything
+// may follow the last @ of a text that is no address.
 func MaskEmail(address string) string {
 	at := strings.LastIndexByte(address, '@')
 	if at < 0 {
@@ -23,7 +23,8 @@ func MaskEmail(address string) string {
 	return string(local[:shown]) + stars + "@" + domain
 }
 
-// isDomain: letters of any script, digits, dots and hyphens, no longer than RFC 1035 §2.3.4 allows.
+// isDomain reports whether s consists of letters of any script, digits, dots and hyphens, and is no longer than RFC
+// 1035 §2.3.4 allows.
 func isDomain(s string) bool {
 	return s != "" && len(s) <= 253 && !strings.ContainsFunc(s, func(r rune) bool {
 		return r != '.' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r)

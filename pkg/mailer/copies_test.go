@@ -53,13 +53,13 @@ func TestARefusedRecipientEndsTheMailWhateverItsCopies(t *testing.T) {
 		require.Equal(t, class, failed.Class)
 		require.Equal(t, "RCPT", failed.Verb)
 		require.Equal(t, code, failed.Code)
-		require.Equal(t, 1, srv.Reached(smtptest.Rcpt), "nobody else is asked")
+		require.Equal(t, 1, srv.Reached(smtptest.Rcpt), "the server is asked once")
 		require.Empty(t, srv.Received())
 		requireDiscreet(t, failed, mail)
 	}
 }
 
-// Only an answer leaves a copy out: silence, or a server that leaves, ends the mail before anything was accepted.
+// Only a reply leaves a copy out: silence or a lost connection ends the mail before anything was accepted.
 func TestALostConnectionAtACopyIsNoRefusal(t *testing.T) {
 	t.Parallel()
 	for name, rule := range map[string]smtptest.Rule{

@@ -15,14 +15,15 @@ import (
 type Class string
 
 const (
-	// Temporary means that the mail was certainly not accepted and may be sent again. 4xx answers, anything that keeps the
+	// Temporary means that the mail was certainly not accepted and may be sent again. 4xx replies, anything that keeps the
 	// conversation from reaching MAIL (unreachable host, TLS, a 5xx greeting), and refused or missing credentials
 	// (530, 534, 535, 538; RFC 4954 §6), because an operator can repair all of these without touching the mail.
 	Temporary Class = "temporary"
-	// Permanent means that this mail will never be accepted. 5xx answers to MAIL, RCPT, DATA or the final dot, and what
+	// Permanent means that this mail will never be accepted. 5xx replies to MAIL, RCPT, DATA or the final dot, and what
 	// is refused before connecting.
 	Permanent Class = "permanent"
-	// Ambiguous means that the final dot went out and no readable answer came back. The mail may have been accepted (RFC 1047).
+	// Ambiguous means that the final dot went out and no readable reply came back. The mail may have been accepted (RFC
+	// 1047).
 	Ambiguous Class = "ambiguous"
 )
 
@@ -39,7 +40,7 @@ const (
 	verbRCPT      = "RCPT"
 	verbDATA      = "DATA"
 	verbContent   = "CONTENT"     // between 354 and the final dot
-	verbEndOfData = "END_OF_DATA" // the answer to the final dot
+	verbEndOfData = "END_OF_DATA" // the reply to the final dot
 )
 
 // Error is every failure of Send but one of its callback. It is safe to log.
@@ -56,7 +57,7 @@ type Error struct {
 	cause error
 }
 
-// Error gives class, verb, codes and, where it is free of personal data, the cause.
+// Error returns class, verb, codes and, where it is free of personal data, the cause.
 func (e *Error) Error() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "mailer: %s failure at %s", e.Class, e.Verb)
@@ -69,11 +70,11 @@ func (e *Error) Error() string {
 	return text.String()
 }
 
-// Unwrap gives the context's, the network's or the TLS library's error; nil when the server answered with a code.
+// Unwrap returns the context's, the network's or the TLS library's error; nil when the server replied with a code.
 func (e *Error) Unwrap() error { return e.cause }
 
-// newError classifies what a verb ended with. The server's answer, if there is one, outranks a context that
-// ended at the same moment.
+// newError classifies what a verb ended with. The server's reply, if there is one, outranks a context that ended at the
+// same moment.
 func newError(ctx context.Context, verb string, err error) *Error {
 	if reply, ok := errors.AsType[*textproto.Error](err); ok {
 		return &Error{Class: classOf(verb, reply.Code), Code: reply.Code, Enhanced: enhancedCode(reply.Msg), Verb: verb}
@@ -102,7 +103,7 @@ func classOf(verb string, code int) Class {
 	case code/100 == 5:
 		return Permanent
 	case code/100 != 4 && verb == verbEndOfData:
-		// Neither yes nor no: such an answer settles nothing.
+		// Neither a yes nor a no: such a reply decides nothing.
 		return Ambiguous
 	default:
 		return Temporary
@@ -110,7 +111,7 @@ func classOf(verb string, code int) Class {
 }
 
 // errUnreadable stands for every text that came from the server.
-var errUnreadable = errors.New("the server's answer is not SMTP")
+var errUnreadable = errors.New("the server's reply is not SMTP")
 
 // safeCause lets through only errors that this side made: addresses of servers, certificates and timeouts are in
 // them, but nothing that a server said.

@@ -1,12 +1,12 @@
-// Package mailer delivers one mail to one recipient, and copies of it to others, over SMTP (RFC 5321) and says exactly
-// how far it came.
+// Package mailer delivers one mail to one recipient, and copies of it to others, over SMTP (RFC 5321) and reports
+// exactly how far it came.
 //
-// It owns the conversation: connect, TLS, AUTH, envelope, content, the answer to the final dot, QUIT. Every failure
-// is an *Error whose Class tells the caller whether the mail may be sent again, must not be, or may already be on its way.
+// It owns the conversation: connect, TLS, AUTH, envelope, content, the reply to the final dot, QUIT. Every failure is
+// an *[Error] whose [Class] says whether the mail may be sent again, must not be, or may already be on its way.
 //
-// It does not promise delivery (a 250 means the server took responsibility, not that anybody received it), it does
-// not retry, it keeps no connection between two mails, and it logs nothing. An error never carries the recipient,
-// the subject, the body, a credential or a text sent by the server, because servers echo addresses.
+// It does not promise delivery (a 250 means that the server took responsibility, not that a recipient read it), it does
+// not retry, it keeps no connection between two mails, and it logs nothing. An error never carries the recipient, the
+// subject, the body, a credential or a text sent by the server, because servers echo addresses.
 //
 // go-mail builds the message and speaks the single verbs. Its Client.Send is not used, because it reports a
 // connection cut after the final dot like one cut before it, sends RSET between the 250 and its return, and cannot be
@@ -32,7 +32,8 @@ const (
 	TLSNone TLSMode = "none"
 	// TLSStartTLS requires STARTTLS (RFC 3207, usually port 587); a server that does not offer it gets nothing.
 	TLSStartTLS TLSMode = "starttls"
-	// TLSOpportunistic uses STARTTLS when it is offered. A handshake that fails is an error, never a reason to go on in clear.
+	// TLSOpportunistic uses STARTTLS when it is offered. A handshake that fails is an error, never a reason to go on in
+	// clear.
 	TLSOpportunistic TLSMode = "opportunistic"
 	// TLSImplicit encrypts from the first byte (RFC 8314, usually port 465).
 	TLSImplicit TLSMode = "tls"
@@ -41,7 +42,7 @@ const (
 const (
 	defaultTimeout     = 30 * time.Second
 	defaultDialTimeout = 10 * time.Second
-	// quitWait bounds the courtesy of QUIT: at that point the outcome is known and nobody should wait for it.
+	// quitWait bounds the courtesy of QUIT: the outcome is known by then.
 	quitWait = time.Second
 )
 
@@ -56,8 +57,8 @@ type Options struct {
 	TLS                TLSMode
 	// DialTimeout limits resolving and connecting; 0 means 10 s.
 	DialTimeout time.Duration
-	// Timeout is the total deadline of one mail, from resolving the name to the answer to the final dot; 0 means 30 s.
-	// RFC 5321 §4.5.3.2 would allow ten minutes for that last answer alone: a code would be dead by then.
+	// Timeout is the total deadline of one mail, from resolving the name to the reply to the final dot; 0 means 30 s.
+	// RFC 5321 §4.5.3.2 would allow ten minutes for that last reply alone: a code would have expired by then.
 	Timeout time.Duration
 	// HelloName is announced in EHLO; empty means the host's name. Servers that check it want a resolvable one.
 	HelloName string
@@ -65,7 +66,8 @@ type Options struct {
 	TLSConfig *tls.Config
 }
 
-// Mail is one mail to one recipient. Every address is a bare ASCII one; an internationalised domain is in its xn-- form.
+// Mail is one mail to one recipient. Every address is a bare ASCII one; an internationalised domain is in its xn--
+// form.
 type Mail struct {
 	// MessageID without angle brackets, as in "id@example.com". Derived from what caused the mail, it lets
 	// the receiving side recognise a repeat. Empty: a random one in the domain of Options.From, another for every Send.
@@ -145,13 +147,13 @@ func (o Options) problems() []error {
 
 // Send delivers one mail in one transaction, on a connection of its own.
 //
-// accepted must not be nil. It is called once, in this goroutine, after the server's positive answer to the final dot
+// accepted must not be nil. It is called once, in this goroutine, after the server's positive reply to the final dot
 // and before QUIT: the place to record that the mail is out. Its context carries the values of ctx but neither its
 // cancellation nor Send's deadline, since an accepted mail that is not recorded would be sent again; accepted must
 // therefore bound itself. Its error is returned wrapped and is not an *Error: the mail has been accepted.
 //
 // Every other error is an *Error. Cancelling ctx ends Send at any moment: before the final dot the error is Temporary
-// and wraps ctx.Err(), after it Ambiguous. What goes wrong after accepted has returned (QUIT) is nobody's concern.
+// and wraps ctx.Err(), after it Ambiguous. A failure after accepted has returned (QUIT) is ignored.
 func (m *Mailer) Send(ctx context.Context, mail Mail, accepted func(context.Context) error) error {
 	content, err := m.build(mail)
 	if err != nil {

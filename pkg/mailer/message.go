@@ -20,7 +20,7 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 	}
 	if mail.MessageID == "" {
 		_, domain, _ := strings.Cut(m.opts.From, "@")
-		mail.MessageID = rand.Text() + "@" + domain // go-mail's own would tell the name of this machine
+		mail.MessageID = rand.Text() + "@" + domain // go-mail's own would reveal the name of this machine
 	}
 
 	// Quoted-printable keeps the message 7-bit clean, so it passes servers without 8BITMIME, and its lines short.
@@ -33,7 +33,7 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 	msg.Subject(mail.Subject)
 	msg.SetMessageIDWithValue(mail.MessageID)
 	msg.SetDateWithValue(time.Now().UTC())
-	// RFC 3834 §5: keeps vacation responders from answering a machine.
+	// RFC 3834 §5: keeps vacation responders from replying to a machine.
 	msg.SetGenHeader("Auto-Submitted", "auto-generated")
 	// A single alternative becomes the whole body, without a multipart around it.
 	if mail.Text != "" {
@@ -50,7 +50,7 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 	return content.Bytes(), nil
 }
 
-// check answers what keeps the mail from being built; of the Cc addresses the first that does is enough.
+// check returns what keeps the mail from being built, with the first bad Cc address alone.
 func (mail Mail) check() error {
 	found := []error{checkAddress(mail.To), checkHeaderText(mail.Subject)}
 	for _, cc := range mail.Cc {

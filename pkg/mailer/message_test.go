@@ -61,10 +61,10 @@ func TestMessageAsItArrives(t *testing.T) {
 	require.Equal(t, []string{"text/plain", sent.Text, "text/html", sent.HTML}, alternatives(t, message))
 }
 
-// accept is the callback of a mail that nobody records.
+// accept is a callback that records nothing.
 func accept(context.Context) error { return nil }
 
-// arrive sends a mail and answers it as the server has it.
+// arrive sends a mail and returns it as the server received it.
 func arrive(t *testing.T, srv *smtptest.Server, sent mailer.Mail) (smtptest.Message, *mail.Message) {
 	t.Helper()
 	require.NoError(t, newMailer(t, to(srv)).Send(t.Context(), sent, accept))

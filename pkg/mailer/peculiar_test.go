@@ -9,10 +9,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// stopReading answers DATA, reads one line of the content and leaves the rest in the connection, which it hands over.
+// stopReading replies to DATA, reads one line of the content and leaves the rest in the connection, which it hands
+// over.
 const stopReading = "stop reading"
 
-// peculiar serves one connection with fixed answers: "" is the greeting, "." the final dot, the rest are verbs.
+// peculiar serves one connection with fixed replies: "" is the greeting, "." the final dot, the rest are verbs.
 type peculiar struct {
 	port   int
 	handed chan net.Conn // by stopReading

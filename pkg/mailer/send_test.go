@@ -41,7 +41,7 @@ type step struct {
 	at      smtptest.Verb
 	verb    string
 	refused mailer.Class // after a 5xx
-	silence mailer.Class // after a cut or no answer at all
+	silence mailer.Class // after a cut, or without any reply
 }
 
 var steps = []step{
@@ -163,7 +163,7 @@ func TestHangAtEveryVerbEndsWithTheCaller(t *testing.T) {
 	}
 }
 
-// The deadline is that of the mail: a server that answers each verb in time must not add up to more.
+// The deadline is that of the mail: replies that are each in time must not add up to more.
 func TestDeadlineIsTotal(t *testing.T) {
 	t.Parallel()
 	srv := smtptest.Start(t, smtptest.Options{})
@@ -271,7 +271,7 @@ func TestAcceptedSurvivesTheCallersEnd(t *testing.T) {
 func TestErrorOfAcceptedIsReturnedAndIsNoMailError(t *testing.T) {
 	t.Parallel()
 	srv := smtptest.Start(t, smtptest.Options{})
-	broken := errors.New("the ledger is away")
+	broken := errors.New("the ledger is unavailable")
 	err := newMailer(t, to(srv)).Send(t.Context(), aMail(), func(context.Context) error { return broken })
 	require.ErrorIs(t, err, broken)
 	var failed *mailer.Error
@@ -311,7 +311,7 @@ func TestNoGoroutineStays(t *testing.T) {
 			srv.Close()
 		}
 	}
-	// The callback of a context that has ended runs in a goroutine that nobody can wait for.
+	// The callback of a context that has ended runs in a goroutine that cannot be waited for.
 	for end := time.Now().Add(patience); runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(end) {
 			stacks := make([]byte, 1<<20)

@@ -119,7 +119,7 @@ func (s *session) envelope(from, to string, cc []string) error {
 	return nil
 }
 
-// transfer runs DATA and the content, and returns nil only after a positive answer to the final dot.
+// transfer runs DATA and the content, and returns nil only after a positive reply to the final dot.
 func (s *session) transfer(content []byte) error {
 	data, err := s.client.Data()
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *session) transfer(content []byte) error {
 	if _, err := data.Write(content); err != nil {
 		return s.failed(verbContent, err)
 	}
-	// The closer of the smtp package hides whether the dot could be written. Its inner one tells: an error means
+	// The closer of the smtp package hides whether the dot could be written. Its inner one does not: an error means
 	// that the last bytes, the dot's, never left this process, so that the mail cannot have been accepted.
 	if err := data.(*smtp.DataCloser).WriteCloser.Close(); err != nil {
 		return s.failed(verbContent, err)
@@ -148,7 +148,7 @@ func (s *session) failed(verb string, err error) error {
 	return failed
 }
 
-// part ends a failed session: politely when the server answered with a code, as then both sides agree where they are.
+// part ends a failed session: politely when the server replied with a code, as then both sides agree where they are.
 func (s *session) part(failed *Error) {
 	if failed.Code != 0 {
 		s.quit()

@@ -65,7 +65,7 @@ func TestCertificateMustBelongToTheHost(t *testing.T) {
 	srv := smtptest.Start(t, smtptest.Options{TLS: smtptest.ImplicitTLS})
 	failed := sendFails(t, newMailer(t, to(srv, func(o *mailer.Options) {
 		o.TLS, o.TLSConfig = mailer.TLSImplicit, trusting(srv)
-		o.TLSConfig.ServerName = "smtp.example.com"
+		o.TLSConfig.ServerName = "smtp.example.org"
 	})), t.Context(), aMail())
 	require.Equal(t, mailer.Temporary, failed.Class)
 	var cert *tls.CertificateVerificationError

@@ -1,11 +1,14 @@
-// Package rabbitmq owns one thing: a connection that is always being brought back. What runs on it – channels,
-// topology, consumers – is built anew by the caller's session each time, so nothing of an old connection lives on.
+// Package rabbitmq owns one thing: a supervised connection, which is re-established whenever it is lost ([Supervise]).
+// Channels, topology and consumers are built by the caller's session each time, so nothing of an old connection
+// survives.
 //
-// The client library's own recovery stays off: after it the broker counts deliveries from 1 again, and an old
-// handler's ack would silently delete a different message (docs/adr/0002).
+// It does not use the client library's own recovery: after it the broker counts deliveries from 1 again, and an old
+// handler's ack would silently delete a different message (docs/adr/0002). It does not promise that anything published
+// arrived: confirms are the session's business.
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,34 +24,31 @@ import (
 type Options struct {
 	URL          string        // amqp:// or amqps://, with credentials; never logged
 	Name         string        // shown in the broker's list of connections
-	Heartbeat    time.Duration // [5 s] a dead peer is noticed after three of them; RabbitMQ's docs advise 5–20 s
-	WriteTimeout time.Duration // [10 s] a socket that takes no bytes for so long is a dead connection
+	Heartbeat    time.Duration // [5 s] a dead peer is detected after three of them; RabbitMQ's docs advise 5–20 s
+	WriteTimeout time.Duration // [10 s] a socket that accepts no bytes for this long is a dead connection
 	Log          zerolog.Logger
 }
 
 func (o Options) withDefaults() Options {
-	if o.Heartbeat == 0 {
-		o.Heartbeat = 5 * time.Second
-	}
-	if o.WriteTimeout == 0 {
-		o.WriteTimeout = 10 * time.Second
-	}
+	o.Heartbeat = cmp.Or(o.Heartbeat, 5*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	return o
 }
 
 const (
 	dialTimeout  = 10 * time.Second // TCP, TLS and AMQP handshake together
 	closeTimeout = 2 * time.Second
-	stopTimeout  = 3 * time.Second // how long a session may take once its context has ended
+	stopTimeout  = 3 * time.Second // how long a session may run once its context has ended
 	minBackoff   = 100 * time.Millisecond
 	maxBackoff   = 10 * time.Second
-	settled      = 10 * time.Second // a session this long ends the series of failures
+	stableAfter  = 10 * time.Second // a session this long ends the series of failures
 )
 
-// Supervise connects and runs session, again and again, until ctx ends; it then answers nil. The context session
-// gets ends when the connection is lost or ctx ends; session must return then, and the connection is closed after
-// it, or after 3 s: a session that waits for an answer of a frozen broker gets an error instead. Between tries it
-// waits with jitter, from 0.1 s to 10 s. The same failure is logged as a warning once, not per try.
+// Supervise connects and runs session, again and again, until ctx ends; it then returns nil.
+//
+// The context of session ends when the connection is lost or ctx ends. session must return then; the connection is
+// closed after it, or after 3 s, so that a session waiting for a frozen broker gets an error. Between tries Supervise
+// waits with jitter, from 0.1 s to 10 s. It logs the same failure as a warning once, not per try.
 func Supervise(ctx context.Context, o Options, session func(ctx context.Context, conn *amqp.Connection) error) error {
 	o = o.withDefaults()
 	log := o.Log.With().Str("connection", o.Name).Logger()
@@ -60,16 +60,16 @@ func Supervise(ctx context.Context, o Options, session func(ctx context.Context,
 			return session(ctx, conn)
 		})
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // what a session says after it was asked to stop is no failure
+			return nil //nolint:nilerr // an error of a session that was asked to stop is no failure
 		}
-		if time.Since(started) > settled {
+		if time.Since(started) > stableAfter {
 			failures, warned = 0, ""
 		}
 		level := zerolog.DebugLevel
 		if err.Error() != warned {
 			level, warned = zerolog.WarnLevel, err.Error()
 		}
-		log.WithLevel(level).Err(err).Int("failures", failures).Msg("rabbitmq is not available; reconnecting until it is")
+		log.WithLevel(level).Err(err).Int("failures", failures).Msg("rabbitmq is unavailable; reconnecting")
 		wait(ctx, backoff(failures))
 		failures++
 	}
@@ -114,12 +114,12 @@ func once(ctx context.Context, o Options, session func(ctx context.Context, conn
 	return err
 }
 
-// Dial opens one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
+// Dial returns one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
 // the URL.
 func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 	o = o.withDefaults()
 	if _, err := amqp.ParseURI(o.URL); err != nil {
-		// What the parser says quotes the URL, password and all.
+		// The parser's error quotes the URL, with its password.
 		return nil, errors.New("rabbitmq: the URL cannot be read; it has the form amqp://user:password@host:port/vhost, " +
 			"special characters percent-encoded")
 	}
@@ -128,7 +128,8 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 	stopWatching := func() bool { return true }
 	defer func() { stopWatching() }()
 	conn, err := amqp.DialConfig(o.URL, amqp.Config{
-		Heartbeat: o.Heartbeat, Properties: properties,
+		Heartbeat:  o.Heartbeat,
+		Properties: properties,
 		Dial: func(network, address string) (net.Conn, error) {
 			dialer := net.Dialer{Timeout: dialTimeout}
 			tcp, err := dialer.DialContext(ctx, network, address)
@@ -139,7 +140,7 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 			if err := tcp.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
 				return nil, errors.Join(err, tcp.Close())
 			}
-			// A broker that is stopped still gets its connections accepted by the kernel; the handshake then hangs.
+			// The kernel accepts connections for a paused broker; the handshake then hangs.
 			stopWatching = context.AfterFunc(ctx, func() { _ = tcp.Close() })
 			return &writeDeadlineConn{Conn: tcp, timeout: o.WriteTimeout}, nil
 		},
@@ -151,7 +152,7 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 }
 
 // writeDeadlineConn gives every write a deadline: under a memory or disk alarm the broker stops reading, and the
-// library's publish would hang in the socket, deaf to its context (amqp091-go#288).
+// library's publish would hang in the socket whatever its context (amqp091-go#288).
 type writeDeadlineConn struct {
 	net.Conn
 	timeout time.Duration
@@ -164,17 +165,15 @@ func (c *writeDeadlineConn) Write(b []byte) (int, error) {
 	return c.Conn.Write(b)
 }
 
-// backoff doubles from minBackoff to maxBackoff; half of it is random, so that pods do not come back in step.
+// backoff doubles from minBackoff to maxBackoff. Half of it is random, so that pods do not reconnect in step.
 func backoff(failures int) time.Duration {
 	d := min(minBackoff<<min(failures, 10), maxBackoff)
 	return d/2 + rand.N(d/2)
 }
 
 func wait(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-	case <-timer.C:
+	case <-time.After(d):
 	}
 }

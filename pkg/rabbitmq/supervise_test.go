@@ -62,71 +62,77 @@ func TestBackoff(t *testing.T) {
 	}
 }
 
-func TestABrokerThatIsNotThereIsReportedOnceAndWithoutItsPassword(t *testing.T) {
+func TestSupervise(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, closed.Close())
-	var log lines
-	o := Options{
-		URL: "amqp://user:hunter2@" + closed.Addr().String() + "/", Name: "test", Log: zerolog.New(&log),
-	}
-	_, err = Dial(context.Background(), o)
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "hunter2")
-
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() {
-		ended <- Supervise(ctx, o, func(context.Context, *amqp.Connection) error { panic("there is no connection") })
-	}()
-	require.Eventually(t, func() bool { return log.count("reconnecting") >= 3 }, patience, time.Millisecond)
-	cancel()
-	require.NoError(t, next(t, ended))
-	require.Equal(t, 1, log.count(`"level":"warn"`))
-	require.Zero(t, log.count("hunter2"))
-}
-
-func TestAMalformedURLIsNotQuoted(t *testing.T) {
-	t.Parallel()
-	for _, bad := range []string{"http://user:hunter2@localhost", "amqp://user:hunter2@local host/", "amqp://user:hunter2@localhost:port/"} {
-		_, err := Dial(context.Background(), Options{URL: bad})
+	t.Run("reports an absent broker once and without its password", func(t *testing.T) {
+		t.Parallel()
+		closed, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, closed.Close())
+		var log lines
+		o := Options{
+			URL: "amqp://user:hunter2@" + closed.Addr().String() + "/", Name: "test", Log: zerolog.New(&log),
+		}
+		_, err = Dial(context.Background(), o)
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "hunter2")
-	}
+
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Supervise(ctx, o, func(context.Context, *amqp.Connection) error { panic("there is no connection") })
+		}()
+		require.Eventually(t, func() bool { return log.count("reconnecting") >= 3 }, patience, time.Millisecond)
+		cancel()
+		require.NoError(t, next(t, ended))
+		require.Equal(t, 1, log.count(`"level":"warn"`))
+		require.Zero(t, log.count("hunter2"))
+	})
 }
 
-// A broker that is stopped (SIGSTOP) still has its connections accepted by the kernel.
-func TestAStopDuringAHandshakeThatHangs(t *testing.T) {
+func TestDial(t *testing.T) {
 	t.Parallel()
-	silent, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, silent.Close()) })
-	accepted := make(chan net.Conn, 1)
-	go func() {
-		if c, err := silent.Accept(); err == nil {
-			accepted <- c
+	t.Run("does not quote a malformed URL", func(t *testing.T) {
+		t.Parallel()
+		for _, bad := range []string{"http://user:hunter2@localhost", "amqp://user:hunter2@local host/", "amqp://user:hunter2@localhost:port/"} {
+			_, err := Dial(context.Background(), Options{URL: bad})
+			require.Error(t, err)
+			require.NotContains(t, err.Error(), "hunter2")
 		}
-	}()
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- Supervise(ctx, Options{URL: "amqp://" + silent.Addr().String()}, nil) }()
-	hanging := next(t, accepted)
-	t.Cleanup(func() { require.NoError(t, hanging.Close()) })
-	started := time.Now()
-	cancel()
-	require.NoError(t, next(t, ended))
-	require.Less(t, time.Since(started), dialTimeout/2)
-}
+	})
 
-func TestAWriteThatIsNotTakenEnds(t *testing.T) {
-	t.Parallel()
-	ours, theirs := net.Pipe()
-	t.Cleanup(func() { require.NoError(t, ours.Close()) })
-	t.Cleanup(func() { require.NoError(t, theirs.Close()) })
-	c := &writeDeadlineConn{Conn: ours, timeout: 20 * time.Millisecond}
-	_, err := c.Write([]byte("nobody reads"))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	// A broker that is stopped (SIGSTOP) still has its connections accepted by the kernel.
+	t.Run("gives up a handshake that hangs", func(t *testing.T) {
+		t.Parallel()
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, silent.Close()) })
+		accepted := make(chan net.Conn, 1)
+		go func() {
+			if c, err := silent.Accept(); err == nil {
+				accepted <- c
+			}
+		}()
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- Supervise(ctx, Options{URL: "amqp://" + silent.Addr().String()}, nil) }()
+		hanging := next(t, accepted)
+		t.Cleanup(func() { require.NoError(t, hanging.Close()) })
+		started := time.Now()
+		cancel()
+		require.NoError(t, next(t, ended))
+		require.Less(t, time.Since(started), dialTimeout/2)
+	})
+
+	t.Run("bounds a write that the broker does not read", func(t *testing.T) {
+		t.Parallel()
+		ours, theirs := net.Pipe()
+		t.Cleanup(func() { require.NoError(t, ours.Close()) })
+		t.Cleanup(func() { require.NoError(t, theirs.Close()) })
+		c := &writeDeadlineConn{Conn: ours, timeout: 20 * time.Millisecond}
+		_, err := c.Write([]byte("unread"))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	})
 }
 
 // TestIntegration runs on the server that RABBITMQ_URL names, when INTEGRATION is set (make test-integration).

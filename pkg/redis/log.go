@@ -8,16 +8,16 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// RouteLogs sends what go-redis would print to stderr to log, as warnings; zerolog.Nop() silences it. It holds for
-// every client of the process: call it once, before the first Open. The lines are about connections and quote
-// neither keys nor values.
+// RouteLogs writes what go-redis would print to stderr to log, as warnings; zerolog.Nop() silences it. It affects every
+// client of the process: call it once, before the first [Open]. The lines are about connections and quote neither keys
+// nor values.
 func RouteLogs(log zerolog.Logger) {
 	redis.SetLogger(logger{log.With().Str("component", "redis").Logger()})
 }
 
 type logger struct{ log zerolog.Logger }
 
-// Printf is go-redis's logging interface.
+// Printf implements go-redis's logging interface.
 func (l logger) Printf(_ context.Context, format string, v ...any) {
 	l.log.Warn().Msg(fmt.Sprintf(format, v...))
 }

@@ -171,7 +171,7 @@ func TestDatabaseComesLater(t *testing.T) {
 	api := s.NewAPI("POSTGRES_DB=" + later)
 	started := make(chan error, 1)
 	go func() { started <- api.Start(t.Context()) }()
-	api.WaitLine(t, "does not answer yet")
+	api.WaitLine(t, "does not respond yet")
 	_, err := s.DB.ExecContext(t.Context(), "CREATE DATABASE "+later)
 	require.NoError(t, err)
 	t.Cleanup(func() {

@@ -19,11 +19,11 @@ log = logging.getLogger("billing")
 
 
 class Poison(Exception):
-    """A message that will never work, however often it comes."""
+    """A message that no retry can help."""
 
 
 def declare(channel):
-    """Idempotent. The exchange is everybody's: it is declared exactly so, or refused."""
+    """Idempotent. Services share the exchange: the broker refuses a declaration with other arguments."""
     channel.exchange_declare("smap.events", "topic", durable=True)
     channel.exchange_declare("billing.dlx", "direct", durable=True)
     channel.queue_declare(QUEUE + ".dead", durable=True, arguments=QUORUM)
@@ -36,7 +36,7 @@ def declare(channel):
 
 
 def handle(db, body):
-    """Does the work of one event, and remembers it, in one transaction: both are there or neither is."""
+    """Applies one event and records its id in one transaction: both are stored, or neither."""
     try:
         event = json.loads(body)
         event_id, data = event["event_id"], event["payload"]["data"]
@@ -56,7 +56,7 @@ def handle(db, body):
 
 
 def consume(db):
-    """Works until the connection ends or the database fails. What is not acked by then comes again."""
+    """Works until the connection ends or the database fails. What is not acked by then is redelivered."""
     connection = pika.BlockingConnection(pika.URLParameters(os.environ["RABBITMQ_URL"]))
     try:
         channel = connection.channel()
@@ -67,7 +67,7 @@ def consume(db):
                 handle(db, body)
             except Poison as e:
                 log.warning("event %s refused: %s", properties.message_id, e)
-                channel.basic_nack(method.delivery_tag, requeue=False)  # waits in the dead queue for a person
+                channel.basic_nack(method.delivery_tag, requeue=False)  # goes to the dead queue
             else:
                 channel.basic_ack(method.delivery_tag)
     finally:
@@ -79,7 +79,7 @@ def main():
     db = sqlite3.connect("billing.db")  # any database will do, if it is the one that holds the effect
     db.execute("CREATE TABLE IF NOT EXISTS seen (event_id text PRIMARY KEY)")
     db.execute("CREATE TABLE IF NOT EXISTS holders (user_id text PRIMARY KEY, version bigint, plan text, status text)")
-    while True:  # every connection begins anew: topology, channel, consumer
+    while True:  # every connection starts over: topology, channel, consumer
         try:
             consume(db)
             log.warning("the broker has ended the consumer; was the queue deleted?")

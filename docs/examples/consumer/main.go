@@ -1,4 +1,4 @@
-// Command consumer shows the author of another service a complete consumer of events (docs/migration-guide.md).
+// Command consumer is a complete consumer of events, for the authors of other services (docs/migration-guide.md).
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 
 const queue = "billing.subscription"
 
-// errPoison is a message that will never work, however often it comes.
+// errPoison marks a message that no retry can help.
 var errPoison = errors.New("not a subscription event that can be used")
 
 type event struct {
@@ -47,7 +47,7 @@ func main() {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	for ctx.Err() == nil { // every connection begins anew: topology, channel, consumer
+	for ctx.Err() == nil { // every connection starts over: topology, channel, consumer
 		log.Printf("consuming has ended: %v", consume(ctx, db))
 		select {
 		case <-ctx.Done():
@@ -56,7 +56,7 @@ func main() {
 	}
 }
 
-// consume works until ctx or the connection ends, or the database fails. What is not acked by then comes again.
+// consume works until ctx or the connection ends, or the database fails. What is not acked by then is redelivered.
 func consume(ctx context.Context, db *sql.DB) error {
 	conn, err := amqp.Dial(os.Getenv("RABBITMQ_URL"))
 	if err != nil {
@@ -89,18 +89,18 @@ func consume(ctx context.Context, db *sql.DB) error {
 			switch {
 			case errors.Is(err, errPoison):
 				log.Printf("event %s refused: %v", d.MessageId, err)
-				err = d.Nack(false, false) // not requeued: it waits in the dead queue for a person
+				err = d.Nack(false, false) // not requeued: it goes to the dead queue
 			case err == nil:
 				err = d.Ack(false)
 			}
 			if err != nil {
-				return err // not acked: it comes again, with the next connection
+				return err // not acked: it is redelivered on the next connection
 			}
 		}
 	}
 }
 
-// handle does the work of one event, and remembers it, in one transaction: both are there or neither is.
+// handle applies one event and records its id in one transaction: both are stored, or neither.
 func handle(ctx context.Context, db *sql.DB, body []byte) error {
 	var e event
 	if json.Unmarshal(body, &e) != nil || e.ID == "" || e.Payload.Data.UserID == "" || e.Payload.Data.Version < 1 {
@@ -110,7 +110,7 @@ func handle(ctx context.Context, db *sql.DB, body []byte) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after a commit it has nothing to do
+	defer tx.Rollback() //nolint:errcheck // after a commit it does nothing
 	first, err := tx.ExecContext(ctx, `INSERT INTO seen (event_id) VALUES (?) ON CONFLICT DO NOTHING`, e.ID)
 	if err != nil {
 		return err
@@ -129,7 +129,7 @@ func handle(ctx context.Context, db *sql.DB, body []byte) error {
 	return tx.Commit()
 }
 
-// declare is idempotent. The exchange is everybody's: it is declared exactly so, or refused.
+// declare is idempotent. Services share the exchange: the broker refuses a declaration with other arguments.
 func declare(ch *amqp.Channel) error {
 	durable := func(name string, args amqp.Table) error {
 		args["x-queue-type"] = "quorum"

@@ -1,4 +1,4 @@
-// The page follows /api/events and draws what it is told. Every text of a mail
+// The page draws the events of /api/events. Every text of a mail
 // goes through textContent; its HTML only ever enters the sandboxed frame.
 'use strict';
 
@@ -89,8 +89,8 @@ function draw() {
 
 // ---- the reading pane ----
 
-// Links of a mail open a new tab, which learns nothing of this one: inside the
-// frame they would go nowhere.
+// Links of a mail open a new tab without a referrer: inside the frame they would
+// not work.
 function framed(html) {
   const doc = new DOMParser().parseFromString(html, 'text/html');
   for (const link of doc.querySelectorAll('a, area')) {
@@ -147,7 +147,7 @@ function open(mail) {
   frame.srcdoc = mail.html ? framed(mail.html) : '';
   $('html').replaceWith(frame);
   choose(mail.html ? 'html' : 'text');
-  loadHeaders(mail).catch(() => {}); // the headers are an extra; the stream tells of a lost server
+  loadHeaders(mail).catch(() => {}); // the headers are optional; the stream reports a lost server
 }
 
 function openFromAddress() {
@@ -168,16 +168,16 @@ async function copyCode() {
 
 // ---- the stream ----
 
-function follow() {
+function connect() {
   const events = new EventSource('api/events');
-  const say = (live, text) => {
+  const showStatus = (live, text) => {
     $('status').classList.toggle('live', live);
     $('status').textContent = text;
   };
-  events.onopen = () => say(true, 'live');
+  events.onopen = () => showStatus(true, 'live');
   events.onerror = () => {
-    say(false, 'connection lost');
-    if (events.readyState === EventSource.CLOSED) setTimeout(follow, 2000);
+    showStatus(false, 'connection lost');
+    if (events.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   };
   events.addEventListener('reset', () => {
     mails = [];
@@ -192,8 +192,8 @@ function follow() {
   });
 }
 
-// A reset on reconnecting is followed by the same mails at once: judge what is
-// open only when both have been heard.
+// After a reconnect the same mails follow the reset at once: decide what is open
+// only when both have arrived.
 let opening = 0;
 function openLater() {
   draw();
@@ -214,4 +214,4 @@ $('clear').addEventListener('click', () => {
 });
 for (const name of tabs) $('tab-' + name).addEventListener('click', () => choose(name));
 draw();
-follow();
+connect();

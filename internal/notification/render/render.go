@@ -107,8 +107,8 @@ func parseWording(name string, parts []string) (*texttemplate.Template, error) {
 	return wording, nil
 }
 
-// render executes the parts of a wording on data and sets them, together with extra, into the mail's body. The parts are
-// plain text: it is the HTML body that escapes them, each in its place.
+// render executes the parts of a wording on data and sets them, together with extra, into the mail's body. The parts
+// are plain text: it is the HTML body that escapes them, each in its place.
 func (r *Renderer) render(mail, locale string, data any, extra map[string]string) (notification.Content, error) {
 	wording, ok := r.wordings[mail+"."+locale]
 	if !ok {

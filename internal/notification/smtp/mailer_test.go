@@ -87,8 +87,8 @@ func TestMailer(t *testing.T) {
 	t.Run("refuses an unusable mail before it connects", func(t *testing.T) {
 		t.Parallel()
 		for name, spoil := range map[string]func(*notification.Mail){
-			"two lines":  func(m *notification.Mail) { m.To = "an.nguyen@customer.example\r\nBcc: everybody@customer.example" },
-			"nobody":     func(m *notification.Mail) { m.To = "" },
+			"two lines":  func(m *notification.Mail) { m.To = "an.nguyen@customer.example\r\nBcc: all@customer.example" },
+			"no one":     func(m *notification.Mail) { m.To = "" },
 			"a copy":     func(m *notification.Mail) { m.Cc = []string{"an.nguyen@customer.example\r\nDATA"} },
 			"a reply-to": func(m *notification.Mail) { m.ReplyTo = "An Nguyen <an.nguyen@customer.example>" },
 			"nothing":    func(m *notification.Mail) { m.Text, m.HTML = "", "" },

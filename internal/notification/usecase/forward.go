@@ -23,9 +23,9 @@ type Forwarded struct {
 // Permanent (invalid).
 //
 // With an EventID the mail goes through the ledger like every other. Without one there is no key for an entry, and
-// Forward promises less: a mail that is delivered twice is sent twice, and so is one whose process dies between the
-// server's 250 and the ack. A failure is returned as usual; the retry carries the id that event.Message.Moved assigns,
-// and the ledger knows the mail from then on.
+// Forward promises less: a mail that is delivered twice is sent twice, and so is one whose process is killed between
+// the server's 250 and the ack. A failure is returned as usual; the retry carries the id that event.Message.Moved
+// assigns, and the ledger knows the mail from then on.
 func (s *Sender) Forward(ctx context.Context, f Forwarded) error {
 	mail := notification.Mail{
 		To:      f.Recipient,

@@ -104,13 +104,13 @@ func TestSendVerification(t *testing.T) {
 		f.requireOutcome(event.Dead, event.ReasonAmbiguous) // delivered again: a third mail is an operator's decision
 	})
 
-	// A process that dies while it sends leaves a lease and nothing else.
+	// A process that is killed while it sends leaves only its lease.
 	t.Run("repeats a vanished try once", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.renders()
-		dies := func(context.Context, accept) error { panic("killed") }
-		gomock.InOrder(f.conversation(dies), f.observer.EXPECT().MailRepeated(), f.conversation(dies))
+		killed := func(context.Context, accept) error { panic("killed") }
+		gomock.InOrder(f.conversation(killed), f.observer.EXPECT().MailRepeated(), f.conversation(killed))
 		for range 2 {
 			require.Panics(t, func() { _ = f.deliver(context.Background()) })
 			f.clock.now = f.clock.now.Add(lease)

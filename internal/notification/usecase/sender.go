@@ -72,8 +72,8 @@ func (s *Sender) send(ctx context.Context, eventID string, mail notification.Mai
 // errStoppedWaiting replaces the end of a context after the final dot.
 var errStoppedWaiting = errors.New("stopped waiting for the reply to the final dot")
 
-// try hands the mail to the server once and counts the outcome. It calls record after the server's 250; err is then what
-// record returned, and failure is nil.
+// try hands the mail to the server once and counts the outcome. It calls record after the server's 250; err is then
+// what record returned, and failure is nil.
 func (s *Sender) try(
 	ctx context.Context, mail notification.Mail, record func(context.Context) error,
 ) (failure *notification.SendError, err error) {
@@ -186,8 +186,8 @@ func permanent(failure *notification.SendError) error {
 	return event.Permanent(reason, failure)
 }
 
-// updateEntry changes the entry of eventID in a transaction of its own. It first records an acceptance that could not be
-// recorded before.
+// updateEntry changes the entry of eventID in a transaction of its own. It first records an acceptance that could not
+// be recorded before.
 func (s *Sender) updateEntry(ctx context.Context, eventID string, change func(*notification.Delivery)) error {
 	_, unrecorded := s.unrecorded.Load(eventID)
 	err := s.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {

@@ -1,6 +1,7 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -26,8 +27,8 @@ func (s *Sender) expire(ctx context.Context, eventID string) error {
 	return event.Drop(reason)
 }
 
-// drop ends the mail of eventID unsent, unless it has ended before, and returns the reason for event.Drop. A mail that a
-// try holds is left to that try.
+// drop ends the mail of eventID unsent, unless it has ended before, and returns the reason for event.Drop. A mail that
+// a try holds is left to that try.
 func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) (reason string, err error) {
 	var changed bool
 	final := state
@@ -48,12 +49,8 @@ func (s *Sender) drop(ctx context.Context, eventID string, state notification.St
 // dropReason returns why the event of a mail that ended in state is dropped. Only a sent mail is a duplicate: progress
 // counts every other as not sent, however often its event comes.
 func dropReason(state notification.State) string {
-	switch state {
-	case notification.StateExpired:
-		return event.DropExpired
-	case notification.StateSuperseded:
-		return event.DropSuperseded
-	default:
-		return event.DropDuplicate
-	}
+	return cmp.Or(map[notification.State]string{
+		notification.StateExpired:    event.DropExpired,
+		notification.StateSuperseded: event.DropSuperseded,
+	}[state], event.DropDuplicate)
 }

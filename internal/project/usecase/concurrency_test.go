@@ -19,8 +19,8 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// memory is the store of one project: an item counts once, and a done project is open until it is signalled. The methods
-// it lacks are not called.
+// memory is the store of one project: an item counts once, and a done project is open until it is signalled. The
+// methods it lacks are not called.
 type memory struct {
 	project.ProgressStore
 
@@ -74,11 +74,11 @@ func (m *memory) ListOpen(context.Context, time.Duration, int) ([]string, error)
 	return []string{m.progress.ProjectID}, nil
 }
 
-// committed records events when their transaction has been committed, as an outbox would let them out.
+// committed records events when their transaction commits, as the outbox does.
 type committed struct {
 	eventtest.Recorder
 	db   *database.DB
-	fail bool // the next one
+	fail bool // the next call
 }
 
 func (c *committed) Publish(ctx context.Context, events ...event.Event) error {
@@ -97,47 +97,50 @@ type silent struct{}
 
 func (silent) Publish(string, project.Progress) {}
 
-func TestManyWorkersOneSignalOnARealDatabase(t *testing.T) {
+func TestCountingOnSQL(t *testing.T) {
 	t.Parallel()
-	schematest.Each(t, func(t *testing.T, db *database.DB) {
+	t.Run("many workers store one job.completed", func(t *testing.T) {
 		t.Parallel()
-		const workers, items = 16, 20
-		ctx := context.Background()
-		events, seen := &committed{db: db, fail: true}, &observer{}
-		store := &memory{
-			items:    map[string]bool{},
-			progress: project.Progress{ProjectID: "proj_1", Status: project.StatusProcessing, Total: items},
-		}
-		deps := usecase.Deps{
-			Tx:          db,
-			Clock:       database.NewClock(db),
-			Progress:    store,
-			Open:        store,
-			Completions: sqldb.NewCompletions(db),
-			Events:      events,
-			Updates:     silent{},
-			Observer:    seen,
-		}
-		counting := usecase.NewCounting(deps)
-		errs, start := make([]error, workers), make(chan struct{})
-		var wg sync.WaitGroup
-		for w := range workers {
-			wg.Go(func() {
-				<-start
-				for i := range items { // every worker delivers every item
-					_, err := counting.Mark(ctx, "proj_1", []project.Item{{ID: fmt.Sprint(i)}})
-					errs[w] = errors.Join(errs[w], err)
-				}
-			})
-		}
-		close(start)
-		wg.Wait()
-		require.NoError(t, errors.Join(errs...), "the signal that failed was nobody's error")
-		require.NoError(t, usecase.NewSweeper(deps).Sweep(ctx), "it repeats the signal if nobody else has")
-		require.Len(t, events.Events(), 1)
-		require.EqualValues(t, items, events.Events()[0].Data.(event.JobCompletedData).Done)
-		require.Len(t, seen.completed, 1)
-		require.Len(t, seen.failed, 1)
-		require.True(t, store.signalled)
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			t.Parallel()
+			const workers, items = 16, 20
+			ctx := context.Background()
+			events, seen := &committed{db: db, fail: true}, &observer{}
+			store := &memory{
+				items:    map[string]bool{},
+				progress: project.Progress{ProjectID: "proj_1", Status: project.StatusProcessing, Total: items},
+			}
+			deps := usecase.Deps{
+				Tx:          db,
+				Clock:       database.NewClock(db),
+				Progress:    store,
+				Open:        store,
+				Completions: sqldb.NewCompletions(db),
+				Events:      events,
+				Updates:     silent{},
+				Observer:    seen,
+			}
+			counting := usecase.NewCounting(deps)
+			errs, start := make([]error, workers), make(chan struct{})
+			var wg sync.WaitGroup
+			for w := range workers {
+				wg.Go(func() {
+					<-start
+					for i := range items { // every worker delivers every item
+						_, err := counting.Mark(ctx, "proj_1", []project.Item{{ID: fmt.Sprint(i)}})
+						errs[w] = errors.Join(errs[w], err)
+					}
+				})
+			}
+			close(start)
+			wg.Wait()
+			require.NoError(t, errors.Join(errs...), "the failed signal is no error of a verb")
+			require.NoError(t, usecase.NewSweeper(deps).Sweep(ctx), "it repeats the signal if no verb did")
+			require.Len(t, events.Events(), 1)
+			require.EqualValues(t, items, events.Events()[0].Data.(event.JobCompletedData).Done)
+			require.Len(t, seen.completed, 1)
+			require.Len(t, seen.failed, 1)
+			require.True(t, store.signalled)
+		})
 	})
 }

@@ -13,6 +13,6 @@ func (c *Counting) Fail(ctx context.Context, projectID, reason string) (project.
 	if err := cmp.Or(project.CheckID("project_id", projectID), project.CheckReason(reason)); err != nil {
 		return project.Change{}, err
 	}
-	change, err := c.progress.Fail(ctx, projectID, reason)
+	change, err := c.deps.Progress.Fail(ctx, projectID, reason)
 	return c.finish(ctx, change, err)
 }

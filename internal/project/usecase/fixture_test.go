@@ -27,9 +27,9 @@ func (clock) Now() time.Time { return now }
 
 type inTx struct{}
 
-// transactor marks the context and remembers how each transaction ended.
+// transactor marks the context and records the end of each transaction.
 type transactor struct {
-	commit error // answered instead of committing, when set
+	commit error // if set, returned instead of committing
 	ends   []string
 }
 
@@ -64,7 +64,7 @@ func (m txMatcher) String() string {
 	return "a context outside a transaction"
 }
 
-// publisher refuses what is said outside a transaction, as the outbox does.
+// publisher refuses events outside a transaction, as the outbox does.
 type publisher struct{ eventtest.Recorder }
 
 func (p *publisher) Publish(ctx context.Context, events ...event.Event) error {
@@ -74,12 +74,12 @@ func (p *publisher) Publish(ctx context.Context, events ...event.Event) error {
 	return p.Recorder.Publish(ctx, events...)
 }
 
-// observer remembers what it is told.
+// observer records its notifications.
 type observer struct {
 	mu        sync.Mutex
 	completed []project.Completion
 	failed    []error
-	sweeps    chan error // when set
+	sweeps    chan error // if set
 }
 
 func (o *observer) Completed(c project.Completion) {
@@ -136,7 +136,7 @@ func newFixture(t *testing.T) fixture {
 
 func (f fixture) counting() *usecase.Counting { return usecase.NewCounting(f.deps) }
 
-// running is a project that goes on, done one that has been finished and not signalled.
+// running returns a project in progress, done one that is done and not signalled.
 func running() project.Change {
 	return project.Change{
 		Progress: project.Progress{ProjectID: "proj_1", Status: project.StatusProcessing, Total: 4, Done: 3, Errors: 1},
@@ -154,7 +154,7 @@ func completion() project.Completion {
 	return project.Completion{Progress: done().Progress, Owner: "user-1", CompletedAt: now}
 }
 
-// expectSignal is a signal that succeeds, first or not.
+// expectSignal expects a signal that succeeds, as the first of its project or not.
 func (f fixture) expectSignal(first bool) {
 	id := usecase.CompletedEventID("proj_1")
 	f.completions.EXPECT().Add(inATx(), "proj_1", id, now).Return(first, nil)
@@ -163,7 +163,7 @@ func (f fixture) expectSignal(first bool) {
 	}
 	f.open.EXPECT().MarkSignalled(outsideATx(), "proj_1").DoAndReturn(func(context.Context, string) error {
 		if len(f.tx.ends) == 0 || f.tx.ends[len(f.tx.ends)-1] != "commit" {
-			return errors.New("told before the commit")
+			return errors.New("called before the commit")
 		}
 		return nil
 	})

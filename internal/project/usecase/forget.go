@@ -12,5 +12,5 @@ func (c *Counting) Forget(ctx context.Context, projectID string) error {
 	if err := project.CheckID("project_id", projectID); err != nil {
 		return err
 	}
-	return c.progress.Forget(ctx, projectID)
+	return c.deps.Progress.Forget(ctx, projectID)
 }

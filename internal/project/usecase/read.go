@@ -15,22 +15,17 @@ type ReadingDeps struct {
 // Reading shows progress to the project's owner and to administrators. Its verbs return [project.ErrNotFound] for a
 // project that does not exist, [project.ErrNotYours] to any other user, and [project.ErrUnavailable] while Redis is
 // unavailable. Safe for concurrent use.
-type Reading struct {
-	progress project.ProgressReader
-	watcher  project.ProgressWatcher
-}
+type Reading struct{ deps ReadingDeps }
 
 // NewReading returns a Reading on d.
-func NewReading(d ReadingDeps) *Reading {
-	return &Reading{progress: d.Progress, watcher: d.Watcher}
-}
+func NewReading(d ReadingDeps) *Reading { return &Reading{d} }
 
 // Progress returns the current progress of the project.
 func (r *Reading) Progress(ctx context.Context, actor project.Actor, projectID string) (project.Progress, error) {
 	if err := project.CheckID("project_id", projectID); err != nil {
 		return project.Progress{}, err
 	}
-	progress, err := r.progress.Progress(ctx, projectID)
+	progress, err := r.deps.Progress.Progress(ctx, projectID)
 	if err != nil {
 		return project.Progress{}, err
 	}
@@ -40,7 +35,7 @@ func (r *Reading) Progress(ctx context.Context, actor project.Actor, projectID s
 	if actor.Admin {
 		return progress, nil
 	}
-	owner, err := r.progress.Owner(ctx, projectID)
+	owner, err := r.deps.Progress.Owner(ctx, projectID)
 	if err != nil {
 		return project.Progress{}, err
 	}

@@ -22,62 +22,39 @@ func CompletedEventID(projectID string) string {
 	return "evt_" + uuid.NewSHA1(completions, []byte(projectID)).String()
 }
 
-// signaller stores a project's job.completed once.
-type signaller struct {
-	tx          project.Transactor
-	clock       project.Clock
-	open        project.OpenProjects
-	completions project.CompletionRepository
-	events      event.Publisher
-	listener    project.CompletionListener
-	observer    project.Observer
-}
-
-func newSignaller(d Deps) signaller {
-	return signaller{
-		tx:          d.Tx,
-		clock:       d.Clock,
-		open:        d.Open,
-		completions: d.Completions,
-		events:      d.Events,
-		listener:    d.Listener,
-		observer:    d.Observer,
-	}
-}
-
 // signal stores job.completed in the outbox, unless that happened before, and then removes the project from the open
 // ones. This order loses nothing: a crash in between only repeats a harmless call. The caller's cancellation does not
 // stop it.
-func (s signaller) signal(ctx context.Context, change project.Change) error {
+func (d Deps) signal(ctx context.Context, change project.Change) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), signalTimeout)
 	defer cancel()
 	completion := project.Completion{
 		Progress:    change.Progress,
 		Owner:       change.Owner,
-		CompletedAt: s.clock.Now(),
+		CompletedAt: d.Clock.Now(),
 	}
 	first := false
-	err := s.tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := d.Tx.WithinTx(ctx, func(ctx context.Context) error {
 		var err error
-		first, err = s.completions.Add(ctx, change.ProjectID, CompletedEventID(change.ProjectID), completion.CompletedAt)
+		first, err = d.Completions.Add(ctx, change.ProjectID, CompletedEventID(change.ProjectID), completion.CompletedAt)
 		if err != nil || !first {
 			return err
 		}
-		if err := s.events.Publish(ctx, completedEvent(completion)); err != nil {
+		if err := d.Events.Publish(ctx, completedEvent(completion)); err != nil {
 			return err
 		}
-		if s.listener == nil {
+		if d.Listener == nil {
 			return nil
 		}
-		return s.listener.ProjectCompleted(ctx, completion)
+		return d.Listener.ProjectCompleted(ctx, completion)
 	})
 	if err != nil {
 		return fmt.Errorf("project: storing job.completed in the outbox: %w", err)
 	}
 	if first {
-		s.observer.Completed(completion)
+		d.Observer.Completed(completion)
 	}
-	return s.open.MarkSignalled(ctx, change.ProjectID)
+	return d.Open.MarkSignalled(ctx, change.ProjectID)
 }
 
 func completedEvent(c project.Completion) event.Event {

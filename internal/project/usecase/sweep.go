@@ -3,8 +3,6 @@ package usecase
 import (
 	"context"
 	"time"
-
-	"github.com/smap-platform/identity/internal/project"
 )
 
 const (
@@ -16,22 +14,12 @@ const (
 // Sweeper completes the projects that were left open: another service wrote the total after the last item, a reply was
 // lost, or a process died before it stored job.completed. Any number may run, in any number of processes.
 type Sweeper struct {
-	open      project.OpenProjects
-	updates   project.ProgressPublisher
-	observer  project.Observer
-	signaller signaller
-	failing   bool // the last sweep failed
+	deps    Deps
+	failing bool // the last sweep failed
 }
 
 // NewSweeper returns a Sweeper on d.
-func NewSweeper(d Deps) *Sweeper {
-	return &Sweeper{
-		open:      d.Open,
-		updates:   d.Updates,
-		observer:  d.Observer,
-		signaller: newSignaller(d),
-	}
-}
+func NewSweeper(d Deps) *Sweeper { return &Sweeper{deps: d} }
 
 // Run sweeps every 5 s until ctx ends and returns nil. It notifies the observer of the start and the end of an outage.
 func (s *Sweeper) Run(ctx context.Context) error {
@@ -45,7 +33,7 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			err := s.Sweep(ctx)
 			if ctx.Err() == nil && (err != nil) != s.failing {
 				s.failing = err != nil
-				s.observer.SweepHealth(err)
+				s.deps.Observer.SweepHealth(err)
 			}
 		}
 	}
@@ -55,22 +43,22 @@ func (s *Sweeper) Run(ctx context.Context) error {
 // Redis would fail for the others too. A project that is itself at fault holds nothing up, because the check touches it
 // and so moves it to the end.
 func (s *Sweeper) Sweep(ctx context.Context) error {
-	ids, err := s.open.ListOpen(ctx, sweepIdle, sweepLimit)
+	ids, err := s.deps.Open.ListOpen(ctx, sweepIdle, sweepLimit)
 	if err != nil {
 		return err
 	}
 	for _, id := range ids {
-		change, err := s.open.Check(ctx, id)
+		change, err := s.deps.Open.Check(ctx, id)
 		if err != nil {
 			return err
 		}
 		if change.Crossed {
-			s.updates.Publish(change.Owner, change.Progress)
+			s.deps.Updates.Publish(change.Owner, change.Progress)
 		}
 		if !change.Unsignalled {
 			continue
 		}
-		if err := s.signaller.signal(ctx, change); err != nil {
+		if err := s.deps.signal(ctx, change); err != nil {
 			return err
 		}
 	}

@@ -2,9 +2,9 @@
 // consumers that do the work, [Reading] for the people who wait for it, and [Sweeper] completes what a crash or a lost
 // reply left open.
 //
-// A verb that finds a project done without job.completed in the outbox stores the event there, with an id that is derived
-// from the project id: one event per project, however many verbs find it at once. The package does not promise that the
-// event is stored when a verb returns: while the database is unavailable, the sweeper does it later.
+// A verb that finds a project done without job.completed in the outbox stores the event there, with an id that is
+// derived from the project id: one event per project, however many verbs find it at once. The package does not
+// promise that the event is stored when a verb returns: while the database is unavailable, the sweeper does it later.
 package usecase
 
 import (
@@ -31,22 +31,10 @@ type Deps struct {
 // transaction. The verbs return [project.ErrBody] for invalid input, [project.ErrNotFound] for a project that does not
 // exist, [project.ErrUnavailable] while Redis is unavailable, and otherwise the project after the change. Safe for
 // concurrent use.
-type Counting struct {
-	progress  project.ProgressStore
-	updates   project.ProgressPublisher
-	observer  project.Observer
-	signaller signaller
-}
+type Counting struct{ deps Deps }
 
 // NewCounting returns a Counting on d.
-func NewCounting(d Deps) *Counting {
-	return &Counting{
-		progress:  d.Progress,
-		updates:   d.Updates,
-		observer:  d.Observer,
-		signaller: newSignaller(d),
-	}
-}
+func NewCounting(d Deps) *Counting { return &Counting{d} }
 
 // finish is the common end of every verb that changes a project.
 func (c *Counting) finish(ctx context.Context, change project.Change, err error) (project.Change, error) {
@@ -57,12 +45,12 @@ func (c *Counting) finish(ctx context.Context, change project.Change, err error)
 		return project.Change{}, project.ErrNotFound
 	}
 	if !change.Refused {
-		c.updates.Publish(change.Owner, change.Progress)
+		c.deps.Updates.Publish(change.Owner, change.Progress)
 	}
 	if change.Unsignalled {
 		// The change itself is stored: an error would only make the caller repeat it.
-		if err := c.signaller.signal(ctx, change); err != nil {
-			c.observer.SignalFailed(change.ProjectID, err)
+		if err := c.deps.signal(ctx, change); err != nil {
+			c.deps.Observer.SignalFailed(change.ProjectID, err)
 		}
 	}
 	if change.Refused {

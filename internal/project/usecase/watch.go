@@ -13,6 +13,10 @@ func (r *Reading) Watch(ctx context.Context, actor project.Actor, projectID stri
 	if err != nil {
 		return project.Watch{}, err
 	}
-	changes, stop := r.watcher.Watch(projectID)
-	return project.Watch{Now: now, Changes: changes, Stop: stop}, nil
+	changes, stop := r.deps.Watcher.Watch(projectID)
+	return project.Watch{
+		Now:     now,
+		Changes: changes,
+		Stop:    stop,
+	}, nil
 }

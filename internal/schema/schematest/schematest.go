@@ -1,5 +1,5 @@
-// Package schematest gives every test a migrated database of its own: SQLite always, PostgreSQL as well when
-// INTEGRATION is set (make test-integration), where a server that is missing fails the test.
+// Package schematest gives every test a migrated database of its own: SQLite always, and PostgreSQL when INTEGRATION is
+// set (make test-integration). A missing server then fails the test.
 package schematest
 
 import (
@@ -19,8 +19,8 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// TxTimeout is short: on SQLite a statement that bypasses the transaction of its context waits for itself, and
-// shall be red soon.
+// TxTimeout is short: on SQLite a statement that bypasses the transaction of its context waits for itself, and must
+// fail soon.
 const TxTimeout = 2 * time.Second
 
 // Each runs test once per engine, each time on an empty, migrated database.
@@ -32,7 +32,7 @@ func Each(t *testing.T, test func(t *testing.T, db *database.DB)) {
 	}
 }
 
-// OnPostgres runs what only PostgreSQL can show, when INTEGRATION is set; url is that of an empty database.
+// OnPostgres runs a test that needs PostgreSQL, when INTEGRATION is set. url is that of an empty database.
 func OnPostgres(t *testing.T, test func(t *testing.T, url string)) {
 	t.Helper()
 	if os.Getenv("INTEGRATION") != "" {
@@ -40,7 +40,7 @@ func OnPostgres(t *testing.T, test func(t *testing.T, url string)) {
 	}
 }
 
-// SQLite answers a migrated database in a temporary file.
+// SQLite returns a migrated database in a temporary file.
 func SQLite(t testing.TB) *database.DB {
 	t.Helper()
 	return open(t, database.Options{
@@ -48,13 +48,13 @@ func SQLite(t testing.TB) *database.DB {
 	})
 }
 
-// Postgres answers a migrated database, created for this test on the server that POSTGRES_* names.
+// Postgres returns a migrated database, created for this test on the server that POSTGRES_* names.
 func Postgres(t testing.TB) *database.DB {
 	t.Helper()
 	return open(t, database.Options{Dialect: database.Postgres, DSN: EmptyPostgres(t), TxTimeout: 10 * time.Second})
 }
 
-// EmptyPostgres creates an empty database for this test and answers its URL.
+// EmptyPostgres creates an empty database for this test and returns its URL.
 func EmptyPostgres(t testing.TB) string {
 	t.Helper()
 	require.NotEmpty(t, os.Getenv("POSTGRES_HOST"), "INTEGRATION is set but POSTGRES_HOST is not; run make test-integration")

@@ -23,41 +23,44 @@ const (
 // Cancel ends a live subscription at once and returns it. What was paid or granted stays in force until EffectiveUntil.
 // reason is free text and trimmed; an empty one becomes a default.
 //
-// Cancel returns [subscription.ErrBody] for a reason that is too long, [subscription.ErrNotFound] for a subscription that
-// does not exist, [subscription.ErrNotYours] if it belongs to another user and the actor is no administrator, and
-// [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls exactly one succeeds and publishes an event.
-func (l *Lifecycle) Cancel(ctx context.Context, actor subscription.Actor, id, reason string) (subscription.Subscription, error) {
+// Cancel returns [subscription.ErrBody] for a reason that is too long, [subscription.ErrNotFound] for a subscription
+// that does not exist, [subscription.ErrNotYours] if it belongs to another user and the actor is no administrator,
+// and [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls exactly one succeeds and publishes an
+// event.
+func (l *Lifecycle) Cancel(
+	ctx context.Context, actor subscription.Actor, id, reason string,
+) (subscription.Subscription, error) {
 	reason = strings.TrimSpace(reason)
 	if utf8.RuneCountInString(reason) > maxReason {
 		problem := fmt.Sprintf("must have at most %d characters", maxReason)
 		return subscription.Subscription{}, subscription.ErrBody.WithFields(map[string]string{"reason": problem})
 	}
 	var s subscription.Subscription
-	err := l.tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := l.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
 		var err error
-		if s, err = l.subscriptions.ByID(ctx, id); err != nil {
+		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
 			return err
 		}
 		if s.UserID != actor.UserID && !actor.Admin {
 			return subscription.ErrNotYours
 		}
-		version, err := l.subscriptions.NextVersion(ctx, s.UserID)
+		version, err := l.deps.Subscriptions.NextVersion(ctx, s.UserID)
 		if err != nil {
 			return err
 		}
 		// Read again under the user's lock: a concurrent call may just have cancelled it.
-		if s, err = l.subscriptions.ByID(ctx, id); err != nil {
+		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
 			return err
 		}
 		previous := s.Status
-		if err := s.Cancel(l.clock.Now()); err != nil {
+		if err := s.Cancel(l.deps.Clock.Now()); err != nil {
 			return err
 		}
 		s.Version = version
-		if err := l.subscriptions.Update(ctx, s); err != nil {
+		if err := l.deps.Subscriptions.Update(ctx, s); err != nil {
 			return err
 		}
-		return l.events.Publish(ctx, cancelledEvent(s, previous, actor, reason))
+		return l.deps.Events.Publish(ctx, cancelledEvent(s, previous, actor, reason))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err

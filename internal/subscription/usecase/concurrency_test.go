@@ -17,7 +17,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// committed records events when their transaction has been committed, as an outbox would let them out.
+// committed records events when their transaction commits, as the outbox does.
 type committed struct {
 	eventtest.Recorder
 	db *database.DB
@@ -31,6 +31,7 @@ func (c *committed) Publish(ctx context.Context, events ...event.Event) error {
 	return nil
 }
 
+// twice calls fn twice at once and returns both errors.
 func twice(fn func() error) []error {
 	errs := make([]error, 2)
 	start := make(chan struct{})
@@ -46,46 +47,49 @@ func twice(fn func() error) []error {
 	return errs
 }
 
-func TestAtOnceOnARealDatabase(t *testing.T) {
+func TestLifecycleOnSQL(t *testing.T) {
 	t.Parallel()
-	schematest.Each(t, func(t *testing.T, db *database.DB) {
+	t.Run("two concurrent calls have one effect", func(t *testing.T) {
 		t.Parallel()
-		ctx := context.Background()
-		for range 10 {
-			events := &committed{db: db}
-			l := usecase.NewLifecycle(usecase.LifecycleDeps{
-				Tx:            db,
-				Clock:         database.NewClock(db),
-				Subscriptions: sqldb.NewSubscriptions(db),
-				Plans:         sqldb.NewPlans(db),
-				Events:        events,
-			})
-			userID := uuid.NewString()
-			_, err := db.Conn(ctx).ExecContext(ctx,
-				"INSERT INTO users (id, username, created_at, updated_at) VALUES ($1, $2, $3, $3)", userID, userID+"@example.com", now)
-			require.NoError(t, err)
-
-			for _, err := range twice(func() error { return l.StartTrial(ctx, userID) }) {
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			t.Parallel()
+			ctx := context.Background()
+			for range 10 {
+				events := &committed{db: db}
+				l := usecase.NewLifecycle(usecase.LifecycleDeps{
+					Tx:            db,
+					Clock:         database.NewClock(db),
+					Subscriptions: sqldb.NewSubscriptions(db),
+					Plans:         sqldb.NewPlans(db),
+					Events:        events,
+				})
+				userID := uuid.NewString()
+				_, err := db.Conn(ctx).ExecContext(ctx,
+					"INSERT INTO users (id, username, created_at, updated_at) VALUES ($1, $2, $3, $3)", userID, userID+"@example.com", now)
 				require.NoError(t, err)
-			}
-			require.Len(t, events.Events(), 1, "two starts make one trial")
-			s, err := l.Current(ctx, userID)
-			require.NoError(t, err)
-			require.Equal(t, events.Events()[0].Data.(event.SubscriptionCreatedData).Version, s.Version)
 
-			errs := twice(func() error {
-				_, err := l.Cancel(ctx, subscription.Actor{UserID: userID}, s.ID, "")
-				return err
-			})
-			if errs[0] == nil {
-				errs[0], errs[1] = errs[1], errs[0]
+				for _, err := range twice(func() error { return l.StartTrial(ctx, userID) }) {
+					require.NoError(t, err)
+				}
+				require.Len(t, events.Events(), 1, "two calls start one trial")
+				s, err := l.Current(ctx, userID)
+				require.NoError(t, err)
+				require.Equal(t, events.Events()[0].Data.(event.SubscriptionCreatedData).Version, s.Version)
+
+				errs := twice(func() error {
+					_, err := l.Cancel(ctx, subscription.Actor{UserID: userID}, s.ID, "")
+					return err
+				})
+				if errs[0] == nil {
+					errs[0], errs[1] = errs[1], errs[0]
+				}
+				require.ErrorIs(t, errs[0], subscription.ErrCannotCancel)
+				require.NoError(t, errs[1])
+				require.Len(t, events.Events(), 2, "two calls publish one cancellation")
+				require.Greater(t, events.Events()[1].Data.(event.SubscriptionCancelledData).Version, s.Version)
+				_, err = l.Current(ctx, userID)
+				require.ErrorIs(t, err, subscription.ErrNotFound)
 			}
-			require.ErrorIs(t, errs[0], subscription.ErrCannotCancel)
-			require.NoError(t, errs[1])
-			require.Len(t, events.Events(), 2, "two cancels are told once")
-			require.Greater(t, events.Events()[1].Data.(event.SubscriptionCancelledData).Version, s.Version)
-			_, err = l.Current(ctx, userID)
-			require.ErrorIs(t, err, subscription.ErrNotFound)
-		}
+		})
 	})
 }

@@ -24,11 +24,20 @@ func TestCurrent(t *testing.T) {
 		wants error
 	}{
 		{"active", subscription.Subscription{ID: "s", Status: subscription.StatusActive}, nil, nil},
-		{"trialing", subscription.Subscription{ID: "s", Status: subscription.StatusTrialing, TrialEndsAt: ends(1)}, nil, nil},
-		{"trial run out, unmarked", subscription.Subscription{ID: "s", Status: subscription.StatusTrialing, TrialEndsAt: ends(0)}, nil, subscription.ErrNotFound},
-		{"past due", subscription.Subscription{ID: "s", Status: subscription.StatusPastDue}, nil, subscription.ErrNotFound},
-		{"none", subscription.Subscription{}, subscription.ErrNotFound, subscription.ErrNotFound},
-		{"database down", subscription.Subscription{}, errDown, errDown},
+		{
+			"trialing",
+			subscription.Subscription{ID: "s", Status: subscription.StatusTrialing, TrialEndsAt: ends(1)}, nil, nil,
+		},
+		{
+			"trialing after the end of the trial",
+			subscription.Subscription{ID: "s", Status: subscription.StatusTrialing, TrialEndsAt: ends(0)}, nil, subscription.ErrNotFound,
+		},
+		{
+			"past due",
+			subscription.Subscription{ID: "s", Status: subscription.StatusPastDue}, nil, subscription.ErrNotFound,
+		},
+		{"no subscription", subscription.Subscription{}, subscription.ErrNotFound, subscription.ErrNotFound},
+		{"database unavailable", subscription.Subscription{}, errDown, errDown},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -28,12 +28,12 @@ func (clock) Now() time.Time { return now }
 
 type inTx struct{}
 
-// transactor marks the context and remembers how each transaction ended.
+// transactor marks the context and records the end of each transaction.
 type transactor struct{ ends []string }
 
 func (tr *transactor) WithinTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if ctx.Value(inTx{}) != nil {
-		return fn(ctx) // joined: its outer one decides
+		return fn(ctx) // joined: the outer transaction ends
 	}
 	err := fn(context.WithValue(ctx, inTx{}, true))
 	if err != nil {
@@ -55,7 +55,7 @@ func (txMatcher) Matches(x any) bool {
 }
 func (txMatcher) String() string { return "a context in a transaction" }
 
-// publisher refuses what is said outside a transaction, as the outbox does.
+// publisher refuses events outside a transaction, as the outbox does.
 type publisher struct{ eventtest.Recorder }
 
 func (p *publisher) Publish(ctx context.Context, events ...event.Event) error {
@@ -75,7 +75,12 @@ type fixture struct {
 
 func newFixture(t *testing.T) fixture {
 	ctrl := gomock.NewController(t)
-	f := fixture{tx: &transactor{}, repo: mock.NewMockRepository(ctrl), plans: mock.NewMockPlanRepository(ctrl), events: &publisher{}}
+	f := fixture{
+		tx:     &transactor{},
+		repo:   mock.NewMockRepository(ctrl),
+		plans:  mock.NewMockPlanRepository(ctrl),
+		events: &publisher{},
+	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
 		Tx:            f.tx,
 		Clock:         clock{},
@@ -86,7 +91,7 @@ func newFixture(t *testing.T) fixture {
 	return f
 }
 
-func (f fixture) requireNothingSaid(t *testing.T, end string) {
+func (f fixture) requireNoEvent(t *testing.T, end string) {
 	t.Helper()
 	require.Equal(t, []string{end}, f.tx.ends)
 	require.Empty(t, f.events.Events())

@@ -1,5 +1,6 @@
 // Package usecase owns the use cases of subscriptions, one file per verb. [Lifecycle] changes subscriptions in the
-// database and publishes events; [Projection] copies the events to the [subscription.StateStore] that other services read.
+// database and publishes events; [Projection] copies the events to the [subscription.StateStore] that other services
+// read.
 //
 // The package does not promise that the StateStore is current when a change returns: the events do that.
 package usecase
@@ -19,24 +20,10 @@ type LifecycleDeps struct {
 }
 
 // Lifecycle starts, shows and cancels subscriptions. Safe for concurrent use.
-type Lifecycle struct {
-	tx            subscription.Transactor
-	clock         subscription.Clock
-	subscriptions subscription.Repository
-	plans         subscription.PlanRepository
-	events        event.Publisher
-}
+type Lifecycle struct{ deps LifecycleDeps }
 
 // NewLifecycle returns a Lifecycle on d.
-func NewLifecycle(d LifecycleDeps) *Lifecycle {
-	return &Lifecycle{
-		tx:            d.Tx,
-		clock:         d.Clock,
-		subscriptions: d.Subscriptions,
-		plans:         d.Plans,
-		events:        d.Events,
-	}
-}
+func NewLifecycle(d LifecycleDeps) *Lifecycle { return &Lifecycle{d} }
 
 // ProjectionDeps are the dependencies of [Projection]. All are required.
 type ProjectionDeps struct {
@@ -45,12 +32,7 @@ type ProjectionDeps struct {
 }
 
 // Projection keeps the copy in the [subscription.StateStore]. Safe for concurrent use.
-type Projection struct {
-	subscriptions subscription.LatestRepository
-	states        subscription.StateStore
-}
+type Projection struct{ deps ProjectionDeps }
 
 // NewProjection returns a Projection on d.
-func NewProjection(d ProjectionDeps) *Projection {
-	return &Projection{subscriptions: d.Subscriptions, states: d.States}
-}
+func NewProjection(d ProjectionDeps) *Projection { return &Projection{d} }

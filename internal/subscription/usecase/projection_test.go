@@ -31,7 +31,7 @@ func TestMirrorState(t *testing.T) {
 	}{
 		{"stored", true, nil, event.Decision{Action: event.Ack, Outcome: "handled"}},
 		{"stale", false, nil, event.Decision{Action: event.Ack, Outcome: event.DropStale}},
-		{"Redis is down", false, errDown, event.Decision{Action: event.Retry, Outcome: "retry"}},
+		{"Redis unavailable", false, errDown, event.Decision{Action: event.Retry, Outcome: "retry"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -54,42 +54,44 @@ func user(i int) subscription.Subscription {
 	return s
 }
 
-func TestRebuildStatesWalksAllPages(t *testing.T) {
+func TestRebuildStates(t *testing.T) {
 	t.Parallel()
-	p, repo, states := newProjection(t)
-	gomock.InOrder(
-		repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(0), user(1)}, nil),
-		states.EXPECT().Apply(gomock.Any(), user(0).State()).Return(true, nil), // a row of the previous release
-		states.EXPECT().Apply(gomock.Any(), user(1).State()).Return(false, nil),
-		repo.EXPECT().LatestPerUser(gomock.Any(), "user-1", 500).Return([]subscription.Subscription{user(2)}, nil),
-		states.EXPECT().Apply(gomock.Any(), user(2).State()).Return(true, nil),
-		repo.EXPECT().LatestPerUser(gomock.Any(), "user-2", 500).Return(nil, nil),
-	)
-	got, err := p.RebuildStates(context.Background())
-	require.NoError(t, err)
-	require.Equal(t, usecase.Rebuilt{Read: 3, Written: 2, Stale: 1}, got)
-}
-
-func TestRebuildStatesAnswersWhatItDidBeforeItFailed(t *testing.T) {
-	t.Parallel()
-	t.Run("reading", func(t *testing.T) {
+	t.Run("reads all pages", func(t *testing.T) {
 		t.Parallel()
 		p, repo, states := newProjection(t)
-		repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(1)}, nil)
-		states.EXPECT().Apply(gomock.Any(), gomock.Any()).Return(true, nil)
-		repo.EXPECT().LatestPerUser(gomock.Any(), "user-1", 500).Return(nil, errDown)
+		gomock.InOrder(
+			repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(0), user(1)}, nil),
+			states.EXPECT().Apply(gomock.Any(), user(0).State()).Return(true, nil), // a row of the previous release
+			states.EXPECT().Apply(gomock.Any(), user(1).State()).Return(false, nil),
+			repo.EXPECT().LatestPerUser(gomock.Any(), "user-1", 500).Return([]subscription.Subscription{user(2)}, nil),
+			states.EXPECT().Apply(gomock.Any(), user(2).State()).Return(true, nil),
+			repo.EXPECT().LatestPerUser(gomock.Any(), "user-2", 500).Return(nil, nil),
+		)
 		got, err := p.RebuildStates(context.Background())
-		require.ErrorIs(t, err, errDown)
-		require.Equal(t, usecase.Rebuilt{Read: 1, Written: 1}, got)
+		require.NoError(t, err)
+		require.Equal(t, usecase.Rebuilt{Read: 3, Written: 2, Stale: 1}, got)
 	})
-	t.Run("writing", func(t *testing.T) {
+	t.Run("returns the counts before an error", func(t *testing.T) {
 		t.Parallel()
-		p, repo, states := newProjection(t)
-		repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(1), user(2)}, nil)
-		states.EXPECT().Apply(gomock.Any(), gomock.Any()).Return(false, errDown)
-		got, err := p.RebuildStates(context.Background())
-		require.ErrorIs(t, err, errDown)
-		require.ErrorContains(t, err, "user-1")
-		require.Equal(t, usecase.Rebuilt{Read: 1}, got)
+		t.Run("reading", func(t *testing.T) {
+			t.Parallel()
+			p, repo, states := newProjection(t)
+			repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(1)}, nil)
+			states.EXPECT().Apply(gomock.Any(), gomock.Any()).Return(true, nil)
+			repo.EXPECT().LatestPerUser(gomock.Any(), "user-1", 500).Return(nil, errDown)
+			got, err := p.RebuildStates(context.Background())
+			require.ErrorIs(t, err, errDown)
+			require.Equal(t, usecase.Rebuilt{Read: 1, Written: 1}, got)
+		})
+		t.Run("writing", func(t *testing.T) {
+			t.Parallel()
+			p, repo, states := newProjection(t)
+			repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(1), user(2)}, nil)
+			states.EXPECT().Apply(gomock.Any(), gomock.Any()).Return(false, errDown)
+			got, err := p.RebuildStates(context.Background())
+			require.ErrorIs(t, err, errDown)
+			require.ErrorContains(t, err, "user-1")
+			require.Equal(t, usecase.Rebuilt{Read: 1}, got)
+		})
 	})
 }

@@ -19,13 +19,13 @@ type Rebuilt struct {
 // replaces a higher version. Rows of the previous release have version 0, which no event has: they are written only if
 // nothing newer is stored. On an error it returns the counts so far; running it again is harmless.
 //
-// It deletes nothing. After the database was restored from a backup, delete the states first: states ahead of the database
-// would stay until its versions catch up.
+// It deletes nothing. After the database was restored from a backup, delete the states first: states ahead of the
+// database would stay until its versions catch up.
 func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 	var done Rebuilt
 	after := ""
 	for {
-		page, err := p.subscriptions.LatestPerUser(ctx, after, rebuildPage)
+		page, err := p.deps.Subscriptions.LatestPerUser(ctx, after, rebuildPage)
 		if err != nil {
 			return done, fmt.Errorf("subscription: reading the users after %q: %w", after, err)
 		}
@@ -34,7 +34,7 @@ func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 		}
 		for _, s := range page {
 			done.Read++
-			applied, err := p.states.Apply(ctx, s.State())
+			applied, err := p.deps.States.Apply(ctx, s.State())
 			if err != nil {
 				return done, fmt.Errorf("subscription: writing the state of user %s: %w", s.UserID, err)
 			}

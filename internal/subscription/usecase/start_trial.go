@@ -10,12 +10,13 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// StartTrial starts a trial of the free plan for the user and publishes subscription.created. It joins the transaction of
-// ctx if there is one. For a user who holds a subscription with a live status, even a trial that has ended, it does nothing
-// and returns nil. Two concurrent calls start one trial; the version of the later call stays unused.
+// StartTrial starts a trial of the free plan for the user and publishes subscription.created. It joins the
+// transaction of ctx if there is one. For a user who holds a subscription with a live status, even a trial that has
+// ended, it does nothing and returns nil. Two concurrent calls start one trial; the version of the later call stays
+// unused.
 func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
-	return l.tx.WithinTx(ctx, func(ctx context.Context) error {
-		switch _, err := l.subscriptions.LiveByUser(ctx, userID); {
+	return l.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		switch _, err := l.deps.Subscriptions.LiveByUser(ctx, userID); {
 		case err == nil:
 			return nil
 		case !errors.Is(err, subscription.ErrNotFound):
@@ -25,26 +26,26 @@ func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 		if err != nil {
 			return err
 		}
-		version, err := l.subscriptions.NextVersion(ctx, userID)
+		version, err := l.deps.Subscriptions.NextVersion(ctx, userID)
 		if err != nil {
 			return err
 		}
 		// Read the time under the user's lock, so that a higher version is never older.
-		s := subscription.NewTrial(uuid.Must(uuid.NewV7()).String(), userID, plan, l.clock.Now())
+		s := subscription.NewTrial(uuid.Must(uuid.NewV7()).String(), userID, plan, l.deps.Clock.Now())
 		s.Version = version
-		if err := l.subscriptions.Create(ctx, s); err != nil {
+		if err := l.deps.Subscriptions.Create(ctx, s); err != nil {
 			if errors.Is(err, subscription.ErrActiveExists) {
 				return nil
 			}
 			return err
 		}
-		return l.events.Publish(ctx, createdEvent(s))
+		return l.deps.Events.Publish(ctx, createdEvent(s))
 	})
 }
 
 func (l *Lifecycle) freePlan(ctx context.Context) (subscription.Plan, error) {
-	now := l.clock.Now()
-	return l.plans.Ensure(ctx, subscription.Plan{
+	now := l.deps.Clock.Now()
+	return l.deps.Plans.Ensure(ctx, subscription.Plan{
 		ID:        uuid.Must(uuid.NewV7()).String(),
 		Name:      "Free",
 		Code:      subscription.FreePlanCode,

@@ -6,7 +6,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Abandoner records in the mail ledger that nobody will try the mail of an event again, and why.
+// Abandoner records in the mail ledger that the mail of an event is given up, and why.
 type Abandoner interface {
 	GiveUp(ctx context.Context, eventID, reason string) error
 }

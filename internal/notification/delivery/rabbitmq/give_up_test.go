@@ -45,7 +45,7 @@ func TestGiveUp(t *testing.T) {
 	})
 	t.Run("an event whose mail cannot be given up yet is kept", func(t *testing.T) {
 		t.Parallel()
-		a := &abandoner{given: map[string]string{}, err: errors.New("the database does not answer")}
+		a := &abandoner{given: map[string]string{}, err: errors.New("the database does not reply")}
 		err := handle(a, "evt_1", rejected)
 		_, ended := event.Ended(err)
 		require.False(t, ended)

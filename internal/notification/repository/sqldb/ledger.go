@@ -79,8 +79,8 @@ func (l *Ledger) State(ctx context.Context, eventID string) (notification.State,
 // idsPerQuery is few enough for SQLite's driver; see database.Placeholders.
 const idsPerQuery = 200
 
-// Outcomes returns the states of those mails that have ended. A mail that is being sent, or that no try has claimed yet,
-// is not among them; nor may be one whose entry is stored while Outcomes reads.
+// Outcomes returns the states of those mails that have ended. A mail that is being sent, or that no try has claimed
+// yet, is not among them; nor may be one whose entry is stored while Outcomes reads.
 func (l *Ledger) Outcomes(ctx context.Context, eventIDs []string) (map[string]notification.State, error) {
 	outcomes := make(map[string]notification.State, len(eventIDs))
 	for ids := range slices.Chunk(eventIDs, idsPerQuery) {
@@ -114,8 +114,8 @@ func (l *Ledger) addOutcomes(ctx context.Context, outcomes map[string]notificati
 	return rows.Err()
 }
 
-// Reopen lets a failed mail be sent again, as if no try of it had ever vanished, because an operator has decided so. Any
-// other entry, and a missing one, stays as it is.
+// Reopen lets a failed mail be sent again, as if no try of it had ever vanished, because an operator has decided so.
+// Any other entry, and a missing one, stays as it is.
 func (l *Ledger) Reopen(ctx context.Context, eventID string) error {
 	_, err := l.db.Conn(ctx).ExecContext(ctx, `
 		UPDATE mail_deliveries SET state = $2, lease_until = NULL, resends = 0, error_class = NULL

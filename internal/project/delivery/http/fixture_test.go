@@ -14,35 +14,35 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// counting remembers what it is asked and answers the same to everything.
+// counting records its arguments and always returns the same.
 type counting struct {
-	answer project.Change
+	change project.Change
 	err    error
-	asked  []any
+	args   []any
 }
 
-func (c *counting) ask(args ...any) (project.Change, error) {
-	c.asked = args
-	return c.answer, c.err
+func (c *counting) record(args ...any) (project.Change, error) {
+	c.args = args
+	return c.change, c.err
 }
 
 func (c *counting) Init(_ context.Context, id, owner string, total int64) (project.Change, error) {
-	return c.ask("init", id, owner, total)
+	return c.record("init", id, owner, total)
 }
 
 func (c *counting) SetTotal(_ context.Context, id string, total int64, final bool) (project.Change, error) {
-	return c.ask("total", id, total, final)
+	return c.record("total", id, total, final)
 }
 
 func (c *counting) Mark(_ context.Context, id string, items []project.Item) (project.Change, error) {
-	return c.ask("mark", id, items)
+	return c.record("mark", id, items)
 }
 
 func (c *counting) Fail(_ context.Context, id, reason string) (project.Change, error) {
-	return c.ask("fail", id, reason)
+	return c.record("fail", id, reason)
 }
 
-// reading answers one project, and its changes as the test sends them.
+// reading returns one project, and the changes that the test sends.
 type reading struct {
 	now     project.Progress
 	err     error
@@ -81,7 +81,7 @@ func (r *reading) stops() int {
 
 var user = &httpserver.Principal{Subject: "user-1", Role: "USER"}
 
-// server is the routes as principal meets them, nil for nobody.
+// server serves the routes to principal, or without one if nil.
 func server(c delivery.Counting, r delivery.Reading, principal *httpserver.Principal) *echo.Echo {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop(), Routes: delivery.Limits()})
 	as := func(next echo.HandlerFunc) echo.HandlerFunc {

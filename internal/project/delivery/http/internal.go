@@ -1,6 +1,6 @@
-// Package http serves the progress of projects (docs/compatibility.md): to the services that count, and to the people who
-// wait. It authenticates nobody: the middleware passed to [Register] and [RegisterInternal] does, and the use cases decide
-// who may see what.
+// Package http serves the progress of projects (docs/compatibility.md): to the services that count, and to the people
+// who wait. It authenticates nobody: the middleware passed to [Register] and [RegisterInternal] does, and the use
+// cases decide who may see what.
 package http
 
 import (
@@ -40,9 +40,9 @@ type Counting interface {
 
 type internalHandler struct{ counting Counting }
 
-// RegisterInternal registers POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The middleware
-// internal must admit other services only. Every route may be called again after any error, and responds with the
-// project's progress.
+// RegisterInternal registers POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The
+// middleware internal must admit other services only. Every route may be called again after any error, and responds
+// with the project's progress.
 func RegisterInternal(g *echo.Group, c Counting, internal echo.MiddlewareFunc) {
 	h := internalHandler{c}
 	g.POST("/internal/projects/:id", h.init, internal)

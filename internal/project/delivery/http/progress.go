@@ -21,8 +21,8 @@ type Reading interface {
 
 type handler struct{ reading Reading }
 
-// Register registers GET /projects/:id/progress and GET /projects/:id/progress/stream on g. The middleware authenticated
-// must set the principal or refuse the request.
+// Register registers GET /projects/:id/progress and GET /projects/:id/progress/stream on g. The middleware
+// authenticated must set the principal or refuse the request.
 func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc) {
 	h := handler{r}
 	g.GET("/projects/:id/progress", h.progress, authenticated)

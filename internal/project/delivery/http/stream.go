@@ -24,8 +24,8 @@ const (
 )
 
 // stream sends the progress now and after each change, until the project is final: as "completed" once it is done, as
-// "progress" otherwise. The data is the response of GET …/progress. A client that reconnects after the last event gets a
-// 204, which ends its reconnecting (HTML, "Server-sent events").
+// "progress" otherwise. The data is the response of GET …/progress. A client that reconnects after the last event
+// gets a 204, which ends its reconnecting (HTML, "Server-sent events").
 func (h handler) stream(c echo.Context) error {
 	actor, err := actorOf(c)
 	if err != nil {
@@ -40,7 +40,8 @@ func (h handler) stream(c echo.Context) error {
 	}
 	defer watch.Stop()
 	// From here on an error means that the client is gone, which is no failure.
-	if events, err := httpserver.OpenEvents(c, httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}); err == nil {
+	options := httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}
+	if events, err := httpserver.OpenEvents(c, options); err == nil {
 		sendChanges(c.Request().Context(), events, watch)
 	}
 	return nil

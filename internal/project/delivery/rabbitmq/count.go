@@ -8,27 +8,27 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// countTimeout bounds what counting may add to a delivery: no mail waits for Redis.
+// countTimeout bounds the time that counting adds to a delivery: no mail waits for Redis.
 const countTimeout = time.Second
 
-// Marker counts items of a project.
+// Marker is the use case that counts items.
 type Marker interface {
 	Mark(ctx context.Context, projectID string, items []project.Item) (project.Change, error)
 }
 
-// CountItem returns the middleware for keys whose events are the items of their project. When the work of such an event
-// has ended, the item with the event's id is counted: as done when it was handled, now or before, as failed when it was
-// dropped or is about to be dead-lettered. A replay that succeeds repairs that.
+// CountItem returns the middleware for keys whose events are items of their project. At the end of such an event it
+// marks the item with the event's id: as ok if the event was handled, now or before, and as failed if it was dropped
+// or is about to be dead-lettered. A successful replay repairs a failed item.
 //
-// An item that cannot be counted holds nothing up: missed is told, and whoever owns the items counts them from the
-// database.
+// An item that cannot be counted holds nothing up: CountItem calls missed, and the owner of the items counts them later
+// from the database.
 func CountItem(m Marker, missed func(d event.Delivery, projectID string, err error)) event.Middleware {
 	count := event.OnEnd(func(ctx context.Context, d event.Delivery, outcome string, _ bool) error {
 		e := *d.Decoded
-		if e.ID == "" { // its handler was not run
+		if e.ID == "" { // the handler did not run
 			var err error
 			if e, _, err = event.Decode[struct{}](d.Message); err != nil {
-				return nil //nolint:nilerr // an event that cannot be read belongs to no project
+				return nil // an unreadable event belongs to no project
 			}
 		}
 		if d.ID == "" || e.ProjectID == "" {

@@ -43,25 +43,25 @@ func TestCountItem(t *testing.T) {
 		delivery event.Delivery
 		want     map[string]bool
 	}{
-		"handled is done":                        {nil, body, event.Delivery{}, map[string]bool{"proj_1 evt_1": false}},
-		"a duplicate is done":                    {event.Drop(event.DropDuplicate), body, event.Delivery{}, map[string]bool{"proj_1 evt_1": false}},
-		"dropped is failed":                      {event.Drop(event.DropExpired), body, event.Delivery{}, map[string]bool{"proj_1 evt_1": true}},
-		"dead is failed":                         {event.Permanent(event.ReasonRejected, errors.New("550")), body, event.Delivery{}, map[string]bool{"proj_1 evt_1": true}},
-		"a crash loop is failed":                 {nil, body, crashed, map[string]bool{"proj_1 evt_1": true}},
-		"what is tried again is not counted":     {errors.New("later"), body, event.Delivery{}, map[string]bool{}},
-		"what cannot be read is not counted":     {nil, `{`, event.Delivery{}, map[string]bool{}},
-		"without a project there is no counting": {nil, `{"event_id":"evt_1","payload":{"data":{}}}`, event.Delivery{}, map[string]bool{}},
+		"handled is done":                           {nil, body, event.Delivery{}, map[string]bool{"proj_1 evt_1": false}},
+		"a duplicate is done":                       {event.Drop(event.DropDuplicate), body, event.Delivery{}, map[string]bool{"proj_1 evt_1": false}},
+		"dropped is failed":                         {event.Drop(event.DropExpired), body, event.Delivery{}, map[string]bool{"proj_1 evt_1": true}},
+		"dead is failed":                            {event.Permanent(event.ReasonRejected, errors.New("550")), body, event.Delivery{}, map[string]bool{"proj_1 evt_1": true}},
+		"a crash loop is failed":                    {nil, body, crashed, map[string]bool{"proj_1 evt_1": true}},
+		"a retry is not counted":                    {errors.New("later"), body, event.Delivery{}, map[string]bool{}},
+		"an unreadable event is not counted":        {nil, `{`, event.Delivery{}, map[string]bool{}},
+		"an event without a project is not counted": {nil, `{"event_id":"evt_1","payload":{"data":{}}}`, event.Delivery{}, map[string]bool{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for _, away := range []error{nil, project.ErrUnavailable} {
-				m := &marker{err: away, marked: map[string]bool{}}
+			for _, outage := range []error{nil, project.ErrUnavailable} {
+				m := &marker{err: outage, marked: map[string]bool{}}
 				missed := 0
 				h := event.Chain(
 					event.Handle(func(context.Context, event.Received, anything) error { return tt.result }),
 					rabbitmq.CountItem(m, func(_ event.Delivery, projectID string, err error) {
 						require.Equal(t, "proj_1", projectID)
-						require.Equal(t, away, err)
+						require.Equal(t, outage, err)
 						missed++
 					}),
 					event.Limit(policy, time.Now),
@@ -74,7 +74,7 @@ func TestCountItem(t *testing.T) {
 				)
 				require.Equal(t, plain(t.Context(), d), h(t.Context(), d), "counting changes no result")
 				require.Equal(t, tt.want, m.marked)
-				if away != nil {
+				if outage != nil {
 					require.Equal(t, len(tt.want), missed)
 				}
 			}

@@ -14,7 +14,7 @@ import (
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
-// calls are all methods.
+// calls returns all methods.
 func calls(store *redisdb.Store, id string) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
 		"init":      func(ctx context.Context) error { _, err := store.Init(ctx, id, owner, 9); return err },
@@ -30,8 +30,9 @@ func calls(store *redisdb.Store, id string) map[string]func(ctx context.Context)
 	}
 }
 
-func TestAForgottenScriptIsSentAgain(t *testing.T) {
-	each(t, func(s suite) {
+func TestStore(t *testing.T) {
+	t.Parallel()
+	each(t, "sends a script that the server lost", func(s suite) {
 		for name, call := range calls(s.store, s.id) {
 			require.NoError(s, s.client.ScriptFlush(ctx).Err())
 			require.NoError(s, call(ctx), name)
@@ -43,9 +44,88 @@ func TestAForgottenScriptIsSentAgain(t *testing.T) {
 			require.EqualValues(s, i+1, s.mark(ok(itemID(i))).Done)
 		}
 	})
+	t.Run("takes one round trip per call", func(t *testing.T) {
+		t.Parallel()
+		client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		require.NoError(t, client.Ping(ctx).Err()) // the handshake
+		var sent []string
+		client.AddHook(hook{sent: &sent})
+		for name, call := range calls(redisdb.New(client), "p") {
+			require.NoError(t, call(ctx))
+			sent = nil
+			require.NoError(t, call(ctx))
+			want := "evalsha"
+			switch name {
+			case "progress":
+				want = "hgetall"
+			case "owner":
+				want = "get"
+			}
+			if name == "owner" && len(sent) == 0 {
+				continue // cached by now
+			}
+			require.Equal(t, []string{want}, sent, name)
+		}
+	})
+	each(t, "caches the owner", func(s suite) {
+		of := func() string {
+			s.Helper()
+			user, err := s.store.Owner(ctx, s.id)
+			require.NoError(s, err)
+			return user
+		}
+		require.Empty(s, of())
+		s.init("", 0)
+		require.Empty(s, of(), "an unknown owner is not cached")
+		s.init(owner, 0)
+		require.Equal(s, owner, of())
+		require.NoError(s, s.client.Del(ctx, redisdb.OwnerKey(s.id)).Err())
+		require.Equal(s, owner, of())
+	})
+	t.Run("returns ErrUnavailable while Redis is unavailable", func(t *testing.T) {
+		t.Parallel()
+		server := miniredis.RunT(t)
+		client := redis.Open(redis.Options{Addr: server.Addr()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		server.Close()
+		for name, call := range calls(redisdb.New(client), "p") {
+			require.ErrorIs(t, call(ctx), project.ErrUnavailable, name)
+		}
+	})
+	t.Run("returns the caller's cancellation", func(t *testing.T) {
+		t.Parallel()
+		client := redis.Open(redis.Options{Addr: silent(t), ReadTimeout: time.Minute})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		for name, call := range calls(redisdb.New(client), "p") {
+			cancelled, cancel := context.WithCancel(ctx)
+			cancel()
+			err := call(cancelled)
+			require.ErrorIs(t, err, context.Canceled, name)
+			require.ErrorIs(t, err, project.ErrUnavailable, name)
+		}
+		// While the server is silent, the deadline of the connection fires first.
+		late, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer cancel()
+		_, err := redisdb.New(client).Check(late, "p")
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, project.ErrUnavailable)
+	})
+	each(t, "returns an error for a key of another type", func(s suite) {
+		require.NoError(s, s.client.Set(ctx, redisdb.Key(s.id), "not a hash", time.Minute).Err())
+		for name, call := range calls(s.store, s.id) {
+			if name == "forget" || name == "open" || name == "owner" {
+				continue
+			}
+			err := call(ctx)
+			require.ErrorIs(s, err, project.ErrUnavailable, name)
+			require.ErrorContains(s, err, "WRONGTYPE", name)
+		}
+		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys())
+	})
 }
 
-// hook counts commands as they leave.
+// hook records the commands that the client sends.
 type hook struct {
 	goredis.Hook
 	sent *[]string
@@ -60,93 +140,4 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 func (hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
 func (hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
 	return next
-}
-
-func TestOneRoundTrip(t *testing.T) {
-	t.Parallel()
-	client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	require.NoError(t, client.Ping(ctx).Err()) // a new connection introduces itself
-	var sent []string
-	client.AddHook(hook{sent: &sent})
-	for name, call := range calls(redisdb.New(client), "p") {
-		require.NoError(t, call(ctx))
-		sent = nil
-		require.NoError(t, call(ctx))
-		want := "evalsha"
-		switch name {
-		case "progress":
-			want = "hgetall"
-		case "owner":
-			want = "get"
-		}
-		if name == "owner" && len(sent) == 0 {
-			continue // it is known by now
-		}
-		require.Equal(t, []string{want}, sent, name)
-	}
-}
-
-func TestTheOwnerIsRemembered(t *testing.T) {
-	each(t, func(s suite) {
-		of := func() string {
-			s.Helper()
-			user, err := s.store.Owner(ctx, s.id)
-			require.NoError(s, err)
-			return user
-		}
-		require.Empty(s, of())
-		s.init("", 0)
-		require.Empty(s, of(), "that it is not known is not remembered")
-		s.init(owner, 0)
-		require.Equal(s, owner, of())
-		require.NoError(s, s.client.Del(ctx, redisdb.OwnerKey(s.id)).Err())
-		require.Equal(s, owner, of())
-	})
-}
-
-func TestWithoutRedisItIsUnavailable(t *testing.T) {
-	t.Parallel()
-	server := miniredis.RunT(t)
-	client := redis.Open(redis.Options{Addr: server.Addr()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	server.Close()
-	for name, call := range calls(redisdb.New(client), "p") {
-		require.ErrorIs(t, call(ctx), project.ErrUnavailable, name)
-	}
-}
-
-func TestACallersCancellationIsRecognised(t *testing.T) {
-	t.Parallel()
-	client := redis.Open(redis.Options{Addr: silent(t), ReadTimeout: time.Minute})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	for name, call := range calls(redisdb.New(client), "p") {
-		cancelled, cancel := context.WithCancel(ctx)
-		cancel()
-		err := call(cancelled)
-		require.ErrorIs(t, err, context.Canceled, name)
-		require.ErrorIs(t, err, project.ErrUnavailable, name)
-	}
-	// While the server says nothing, the connection's own deadline is what fires.
-	late, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer cancel()
-	_, err := redisdb.New(client).Check(late, "p")
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.ErrorIs(t, err, project.ErrUnavailable)
-}
-
-// Keys that hold something else are an error that says so, and nothing is counted.
-func TestAKeyOfAnotherKind(t *testing.T) {
-	each(t, func(s suite) {
-		require.NoError(s, s.client.Set(ctx, redisdb.Key(s.id), "not a hash", time.Minute).Err())
-		for name, call := range calls(s.store, s.id) {
-			if name == "forget" || name == "open" || name == "owner" {
-				continue
-			}
-			err := call(ctx)
-			require.ErrorIs(s, err, project.ErrUnavailable, name)
-			require.ErrorContains(s, err, "WRONGTYPE", name)
-		}
-		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys())
-	})
 }

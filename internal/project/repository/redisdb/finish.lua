@@ -1,6 +1,6 @@
 
--- The finish check and the reply: '' for a project that does not exist, else 'total done errors flags length statusowner'
--- with the length of the status. One string costs less than a table of nine.
+-- The finish check and the reply. The reply is '' for a project that does not exist, and otherwise
+-- 'total done errors flags length statusowner' with the length of the status: a string costs less than a table.
 local flags = 0 -- 1 crossed, 2 unsignalled, 4 refused
 
 -- The finish line does not apply while items are still being found. It does apply in a status that only others know.

@@ -17,8 +17,9 @@ import (
 
 func itemID(i int) string { return fmt.Sprintf("item-%d", i) }
 
-func TestTheLastItemCrossesTheLine(t *testing.T) {
-	each(t, func(s suite) {
+func TestFinishLine(t *testing.T) {
+	t.Parallel()
+	each(t, "is crossed by the last item once", func(s suite) {
 		s.init(owner, 2)
 		require.False(s, s.mark(ok("a")).Crossed)
 		change := s.mark(failed("b"))
@@ -28,7 +29,7 @@ func TestTheLastItemCrossesTheLine(t *testing.T) {
 		}, change)
 		require.Equal(s, "DONE", s.hash()["status"])
 
-		// A repetition says that nobody has announced it yet, whoever asks, until somebody has.
+		// Every operation reports Unsignalled until the project is signalled.
 		change.Crossed = false
 		for range 2 {
 			require.Equal(s, change, s.mark(failed("b")))
@@ -49,10 +50,7 @@ func TestTheLastItemCrossesTheLine(t *testing.T) {
 		require.Equal(s, change, s.mark(failed("b")))
 		require.False(s, s.open())
 	})
-}
-
-func TestRepairAfterDone(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "is not crossed again by a repair", func(s suite) {
 		s.init(owner, 2)
 		s.mark(failed("a"), failed("b"))
 		s.expire(time.Hour, s.keys()...)
@@ -66,14 +64,11 @@ func TestRepairAfterDone(t *testing.T) {
 		require.Zero(s, change.Errors)
 		require.False(s, change.Crossed || change.Unsignalled)
 		change = s.mark(ok("late"))
-		require.EqualValues(s, 3, change.Done, "a new one counts")
+		require.EqualValues(s, 3, change.Done, "a new item counts")
 		require.False(s, change.Crossed || change.Unsignalled)
 		require.False(s, s.open())
 	})
-}
-
-func TestRefusedChangesNothing(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "is not left", func(s suite) {
 		s.init(owner, 1)
 		s.mark(ok("a"))
 		before := s.hash()
@@ -89,61 +84,58 @@ func TestRefusedChangesNothing(t *testing.T) {
 		require.False(s, s.setTotal(1, false).Refused, "nothing would change: DONE is not left")
 		require.Equal(s, before, s.hash())
 	})
-}
-
-// Whatever comes last crosses the line.
-func TestWhatCrossesTheLine(t *testing.T) {
-	for name, last := range map[string]struct {
-		before func(s suite)
-		cross  func(s suite) project.Change
-	}{
-		"a late total": {
-			func(s suite) { s.mark(ok("a"), ok("b"), ok("c")) },
-			func(s suite) project.Change { return s.setTotal(3, true) },
-		},
-		"a total that is lowered below what is done": {
-			func(s suite) { s.setTotal(9, true); s.mark(ok("a"), ok("b"), ok("c")) },
-			func(s suite) project.Change { return s.setTotal(2, true) },
-		},
-		"the total becomes final": {
-			func(s suite) { s.setTotal(2, false); s.mark(ok("a"), ok("b")) },
-			func(s suite) project.Change { return s.setTotal(2, true) },
-		},
-		"init knows the total": {
-			func(s suite) { s.mark(ok("a"), ok("b")) },
-			func(s suite) project.Change { return s.init(owner, 2) },
-		},
-		"a neighbour's total, seen by the sweeper": {
-			func(s suite) { s.mark(ok("a"), ok("b")); s.write("total", "2") },
-			func(s suite) project.Change { return s.check() },
-		},
-		"a neighbour's total, seen by init": {
-			func(s suite) { s.mark(ok("a"), ok("b")); s.write("total", "2") },
-			func(s suite) project.Change { return s.init(owner, 0) },
-		},
-		"a neighbour's total, seen with a known item": {
-			func(s suite) { s.mark(ok("a"), ok("b")); s.write("total", "2") },
-			func(s suite) project.Change { return s.mark(ok("a")) },
-		},
-		"a neighbour's counts": {
-			func(s suite) { s.mark(ok("a")); s.write("total", "5", "done", "5", "errors", "1") },
-			func(s suite) project.Change { return s.check() },
-		},
-		"a status we do not know": {
-			func(s suite) { s.write("status", "ANALYZING", "total", "1") },
-			func(s suite) project.Change { return s.mark(ok("a")) },
-		},
-		"no status at all": {
-			func(s suite) { s.mark(ok("a")); s.client.HDel(ctx, redisdb.Key(s.id), "status") },
-			func(s suite) project.Change { return s.setTotal(1, true) },
-		},
-		"the neighbour's waiting": {
-			func(s suite) { s.write("status", "PROCESSING_WAIT", "total", "1") },
-			func(s suite) project.Change { return s.mark(ok("a")) },
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			each(t, func(s suite) {
+	t.Run("is crossed by whatever comes last", func(t *testing.T) {
+		t.Parallel()
+		for name, last := range map[string]struct {
+			before func(s suite)
+			cross  func(s suite) project.Change
+		}{
+			"a late total": {
+				func(s suite) { s.mark(ok("a"), ok("b"), ok("c")) },
+				func(s suite) project.Change { return s.setTotal(3, true) },
+			},
+			"a total lowered below done": {
+				func(s suite) { s.setTotal(9, true); s.mark(ok("a"), ok("b"), ok("c")) },
+				func(s suite) project.Change { return s.setTotal(2, true) },
+			},
+			"the total becomes final": {
+				func(s suite) { s.setTotal(2, false); s.mark(ok("a"), ok("b")) },
+				func(s suite) project.Change { return s.setTotal(2, true) },
+			},
+			"a total from init": {
+				func(s suite) { s.mark(ok("a"), ok("b")) },
+				func(s suite) project.Change { return s.init(owner, 2) },
+			},
+			"a total of another service, seen by check": {
+				func(s suite) { s.mark(ok("a"), ok("b")); s.write("total", "2") },
+				func(s suite) project.Change { return s.check() },
+			},
+			"a total of another service, seen by init": {
+				func(s suite) { s.mark(ok("a"), ok("b")); s.write("total", "2") },
+				func(s suite) project.Change { return s.init(owner, 0) },
+			},
+			"a total of another service, seen with a known item": {
+				func(s suite) { s.mark(ok("a"), ok("b")); s.write("total", "2") },
+				func(s suite) project.Change { return s.mark(ok("a")) },
+			},
+			"the counts of another service": {
+				func(s suite) { s.mark(ok("a")); s.write("total", "5", "done", "5", "errors", "1") },
+				func(s suite) project.Change { return s.check() },
+			},
+			"an unknown status": {
+				func(s suite) { s.write("status", "ANALYZING", "total", "1") },
+				func(s suite) project.Change { return s.mark(ok("a")) },
+			},
+			"no status": {
+				func(s suite) { s.mark(ok("a")); s.client.HDel(ctx, redisdb.Key(s.id), "status") },
+				func(s suite) project.Change { return s.setTotal(1, true) },
+			},
+			"PROCESSING_WAIT": {
+				func(s suite) { s.write("status", "PROCESSING_WAIT", "total", "1") },
+				func(s suite) project.Change { return s.mark(ok("a")) },
+			},
+		} {
+			each(t, name, func(s suite) {
 				s.init(owner, 0)
 				last.before(s)
 				require.NotEqual(s, "DONE", s.hash()["status"])
@@ -154,22 +146,20 @@ func TestWhatCrossesTheLine(t *testing.T) {
 				require.Equal(s, "DONE", s.hash()["status"])
 				require.False(s, s.check().Crossed)
 			})
-		})
-	}
-}
-
-func TestWhatDoesNotCrossTheLine(t *testing.T) {
-	for name, before := range map[string]func(s suite){
-		"no total":                             func(s suite) { s.setTotal(0, true); s.mark(ok("a")) },
-		"a total that is no number":            func(s suite) { s.write("total", "1e0"); s.mark(ok("a")) },
-		"a negative total":                     func(s suite) { s.write("total", "-1"); s.mark(ok("a")) },
-		"one item is missing":                  func(s suite) { s.setTotal(2, true); s.mark(ok("a")); s.mark(ok("a")) },
-		"items are still being found":          func(s suite) { s.setTotal(1, false); s.mark(ok("a"), ok("b")) },
-		"a neighbour is still finding items":   func(s suite) { s.write("status", "CRAWLING", "total", "1"); s.mark(ok("a")) },
-		"it was given up before its last item": func(s suite) { s.setTotal(1, true); s.fail("why"); s.mark(ok("a")) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			each(t, func(s suite) {
+		}
+	})
+	t.Run("is not crossed early", func(t *testing.T) {
+		t.Parallel()
+		for name, before := range map[string]func(s suite){
+			"no total":                               func(s suite) { s.setTotal(0, true); s.mark(ok("a")) },
+			"an invalid total":                       func(s suite) { s.write("total", "1e0"); s.mark(ok("a")) },
+			"a negative total":                       func(s suite) { s.write("total", "-1"); s.mark(ok("a")) },
+			"one item is missing":                    func(s suite) { s.setTotal(2, true); s.mark(ok("a")); s.mark(ok("a")) },
+			"items are still being found":            func(s suite) { s.setTotal(1, false); s.mark(ok("a"), ok("b")) },
+			"another service is still finding items": func(s suite) { s.write("status", "CRAWLING", "total", "1"); s.mark(ok("a")) },
+			"failed before the last item":            func(s suite) { s.setTotal(1, true); s.fail("why"); s.mark(ok("a")) },
+		} {
+			each(t, name, func(s suite) {
 				s.init(owner, 0)
 				before(s)
 				for _, change := range []project.Change{s.check(), s.init(owner, 0)} {
@@ -177,46 +167,39 @@ func TestWhatDoesNotCrossTheLine(t *testing.T) {
 					require.NotEqual(s, project.StatusDone, change.Status)
 				}
 			})
-		})
-	}
-}
-
-// Only what we have counted is announced by us: a neighbour may finish projects of his own.
-func TestProjectsWeNeverCountedAreNotOurs(t *testing.T) {
-	each(t, func(s suite) {
+		}
+	})
+	// This service announces only what it counts: other services finish projects of their own.
+	each(t, "opens no project of another service", func(s suite) {
 		s.init(owner, 2)
 		s.write("done", "2")
 		change := s.check()
 		require.True(s, change.Crossed)
 		require.False(s, change.Unsignalled)
-		require.False(s, s.mark(ok("a")).Unsignalled, "it was done before we counted")
+		require.False(s, s.mark(ok("a")).Unsignalled, "it was done before the first mark")
 		require.False(s, s.open())
 	})
-	t.Run("a neighbour writes DONE", func(t *testing.T) {
-		each(t, func(s suite) {
-			s.init(owner, 5)
-			s.mark(ok("a"))
-			s.write("status", "DONE")
-			change := s.check()
-			require.False(s, change.Crossed)
-			require.True(s, change.Unsignalled, "we have counted it")
-		})
+	each(t, "opens a counted project that another service finished", func(s suite) {
+		s.init(owner, 5)
+		s.mark(ok("a"))
+		s.write("status", "DONE")
+		change := s.check()
+		require.False(s, change.Crossed)
+		require.True(s, change.Unsignalled, "it was counted here")
 	})
-}
-
-func TestAHundredWorkersCrossOnce(t *testing.T) {
-	const workers, perWorker, n = 100, 12, 300
-	for name, totals := range map[string][]struct {
-		total int64
-		final bool
-	}{
-		"known":   {{n, true}, {n, true}},
-		"late":    {{0, true}, {0, false}, {n, true}},
-		"raised":  {{10, false}, {n / 2, false}, {n, true}, {n, true}},
-		"lowered": {{2 * n, true}, {n + 1, true}, {n, true}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			each(t, func(s suite) {
+	t.Run("is crossed once by a hundred workers", func(t *testing.T) {
+		t.Parallel()
+		const workers, perWorker, n = 100, 12, 300
+		for name, totals := range map[string][]struct {
+			total int64
+			final bool
+		}{
+			"known":   {{n, true}, {n, true}},
+			"late":    {{0, true}, {0, false}, {n, true}},
+			"raised":  {{10, false}, {n / 2, false}, {n, true}, {n, true}},
+			"lowered": {{2 * n, true}, {n + 1, true}, {n, true}},
+		} {
+			each(t, name, func(s suite) {
 				s.init(owner, 0)
 				start := make(chan struct{})
 				var crossed, unsignalled atomic.Int64
@@ -250,7 +233,7 @@ func TestAHundredWorkersCrossOnce(t *testing.T) {
 				})
 				close(start)
 				wg.Wait()
-				var rest []project.Item // whatever the strides have left out
+				var rest []project.Item // that the strides left out
 				for i := range n {
 					rest = append(rest, ok(itemID(i)))
 				}
@@ -260,14 +243,15 @@ func TestAHundredWorkersCrossOnce(t *testing.T) {
 				require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusDone, Total: n, Done: n}, s.progress())
 				require.True(s, s.check().Unsignalled)
 			})
-		})
-	}
+		}
+	})
 }
 
-func TestOpenProjects(t *testing.T) {
-	each(t, func(s suite) {
+func TestListOpen(t *testing.T) {
+	t.Parallel()
+	each(t, "lists the least recently touched first", func(s suite) {
 		if !s.alone {
-			// Others work on the same set. By a score from long ago ours comes first.
+			// Others use the same set. A score from long ago puts ours first.
 			s.init(owner, 2)
 			s.mark(ok("a"))
 			s.touchedAt(s.id, -1)
@@ -286,7 +270,7 @@ func TestOpenProjects(t *testing.T) {
 			require.NoError(s, err)
 			s.touchedAt(id, now-int64(10-i)*60_000)
 		}
-		require.Equal(s, []string{"p0", "p1", "p2", "p3", "p4"}, s.openProjects(time.Minute, 100), "those touched longest ago first")
+		require.Equal(s, []string{"p0", "p1", "p2", "p3", "p4"}, s.openProjects(time.Minute, 100), "least recently touched first")
 		require.Equal(s, []string{"p0", "p1"}, s.openProjects(0, 2))
 		require.Equal(s, []string{"p0", "p1", "p2"}, s.openProjects(7*time.Minute+30*time.Second, 100))
 		require.Empty(s, s.openProjects(time.Hour, 100))
@@ -300,15 +284,12 @@ func TestOpenProjects(t *testing.T) {
 		require.NoError(s, s.store.MarkSignalled(ctx, "p2"))
 		require.NoError(s, s.client.Del(ctx, redisdb.Key("p3")).Err())
 		require.Equal(s, []string{"p3", "p4"}, s.openProjects(time.Minute, 100))
-		_, err = s.store.Check(ctx, "p3") // its life has ended
+		_, err = s.store.Check(ctx, "p3") // it expired
 		require.NoError(s, err)
 		require.Equal(s, []string{"p4"}, s.openProjects(time.Minute, 100))
 		require.ElementsMatch(s, []string{"p0", "p1", "p4"}, s.openProjects(0, 100))
 	})
-}
-
-func TestDoneButNotSignalledIsTouched(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "touches a done project that is not signalled", func(s suite) {
 		s.init(owner, 1)
 		s.mark(ok("a"))
 		for _, touch := range []func() project.Change{s.check, func() project.Change { return s.mark(ok("a")) }} {
@@ -319,10 +300,47 @@ func TestDoneButNotSignalledIsTouched(t *testing.T) {
 			require.InDelta(s, float64(time.Now().UnixMilli()), score, 30_000)
 		}
 	})
+	// Right after a mark, the next one only counts. Whatever removes the project from the open ones ends that.
+	t.Run("lists a project again after a mark", func(t *testing.T) {
+		t.Parallel()
+		for name, between := range map[string]func(s suite){
+			"nothing":          func(suite) {},
+			"it was signalled": suite.signalled,
+			"the hash was lost": func(s suite) {
+				s.client.Del(ctx, redisdb.Key(s.id))
+				s.check()
+				s.write("status", "PROCESSING", "done", "1")
+				s.expire(life, redisdb.Key(s.id))
+			},
+			"another service failed and resumed it":  func(s suite) { s.write("status", "FAILED"); s.check(); s.write("status", "PROCESSING") },
+			"another service extended its lifetime":  func(s suite) { s.expire(3*life, redisdb.Key(s.id)); s.signalled(); s.check() },
+			"another service shortened its lifetime": func(s suite) { s.expire(time.Hour, redisdb.Key(s.id)) },
+		} {
+			each(t, name, func(s suite) {
+				s.init(owner, 9)
+				s.mark(ok("a"))
+				between(s)
+				change := s.mark(failed("b"))
+				require.EqualValues(s, []int64{2, 1}, []int64{change.Done, change.Errors})
+				require.True(s, s.open())
+				require.Len(s, s.keys(), 4)
+				for _, set := range []string{redisdb.ItemsKey(s.id), redisdb.FailedKey(s.id)} {
+					left, err := s.client.PTTL(ctx, set).Result()
+					require.NoError(s, err)
+					hash, err := s.client.PTTL(ctx, redisdb.Key(s.id)).Result()
+					require.NoError(s, err)
+					require.GreaterOrEqual(s, left, min(hash, life), "a set expires before the hash")
+				}
+				if name != "another service extended its lifetime" {
+					s.lives(life, s.keys()...)
+				}
+			})
+		}
+	})
 }
 
-// touchedAt makes it long ago that the project was marked: at a millisecond by the open projects, and, since a mark
-// repeats none of it within a second, a minute by the keys.
+// touchedAt backdates the last touch of a project, in the open projects to milliseconds and in its keys by a minute: a
+// second mark right after the first refreshes nothing.
 func (s suite) touchedAt(id string, milliseconds int64) {
 	s.Helper()
 	require.NoError(s, s.client.ZAddXX(ctx, redisdb.OpenKey, goredis.Z{Member: id, Score: float64(milliseconds)}).Err())
@@ -336,43 +354,4 @@ func (s suite) openProjects(idle time.Duration, limit int) []string {
 	ids, err := s.store.ListOpen(ctx, idle, limit)
 	require.NoError(s, err)
 	return ids
-}
-
-// Right after a mark, the next one only counts. Whatever takes the project out of those that we count ends that.
-func TestRightAfterAMark(t *testing.T) {
-	for name, between := range map[string]func(s suite){
-		"nothing":                    func(suite) {},
-		"it was taken for announced": suite.signalled,
-		"the hash was lost": func(s suite) {
-			s.client.Del(ctx, redisdb.Key(s.id))
-			s.check()
-			s.write("status", "PROCESSING", "done", "1")
-			s.expire(life, redisdb.Key(s.id))
-		},
-		"a neighbour failed and resumed":  func(s suite) { s.write("status", "FAILED"); s.check(); s.write("status", "PROCESSING") },
-		"a neighbour gave it a long life": func(s suite) { s.expire(3*life, redisdb.Key(s.id)); s.signalled(); s.check() },
-		"a neighbour shortened its life":  func(s suite) { s.expire(time.Hour, redisdb.Key(s.id)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			each(t, func(s suite) {
-				s.init(owner, 9)
-				s.mark(ok("a"))
-				between(s)
-				change := s.mark(failed("b"))
-				require.EqualValues(s, []int64{2, 1}, []int64{change.Done, change.Errors})
-				require.True(s, s.open())
-				require.Len(s, s.keys(), 4)
-				for _, set := range []string{redisdb.ItemsKey(s.id), redisdb.FailedKey(s.id)} {
-					left, err := s.client.PTTL(ctx, set).Result()
-					require.NoError(s, err)
-					hash, err := s.client.PTTL(ctx, redisdb.Key(s.id)).Result()
-					require.NoError(s, err)
-					require.GreaterOrEqual(s, left, min(hash, life), "a set dies before the hash")
-				}
-				if name != "a neighbour gave it a long life" {
-					s.lives(life, s.keys()...)
-				}
-			})
-		})
-	}
 }

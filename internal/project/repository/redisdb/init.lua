@@ -1,4 +1,4 @@
--- Creates missing fields and overwrites none. ARGV[2]: the owner ('' while unknown); ARGV[3]: the total (0 while unknown).
+-- Creates missing fields and overwrites none. ARGV[2]: the owner, or ''; ARGV[3]: the total, or 0 while unknown.
 local missing = {}
 if status == '' then
   status = 'INITIALIZING'
@@ -16,8 +16,8 @@ else
     missing[#missing + 1] = 0
   end
 end
--- The sets hold the counted items. They are empty, unless the hash alone was lost: if the counters then started at 0, those
--- items would never count again.
+-- The sets hold the counted items. They are empty, unless the hash alone was lost: if the counters then started at 0,
+-- those items would never count again.
 if not fields[3] then
   done = redis.call('SCARD', items)
   missing[#missing + 1] = 'done'

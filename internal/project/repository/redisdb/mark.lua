@@ -1,5 +1,5 @@
--- Counts items. ARGV[2]: the number of ok items, which follow; the failed items follow them. Ids are unique, and there are
--- at most 1,000: unpack allows a few thousand.
+-- Counts items. ARGV[2]: the number of ok items, which follow; the failed items follow them. Ids are unique, and
+-- there are at most 1,000: unpack allows a few thousand.
 if not found then
   return ''
 end

@@ -8,14 +8,14 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// model is what the rules say a project is, without Redis, scripts or anybody else at work. Lives are not in it.
+// model is a project by the rules alone, without Redis and concurrency. It has no lifetimes.
 type model struct {
 	id      string
 	there   bool
-	fields  map[string]string // of the hash, the neighbours' with them
-	counted map[string]bool   // items: whether they have failed
+	fields  map[string]string // of the hash, including those of other services
+	counted map[string]bool   // by item: whether it failed
 	owner   string
-	open    bool // we count it, and it is not signalled
+	open    bool // counted here and not signalled
 }
 
 func newModel(id string) *model {
@@ -52,8 +52,8 @@ func (m *model) failures() []string {
 
 func (m *model) items() []string { return slices.Sorted(maps.Keys(m.counted)) }
 
-// answer is the finish check.
-func (m *model) answer(refused bool) project.Change {
+// result applies the finish-line rule.
+func (m *model) result(refused bool) project.Change {
 	if !m.there {
 		return project.Change{Progress: project.Progress{ProjectID: m.id, Status: project.StatusNotFound}}
 	}
@@ -95,15 +95,15 @@ func (m *model) init(owner string, total int64) project.Change {
 	if m.owner == "" {
 		m.owner = owner
 	}
-	return m.answer(refused)
+	return m.result(refused)
 }
 
 func (m *model) setTotal(total int64, final bool) project.Change {
 	if !m.there {
-		return m.answer(false)
+		return m.result(false)
 	}
 	if m.final() {
-		return m.answer(total != m.number("total"))
+		return m.result(total != m.number("total"))
 	}
 	m.set("total", total)
 	if slices.Contains([]string{"", "INITIALIZING", "CRAWLING", "PROCESSING", "PROCESSING_WAIT"}, m.fields["status"]) {
@@ -112,13 +112,13 @@ func (m *model) setTotal(total int64, final bool) project.Change {
 			m.fields["status"] = "PROCESSING"
 		}
 	}
-	return m.answer(false)
+	return m.result(false)
 }
 
-// mark takes the items one by one, unlike the script; but of an id that is there twice in one call, ok wins.
+// mark counts the items one by one, unlike the script. An item that is listed both as ok and as failed is ok.
 func (m *model) mark(items []project.Item) project.Change {
 	if !m.there {
-		return m.answer(false)
+		return m.result(false)
 	}
 	if !m.final() {
 		m.open = true
@@ -137,35 +137,35 @@ func (m *model) mark(items []project.Item) project.Change {
 			m.set("errors", m.number("errors")-1)
 		}
 	}
-	return m.answer(false)
+	return m.result(false)
 }
 
 func (m *model) fail(reason string) project.Change {
 	switch {
 	case !m.there:
-		return m.answer(false)
+		return m.result(false)
 	case m.fields["status"] == "DONE":
-		return m.answer(true)
+		return m.result(true)
 	case m.fields["status"] != "FAILED":
 		m.fields["status"], m.fields["failed_reason"] = "FAILED", reason
 	case m.fields["failed_reason"] == "":
 		m.fields["failed_reason"] = reason
 	}
-	return m.answer(false)
+	return m.result(false)
 }
 
 func (m *model) check() project.Change {
 	if !m.there {
 		m.open = false
 	}
-	return m.answer(false)
+	return m.result(false)
 }
 
 func (m *model) signalled() { m.open = false }
 
 func (m *model) forget() { *m = *newModel(m.id) }
 
-// lose is what a neighbour does who deletes the hash and nothing else.
+// lose deletes the hash alone, as another service may.
 func (m *model) lose() { m.there, m.fields = false, map[string]string{} }
 
 func (m *model) write(field, value string) {

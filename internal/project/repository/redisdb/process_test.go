@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// process is a Redis of the test's own that writes every command to disk before it answers, to be killed.
+// process is a Redis process that syncs every command to disk before it replies, so that it can be killed.
 type process struct {
 	t       *testing.T
 	address string
@@ -33,7 +33,7 @@ func startRedis(t *testing.T) *process {
 	return p
 }
 
-// start returns when the server has read what is on disk and takes connections.
+// start returns when the server has loaded its data and accepts connections.
 func (p *process) start() {
 	host, port, err := net.SplitHostPort(p.address)
 	require.NoError(p.t, err)
@@ -52,7 +52,7 @@ func (p *process) start() {
 			break
 		}
 	}
-	go func() { _, _ = io.Copy(io.Discard, out) }() // so that it never waits for a reader
+	go func() { _, _ = io.Copy(io.Discard, out) }() // the server must not block on its output
 }
 
 func (p *process) kill() {

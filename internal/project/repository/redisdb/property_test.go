@@ -24,12 +24,12 @@ import (
 
 const clients = 4
 
-// world is a server, clients that work on it, and what can go wrong between them.
+// world is a server, its clients, and the faults between them.
 type world struct {
 	stores []*redisdb.Store
-	direct *goredis.Client // past everything that can go wrong
-	// fault draws what is to go wrong with the next calls. begin is called with it before them, progress after each of
-	// them, and end after all of them; end tells whether an answer may have been lost.
+	direct *goredis.Client // bypasses the faults
+	// fault draws a fault for the next calls. begin is called before them, progress after each of them, and end after
+	// all of them; end reports whether a reply may have been lost.
 	fault func(t *rapid.T) fault
 }
 
@@ -42,7 +42,7 @@ type fault interface {
 func newWorld(t *testing.T, clientAddress, directAddress string) *world {
 	open := func(address string) *goredis.Client {
 		options := *redis.Open(redis.Options{Addr: address, DB: 1, Retries: 2, ReadTimeout: 10 * time.Second}).Options()
-		options.MinRetryBackoff = -1 // a test need not be patient
+		options.MinRetryBackoff = -1 // no delays
 		client := goredis.NewClient(&options)
 		t.Cleanup(func() { require.NoError(t, client.Close()) })
 		return client
@@ -54,8 +54,7 @@ func newWorld(t *testing.T, clientAddress, directAddress string) *world {
 	return w
 }
 
-// lostReplies lets commands be carried out without an answer: up to two in a row are the client's to repeat, more of them
-// its caller's.
+// lostReplies drops the replies of executed commands: the client repeats up to two in a row, its caller repeats more.
 type lostReplies struct {
 	proxy *proxy
 	n     int64
@@ -66,7 +65,7 @@ func (l *lostReplies) begin()    { l.at = l.proxy.dropped.Load(); l.proxy.drops.
 func (l *lostReplies) progress() {}
 func (l *lostReplies) end() bool { l.proxy.drops.Store(0); return l.proxy.dropped.Load() > l.at }
 
-// killed kills the server after some calls have come back, while others are under way, and starts it again.
+// killed kills the server after some calls returned, while others are running, and restarts it.
 type killed struct {
 	server *process
 	after  int64 // below 0: never
@@ -104,61 +103,63 @@ func (k *killed) end() bool {
 	return k.after >= 0
 }
 
-func TestPropertiesWithLostReplies(t *testing.T) {
+func TestProperties(t *testing.T) {
 	t.Parallel()
-	run := func(name, address string) {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newProxy(t, address)
-			w := newWorld(t, p.address, address)
-			drops := rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 0, 0, 1, 2, 5})
-			w.fault = func(t *rapid.T) fault { return &lostReplies{proxy: p, n: drops.Draw(t, "lost replies")} }
-			rapid.Check(t, w.check)
-			require.NotZero(t, p.dropped.Load(), "nothing was lost")
-		})
-	}
-	run("miniredis", miniredis.RunT(t).Addr())
-	if os.Getenv("INTEGRATION") != "" {
-		run("redis", startRedis(t).address)
-	}
-}
-
-func TestPropertiesWithRedisKilled(t *testing.T) {
-	if os.Getenv("INTEGRATION") == "" {
-		t.Skip("INTEGRATION is not set: there is no Redis to kill")
-	}
-	t.Parallel()
-	server := startRedis(t)
-	w := newWorld(t, server.address, server.address)
-	// A restart is slow: one for some hundred calls.
-	after := rapid.SampledFrom(append(slices.Repeat([]int64{-1}, 200), 0, 1, 3))
-	var kills int
-	w.fault = func(t *rapid.T) fault {
-		k := &killed{server: server, after: after.Draw(t, "killed after")}
-		if k.after >= 0 {
-			kills++
+	t.Run("hold with lost replies", func(t *testing.T) {
+		t.Parallel()
+		run := func(name, address string) {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				p := newProxy(t, address)
+				w := newWorld(t, p.address, address)
+				drops := rapid.SampledFrom([]int64{0, 0, 0, 0, 0, 0, 0, 1, 2, 5})
+				w.fault = func(t *rapid.T) fault { return &lostReplies{proxy: p, n: drops.Draw(t, "lost replies")} }
+				rapid.Check(t, w.check)
+				require.NotZero(t, p.dropped.Load(), "no reply was lost")
+			})
 		}
-		return k
+		run("miniredis", miniredis.RunT(t).Addr())
+		if os.Getenv("INTEGRATION") != "" {
+			run("redis", startRedis(t).address)
+		}
+	})
+	if os.Getenv("INTEGRATION") == "" {
+		return // there is no Redis to kill
 	}
-	rapid.Check(t, w.check)
-	require.NotZero(t, kills, "Redis was never killed")
+	t.Run("hold with Redis killed", func(t *testing.T) {
+		t.Parallel()
+		server := startRedis(t)
+		w := newWorld(t, server.address, server.address)
+		// A restart is slow: about one in a hundred calls.
+		after := rapid.SampledFrom(append(slices.Repeat([]int64{-1}, 200), 0, 1, 3))
+		var kills int
+		w.fault = func(t *rapid.T) fault {
+			k := &killed{server: server, after: after.Draw(t, "killed after")}
+			if k.after >= 0 {
+				kills++
+			}
+			return k
+		}
+		rapid.Check(t, w.check)
+		require.NotZero(t, kills, "Redis was never killed")
+	})
 }
 
-// check drives one project through anything that can happen to it.
+// check runs random operations on one project and compares it with the model.
 func (w *world) check(t *rapid.T) {
 	s := &scenario{world: w, model: newModel(uuid.NewString())}
 	t.Repeat(map[string]func(*rapid.T){
-		"":          s.compare,
-		"init":      s.init,
-		"total":     s.total,
-		"mark":      s.mark,
-		"mark more": s.mark,
-		"race":      s.race,
-		"fail":      s.fail,
-		"check":     s.check,
-		"signalled": s.signalled,
-		"forget":    s.forget,
-		"neighbour": s.neighbour,
+		"":              s.compare,
+		"init":          s.init,
+		"total":         s.total,
+		"mark":          s.mark,
+		"mark more":     s.mark,
+		"race":          s.race,
+		"fail":          s.fail,
+		"check":         s.check,
+		"signalled":     s.signalled,
+		"forget":        s.forget,
+		"other service": s.otherService,
 	})
 	require.NoError(t, s.direct.Del(ctx, allKeys(s.model.id)...).Err())
 	require.NoError(t, s.direct.ZRem(ctx, redisdb.OpenKey, s.model.id).Err())
@@ -179,22 +180,22 @@ var (
 	drawRare = rapid.IntRange(0, 3)
 )
 
-// call lets one client call, as often as it takes, and compares its answer with the model's.
+// call calls by one client until it succeeds, and compares the result with the model.
 func (s *scenario) call(t *rapid.T, want project.Change, call func(*redisdb.Store) (project.Change, error)) {
 	store := s.stores[drawClient.Draw(t, "client")]
 	f := s.fault(t)
 	f.begin()
-	got, err := patiently(func() (project.Change, error) { return call(store) })
+	got, err := retry(func() (project.Change, error) { return call(store) })
 	f.progress()
 	if f.end() && !got.Crossed {
-		want.Crossed = false // the answer that said so is lost
+		want.Crossed = false // the reply with Crossed was lost
 	}
 	require.NoError(t, err)
 	require.Equal(t, want, got)
 }
 
-// patiently repeats a call after every error, like every caller may.
-func patiently(call func() (project.Change, error)) (project.Change, error) {
+// retry repeats a call after every error, as callers may.
+func retry(call func() (project.Change, error)) (project.Change, error) {
 	end := time.Now().Add(20 * time.Second)
 	for {
 		change, err := call()
@@ -226,7 +227,7 @@ func (s *scenario) mark(t *rapid.T) {
 	})
 }
 
-// race lets all clients mark at once. In which order is not known, and makes no difference to what comes out.
+// race marks by all clients at once. The order does not change the outcome.
 func (s *scenario) race(t *rapid.T) {
 	var calls [clients][][]project.Item
 	wantCrossed := 0
@@ -246,7 +247,7 @@ func (s *scenario) race(t *rapid.T) {
 	for i, store := range s.stores {
 		wg.Go(func() {
 			for _, items := range calls[i] {
-				change, err := patiently(func() (project.Change, error) { return store.Mark(ctx, s.model.id, items) })
+				change, err := retry(func() (project.Change, error) { return store.Mark(ctx, s.model.id, items) })
 				f.progress()
 				if err != nil {
 					errs[i] = err
@@ -302,8 +303,8 @@ func (s *scenario) forget(t *rapid.T) {
 	})
 }
 
-// neighbour changes the hash without asking us.
-func (s *scenario) neighbour(t *rapid.T) {
+// otherService changes the hash without our scripts.
+func (s *scenario) otherService(t *rapid.T) {
 	key := redisdb.Key(s.model.id)
 	if rapid.IntRange(0, 9).Draw(t, "what") == 9 {
 		s.model.lose()
@@ -311,7 +312,7 @@ func (s *scenario) neighbour(t *rapid.T) {
 		return
 	}
 	if !s.model.there && len(s.model.counted) > 0 {
-		t.Skip() // only init begins with what the sets hold; from 0, what is left depends on who comes first
+		t.Skip() // only init starts from the sets; from 0, the outcome depends on the order
 	}
 	write := rapid.SampledFrom([][2]string{
 		{"total", "3"}, {"total", "6"}, {"total", "many"}, {"done", "2"}, {"done", ""}, {"note", "theirs"}, {"crawl_total", "7"},
@@ -322,7 +323,7 @@ func (s *scenario) neighbour(t *rapid.T) {
 	require.NoError(t, s.direct.HSet(ctx, key, write[0], write[1]).Err())
 }
 
-// compare holds what is stored against the model.
+// compare compares the stored data with the model.
 func (s *scenario) compare(t *rapid.T) {
 	m, pipe := s.model, s.direct.Pipeline()
 	hash := pipe.HGetAll(ctx, redisdb.Key(m.id))
@@ -346,8 +347,8 @@ func (s *scenario) compare(t *rapid.T) {
 	}
 }
 
-// withoutZeroErrors: in a race, whether a failure that somebody repairs has been counted before depends on who came first.
-// 0 is what a missing field reads as.
+// withoutZeroErrors treats errors 0 as missing: in a race, whether a repaired failure was counted first depends on the
+// order.
 func withoutZeroErrors(hash map[string]string) map[string]string {
 	hash = maps.Clone(hash)
 	if hash["errors"] == "0" {

@@ -10,12 +10,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// proxy passes bytes on to a server, and can drop replies: the command has been carried out, and its client finds the
-// connection cut.
+// proxy forwards bytes to a server and can drop replies: the server executed the command, and the client finds its
+// connection closed.
 type proxy struct {
 	address  string
 	upstream string
-	drops    atomic.Int64 // replies to our commands that are still to be dropped
+	drops    atomic.Int64 // replies to drop
 	dropped  atomic.Int64
 }
 
@@ -33,21 +33,21 @@ func newProxy(t *testing.T, upstream string) *proxy {
 			running.Go(func() { p.serve(client) })
 		}
 	})
-	t.Cleanup(func() { // after the clients, which are closed first
+	t.Cleanup(func() { // after the clients are closed
 		require.NoError(t, listener.Close())
 		running.Wait()
 	})
 	return p
 }
 
-// serve ends when either side does.
+// serve returns when either side closes.
 func (p *proxy) serve(client net.Conn) {
 	defer func() { _ = client.Close() }()
 	server, err := net.Dial("tcp", p.upstream)
 	if err != nil {
 		return
 	}
-	var asked atomic.Bool // one of our commands is under way, not the client introducing itself
+	var asked atomic.Bool // a script is running, not the handshake
 	var requests sync.WaitGroup
 	requests.Go(func() {
 		defer func() { _ = server.Close() }()
@@ -69,11 +69,11 @@ func (p *proxy) serve(client net.Conn) {
 	requests.Wait()
 }
 
-func pass(from, to net.Conn, goesOn func([]byte) bool) {
+func pass(from, to net.Conn, forward func([]byte) bool) {
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buffer)
-		if err != nil || !goesOn(buffer[:n]) {
+		if err != nil || !forward(buffer[:n]) {
 			return
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
@@ -82,7 +82,7 @@ func pass(from, to net.Conn, goesOn func([]byte) bool) {
 	}
 }
 
-// silent is the address of a server that takes connections and says nothing.
+// silent returns the address of a server that accepts connections and never replies.
 func silent(t *testing.T) string {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -88,16 +88,15 @@ func arguments(projectID string, more int) []any {
 }
 
 // change runs an operation and returns the project after it.
-func (s *Store) change(ctx context.Context, doing string, script script, projectID string, args []any) (project.Change, error) {
+func (s *Store) change(
+	ctx context.Context, doing string, script script, projectID string, args []any,
+) (project.Change, error) {
 	reply, err := s.run(ctx, script, 5, args).Text()
 	if err != nil {
-		return project.Change{}, unavailable(ctx, doing, err)
+		return project.Change{}, asUnavailable(ctx, doing, err)
 	}
 	change, err := decode(projectID, reply)
-	if err != nil {
-		return project.Change{}, unavailable(ctx, doing, err)
-	}
-	return change, nil
+	return change, asUnavailable(ctx, doing, err)
 }
 
 // The flags in a reply.
@@ -147,9 +146,13 @@ func parseStatus(status string) project.Status {
 	}
 }
 
-// unavailable returns [project.ErrUnavailable] with err as its cause, and with the end of ctx if it has ended. The client
-// reports a deadline as a timeout of the connection, possibly before the context does.
-func unavailable(ctx context.Context, doing string, err error) error {
+// asUnavailable returns [project.ErrUnavailable] with err as its cause, and with the end of ctx if it has ended; it
+// returns nil if err is nil. The client reports a deadline as a timeout of the connection, possibly before the context
+// does.
+func asUnavailable(ctx context.Context, doing string, err error) error {
+	if err == nil {
+		return nil
+	}
 	ended := ctx.Err()
 	if deadline, set := ctx.Deadline(); ended == nil && set && !time.Now().Before(deadline) {
 		ended = context.DeadlineExceeded

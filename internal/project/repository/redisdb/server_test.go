@@ -20,27 +20,26 @@ import (
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
-// life is docs/compatibility.md's 604800 s.
+// life is the lifetime of a project (docs/compatibility.md).
 const life = 604800 * time.Second
 
 const owner = "user-7"
 
 var ctx = context.Background()
 
-// suite is one server, shared with others when it is a real one: every test works on a project of its own.
+// suite is a store on one server. A real server is shared: every test has a project of its own.
 type suite struct {
 	*testing.T
 	client *goredis.Client
 	store  *redisdb.Store
 	id     string
-	// alone: nobody else uses the server.
-	alone bool
+	alone  bool // no other test uses the server
 }
 
-func each(t *testing.T, test func(s suite)) {
-	t.Parallel()
-	run := func(name string, alone bool, options func(t testing.TB) redis.Options) {
-		t.Run(name, func(t *testing.T) {
+// each runs test as a subtest on miniredis, and on a real server if INTEGRATION is set.
+func each(t *testing.T, name string, test func(s suite)) {
+	run := func(server string, alone bool, options func(t *testing.T) redis.Options) {
+		t.Run(name+"/"+server, func(t *testing.T) {
 			t.Parallel()
 			client := redis.Open(options(t))
 			t.Cleanup(func() { require.NoError(t, client.Close()) })
@@ -49,28 +48,34 @@ func each(t *testing.T, test func(s suite)) {
 			test(s)
 		})
 	}
-	run("miniredis", true, func(t testing.TB) redis.Options {
-		return redis.Options{Addr: miniredis.RunT(t).Addr(), DB: 1, ReadTimeout: 10 * time.Second, PoolSize: 20, PoolTimeout: 10 * time.Second}
+	run("miniredis", true, func(t *testing.T) redis.Options {
+		return redis.Options{
+			Addr:        miniredis.RunT(t).Addr(),
+			DB:          1,
+			ReadTimeout: 10 * time.Second,
+			PoolSize:    20,
+			PoolTimeout: 10 * time.Second,
+		}
 	})
 	if os.Getenv("INTEGRATION") != "" {
 		run("redis", false, realOptions)
 	}
 }
 
-func realOptions(t testing.TB) redis.Options {
+func realOptions(t *testing.T) redis.Options {
 	host := os.Getenv("REDIS_HOST")
 	if host == "" {
 		t.Fatal("INTEGRATION is set but REDIS_HOST is not; run make test-integration")
 	}
 	db, err := strconv.Atoi(os.Getenv("REDIS_STATE_DB"))
-	require.NoError(t, err, "INTEGRATION is set but REDIS_STATE_DB is no number; run make test-integration")
+	require.NoError(t, err, "INTEGRATION is set but REDIS_STATE_DB is not a number; run make test-integration")
 	return redis.Options{
 		Addr: net.JoinHostPort(host, os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
 		ReadTimeout: 10 * time.Second, PoolSize: 20, PoolTimeout: 10 * time.Second, Retries: 2,
 	}
 }
 
-// The operations, which must not fail.
+// The operations must not fail.
 
 func (s suite) init(owner string, total int64) project.Change {
 	s.Helper()
@@ -119,8 +124,6 @@ func (s suite) progress() project.Progress {
 	return p
 }
 
-// What is stored.
-
 func (s suite) hash() map[string]string {
 	s.Helper()
 	hash, err := s.client.HGetAll(ctx, redisdb.Key(s.id)).Result()
@@ -133,7 +136,7 @@ func (s suite) write(fields ...any) {
 	require.NoError(s, s.client.HSet(ctx, redisdb.Key(s.id), fields...).Err())
 }
 
-// open tells whether the project is among those that we count and that are not signalled.
+// open reports whether the project is an open one.
 func (s suite) open() bool {
 	s.Helper()
 	err := s.client.ZScore(ctx, redisdb.OpenKey, s.id).Err()
@@ -143,7 +146,7 @@ func (s suite) open() bool {
 	return err == nil
 }
 
-// keys are those of the project that exist.
+// keys returns the keys of the project that exist.
 func (s suite) keys() []string {
 	s.Helper()
 	var there []string
@@ -170,7 +173,7 @@ func (s suite) expire(in time.Duration, keys ...string) {
 	}
 }
 
-// lives asserts that every one of keys has d left to live.
+// lives requires that every key expires in d.
 func (s suite) lives(d time.Duration, keys ...string) {
 	s.Helper()
 	for _, key := range keys {
@@ -183,7 +186,7 @@ func (s suite) lives(d time.Duration, keys ...string) {
 func ok(id string) project.Item     { return project.Item{ID: id} }
 func failed(id string) project.Item { return project.Item{ID: id, Failed: true} }
 
-// TestMain: servers are gone and connections cut on purpose here, and go-redis would print each.
+// TestMain silences go-redis, which logs every broken connection.
 func TestMain(m *testing.M) {
 	redis.RouteLogs(zerolog.Nop())
 	m.Run()

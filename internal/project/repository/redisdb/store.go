@@ -9,8 +9,9 @@
 // Every operation is one script, hence atomic, and ends with the same finish check (finish.lua). All keys of a project
 // expire 604800 s after its last change.
 //
-// The package does not promise that a count survives: Redis may lose its last second of writes, and a repeated Mark then
-// counts those items again, as it should. It does not know which projects were announced, only which are still open.
+// The package does not promise that a count survives: Redis may lose its last second of writes, and a repeated Mark
+// then counts those items again, as it should. It does not know which projects were announced, only which are still
+// open.
 package redisdb
 
 import (
@@ -28,14 +29,15 @@ import (
 // cachedOwners is the number of owners in the cache of one process, of a few hundred bytes each.
 const cachedOwners = 10_000
 
-// Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent use.
+// Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent
+// use.
 type Store struct {
 	client *redis.Client
 	owners *lru.Cache[string, string] // project id → user id; an owner never changes
 }
 
-// New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every operation is
-// idempotent.
+// New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every
+// operation is idempotent.
 func New(client *redis.Client) *Store {
 	owners, err := lru.New[string, string](cachedOwners)
 	if err != nil {
@@ -50,8 +52,9 @@ var (
 	_ project.ProgressReader = (*Store)(nil)
 )
 
-// Init implements [project.ProgressStore]. If the hash was lost and the items were not, the counters start from the sets.
-// A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the same.
+// Init implements [project.ProgressStore]. If the hash was lost and the items were not, the counters start from the
+// sets. A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the
+// same.
 func (s *Store) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
 	if err := project.CheckTotal(total); err != nil {
 		return project.Change{}, err
@@ -112,43 +115,37 @@ func (s *Store) Fail(ctx context.Context, projectID, reason string) (project.Cha
 	return s.change(ctx, "failing a project", failScript, projectID, append(arguments(projectID, 1), reason))
 }
 
-// Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them if it
-// does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other keys.
+// Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them
+// if it does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other
+// keys.
 func (s *Store) Check(ctx context.Context, projectID string) (project.Change, error) {
 	return s.change(ctx, "checking a project", checkScript, projectID, arguments(projectID, 0))
 }
 
 // MarkSignalled implements [project.OpenProjects].
 func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
-	if err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err(); err != nil {
-		return unavailable(ctx, "recording a signal", err)
-	}
-	return nil
+	err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err()
+	return asUnavailable(ctx, "recording a signal", err)
 }
 
 // Forget implements [project.ProgressStore].
 func (s *Store) Forget(ctx context.Context, projectID string) error {
 	s.owners.Remove(projectID)
-	if err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err(); err != nil {
-		return unavailable(ctx, "deleting a project", err)
-	}
-	return nil
+	err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err()
+	return asUnavailable(ctx, "deleting a project", err)
 }
 
 // ListOpen implements [project.OpenProjects], by the clock of the server.
 func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
 	ids, err := s.run(ctx, openScript, 1, []any{2: nil, OpenKey, idle.Milliseconds(), max(limit, 0)}).StringSlice()
-	if err != nil {
-		return nil, unavailable(ctx, "listing open projects", err)
-	}
-	return ids, nil
+	return ids, asUnavailable(ctx, "listing open projects", err)
 }
 
 // Progress implements [project.ProgressReader].
 func (s *Store) Progress(ctx context.Context, projectID string) (project.Progress, error) {
 	fields, err := s.client.HGetAll(ctx, Key(projectID)).Result()
 	if err != nil {
-		return project.Progress{}, unavailable(ctx, "reading a project", err)
+		return project.Progress{}, asUnavailable(ctx, "reading a project", err)
 	}
 	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
 	if len(fields) > 0 {
@@ -176,7 +173,7 @@ func (s *Store) Owner(ctx context.Context, projectID string) (string, error) {
 	}
 	owner, err := s.client.Get(ctx, OwnerKey(projectID)).Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", unavailable(ctx, "reading a project's owner", err)
+		return "", asUnavailable(ctx, "reading a project's owner", err)
 	}
 	if owner != "" {
 		s.owners.Add(projectID, owner)

@@ -10,14 +10,18 @@ import (
 	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 )
 
-func TestKeys(t *testing.T) {
+func TestKey(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, []string{"smap:proj:p1", "smap:proj:p1:items", "smap:proj:p1:failed", "smap:user:p1"}, allKeys("p1"))
-	require.Equal(t, "identity:open-projects", redisdb.OpenKey)
+	t.Run("names the keys", func(t *testing.T) {
+		t.Parallel()
+		require.Equal(t, []string{"smap:proj:p1", "smap:proj:p1:items", "smap:proj:p1:failed", "smap:user:p1"}, allKeys("p1"))
+		require.Equal(t, "identity:open-projects", redisdb.OpenKey)
+	})
 }
 
-func TestInitCreatesAProject(t *testing.T) {
-	each(t, func(s suite) {
+func TestInit(t *testing.T) {
+	t.Parallel()
+	each(t, "creates a project", func(s suite) {
 		change := s.init(owner, 0)
 		require.Equal(s, project.Change{
 			Progress: project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, Owner: owner,
@@ -25,33 +29,27 @@ func TestInitCreatesAProject(t *testing.T) {
 		require.Equal(s, map[string]string{"status": "INITIALIZING", "total": "0", "done": "0", "errors": "0"}, s.hash())
 		require.Equal(s, []string{redisdb.Key(s.id), redisdb.OwnerKey(s.id)}, s.keys())
 		s.lives(life, s.keys()...)
-		require.False(s, s.open(), "a project whose items we do not count is none that we announce")
-		require.Equal(s, change, s.init(owner, 0), "once more is the same")
+		require.False(s, s.open(), "a project without marks is not open")
+		require.Equal(s, change, s.init(owner, 0), "a repeat changes nothing")
 	})
-}
-
-func TestInitOverwritesNothing(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "overwrites nothing", func(s suite) {
 		s.init(owner, 5)
 		require.Equal(s, "5", s.hash()["total"])
 		s.mark(failed("a"))
 		before := s.hash()
 		s.expire(time.Hour, s.keys()...)
-		change := s.init("somebody-else", 9)
+		change := s.init("another-user", 9)
 		require.Equal(s, owner, change.Owner)
 		require.False(s, change.Refused)
 		require.Equal(s, before, s.hash())
 		s.lives(life, s.keys()...)
 	})
-}
-
-func TestInitFillsWhatIsMissing(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "fills in missing fields", func(s suite) {
 		s.init("", 0)
-		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys(), "an owner that is not known is not stored")
+		require.Equal(s, []string{redisdb.Key(s.id)}, s.keys(), "an unknown owner is not stored")
 		change := s.init(owner, 3)
 		require.Equal(s, owner, change.Owner)
-		require.EqualValues(s, 3, change.Total, "0 is no total")
+		require.EqualValues(s, 3, change.Total, "0 means unknown")
 		require.EqualValues(s, 3, s.init("", 0).Total)
 
 		s.write("status", "CRAWLING", "done", "7")
@@ -59,11 +57,8 @@ func TestInitFillsWhatIsMissing(t *testing.T) {
 		s.init(owner, 0)
 		require.Equal(s, map[string]string{"status": "CRAWLING", "total": "0", "done": "7", "errors": "0"}, s.hash())
 	})
-}
-
-// The items of a hash that is lost count on: were the counters to begin at 0, those items would never count again.
-func TestInitAfterALostHash(t *testing.T) {
-	each(t, func(s suite) {
+	// If the counters started at 0, the items in the sets would never count again.
+	each(t, "starts from the sets if the hash was lost", func(s suite) {
 		s.init(owner, 3)
 		s.mark(ok("a"), failed("b"))
 		require.NoError(s, s.client.Del(ctx, redisdb.Key(s.id)).Err())
@@ -71,12 +66,10 @@ func TestInitAfterALostHash(t *testing.T) {
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing, Total: 3, Done: 2, Errors: 1}, change.Progress)
 		require.True(s, s.mark(ok("a"), ok("c")).Unsignalled)
 	})
-}
-
-func TestInitStoresNoTotalOfAFinishedProject(t *testing.T) {
-	for _, status := range []string{"DONE", "FAILED"} {
-		t.Run(status, func(t *testing.T) {
-			each(t, func(s suite) {
+	t.Run("refuses a total for a final project", func(t *testing.T) {
+		t.Parallel()
+		for _, status := range []string{"DONE", "FAILED"} {
+			each(t, status, func(s suite) {
 				s.write("status", status)
 				change := s.init(owner, 3)
 				require.True(s, change.Refused)
@@ -84,12 +77,13 @@ func TestInitStoresNoTotalOfAFinishedProject(t *testing.T) {
 				require.Equal(s, map[string]string{"status": status, "total": "0", "done": "0", "errors": "0"}, s.hash())
 				require.False(s, s.init(owner, 0).Refused)
 			})
-		})
-	}
+		}
+	})
 }
 
-func TestNothingIsStoredOfAProjectThatIsNotThere(t *testing.T) {
-	each(t, func(s suite) {
+func TestMissingProject(t *testing.T) {
+	t.Parallel()
+	each(t, "is not created by any other operation", func(s suite) {
 		missing := project.Change{Progress: project.Progress{ProjectID: s.id, Status: project.StatusNotFound}}
 		require.Equal(s, missing, s.setTotal(5, true))
 		require.Equal(s, missing, s.mark(ok("a")))
@@ -105,16 +99,17 @@ func TestNothingIsStoredOfAProjectThatIsNotThere(t *testing.T) {
 	})
 }
 
-func TestTheTotal(t *testing.T) {
-	each(t, func(s suite) {
+func TestSetTotal(t *testing.T) {
+	t.Parallel()
+	each(t, "stores the total and the status", func(s suite) {
 		s.init(owner, 0)
 		s.mark(ok("a"))
 		change := s.setTotal(4, false)
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusCrawling, Total: 4, Done: 1}, change.Progress)
 		require.Equal(s, owner, change.Owner)
-		require.Equal(s, change, s.setTotal(4, false), "once more is the same")
+		require.Equal(s, change, s.setTotal(4, false), "a repeat changes nothing")
 		require.Equal(s, project.StatusProcessing, s.setTotal(6, true).Status, "raised")
-		require.Equal(s, project.StatusCrawling, s.setTotal(7, false).Status, "there is more after all")
+		require.Equal(s, project.StatusCrawling, s.setTotal(7, false).Status, "more items after all")
 		require.EqualValues(s, 2, s.setTotal(2, true).Total, "lowered")
 		s.expire(time.Hour, s.keys()...)
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusProcessing, Done: 1}, s.setTotal(0, true).Progress)
@@ -126,10 +121,7 @@ func TestTheTotal(t *testing.T) {
 		require.Equal(s, "9007199254740991", s.hash()["total"])
 		require.EqualValues(s, most, s.progress().Total)
 	})
-}
-
-func TestTotalsThatAreNone(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "rejects an invalid total", func(s suite) {
 		for _, total := range []int64{-1, 1 << 53} {
 			_, err := s.store.SetTotal(ctx, s.id, total, true)
 			require.ErrorIs(s, err, project.ErrBody)
@@ -140,8 +132,9 @@ func TestTotalsThatAreNone(t *testing.T) {
 	})
 }
 
-func TestAnItemCountsOnce(t *testing.T) {
-	each(t, func(s suite) {
+func TestMark(t *testing.T) {
+	t.Parallel()
+	each(t, "counts an item once", func(s suite) {
 		counts := func(done, errors int64, c project.Change) {
 			s.Helper()
 			require.Equal(s, []int64{done, errors}, []int64{c.Done, c.Errors})
@@ -159,15 +152,12 @@ func TestAnItemCountsOnce(t *testing.T) {
 
 		counts(5, 2, s.mark(ok("c"), failed("d"), failed("e")))
 		counts(7, 2, s.mark(ok("a"), failed("f"), ok("d"), ok("g"), failed("c"), failed("e")))
-		counts(8, 2, s.mark(failed("h"), ok("h"), ok("h"), failed("h"))) // once within a call as well
+		counts(8, 2, s.mark(failed("h"), ok("h"), ok("h"), failed("h"))) // once per call too
 		counts(9, 3, s.mark(failed("i"), failed("i")))
 		counts(9, 0, s.mark(ok("e"), ok("f"), ok("i")))
 		require.Equal(s, project.StatusInitializing, s.progress().Status)
 	})
-}
-
-func TestAThousandItemsInOneCall(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "counts 1,000 items in one call", func(s suite) {
 		s.init(owner, 0)
 		var all, other []project.Item
 		for i := range project.MaxItems {
@@ -189,8 +179,9 @@ func TestAThousandItemsInOneCall(t *testing.T) {
 	})
 }
 
-func TestFailing(t *testing.T) {
-	each(t, func(s suite) {
+func TestFail(t *testing.T) {
+	t.Parallel()
+	each(t, "keeps the first reason and counts on", func(s suite) {
 		s.init(owner, 2)
 		s.mark(ok("a"))
 		require.True(s, s.open())
@@ -200,8 +191,8 @@ func TestFailing(t *testing.T) {
 			Progress: project.Progress{ProjectID: s.id, Status: project.StatusFailed, Total: 2, Done: 1}, Owner: owner,
 		}, change)
 		s.lives(life, s.keys()...)
-		require.False(s, s.open(), "nothing will be announced")
-		require.Equal(s, change, s.fail("another"), "once more is the same")
+		require.False(s, s.open(), "it will have no job.completed")
+		require.Equal(s, change, s.fail("another"), "a repeat changes nothing")
 		require.Equal(s, "the collector has no quota", s.hash()["failed_reason"], "the first reason stays")
 
 		change = s.mark(ok("b"), failed("c"))
@@ -213,25 +204,23 @@ func TestFailing(t *testing.T) {
 		require.Equal(s, project.StatusFailed, s.init(owner, 3).Status)
 		require.EqualValues(s, 2, s.check().Total)
 	})
-}
-
-func TestANeighbourFails(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "closes a project that another service failed", func(s suite) {
 		s.init(owner, 2)
 		s.mark(ok("a"))
 		s.write("status", "FAILED")
 		require.Equal(s, project.StatusFailed, s.check().Status)
 		require.False(s, s.open())
-		s.fail("said later")
-		require.Equal(s, "said later", s.hash()["failed_reason"])
-		s.write("status", "PROCESSING") // and begins again
+		s.fail("given later")
+		require.Equal(s, "given later", s.hash()["failed_reason"])
+		s.write("status", "PROCESSING") // and resumed
 		s.fail("again")
 		require.Equal(s, "again", s.hash()["failed_reason"])
 	})
 }
 
-func TestForgetting(t *testing.T) {
-	each(t, func(s suite) {
+func TestForget(t *testing.T) {
+	t.Parallel()
+	each(t, "deletes the project", func(s suite) {
 		s.init(owner, 3)
 		s.mark(ok("a"), failed("b"))
 		require.Len(s, s.keys(), 4)
@@ -247,7 +236,7 @@ func TestForgetting(t *testing.T) {
 		require.NoError(s, err)
 		require.Empty(s, found)
 		require.False(s, s.mark(ok("a")).Found())
-		require.Zero(s, s.init("somebody-else", 0).Done)
-		require.EqualValues(s, 1, s.mark(ok("a")).Done, "a new life counts from the beginning")
+		require.Zero(s, s.init("another-user", 0).Done)
+		require.EqualValues(s, 1, s.mark(ok("a")).Done, "counting starts at 0")
 	})
 }

@@ -8,7 +8,8 @@ if status == 'DONE' or status == 'FAILED' then
 else
   total = tonumber(ARGV[2])
   -- A status of another service stays.
-  if status == '' or status == 'INITIALIZING' or status == 'CRAWLING' or status == 'PROCESSING' or status == 'PROCESSING_WAIT' then
+  if status == '' or status == 'INITIALIZING' or status == 'CRAWLING' or status == 'PROCESSING'
+      or status == 'PROCESSING_WAIT' then
     status = ARGV[3]
     redis.call('HSET', hash, 'total', ARGV[2], 'status', status)
   else

@@ -5,10 +5,10 @@
 //
 // The type is project_completed once the status is DONE, and project_progress before. Pub/sub ignores database numbers.
 //
-// [Publisher] publishes for the WebSocket service and for every process of this service. [Subscriber] listens, with one
-// subscription per process for any number of watchers. A message, of any service, is only a hint that a project changed:
-// the subscriber then reads the project. The package does not promise that a message arrives; a watcher sees a change
-// after 15 s at the latest.
+// [Publisher] publishes for the WebSocket service and for every process of this service. [Subscriber] listens, with
+// one subscription per process for any number of watchers. A message, of any service, is only a hint that a project
+// changed: the subscriber then reads the project. The package does not promise that a message arrives; a watcher sees
+// a change after 15 s at the latest.
 package redispubsub
 
 import "strings"

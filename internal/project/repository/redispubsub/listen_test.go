@@ -18,7 +18,8 @@ import (
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
-// each runs test on miniredis, and on a real server that others use as well: every test has ids of its own.
+// each runs test on miniredis, and on a real server if INTEGRATION is set. A real server is shared: every test has
+// ids of its own.
 func each(t *testing.T, test func(t *testing.T, client *goredis.Client)) {
 	t.Parallel()
 	run := func(name string, options func(t *testing.T) redis.Options) {
@@ -42,195 +43,201 @@ func each(t *testing.T, test func(t *testing.T, client *goredis.Client)) {
 	}
 }
 
-// listening starts the hub and waits for its subscription; the test's end stops it.
-func listening(t *testing.T, h *Subscriber) {
+// listening starts s, waits for its subscription, and stops it at the end of the test.
+func listening(t *testing.T, s *Subscriber) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
+	go func() { ended <- s.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
 		require.NoError(t, <-ended)
 	})
-	before, err := h.client.PubSubNumPat(ctx).Result()
+	before, err := s.client.PubSubNumPat(ctx).Result()
 	require.NoError(t, err)
 	for before == 0 {
-		before, err = h.client.PubSubNumPat(ctx).Result()
+		before, err = s.client.PubSubNumPat(ctx).Result()
 		require.NoError(t, err)
 	}
 }
 
-// next is the next progress of which is says that it is the one.
-func next(t *testing.T, changes <-chan project.Progress, is func(project.Progress) bool) {
+// next waits for a progress that matches.
+func next(t *testing.T, changes <-chan project.Progress, matches func(project.Progress) bool) {
 	t.Helper()
 	timeout := time.After(10 * time.Second)
 	for {
 		select {
 		case p := <-changes:
-			if is(p) {
+			if matches(p) {
 				return
 			}
 		case <-timeout:
-			require.Fail(t, "it did not come")
+			require.Fail(t, "no matching progress")
 		}
 	}
 }
 
-func TestAMessageIsAHint(t *testing.T) {
-	each(t, func(t *testing.T, client *goredis.Client) {
-		r, id := &reader{}, "proj:"+uuid.NewString()
-		h := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}})
-		listening(t, h)
-		changes, stop := h.Watch(id)
-		defer stop()
-		next(t, changes, func(p project.Progress) bool { return p.Done == 0 })
-		r.set(5, nil)
-		for _, channel := range []string{"project:" + id, "project::user-1", "user_noti:" + id, "project:" + id + "x:user-1"} {
-			require.NoError(t, client.Publish(context.Background(), channel, "{}").Err())
-		}
-		require.NoError(t, client.Publish(context.Background(), "project:"+id+":user-1", "whatever a neighbour writes").Err())
-		next(t, changes, func(p project.Progress) bool { return p.ProjectID == id && p.Done == 5 })
+func TestListen(t *testing.T) {
+	t.Parallel()
+	t.Run("treats a message as a hint", func(t *testing.T) {
+		each(t, func(t *testing.T, client *goredis.Client) {
+			r, id := &reader{}, "proj:"+uuid.NewString()
+			s := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}})
+			listening(t, s)
+			changes, stop := s.Watch(id)
+			defer stop()
+			next(t, changes, func(p project.Progress) bool { return p.Done == 0 })
+			r.set(5, nil)
+			for _, channel := range []string{"project:" + id, "project::user-1", "user_noti:" + id, "project:" + id + "x:user-1"} {
+				require.NoError(t, client.Publish(context.Background(), channel, "{}").Err())
+			}
+			require.NoError(t, client.Publish(context.Background(), "project:"+id+":user-1", "any text of another service").Err())
+			next(t, changes, func(p project.Progress) bool { return p.ProjectID == id && p.Done == 5 })
+		})
 	})
-}
-
-func TestWhatIsAnnouncedIsHeard(t *testing.T) {
-	each(t, func(t *testing.T, client *goredis.Client) {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		r, id := &reader{}, uuid.NewString()
-		h, a := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}}), NewPublisher(PublisherOptions{Client: client, OnOutage: func(error) {}})
-		listening(t, h)
-		go func() { _ = a.Run(ctx) }()
-		changes, stop := h.Watch(id)
+	t.Run("receives what a publisher publishes", func(t *testing.T) {
+		each(t, func(t *testing.T, client *goredis.Client) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			r, id := &reader{}, uuid.NewString()
+			s := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}})
+			p := NewPublisher(PublisherOptions{Client: client, OnOutage: func(error) {}})
+			listening(t, s)
+			go func() { _ = p.Run(ctx) }()
+			changes, stop := s.Watch(id)
+			defer stop()
+			next(t, changes, func(project.Progress) bool { return true })
+			r.set(9, nil)
+			p.Publish("user-1", at(id, 9))
+			next(t, changes, func(p project.Progress) bool { return p.Done == 9 })
+		})
+	})
+	// Not on a real server, which has the subscriptions of others.
+	t.Run("has one subscription for a thousand watchers", func(t *testing.T) {
+		t.Parallel()
+		client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		s := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(error) {}})
+		listening(t, s)
+		for i := range 1000 {
+			_, stop := s.Watch(strconv.Itoa(i % 10))
+			defer stop()
+		}
+		n, err := client.PubSubNumPat(context.Background()).Result()
+		require.NoError(t, err)
+		require.EqualValues(t, 1, n)
+	})
+	t.Run("renews a broken subscription and reads everything", func(t *testing.T) {
+		t.Parallel()
+		server := miniredis.RunT(t)
+		client := redis.Open(redis.Options{Addr: server.Addr()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		r, reports := &reader{}, make(chan error, 10)
+		s := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(err error) { reports <- err }})
+		s.pause = time.Millisecond
+		listening(t, s)
+		changes, stop := s.Watch("p")
 		defer stop()
 		next(t, changes, func(project.Progress) bool { return true })
-		r.set(9, nil)
-		a.Publish("user-1", at(id, 9))
-		next(t, changes, func(p project.Progress) bool { return p.Done == 9 })
+
+		server.Close()
+		require.Error(t, <-reports)
+		r.set(4, nil) // without a hint
+		require.NoError(t, server.Restart())
+		require.NoError(t, <-reports)
+		next(t, changes, func(p project.Progress) bool { return p.Done == 4 })
+		require.Empty(t, reports, "an outage is reported once")
+	})
+	// A suspended server keeps its connections and never replies.
+	t.Run("pings a silent subscription and gives it up", func(t *testing.T) {
+		t.Parallel()
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		server, pings := miniredis.RunT(t), make(chan struct{}, 100)
+		server.Server().SetPreHook(func(_ *miniserver.Peer, command string, _ ...string) bool {
+			if command == "PING" {
+				pings <- struct{}{}
+			}
+			return false
+		})
+		replies := make(chan bool, 1) // whether the server replies
+		go relay(listener, server.Addr(), replies)
+		t.Cleanup(func() { _ = listener.Close() })
+
+		client := redis.Open(redis.Options{Addr: listener.Addr().String()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		reports := make(chan error, 10)
+		s := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(err error) { reports <- err }})
+		s.pingAfter, s.pause = 20*time.Millisecond, time.Millisecond
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- s.Run(ctx) }()
+		for range 3 {
+			<-pings
+		}
+		require.Empty(t, reports, "a reply to the ping is no outage")
+		replies <- false
+		require.ErrorContains(t, <-reports, "listening to progress")
+		cancel()
+		require.NoError(t, <-ended)
 	})
 }
 
-func TestTheMessagesOnBothChannels(t *testing.T) {
-	each(t, func(t *testing.T, client *goredis.Client) {
-		ctx, id, user := context.Background(), "proj_"+uuid.NewString(), uuid.NewString()
-		onProject, onUser := client.Subscribe(ctx, "project:"+id+":"+user), client.Subscribe(ctx, "user_noti:"+user)
-		for _, s := range []*goredis.PubSub{onProject, onUser} {
-			t.Cleanup(func() { require.NoError(t, s.Close()) })
-			_, err := s.Receive(ctx)
-			require.NoError(t, err)
-		}
-		p := sender{client}
-		for _, tt := range []struct {
-			progress        project.Progress
-			kind, rest, pct string
-		}{
-			{
-				project.Progress{ProjectID: id, Status: project.StatusProcessing, Total: 3, Done: 1, Errors: 1},
-				"project_progress", `"status":"PROCESSING","total":3,"done":1,"errors":1`, "33.33",
-			},
-			{project.Progress{ProjectID: id, Status: project.StatusInitializing}, "project_progress", `"status":"INITIALIZING","total":0,"done":0,"errors":0`, "0"},
-			{
-				project.Progress{ProjectID: id, Status: project.StatusFailed, Total: 3, Done: 1},
-				"project_progress", `"status":"FAILED","total":3,"done":1,"errors":0`, "33.33",
-			},
-			{
-				project.Progress{ProjectID: id, Status: project.StatusDone, Total: 3, Done: 3, Errors: 1},
-				"project_completed", `"status":"DONE","total":3,"done":3,"errors":1`, "100",
-			},
-		} {
-			require.NoError(t, p.send(ctx, []update{{user, tt.progress}}))
-			want := `{"type":"` + tt.kind + `","payload":{"project_id":"` + id + `",` + tt.rest + `,"%":` + tt.pct + `}}`
-			got, err := onProject.ReceiveMessage(ctx)
-			require.NoError(t, err)
-			require.JSONEq(t, replace(want, "overall_progress_percent"), got.Payload)
-			got, err = onUser.ReceiveMessage(ctx)
-			require.NoError(t, err)
-			require.JSONEq(t, replace(want, "progress_percent"), got.Payload)
-		}
+func TestSend(t *testing.T) {
+	t.Parallel()
+	t.Run("publishes on both channels", func(t *testing.T) {
+		each(t, func(t *testing.T, client *goredis.Client) {
+			ctx, id, user := context.Background(), "proj_"+uuid.NewString(), uuid.NewString()
+			onProject, onUser := client.Subscribe(ctx, "project:"+id+":"+user), client.Subscribe(ctx, "user_noti:"+user)
+			for _, s := range []*goredis.PubSub{onProject, onUser} {
+				t.Cleanup(func() { require.NoError(t, s.Close()) })
+				_, err := s.Receive(ctx)
+				require.NoError(t, err)
+			}
+			p := sender{client}
+			for _, tt := range []struct {
+				progress        project.Progress
+				kind, rest, pct string
+			}{
+				{
+					project.Progress{ProjectID: id, Status: project.StatusProcessing, Total: 3, Done: 1, Errors: 1},
+					"project_progress", `"status":"PROCESSING","total":3,"done":1,"errors":1`, "33.33",
+				},
+				{project.Progress{ProjectID: id, Status: project.StatusInitializing}, "project_progress", `"status":"INITIALIZING","total":0,"done":0,"errors":0`, "0"},
+				{
+					project.Progress{ProjectID: id, Status: project.StatusFailed, Total: 3, Done: 1},
+					"project_progress", `"status":"FAILED","total":3,"done":1,"errors":0`, "33.33",
+				},
+				{
+					project.Progress{ProjectID: id, Status: project.StatusDone, Total: 3, Done: 3, Errors: 1},
+					"project_completed", `"status":"DONE","total":3,"done":3,"errors":1`, "100",
+				},
+			} {
+				require.NoError(t, p.send(ctx, []update{{user, tt.progress}}))
+				want := `{"type":"` + tt.kind + `","payload":{"project_id":"` + id + `",` + tt.rest + `,"%":` + tt.pct + `}}`
+				got, err := onProject.ReceiveMessage(ctx)
+				require.NoError(t, err)
+				require.JSONEq(t, replace(want, "overall_progress_percent"), got.Payload)
+				got, err = onUser.ReceiveMessage(ctx)
+				require.NoError(t, err)
+				require.JSONEq(t, replace(want, "progress_percent"), got.Payload)
+			}
+		})
 	})
-}
-
-// Not on a real server, which others count as well.
-func TestAThousandStreamsAreOneSubscription(t *testing.T) {
-	t.Parallel()
-	client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	h := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(error) {}})
-	listening(t, h)
-	for i := range 1000 {
-		_, stop := h.Watch(strconv.Itoa(i % 10))
-		defer stop()
-	}
-	n, err := client.PubSubNumPat(context.Background()).Result()
-	require.NoError(t, err)
-	require.EqualValues(t, 1, n)
-}
-
-func TestASubscriptionThatBreaksIsMadeAnewAndEverythingIsRead(t *testing.T) {
-	t.Parallel()
-	server := miniredis.RunT(t)
-	client := redis.Open(redis.Options{Addr: server.Addr()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	r, told := &reader{}, make(chan error, 10)
-	h := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(err error) { told <- err }})
-	h.pause = time.Millisecond
-	listening(t, h)
-	changes, stop := h.Watch("p")
-	defer stop()
-	next(t, changes, func(project.Progress) bool { return true })
-
-	server.Close()
-	require.Error(t, <-told)
-	r.set(4, nil) // and nobody has heard of it
-	require.NoError(t, server.Restart())
-	require.NoError(t, <-told)
-	next(t, changes, func(p project.Progress) bool { return p.Done == 4 })
-	require.Empty(t, told, "an outage is told once, however often it was tried")
-}
-
-// A server that is stopped keeps its connections and says nothing.
-func TestASilentSubscriptionIsAskedAndGivenUp(t *testing.T) {
-	t.Parallel()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	server, asked := miniredis.RunT(t), make(chan struct{}, 100)
-	server.Server().SetPreHook(func(_ *miniserver.Peer, command string, _ ...string) bool {
-		if command == "PING" {
-			asked <- struct{}{}
-		}
-		return false
-	})
-	answers := make(chan bool, 1) // whether the server still does
-	go relay(listener, server.Addr(), answers)
-	t.Cleanup(func() { _ = listener.Close() })
-
-	client := redis.Open(redis.Options{Addr: listener.Addr().String()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	told := make(chan error, 10)
-	h := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(err error) { told <- err }})
-	h.pingAfter, h.pause = 20*time.Millisecond, time.Millisecond
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- h.Run(ctx) }()
-	for range 3 {
-		<-asked
-	}
-	require.Empty(t, told, "silence that is answered is peace")
-	answers <- false
-	require.ErrorContains(t, <-told, "listening to progress")
-	cancel()
-	require.NoError(t, <-ended)
 }
 
 func TestProjectOf(t *testing.T) {
 	t.Parallel()
-	for channel, want := range map[string]string{
-		"project:p:u": "p", "project:a:b:u": "a:b", "project:p:": "p", "project:p": "", "project::u": "", "other:p:u": "", "": "",
-	} {
-		got, ok := projectOf(channel)
-		require.Equal(t, want, got, channel)
-		require.Equal(t, want != "", ok, channel)
-	}
-	got, _ := projectOf(projectChannel("a:b", "u"))
-	require.Equal(t, "a:b", got)
+	t.Run("returns the project id of a channel", func(t *testing.T) {
+		t.Parallel()
+		for channel, want := range map[string]string{
+			"project:p:u": "p", "project:a:b:u": "a:b", "project:p:": "p", "project:p": "", "project::u": "", "other:p:u": "", "": "",
+		} {
+			got, ok := projectOf(channel)
+			require.Equal(t, want, got, channel)
+			require.Equal(t, want != "", ok, channel)
+		}
+		got, _ := projectOf(projectChannel("a:b", "u"))
+		require.Equal(t, "a:b", got)
+	})
 }

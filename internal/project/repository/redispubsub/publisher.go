@@ -30,8 +30,8 @@ type PublisherOptions struct {
 	OnOutage func(err error)
 }
 
-// Publisher implements [project.ProgressPublisher]. It publishes a project at once, then at most every 200 ms, and of the
-// changes in between the latest. Safe for concurrent use.
+// Publisher implements [project.ProgressPublisher]. It publishes a project at once, then at most every 200 ms, and of
+// the changes in between the latest. Safe for concurrent use.
 type Publisher struct {
 	send   func(ctx context.Context, updates []update) error
 	outage outage
@@ -73,8 +73,8 @@ func (p *Publisher) Publish(owner string, progress project.Progress) {
 	p.wake.raise()
 }
 
-// supersedes reports whether p is later than q. Concurrent callers do not publish in the order in which they counted, and
-// an older change must not be the last one.
+// supersedes reports whether p is later than q. Concurrent callers do not publish in the order in which they counted,
+// and an older change must not be the last one.
 func supersedes(p, q project.Progress) bool {
 	if p.Status.Final() != q.Status.Final() {
 		return p.Status.Final()

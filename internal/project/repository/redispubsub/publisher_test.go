@@ -13,11 +13,11 @@ import (
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// published remembers what left, and when.
+// published records what was published, and when.
 type published struct {
 	mu    sync.Mutex
 	err   error
-	calls []int // how many went together
+	calls []int // updates per call
 	sent  []project.Progress
 	at    []time.Time
 }
@@ -41,15 +41,15 @@ func (p *published) set(err error) {
 	p.err = err
 }
 
-// running starts an announcer in the test's bubble; end stops it and waits for it.
-func running(t *testing.T) (a *Publisher, out *published, told chan error, end func()) {
-	out, told = &published{}, make(chan error, 10)
-	a = NewPublisher(PublisherOptions{OnOutage: func(err error) { told <- err }})
-	a.send = out.publish
+// running starts a publisher; end stops it and waits for it.
+func running(t *testing.T) (p *Publisher, out *published, reports chan error, end func()) {
+	out, reports = &published{}, make(chan error, 10)
+	p = NewPublisher(PublisherOptions{OnOutage: func(err error) { reports <- err }})
+	p.send = out.publish
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
-	return a, out, told, func() {
+	go func() { ended <- p.Run(ctx) }()
+	return p, out, reports, func() {
 		cancel()
 		require.NoError(t, <-ended)
 	}
@@ -59,130 +59,126 @@ func at(id string, done int64) project.Progress {
 	return project.Progress{ProjectID: id, Status: project.StatusProcessing, Total: 1000, Done: done}
 }
 
-func TestTheFirstLeavesAtOnceAndTheLastForSure(t *testing.T) {
+func TestPublisher(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a, out, _, end := running(t)
-		defer end()
-		began := time.Now()
-		for i := range 100 { // one second
-			a.Publish("user-1", at("p", int64(i+1)))
-			settled(10 * time.Millisecond)
-		}
-		settled(publishEvery)
-		require.Equal(t, began, out.at[0])
-		require.LessOrEqual(t, len(out.sent), 7)
-		require.Equal(t, at("p", 100), out.sent[len(out.sent)-1])
-		for i, when := range out.at[1:] {
-			require.GreaterOrEqual(t, when.Sub(out.at[i]), publishEvery)
-		}
-	})
-}
-
-func TestWithoutAnOwnerNothingLeaves(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a, out, _, end := running(t)
-		defer end()
-		a.Publish("", at("p", 1))
-		settled(time.Second)
-		require.Empty(t, out.sent)
-	})
-}
-
-func TestTheLastWordIsNoOldOne(t *testing.T) {
-	t.Parallel()
-	final := func(status project.Status, done, errors int64) project.Progress {
-		return project.Progress{ProjectID: "p", Status: status, Total: 1000, Done: done, Errors: errors}
-	}
-	for name, tt := range map[string]struct{ first, second, last project.Progress }{
-		"in order":           {at("p", 1), at("p", 2), at("p", 2)},
-		"the wrong way":      {at("p", 2), at("p", 1), at("p", 2)},
-		"done, then older":   {final(project.StatusDone, 1000, 0), at("p", 1000), final(project.StatusDone, 1000, 0)},
-		"failed, then older": {final(project.StatusFailed, 3, 0), at("p", 4), final(project.StatusFailed, 3, 0)},
-		"done after all":     {at("p", 1000), final(project.StatusDone, 1000, 0), final(project.StatusDone, 1000, 0)},
-		"a repair":           {final(project.StatusDone, 1000, 2), final(project.StatusDone, 1000, 1), final(project.StatusDone, 1000, 1)},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			a := NewPublisher(PublisherOptions{OnOutage: nil})
-			a.Publish("user-1", tt.first)
-			a.Publish("user-1", tt.second)
-			require.Equal(t, tt.last, a.pending["p"].progress)
+	t.Run("publishes the first change at once and always the last", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p, out, _, end := running(t)
+			defer end()
+			began := time.Now()
+			for i := range 100 { // one second
+				p.Publish("user-1", at("p", int64(i+1)))
+				wait(10 * time.Millisecond)
+			}
+			wait(publishEvery)
+			require.Equal(t, began, out.at[0])
+			require.LessOrEqual(t, len(out.sent), 7)
+			require.Equal(t, at("p", 100), out.sent[len(out.sent)-1])
+			for i, when := range out.at[1:] {
+				require.GreaterOrEqual(t, when.Sub(out.at[i]), publishEvery)
+			}
 		})
-	}
-}
-
-func TestManyProjectsGoTogether(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a, out, _, end := running(t)
-		defer end()
-		a.Publish("user-1", at("first", 1))
-		settled(0)
-		for i := range 600 {
-			a.Publish("user-1", at(fmt.Sprint(i), 1))
+	})
+	t.Run("ignores a project without an owner", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p, out, _, end := running(t)
+			defer end()
+			p.Publish("", at("p", 1))
+			wait(time.Second)
+			require.Empty(t, out.sent)
+		})
+	})
+	t.Run("never replaces a change by an older one", func(t *testing.T) {
+		t.Parallel()
+		final := func(status project.Status, done, errors int64) project.Progress {
+			return project.Progress{ProjectID: "p", Status: status, Total: 1000, Done: done, Errors: errors}
 		}
-		settled(publishEvery)
-		require.Equal(t, []int{1, 256, 256, 88}, out.calls)
+		for name, tt := range map[string]struct{ first, second, last project.Progress }{
+			"in order":           {at("p", 1), at("p", 2), at("p", 2)},
+			"out of order":       {at("p", 2), at("p", 1), at("p", 2)},
+			"done, then older":   {final(project.StatusDone, 1000, 0), at("p", 1000), final(project.StatusDone, 1000, 0)},
+			"failed, then older": {final(project.StatusFailed, 3, 0), at("p", 4), final(project.StatusFailed, 3, 0)},
+			"done after all":     {at("p", 1000), final(project.StatusDone, 1000, 0), final(project.StatusDone, 1000, 0)},
+			"a repair":           {final(project.StatusDone, 1000, 2), final(project.StatusDone, 1000, 1), final(project.StatusDone, 1000, 1)},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				p := NewPublisher(PublisherOptions{OnOutage: nil})
+				p.Publish("user-1", tt.first)
+				p.Publish("user-1", tt.second)
+				require.Equal(t, tt.last, p.pending["p"].progress)
+			})
+		}
 	})
-}
-
-func TestAnOutageIsToldOnceAndTheLatestLeavesAfterIt(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a, out, told, end := running(t)
-		defer end()
-		out.set(errDown)
-		a.Publish("user-1", at("p", 1))
-		a.Publish("user-1", at("q", 1))
-		settled(5 * time.Second)
-		a.Publish("user-1", at("p", 2))
-		settled(5 * time.Second)
-		require.ErrorIs(t, <-told, errDown)
-		require.Empty(t, told)
-		out.set(nil)
-		settled(publishRetry)
-		require.NoError(t, <-told)
-		require.ElementsMatch(t, []project.Progress{at("p", 2), at("q", 1)}, out.sent)
-		settled(time.Minute)
-		require.Len(t, out.sent, 2)
+	t.Run("pipelines many projects", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p, out, _, end := running(t)
+			defer end()
+			p.Publish("user-1", at("first", 1))
+			wait(0)
+			for i := range 600 {
+				p.Publish("user-1", at(fmt.Sprint(i), 1))
+			}
+			wait(publishEvery)
+			require.Equal(t, []int{1, 256, 256, 88}, out.calls)
+		})
 	})
-}
-
-func TestWhatIsPutBackDoesNotHideWhatCameMeanwhile(t *testing.T) {
-	t.Parallel()
-	a := NewPublisher(PublisherOptions{OnOutage: nil})
-	a.send = func(context.Context, []update) error {
-		a.Publish("user-1", at("p", 2))
-		return errDown
-	}
-	a.Publish("user-1", at("p", 1))
-	a.Publish("user-1", at("q", 1))
-	require.ErrorIs(t, a.flush(context.Background()), errDown)
-	require.Equal(t, map[string]update{"p": {"user-1", at("p", 2)}, "q": {"user-1", at("q", 1)}}, a.pending)
-}
-
-func TestWhatWaitsIsBounded(t *testing.T) {
-	t.Parallel()
-	a := NewPublisher(PublisherOptions{OnOutage: nil})
-	for i := range maxPending + 10 {
-		a.Publish("user-1", at(fmt.Sprint(i), 1))
-	}
-	require.Len(t, a.pending, maxPending)
-	a.Publish("user-1", at("0", 2))
-	require.EqualValues(t, 2, a.pending["0"].progress.Done, "what waits already is kept up to date")
-}
-
-func TestAStopLetsTheLastLeave(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		a, out, told, end := running(t)
-		a.Publish("user-1", at("p", 1))
-		settled(0)
-		a.Publish("user-1", at("p", 2))
-		end()
-		require.Equal(t, []project.Progress{at("p", 1), at("p", 2)}, out.sent)
-		require.Empty(t, told)
+	t.Run("reports an outage once and publishes the latest after it", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p, out, reports, end := running(t)
+			defer end()
+			out.set(errDown)
+			p.Publish("user-1", at("p", 1))
+			p.Publish("user-1", at("q", 1))
+			wait(5 * time.Second)
+			p.Publish("user-1", at("p", 2))
+			wait(5 * time.Second)
+			require.ErrorIs(t, <-reports, errDown)
+			require.Empty(t, reports)
+			out.set(nil)
+			wait(publishRetry)
+			require.NoError(t, <-reports)
+			require.ElementsMatch(t, []project.Progress{at("p", 2), at("q", 1)}, out.sent)
+			wait(time.Minute)
+			require.Len(t, out.sent, 2)
+		})
+	})
+	t.Run("keeps a newer change than the one that failed", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(PublisherOptions{OnOutage: nil})
+		p.send = func(context.Context, []update) error {
+			p.Publish("user-1", at("p", 2))
+			return errDown
+		}
+		p.Publish("user-1", at("p", 1))
+		p.Publish("user-1", at("q", 1))
+		require.ErrorIs(t, p.flush(context.Background()), errDown)
+		require.Equal(t, map[string]update{"p": {"user-1", at("p", 2)}, "q": {"user-1", at("q", 1)}}, p.pending)
+	})
+	t.Run("bounds what is pending", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(PublisherOptions{OnOutage: nil})
+		for i := range maxPending + 10 {
+			p.Publish("user-1", at(fmt.Sprint(i), 1))
+		}
+		require.Len(t, p.pending, maxPending)
+		p.Publish("user-1", at("0", 2))
+		require.EqualValues(t, 2, p.pending["0"].progress.Done, "a pending project is updated")
+	})
+	t.Run("publishes the last changes at a stop", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			p, out, reports, end := running(t)
+			p.Publish("user-1", at("p", 1))
+			wait(0)
+			p.Publish("user-1", at("p", 2))
+			end()
+			require.Equal(t, []project.Progress{at("p", 1), at("p", 2)}, out.sent)
+			require.Empty(t, reports)
+		})
 	})
 }

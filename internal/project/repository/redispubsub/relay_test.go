@@ -8,10 +8,10 @@ import (
 
 func replace(template, name string) string { return strings.Replace(template, "%", name, 1) }
 
-// relay passes connections on to addr, and no answers any more once answers says so.
-func relay(listener net.Listener, addr string, answers <-chan bool) {
+// relay forwards connections to addr, and drops replies after it receives false.
+func relay(listener net.Listener, addr string, replies <-chan bool) {
 	var mute atomic.Bool
-	go func() { mute.Store(!<-answers) }()
+	go func() { mute.Store(!<-replies) }()
 	for {
 		client, err := listener.Accept()
 		if err != nil {
@@ -27,7 +27,7 @@ func relay(listener net.Listener, addr string, answers <-chan bool) {
 	}
 }
 
-// pass copies from src to dst, and drops what it reads while drop says so.
+// pass copies from src to dst, and discards what it reads while drop returns true.
 func pass(dst, src net.Conn, drop func() bool) {
 	defer func() { _, _ = dst.Close(), src.Close() }()
 	buffer := make([]byte, 4096)

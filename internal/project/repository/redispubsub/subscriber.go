@@ -92,7 +92,11 @@ func (s *Subscriber) Watch(projectID string) (changes <-chan project.Progress, s
 	defer s.mu.Unlock()
 	t, ok := s.topics[projectID]
 	if !ok {
-		t = &topic{id: projectID, changed: newFlag(), watchers: map[chan project.Progress]struct{}{}}
+		t = &topic{
+			id:       projectID,
+			changed:  newFlag(),
+			watchers: map[chan project.Progress]struct{}{},
+		}
 		t.ctx, t.end = context.WithCancel(context.Background())
 		s.topics[projectID] = t
 		go s.poll(t)

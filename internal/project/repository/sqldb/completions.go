@@ -1,5 +1,5 @@
-// Package sqldb owns the table project_completions in PostgreSQL and SQLite: which projects were announced as completed.
-// It does not promise to remember them for ever: see [Completions.PurgeOlderThan].
+// Package sqldb owns the table project_completions in PostgreSQL and SQLite: which projects were announced as
+// completed. It does not promise to remember them for ever: see [Completions.PurgeOlderThan].
 package sqldb
 
 import (

@@ -17,22 +17,25 @@ import (
 
 var now = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
 
-// suite is one database. Every test works on projects of its own.
+// suite is one database. Every test has projects of its own.
 type suite struct {
 	*testing.T
 	db   *database.DB
 	repo *sqldb.Completions
 }
 
-func each(t *testing.T, test func(s suite)) {
-	t.Parallel()
-	schematest.Each(t, func(t *testing.T, db *database.DB) {
+// each runs test as a subtest on every engine.
+func each(t *testing.T, name string, test func(s suite)) {
+	t.Run(name, func(t *testing.T) {
 		t.Parallel()
-		test(suite{t, db, sqldb.NewCompletions(db)})
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			t.Parallel()
+			test(suite{t, db, sqldb.NewCompletions(db)})
+		})
 	})
 }
 
-// add answers whether it was the first, and what then answered.
+// add adds a completion and calls then in one transaction.
 func (s suite) add(id string, then func() error) (first bool, err error) {
 	err = s.db.WithinTx(context.Background(), func(ctx context.Context) (err error) {
 		if first, err = s.repo.Add(ctx, id, "evt_1", now); err != nil {
@@ -45,8 +48,9 @@ func (s suite) add(id string, then func() error) (first bool, err error) {
 
 func fine() error { return nil }
 
-func TestTheFirstIsTold(t *testing.T) {
-	each(t, func(s suite) {
+func TestCompletions(t *testing.T) {
+	t.Parallel()
+	each(t, "reports the first completion of a project", func(s suite) {
 		id := "proj_" + uuid.NewString()
 		undone := errors.New("undone")
 		first, err := s.add(id, func() error { return undone })
@@ -55,31 +59,25 @@ func TestTheFirstIsTold(t *testing.T) {
 		for _, want := range []bool{true, false, false} {
 			first, err = s.add(id, fine)
 			require.NoError(s, err)
-			require.Equal(s, want, first, "what was rolled back was never there")
+			require.Equal(s, want, first, "a rollback leaves nothing")
 		}
 		first, err = s.add(id+"-other", fine)
 		require.NoError(s, err)
 		require.True(s, first)
 	})
-}
-
-func TestTheTransactionStaysUsable(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "leaves the transaction usable", func(s suite) {
 		id := uuid.NewString()
 		_, err := s.add(id, fine)
 		require.NoError(s, err)
 		require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
 			if first, err := s.repo.Add(ctx, id, "evt_1", now); err != nil || first {
-				return errors.New("it is there already")
+				return errors.New("the completion was added twice")
 			}
 			_, err := s.repo.Add(ctx, id+"-next", "evt_2", now)
 			return err
 		}))
 	})
-}
-
-func TestOneOfManyAtOnceIsTheFirst(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "reports one of many concurrent completions as the first", func(s suite) {
 		const n = 16
 		id, start := uuid.NewString(), make(chan struct{})
 		firsts, errs := make([]bool, n), make([]error, n)
@@ -101,17 +99,11 @@ func TestOneOfManyAtOnceIsTheFirst(t *testing.T) {
 		}
 		require.Equal(s, 1, count)
 	})
-}
-
-func TestAddNeedsATransaction(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "adds only in a transaction", func(s suite) {
 		_, err := s.repo.Add(context.Background(), "proj_1", "evt_1", now)
 		require.ErrorIs(s, err, database.ErrNoTx)
 	})
-}
-
-func TestPurge(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "purges old completions", func(s suite) {
 		id := uuid.NewString()
 		_, err := s.add(id, fine)
 		require.NoError(s, err)

@@ -1,5 +1,5 @@
-// Package http serves the subscription of a user (docs/compatibility.md). It authenticates nobody: the middleware passed to
-// [Register] does, and the use cases decide who may do what.
+// Package http serves the subscription of a user (docs/compatibility.md). It authenticates nobody: the middleware
+// passed to [Register] does, and the use cases decide who may do what.
 package http
 
 import (
@@ -27,8 +27,8 @@ type Lifecycle interface {
 
 type handler struct{ lifecycle Lifecycle }
 
-// Register registers GET /subscriptions/me and POST /subscriptions/:id/cancel on g. The middleware authenticated must set
-// the principal or refuse the request.
+// Register registers GET /subscriptions/me and POST /subscriptions/:id/cancel on g. The middleware authenticated must
+// set the principal or refuse the request.
 func Register(g *echo.Group, l Lifecycle, authenticated echo.MiddlewareFunc) {
 	h := handler{l}
 	g.GET("/subscriptions/me", h.current, authenticated)
@@ -81,8 +81,8 @@ func actorOf(c echo.Context) (subscription.Actor, error) {
 	return subscription.Actor{UserID: p.Subject, Admin: p.Role == roleAdmin}, nil
 }
 
-// hasBody reports whether r has a body. It peeks at the first byte, because a chunked body has no length; the next reader
-// still gets that byte, or the error.
+// hasBody reports whether r has a body. It peeks at the first byte, because a chunked body has no length; the next
+// reader still gets that byte, or the error.
 func hasBody(r *http.Request) bool {
 	body := bufio.NewReader(r.Body)
 	_, err := body.Peek(1)

@@ -23,7 +23,7 @@ import (
 
 var changed = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
 
-// suite is one server, shared with others when it is a real one: every test works on a user of its own.
+// suite is a store on one server. A real server is shared: every test has a user of its own.
 type suite struct {
 	*testing.T
 	client *goredis.Client
@@ -31,10 +31,18 @@ type suite struct {
 	user   string
 }
 
-func each(t *testing.T, test func(s suite)) {
-	t.Parallel()
-	run := func(name string, options func(t *testing.T) redis.Options) {
-		t.Run(name, func(t *testing.T) {
+// each runs test as a subtest on miniredis, and on a real server if INTEGRATION is set.
+func each(t *testing.T, name string, test func(s suite)) {
+	servers := map[string]func(t *testing.T) redis.Options{
+		"miniredis": func(t *testing.T) redis.Options {
+			return redis.Options{Addr: miniredis.RunT(t).Addr(), DB: 1, ReadTimeout: 10 * time.Second}
+		},
+	}
+	if os.Getenv("INTEGRATION") != "" {
+		servers["redis"] = realOptions
+	}
+	for server, options := range servers {
+		t.Run(name+"/"+server, func(t *testing.T) {
 			t.Parallel()
 			client := redis.Open(options(t))
 			t.Cleanup(func() { require.NoError(t, client.Close()) })
@@ -42,12 +50,6 @@ func each(t *testing.T, test func(s suite)) {
 			test(s)
 			require.NoError(t, client.Del(context.Background(), redisdb.Key(s.user)).Err())
 		})
-	}
-	run("miniredis", func(t *testing.T) redis.Options {
-		return redis.Options{Addr: miniredis.RunT(t).Addr(), DB: 1, ReadTimeout: 10 * time.Second}
-	})
-	if os.Getenv("INTEGRATION") != "" {
-		run("redis", realOptions)
 	}
 }
 
@@ -85,7 +87,7 @@ func (s suite) hash() map[string]string {
 	return hash
 }
 
-// expiresAt is zero when the hash stays for ever.
+// expiresAt returns the expiry of the hash, or zero if it has none.
 func (s suite) expiresAt() time.Time {
 	s.Helper()
 	seconds, err := s.client.Do(context.Background(), "EXPIRETIME", redisdb.Key(s.user)).Int64()
@@ -102,8 +104,9 @@ func TestKey(t *testing.T) {
 	require.Equal(t, "smap:sub:0b7c", redisdb.Key("0b7c"))
 }
 
-func TestTheHash(t *testing.T) {
-	each(t, func(s suite) {
+func TestApply(t *testing.T) {
+	t.Parallel()
+	each(t, "writes the hash and its expiry", func(s suite) {
 		until := time.Date(2199, 2, 14, 16, 30, 0, 999999000, time.FixedZone("ICT", 7*3600))
 		require.True(s, s.apply(s.state(1, &until)))
 		require.Equal(s, map[string]string{
@@ -119,65 +122,50 @@ func TestTheHash(t *testing.T) {
 			"version": "2", "subscription_id": "sub-2", "plan_code": "free", "status": "trialing",
 			"effective_until": "", "updated_at": "",
 		}, s.hash())
-		require.Zero(s, s.expiresAt(), "open-ended stays for ever")
+		require.Zero(s, s.expiresAt(), "an open-ended state does not expire")
 
 		require.True(s, s.apply(s.state(3, &until)))
 		require.NotZero(s, s.expiresAt())
 	})
-}
-
-func TestTheHigherVersionStays(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "keeps a higher version", func(s suite) {
 		until := time.Now().Add(time.Hour)
 		require.True(s, s.apply(s.state(9, nil)))
-		require.True(s, s.apply(s.state(10, nil)), "versions are numbers, not texts")
+		require.True(s, s.apply(s.state(10, nil)), "versions compare as numbers")
 		before := s.hash()
 		require.False(s, s.apply(s.state(9, &until)))
 		require.False(s, s.apply(s.state(0, &until)))
 		require.Equal(s, before, s.hash())
-		require.Zero(s, s.expiresAt(), "a stale state does not touch the expiry either")
+		require.Zero(s, s.expiresAt(), "a stale state keeps the expiry")
 
 		repaired := s.state(10, &until)
 		require.True(s, s.apply(repaired), "the same version is stored again")
 		require.True(s, s.apply(repaired))
 		require.NotZero(s, s.expiresAt())
 	})
-}
-
-func TestVersionZeroComesFirst(t *testing.T) {
-	each(t, func(s suite) {
-		require.True(s, s.apply(s.state(0, nil)), "nothing is there")
+	each(t, "keeps any version over 0", func(s suite) {
+		require.True(s, s.apply(s.state(0, nil)), "no hash exists")
 		require.True(s, s.apply(s.state(0, nil)), "rebuilding twice is harmless")
 		require.True(s, s.apply(s.state(1, nil)))
 		require.False(s, s.apply(s.state(0, nil)))
 		require.Equal(s, "1", s.hash()["version"])
 	})
-}
-
-func TestEndedLongAgoIsKeptForADay(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "keeps a state that ended long ago for a day", func(s suite) {
 		for i, ended := range []time.Time{time.Now().AddDate(-2, 0, 0), {}, time.Now().Add(-30*24*time.Hour + time.Minute)} {
 			require.True(s, s.apply(s.state(int64(i)+2, &ended)))
 			require.WithinDuration(s, time.Now().Add(24*time.Hour), s.expiresAt(), time.Minute)
-			require.False(s, s.apply(s.state(1, nil)), "a late event does not bring the older state back")
+			require.False(s, s.apply(s.state(1, nil)), "a late event does not restore an older state")
 		}
 		recent := time.Now().Add(-28 * 24 * time.Hour)
 		require.True(s, s.apply(s.state(9, &recent)))
 		require.Equal(s, recent.AddDate(0, 0, 30).Unix(), s.expiresAt().Unix())
 	})
-}
-
-func TestNeighboursFieldsAreLeftAlone(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "keeps fields of other services", func(s suite) {
 		ctx := context.Background()
 		require.NoError(s, s.client.HSet(ctx, redisdb.Key(s.user), "note", "theirs").Err())
-		require.True(s, s.apply(s.state(1, nil)), "a hash without a version is older than any")
+		require.True(s, s.apply(s.state(1, nil)), "a hash without a version is older than any state")
 		require.Equal(s, "theirs", s.hash()["note"])
 	})
-}
-
-func TestAForgottenScriptIsSentAgain(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "sends a script that the server lost", func(s suite) {
 		for version := range int64(3) {
 			require.NoError(s, s.client.ScriptFlush(context.Background()).Err())
 			require.True(s, s.apply(s.state(version, nil)))
@@ -185,44 +173,23 @@ func TestAForgottenScriptIsSentAgain(t *testing.T) {
 		}
 		require.Equal(s, "2", s.hash()["version"])
 	})
-}
-
-// hook counts commands as they leave.
-type hook struct {
-	goredis.Hook
-	sent *[]string
-}
-
-func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
-	return func(ctx context.Context, cmd goredis.Cmder) error {
-		*h.sent = append(*h.sent, cmd.Name())
-		return next(ctx, cmd)
-	}
-}
-func (hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
-func (hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
-	return next
-}
-
-func TestOneRoundTrip(t *testing.T) {
-	t.Parallel()
-	client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	require.NoError(t, client.Ping(context.Background()).Err()) // a new connection introduces itself
-	var sent []string
-	client.AddHook(hook{sent: &sent})
-	store := redisdb.New(client)
-	state := subscription.State{UserID: "u", Version: 1}
-	_, err := store.Apply(context.Background(), state)
-	require.NoError(t, err)
-	require.Equal(t, []string{"evalsha", "eval"}, sent, "the first call teaches the script")
-	_, err = store.Apply(context.Background(), state)
-	require.NoError(t, err)
-	require.Equal(t, []string{"evalsha", "eval", "evalsha"}, sent)
-}
-
-func TestFiftyAtOnceLeaveTheHighest(t *testing.T) {
-	each(t, func(s suite) {
+	t.Run("takes one round trip", func(t *testing.T) {
+		t.Parallel()
+		client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		require.NoError(t, client.Ping(context.Background()).Err()) // the handshake
+		var sent []string
+		client.AddHook(hook{sent: &sent})
+		store := redisdb.New(client)
+		state := subscription.State{UserID: "u", Version: 1}
+		_, err := store.Apply(context.Background(), state)
+		require.NoError(t, err)
+		require.Equal(t, []string{"evalsha", "eval"}, sent, "the first call sends the script")
+		_, err = store.Apply(context.Background(), state)
+		require.NoError(t, err)
+		require.Equal(t, []string{"evalsha", "eval", "evalsha"}, sent)
+	})
+	each(t, "keeps the highest of 50 concurrent versions", func(s suite) {
 		const n = 50
 		start := make(chan struct{})
 		errs := make([]error, n)
@@ -239,15 +206,31 @@ func TestFiftyAtOnceLeaveTheHighest(t *testing.T) {
 		require.Equal(s, "50", s.hash()["version"])
 		require.Equal(s, "sub-50", s.hash()["subscription_id"])
 	})
+	t.Run("returns an error if Redis is unavailable", func(t *testing.T) {
+		t.Parallel()
+		server := miniredis.RunT(t)
+		client := redis.Open(redis.Options{Addr: server.Addr()})
+		t.Cleanup(func() { require.NoError(t, client.Close()) })
+		server.Close()
+		applied, err := redisdb.New(client).Apply(context.Background(), subscription.State{UserID: "u", Version: 1})
+		require.Error(t, err)
+		require.False(t, applied)
+	})
 }
 
-func TestWithoutRedisItIsAnError(t *testing.T) {
-	t.Parallel()
-	server := miniredis.RunT(t)
-	client := redis.Open(redis.Options{Addr: server.Addr()})
-	t.Cleanup(func() { require.NoError(t, client.Close()) })
-	server.Close()
-	applied, err := redisdb.New(client).Apply(context.Background(), subscription.State{UserID: "u", Version: 1})
-	require.Error(t, err)
-	require.False(t, applied)
+// hook records the commands that the client sends.
+type hook struct {
+	goredis.Hook
+	sent *[]string
+}
+
+func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
+	return func(ctx context.Context, cmd goredis.Cmder) error {
+		*h.sent = append(*h.sent, cmd.Name())
+		return next(ctx, cmd)
+	}
+}
+func (hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
+func (hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return next
 }

@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 
 	"github.com/smap-platform/identity/internal/subscription"
@@ -17,9 +16,10 @@ func NewPlans(db *database.DB) *Plans { return &Plans{db} }
 
 var _ subscription.PlanRepository = (*Plans)(nil)
 
-// Ensure implements [subscription.PlanRepository]. It restores a deleted plan with the code of p unchanged, because codes
-// are unique among deleted plans too. Names are also unique, and the previous release allowed any name for any plan: if
-// another plan has the name, the new plan gets name and code, as in "Free (free)". Ensure fails if that is used too.
+// Ensure implements [subscription.PlanRepository]. It restores a deleted plan with the code of p unchanged, because
+// codes are unique among deleted plans too. Names are also unique, and the previous release allowed any name for any
+// plan: if another plan has the name, the new plan gets name and code, as in "Free (free)". Ensure fails if that is
+// used too.
 func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
 	stored, err := r.byCode(ctx, p.Code) // the usual case: nothing is written or locked
 	if !database.IsNotFound(err) {
@@ -58,13 +58,12 @@ func (r *Plans) insert(ctx context.Context, p subscription.Plan) error {
 
 func (r *Plans) byCode(ctx context.Context, code string) (subscription.Plan, error) {
 	var p subscription.Plan
-	var description sql.NullString
-	err := r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, name, code, description, max_usage, created_at, updated_at
-		FROM plans WHERE code = $1 AND deleted_at IS NULL`, code).
-		Scan(&p.ID, &p.Name, &p.Code, &description, &p.MaxUsage, &p.CreatedAt, &p.UpdatedAt)
+	err := r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, name, code, COALESCE(description, ''), max_usage, created_at,
+		updated_at FROM plans WHERE code = $1 AND deleted_at IS NULL`, code).
+		Scan(&p.ID, &p.Name, &p.Code, &p.Description, &p.MaxUsage, &p.CreatedAt, &p.UpdatedAt)
 	if err != nil {
 		return subscription.Plan{}, fmt.Errorf("subscription: reading plan %q: %w", code, err)
 	}
-	p.Description, p.CreatedAt, p.UpdatedAt = description.String, p.CreatedAt.UTC(), p.UpdatedAt.UTC()
+	p.CreatedAt, p.UpdatedAt = p.CreatedAt.UTC(), p.UpdatedAt.UTC()
 	return p, nil
 }

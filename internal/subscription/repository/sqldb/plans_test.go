@@ -18,10 +18,18 @@ func (s suite) ensure(p subscription.Plan) (stored subscription.Plan, err error)
 	return stored, err
 }
 
-func TestEnsureAnswersTheStoredPlan(t *testing.T) {
+func TestEnsure(t *testing.T) {
 	t.Parallel()
-	each(t, func(s suite) {
-		first := subscription.Plan{ID: newID(), Name: "Team", Code: "team", Description: "For many", MaxUsage: 7, CreatedAt: now, UpdatedAt: now}
+	each(t, "returns the stored plan", func(s suite) {
+		first := subscription.Plan{
+			ID:          newID(),
+			Name:        "Team",
+			Code:        "team",
+			Description: "For many",
+			MaxUsage:    7,
+			CreatedAt:   now,
+			UpdatedAt:   now,
+		}
 		got, err := s.ensure(first)
 		require.NoError(s.t, err)
 		require.Equal(s.t, first, got)
@@ -32,11 +40,7 @@ func TestEnsureAnswersTheStoredPlan(t *testing.T) {
 		require.NoError(s.t, err)
 		require.Equal(s.t, first, got)
 	})
-}
-
-func TestEnsureTakesADeletedPlanBack(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "restores a deleted plan", func(s suite) {
 		s.exec("UPDATE plans SET deleted_at = $2, description = NULL WHERE id = $1", s.plan.ID, now)
 		p := plan()
 		p.UpdatedAt = now.Add(time.Hour)
@@ -46,12 +50,8 @@ func TestEnsureTakesADeletedPlanBack(t *testing.T) {
 		want.UpdatedAt = p.UpdatedAt
 		require.Equal(s.t, want, got)
 	})
-}
-
-// The previous release let anybody call any plan "Free"; people have to be able to start their trials all the same.
-func TestEnsureFindsANameWhenAnotherPlanHasIt(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	// The previous release allowed the name "Free" for any plan; trials must start all the same.
+	each(t, "adds the code to a name that another plan has", func(s suite) {
 		s.exec("UPDATE plans SET code = 'gratis' WHERE id = $1", s.plan.ID)
 		want := plan()
 		got, err := s.ensure(want)
@@ -60,24 +60,15 @@ func TestEnsureFindsANameWhenAnotherPlanHasIt(t *testing.T) {
 		require.Equal(s.t, want, got)
 		got, err = s.ensure(plan())
 		require.NoError(s.t, err)
-		require.Equal(s.t, want, got, "and finds it again")
+		require.Equal(s.t, want, got, "the second call finds it")
 	})
-}
-
-func TestEnsureFindsANameWhenADeletedPlanHasIt(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "adds the code to a name that a deleted plan has", func(s suite) {
 		s.exec("UPDATE plans SET code = 'gratis', deleted_at = $2 WHERE id = $1", s.plan.ID, now)
 		got, err := s.ensure(plan())
 		require.NoError(s.t, err)
 		require.Equal(s.t, "Free (free)", got.Name)
 	})
-}
-
-// Two that start at once agree on one plan, whoever comes first.
-func TestEnsureByManyFindsOneName(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "agrees on one name in concurrent calls", func(s suite) {
 		s.exec("UPDATE plans SET code = 'gratis' WHERE id = $1", s.plan.ID)
 		got := make([]subscription.Plan, 10)
 		errs := together(len(got), func(i int) (err error) {
@@ -89,11 +80,7 @@ func TestEnsureByManyFindsOneName(t *testing.T) {
 			require.Equal(s.t, got[0], got[i])
 		}
 	})
-}
-
-func TestEnsureSaysWhenBothNamesAreTaken(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "fails if both names are used", func(s suite) {
 		other := plan()
 		other.Name, other.Code = "Free (free-2)", "other"
 		_, err := s.ensure(other)
@@ -103,11 +90,7 @@ func TestEnsureSaysWhenBothNamesAreTaken(t *testing.T) {
 		_, err = s.ensure(p)
 		require.ErrorContains(s.t, err, `another plan has the name "Free (free-2)"; rename that plan`)
 	})
-}
-
-func TestEnsureByManyMakesOne(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "stores one plan in concurrent calls", func(s suite) {
 		got := make([]subscription.Plan, 10)
 		errs := together(len(got), func(i int) (err error) {
 			p := plan()

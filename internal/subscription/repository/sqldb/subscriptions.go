@@ -1,8 +1,8 @@
-// Package sqldb owns the tables plans, subscriptions and subscription_versions in PostgreSQL and SQLite. It ignores rows with
-// a deleted_at, and finds nothing for an id that is no uuid.
+// Package sqldb owns the tables plans, subscriptions and subscription_versions in PostgreSQL and SQLite. It ignores
+// rows with a deleted_at, and finds nothing for an id that is no uuid.
 //
-// Conflicts are handled by ON CONFLICT DO NOTHING, so that a PostgreSQL transaction stays usable after them. The package does
-// not decide whether a trial has ended: see [subscription.Subscription.Live].
+// Conflicts are handled by ON CONFLICT DO NOTHING, so that a PostgreSQL transaction stays usable after them. The
+// package does not decide whether a trial has ended: see [subscription.Subscription.Live].
 package sqldb
 
 import (
@@ -39,7 +39,8 @@ var (
 	_ subscription.LatestRepository = (*Subscriptions)(nil)
 )
 
-// NextVersion implements [subscription.Repository]. Writing the row of subscription_versions locks the user on both engines.
+// NextVersion implements [subscription.Repository]. Writing the row of subscription_versions locks the user on both
+// engines.
 func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, error) {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
@@ -47,7 +48,8 @@ func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, 
 	}
 	var version int64
 	err = tx.QueryRowContext(ctx, `INSERT INTO subscription_versions (user_id, version) VALUES ($1, 1)
-		ON CONFLICT (user_id) DO UPDATE SET version = subscription_versions.version + 1 RETURNING version`, userID).Scan(&version)
+		ON CONFLICT (user_id) DO UPDATE SET version = subscription_versions.version + 1
+		RETURNING version`, userID).Scan(&version)
 	if err != nil {
 		return 0, fmt.Errorf("subscription: raising the user's version: %w", err)
 	}
@@ -99,7 +101,8 @@ func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription
 	if err != nil {
 		return subscription.Subscription{}, subscription.ErrNotFound
 	}
-	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, parsed.String())) // canonical: SQLite compares text
+	// The canonical form, because SQLite compares text.
+	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, parsed.String()))
 	if database.IsNotFound(err) {
 		return subscription.Subscription{}, subscription.ErrNotFound
 	}
@@ -109,9 +112,11 @@ func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription
 	return s, nil
 }
 
-// LatestPerUser implements [subscription.LatestRepository]. It selects the users of the page first and ranks only their rows,
-// so that every page costs the same.
-func (r *Subscriptions) LatestPerUser(ctx context.Context, afterUserID string, limit int) ([]subscription.Subscription, error) {
+// LatestPerUser implements [subscription.LatestRepository]. It selects the users of the page first and ranks only
+// their rows, so that every page costs the same.
+func (r *Subscriptions) LatestPerUser(
+	ctx context.Context, afterUserID string, limit int,
+) ([]subscription.Subscription, error) {
 	if afterUserID == "" {
 		afterUserID = uuid.Nil.String() // below every id in use
 	}
@@ -139,23 +144,18 @@ func (r *Subscriptions) LatestPerUser(ctx context.Context, afterUserID string, l
 
 func scan(row interface{ Scan(...any) error }) (subscription.Subscription, error) {
 	var s subscription.Subscription
-	var trialEnds, ends, cancelled sql.NullTime
-	err := row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &trialEnds, &s.StartsAt, &ends, &cancelled,
-		&s.Version, &s.CreatedAt, &s.UpdatedAt)
+	err := row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, &s.StartsAt, &s.EndsAt,
+		&s.CancelledAt, &s.Version, &s.CreatedAt, &s.UpdatedAt)
 	if err != nil {
 		return subscription.Subscription{}, err
 	}
-	s.TrialEndsAt, s.EndsAt, s.CancelledAt = utc(trialEnds), utc(ends), utc(cancelled)
-	s.StartsAt, s.CreatedAt, s.UpdatedAt = s.StartsAt.UTC(), s.CreatedAt.UTC(), s.UpdatedAt.UTC()
-	return s, nil
-}
-
-func utc(t sql.NullTime) *time.Time {
-	if !t.Valid {
-		return nil
+	times := []*time.Time{s.TrialEndsAt, &s.StartsAt, s.EndsAt, s.CancelledAt, &s.CreatedAt, &s.UpdatedAt}
+	for _, t := range times {
+		if t != nil {
+			*t = t.UTC()
+		}
 	}
-	u := t.Time.UTC()
-	return &u
+	return s, nil
 }
 
 // requireRow returns none if the statement changed no row.

@@ -14,9 +14,9 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-func TestStoredIsReadBack(t *testing.T) {
+func TestSubscriptions(t *testing.T) {
 	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "returns what was stored", func(s suite) {
 		ends, cancelled := now.Add(time.Hour+time.Microsecond), now.Add(time.Minute)
 		want := s.trial(s.user())
 		want.Version, want.EndsAt, want.CancelledAt = 3, &ends, &cancelled
@@ -37,11 +37,7 @@ func TestStoredIsReadBack(t *testing.T) {
 		require.NoError(s.t, err)
 		require.Equal(s.t, open, got)
 	})
-}
-
-func TestUpdate(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "updates status, times and version", func(s suite) {
 		sub := s.create(s.trial(s.user()))
 		require.NoError(s.t, sub.Cancel(now.Add(time.Hour)))
 		ends := now.Add(48 * time.Hour)
@@ -55,11 +51,7 @@ func TestUpdate(t *testing.T) {
 		err = s.tx(func(ctx context.Context) error { return s.repo.Update(ctx, sub) })
 		require.ErrorIs(s.t, err, subscription.ErrNotFound)
 	})
-}
-
-func TestWhatIsNotFound(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "finds no deleted rows and no invalid ids", func(s suite) {
 		gone := s.create(s.trial(s.user()))
 		s.exec("UPDATE subscriptions SET deleted_at = $2 WHERE id = $1", gone.ID, now)
 		ended := s.trial(s.user())
@@ -83,40 +75,28 @@ func TestWhatIsNotFound(t *testing.T) {
 			require.NoError(s.t, err, id)
 		}
 	})
-}
-
-func TestHoldersOfADeletedPlanKeepIt(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "keeps subscriptions of a deleted plan", func(s suite) {
 		sub := s.create(s.trial(s.user()))
 		s.exec("UPDATE plans SET deleted_at = $2 WHERE id = $1", s.plan.ID, now)
 		got, err := s.liveByUser(sub.UserID)
 		require.NoError(s.t, err)
 		require.Equal(s.t, sub, got)
 	})
-}
-
-func TestOneLiveSubscriptionPerUser(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "stores one live subscription per user", func(s suite) {
 		first := s.create(s.trial(s.user()))
 		past := s.trial(first.UserID)
 		past.Status = subscription.StatusCancelled
 		require.NoError(s.t, s.tx(func(ctx context.Context) error {
 			if err := s.repo.Create(ctx, s.trial(first.UserID)); !errors.Is(err, subscription.ErrActiveExists) {
-				return errors.New("a second live one was stored")
+				return errors.New("a second live subscription was stored")
 			}
-			return s.repo.Create(ctx, past) // the transaction is still usable, and past ones do not count
+			return s.repo.Create(ctx, past) // the transaction is still usable, and past subscriptions do not count
 		}))
 		got, err := s.liveByUser(first.UserID)
 		require.NoError(s.t, err)
 		require.Equal(s.t, first.ID, got.ID)
 	})
-}
-
-func TestTwoCreatesAtOnce(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "stores one of two concurrent subscriptions", func(s suite) {
 		for range 10 {
 			user := s.user()
 			errs := together(2, func(int) error {
@@ -129,11 +109,19 @@ func TestTwoCreatesAtOnce(t *testing.T) {
 			require.NoError(s.t, errs[1])
 		}
 	})
+	each(t, "writes only in a transaction", func(s suite) {
+		ctx := context.Background()
+		sub := s.trial(s.user())
+		_, err := s.repo.NextVersion(ctx, sub.UserID)
+		require.ErrorIs(s.t, err, database.ErrNoTx)
+		require.ErrorIs(s.t, s.repo.Create(ctx, sub), database.ErrNoTx)
+		require.ErrorIs(s.t, s.repo.Update(ctx, sub), database.ErrNoTx)
+	})
 }
 
-func TestNextVersionIsConsecutive(t *testing.T) {
+func TestNextVersion(t *testing.T) {
 	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "is consecutive per user", func(s suite) {
 		const n = 20
 		user, other := s.user(), s.user()
 		next := func(user string, version *int64) func(ctx context.Context) error {
@@ -159,16 +147,12 @@ func TestNextVersionIsConsecutive(t *testing.T) {
 			return undone
 		}), undone)
 		require.NoError(s.t, s.tx(next(user, &version)))
-		require.EqualValues(s.t, n+1, version, "a rollback takes its number back")
+		require.EqualValues(s.t, n+1, version, "a rollback reverts the version")
 		require.NoError(s.t, s.tx(next(other, &version)))
-		require.EqualValues(s.t, 1, version, "every user counts for himself")
+		require.EqualValues(s.t, 1, version, "every user has their own versions")
 	})
-}
-
-// A reader that waits in NextVersion must see what the holder of the lock has written.
-func TestNextVersionIsTheUsersLock(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
+	// A transaction that waited in NextVersion sees what the holder of the lock wrote.
+	each(t, "locks the user", func(s suite) {
 		sub := s.create(s.trial(s.user()))
 		holding, seen := make(chan struct{}), make(chan subscription.Status, 1)
 		held := sync.OnceFunc(func() { close(holding) })
@@ -184,7 +168,7 @@ func TestNextVersionIsTheUsersLock(t *testing.T) {
 					return err
 				})
 			}
-			defer held() // also when it never got there
+			defer held() // even after an error
 			return s.tx(func(ctx context.Context) error {
 				if _, err := s.repo.NextVersion(ctx, sub.UserID); err != nil {
 					return err
@@ -202,21 +186,9 @@ func TestNextVersionIsTheUsersLock(t *testing.T) {
 	})
 }
 
-func TestWritesNeedATransaction(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		ctx := context.Background()
-		sub := s.trial(s.user())
-		_, err := s.repo.NextVersion(ctx, sub.UserID)
-		require.ErrorIs(s.t, err, database.ErrNoTx)
-		require.ErrorIs(s.t, s.repo.Create(ctx, sub), database.ErrNoTx)
-		require.ErrorIs(s.t, s.repo.Update(ctx, sub), database.ErrNoTx)
-	})
-}
-
 func TestLatestPerUser(t *testing.T) {
 	t.Parallel()
-	each(t, func(s suite) {
+	each(t, "returns one subscription per user in pages", func(s suite) {
 		row := func(user string, version int64, status subscription.Status, updated time.Time) subscription.Subscription {
 			sub := s.trial(user)
 			sub.Version, sub.Status, sub.UpdatedAt = version, status, updated
@@ -242,7 +214,7 @@ func TestLatestPerUser(t *testing.T) {
 			}))
 			return got
 		}
-		// v7 ids rise with time: the users come in the order they were made.
+		// v7 ids are ordered by time: users are returned in the order of their creation.
 		require.Equal(s.t, []subscription.Subscription{wantVersioned, wantOld, wantLive}, page("", 10))
 		require.Equal(s.t, []subscription.Subscription{wantVersioned, wantOld}, page("", 2))
 		require.Equal(s.t, []subscription.Subscription{wantLive}, page(old, 2))

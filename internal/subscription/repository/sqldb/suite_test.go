@@ -17,7 +17,7 @@ import (
 
 var now = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
 
-// suite is one database with what every test needs.
+// suite is one database with a plan.
 type suite struct {
 	t     *testing.T
 	db    *database.DB
@@ -26,14 +26,18 @@ type suite struct {
 	plan  subscription.Plan
 }
 
-func each(t *testing.T, test func(s suite)) {
-	schematest.Each(t, func(t *testing.T, db *database.DB) {
+// each runs test as a subtest on every engine.
+func each(t *testing.T, name string, test func(s suite)) {
+	t.Run(name, func(t *testing.T) {
 		t.Parallel()
-		s := suite{t: t, db: db, repo: sqldb.NewSubscriptions(db), plans: sqldb.NewPlans(db)}
-		var err error
-		s.plan, err = s.plans.Ensure(context.Background(), plan())
-		require.NoError(t, err)
-		test(s)
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			t.Parallel()
+			s := suite{t: t, db: db, repo: sqldb.NewSubscriptions(db), plans: sqldb.NewPlans(db)}
+			var err error
+			s.plan, err = s.plans.Ensure(context.Background(), plan())
+			require.NoError(t, err)
+			test(s)
+		})
 	})
 }
 
@@ -43,7 +47,7 @@ func plan() subscription.Plan {
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-// tx runs every method inside a transaction: one that went around it would hang on SQLite.
+// tx runs fn in a transaction. A method that ignores the transaction hangs on SQLite.
 func (s suite) tx(fn func(ctx context.Context) error) error {
 	return s.db.WithinTx(context.Background(), fn)
 }
@@ -84,7 +88,7 @@ func (s suite) liveByUser(id string) (sub subscription.Subscription, err error) 
 	return sub, err
 }
 
-// together starts n goroutines at once and answers their errors.
+// together calls fn n times at once and returns the errors.
 func together(n int, fn func(i int) error) []error {
 	errs := make([]error, n)
 	start := make(chan struct{})

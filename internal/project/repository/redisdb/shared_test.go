@@ -1,6 +1,7 @@
 package redisdb_test
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 	"time"
@@ -11,13 +12,14 @@ import (
 	"github.com/smap-platform/identity/internal/project/repository/redisdb"
 )
 
-func TestNeighboursFieldsSurvive(t *testing.T) {
-	each(t, func(s suite) {
+func TestSharedHash(t *testing.T) {
+	t.Parallel()
+	each(t, "keeps the fields of other services", func(s suite) {
 		theirs := map[string]string{"crawl_total": "9", "analyze_errors": "x", "tasks_done": "", "note": "theirs"}
 		for field, value := range theirs {
 			s.write(field, value)
 		}
-		// A hash without any field of ours is a project all the same.
+		// A hash without our fields is a project too.
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, s.progress())
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, s.check().Progress)
 		require.Equal(s, theirs, s.hash())
@@ -32,10 +34,7 @@ func TestNeighboursFieldsSurvive(t *testing.T) {
 		maps.Copy(want, map[string]string{"status": "DONE", "total": "2", "done": "2", "errors": "1"})
 		require.Equal(s, want, s.hash())
 	})
-}
-
-func TestAHalfFilledHash(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "may lack fields", func(s suite) {
 		s.write("crawl_total", "0")
 		change := s.mark(failed("a"))
 		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing, Done: 1, Errors: 1}, change.Progress)
@@ -46,58 +45,51 @@ func TestAHalfFilledHash(t *testing.T) {
 			"crawl_total": "0", "status": "INITIALIZING", "total": "2", "done": "1", "errors": "1",
 		}, s.hash())
 	})
-}
-
-func TestFieldsThatAreNoNumbersReadAsZero(t *testing.T) {
-	for _, none := range []string{"", "many", "1.5", "-3", "0x10", " 7", "7 ", "1e3", "inf", "nan", "9007199254740992", "99999999999999999999"} {
-		t.Run(none, func(t *testing.T) {
-			each(t, func(s suite) {
+	t.Run("reads an invalid number as 0", func(t *testing.T) {
+		t.Parallel()
+		for _, none := range []string{"", "many", "1.5", "-3", "0x10", " 7", "7 ", "1e3", "inf", "nan", "9007199254740992", "99999999999999999999"} {
+			each(t, fmt.Sprintf("%q", none), func(s suite) {
 				s.write("status", "PROCESSING", "total", none, "done", none, "errors", none)
 				want := project.Progress{ProjectID: s.id, Status: project.StatusProcessing}
 				require.Equal(s, want, s.progress())
 				require.Equal(s, want, s.check().Progress)
-				require.Equal(s, none, s.hash()["errors"], "looking repairs nothing")
+				require.Equal(s, none, s.hash()["errors"], "a check repairs nothing")
 
 				want.Done, want.Errors = 2, 1
 				require.Equal(s, want, s.mark(ok("a"), failed("b")).Progress)
 				want.Errors = 0
 				require.Equal(s, want, s.mark(ok("b")).Progress)
 				want.Total, want.Status = 2, project.StatusDone
-				require.Equal(s, want, s.init(owner, 2).Progress, "a total that is none is no total")
+				require.Equal(s, want, s.init(owner, 2).Progress, "an invalid total counts as unknown")
 				require.Equal(s, map[string]string{"status": "DONE", "total": "2", "done": "2", "errors": "0"}, s.hash())
 			})
-		})
-	}
-}
-
-// A neighbour sets errors back: a repair does not make it negative.
-func TestErrorsAreNeverNegative(t *testing.T) {
-	each(t, func(s suite) {
+		}
+	})
+	// Another service lowers errors: a repair does not make it negative.
+	each(t, "never has negative errors", func(s suite) {
 		s.init(owner, 9)
 		s.mark(failed("a"), failed("b"))
 		s.write("errors", "1")
 		require.Zero(s, s.mark(ok("a"), ok("b")).Errors)
 		require.Equal(s, "0", s.hash()["errors"])
 	})
-}
-
-func TestStatuses(t *testing.T) {
-	for stored, want := range map[string]struct {
-		read         project.Status // by readers and in every answer
-		crawl, start string         // stored after a total that is not final, and after one that is
-	}{
-		"":                {project.StatusInitializing, "CRAWLING", "PROCESSING"},
-		"INITIALIZING":    {project.StatusInitializing, "CRAWLING", "PROCESSING"},
-		"CRAWLING":        {project.StatusCrawling, "CRAWLING", "PROCESSING"},
-		"PROCESSING":      {project.StatusProcessing, "CRAWLING", "PROCESSING"},
-		"PROCESSING_WAIT": {project.StatusProcessing, "CRAWLING", "PROCESSING"},
-		"ANALYZING":       {"ANALYZING", "ANALYZING", "ANALYZING"},
-		"done":            {"done", "done", "done"},
-		"FAILED":          {project.StatusFailed, "FAILED", "FAILED"},
-		"DONE":            {project.StatusDone, "DONE", "DONE"},
-	} {
-		t.Run(stored, func(t *testing.T) {
-			each(t, func(s suite) {
+	t.Run("keeps the statuses of other services", func(t *testing.T) {
+		t.Parallel()
+		for stored, want := range map[string]struct {
+			read         project.Status // by readers and in every reply
+			crawl, start string         // stored after a total that is not final, and after one that is
+		}{
+			"":                {project.StatusInitializing, "CRAWLING", "PROCESSING"},
+			"INITIALIZING":    {project.StatusInitializing, "CRAWLING", "PROCESSING"},
+			"CRAWLING":        {project.StatusCrawling, "CRAWLING", "PROCESSING"},
+			"PROCESSING":      {project.StatusProcessing, "CRAWLING", "PROCESSING"},
+			"PROCESSING_WAIT": {project.StatusProcessing, "CRAWLING", "PROCESSING"},
+			"ANALYZING":       {"ANALYZING", "ANALYZING", "ANALYZING"},
+			"done":            {"done", "done", "done"},
+			"FAILED":          {project.StatusFailed, "FAILED", "FAILED"},
+			"DONE":            {project.StatusDone, "DONE", "DONE"},
+		} {
+			each(t, fmt.Sprintf("status %q", stored), func(s suite) {
 				s.write("status", stored)
 				require.Equal(s, want.read, s.progress().Status)
 				require.Equal(s, want.read, s.check().Status)
@@ -109,20 +101,18 @@ func TestStatuses(t *testing.T) {
 				require.Equal(s, want.start, s.hash()["status"])
 				require.Equal(s, project.Status(want.start), s.progress().Status)
 			})
-		})
-	}
-}
-
-func TestAnEmptyStatusIsFilled(t *testing.T) {
-	each(t, func(s suite) {
+		}
+	})
+	each(t, "gets a status if it is empty", func(s suite) {
 		s.write("status", "")
 		s.init(owner, 0)
 		require.Equal(s, "INITIALIZING", s.hash()["status"])
 	})
 }
 
-func TestChangesRefreshEveryKey(t *testing.T) {
-	each(t, func(s suite) {
+func TestLifetime(t *testing.T) {
+	t.Parallel()
+	each(t, "is renewed on every key by a change", func(s suite) {
 		s.init(owner, 9)
 		s.mark(ok("a"), failed("b"))
 		require.Len(s, s.keys(), 4)
@@ -141,26 +131,20 @@ func TestChangesRefreshEveryKey(t *testing.T) {
 			require.Len(s, s.keys(), 4, name)
 		}
 	})
-}
-
-// A hash that a neighbour keeps for ever would never go.
-func TestAHashWithoutALifeGetsOne(t *testing.T) {
-	each(t, func(s suite) {
+	// A hash of another service without an expiry would stay for ever.
+	each(t, "is set on a hash without one", func(s suite) {
 		s.write("crawl_total", "0")
 		s.mark(ok("a"))
 		s.lives(life, s.keys()...)
 	})
-}
-
-func TestCheckBeginsNoLifeAnew(t *testing.T) {
-	each(t, func(s suite) {
+	each(t, "is not renewed by a check", func(s suite) {
 		s.init(owner, 9)
 		s.mark(ok("a"), failed("b"))
 		s.expire(time.Hour, s.keys()...)
 		s.check()
 		s.lives(time.Hour, s.keys()...)
 
-		// A neighbour has refreshed the hash alone: items that come again would count again.
+		// Another service renewed the hash alone: redelivered items would count again.
 		s.expire(2*time.Hour, redisdb.Key(s.id))
 		s.check()
 		s.lives(2*time.Hour, s.keys()...)
@@ -176,6 +160,6 @@ func TestCheckBeginsNoLifeAnew(t *testing.T) {
 		s.lives(life, redisdb.ItemsKey(s.id), redisdb.FailedKey(s.id), redisdb.OwnerKey(s.id))
 		left, err := s.client.TTL(ctx, redisdb.Key(s.id)).Result()
 		require.NoError(s, err)
-		require.Negative(s, left, "the hash is the neighbour's to end")
+		require.Negative(s, left, "the hash keeps what its writer wants")
 	})
 }
