@@ -63,7 +63,7 @@ test-integration: need-cc stack-up ## Run the same suites on the real servers, a
 
 .PHONY: fanout-walk
 fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
-	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/walk
+	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/migration
 
 .PHONY: bench
 bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/textproto"
 	"strings"
+	"time"
 )
 
 // Message is a mail that arrived completely, up to its final dot, whatever the server replied then.
@@ -17,6 +18,8 @@ type Message struct {
 	MessageID string   // of the header, without angle brackets; "" if there is none
 	TLS       bool     // came over an encrypted connection
 	Accepted  bool     // the server replied 250; false while the reply is delayed
+
+	ReceivedAt time.Time // when the final dot had been read, before the reply
 }
 
 // Received returns the mails so far, oldest first. Once a client has its 250, its mail is among them, Accepted.
@@ -79,6 +82,7 @@ func (s *Server) signal() {
 
 // record stores a complete mail and applies its rule in one step, so that a mail is never seen without its outcome.
 func (s *Server) record(m *Message) Rule {
+	m.ReceivedAt = time.Now()
 	m.MessageID = messageID(m.Data)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -98,10 +98,17 @@ func TestServer(t *testing.T) {
 		at, err := talk(dial(t, srv), "b@example.com", "c@example.com")
 		require.NoError(t, err)
 		require.Empty(t, at)
-		require.Equal(t, []smtptest.Message{{
-			From: "a@example.com", To: []string{"b@example.com", "c@example.com"},
-			Data: []byte(mailText), MessageID: "m1@example.com", Accepted: true,
-		}}, srv.Received())
+		mails := srv.Received()
+		require.Len(t, mails, 1)
+		require.WithinDuration(t, time.Now(), mails[0].ReceivedAt, time.Minute)
+		require.Equal(t, smtptest.Message{
+			From:       "a@example.com",
+			To:         []string{"b@example.com", "c@example.com"},
+			Data:       []byte(mailText),
+			MessageID:  "m1@example.com",
+			Accepted:   true,
+			ReceivedAt: mails[0].ReceivedAt,
+		}, mails[0])
 		require.Equal(t, 1, srv.Connections())
 		require.Equal(t, 2, srv.Reached(smtptest.Rcpt))
 		require.Equal(t, srv.Addr(), net.JoinHostPort(srv.Host(), strconv.Itoa(srv.Port())))

@@ -7,108 +7,85 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
-	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 const (
 	inviteCount = authentication.MaxInvitations
 	// inviteRows is how many rows the bare side has in one statement, as many as ours.
 	inviteRows = 500
-	// invitePairs is enough for rows of ten seconds and more.
+	// invitePairs is enough for sides that take seconds.
 	invitePairs = 3
-	uploadMost  = 16 << 20
-	uploadAim   = 100_000_000 // bytes of memory, whatever the upload
+	uploadSize  = 16 << 20
+	memoryAim   = 100_000_000 // bytes
 )
 
-// invitationBench is an api that takes uploads of an administrator's.
+// invitationBench is an api that takes uploads of an administrator.
 type invitationBench struct {
-	*service
-	admin   *client
-	adminID string
-	bare    *sql.DB
-	upload  string  // the next one
-	rows    []table // what an upload leaves behind, for the bare side
+	*harness.System
+	admin *person
+	left  []tableRows // what an upload leaves behind, for the bare side
 }
 
-// table is rows of one table, in the order in which they can be inserted.
-type table struct {
+// tableRows are rows of one table.
+type tableRows struct {
 	name    string
 	columns []string
 	values  [][]any
 }
 
-// benchInvitations measures an upload of 100,000 addresses to the api, until its 202, beside bare multi-row inserts of the
+// invitations measures an upload of 100,000 addresses to the api, until its 202, beside bare multi-row inserts of the
 // very rows that it leaves behind, in one transaction; and the memory the api needs at most for the largest upload.
-func benchInvitations(ctx context.Context, s settings, t *tables) error {
-	s.pairs = min(s.pairs, invitePairs)
-	folder, removeBinaries, err := buildBinaries(ctx)
+func (b *bench) invitations(ctx context.Context) error {
+	pairs := b.pairs
+	defer func() { b.pairs = pairs }()
+	b.pairs = min(b.pairs, invitePairs)
+	i, err := b.startInvitations(ctx)
 	if err != nil {
 		return err
 	}
-	defer removeBinaries()
-	b, err := startInvitationBench(ctx, s, folder)
-	defer b.close()
-	if err != nil {
+	if err := i.learnRows(ctx); err != nil {
 		return err
 	}
-	if err := b.learnRows(ctx); err != nil {
-		return err
-	}
-	err = comparison{
-		what: "invitations accepted, PostgreSQL; bare: multi-row inserts of the same rows", n: inviteCount, aim: 0.5,
-		prepare: func(ctx context.Context) error { b.upload = addresses(0); return b.clear(ctx) },
-		ours:    timed(func(ctx context.Context) error { return b.send(ctx, inviteCount) }),
-		bare:    timed(b.insert),
-		verify:  b.verify,
-	}.interleave(ctx, s, t)
-	if err != nil {
-		return err
-	}
-	b.rows = nil
-	return b.measureMemory(ctx, s, folder, t)
-}
-
-func startInvitationBench(ctx context.Context, s settings, folder string) (b *invitationBench, err error) {
-	b = &invitationBench{}
-	b.service, err = startService(ctx, s, folder, func(e environment) error {
-		e["INVITATIONS_PER_SECOND"] = "1" // the mails themselves are measured elsewhere
-		return nil
+	var upload string
+	err = b.compare(ctx, comparison{
+		what:    "invitations accepted, PostgreSQL; bare: multi-row inserts of the same rows",
+		n:       inviteCount,
+		aim:     0.5,
+		prepare: func(ctx context.Context) error { upload = addresses(0); return i.clear(ctx) },
+		ours:    timed(func(ctx context.Context) error { return i.admin.invite(ctx, upload, inviteCount) }),
+		bare:    timed(i.insert),
+		verify:  i.verify,
 	})
 	if err != nil {
-		return b, err
+		return err
 	}
-	own := s.stack.Postgres
-	own.Database = b.env["POSTGRES_DB"]
-	if b.bare, err = sql.Open("pgx", own.DSN()); err != nil {
-		return b, err
-	}
-	b.admin, b.adminID, err = b.administrator(ctx, "admin@example.com")
-	return b, err
+	return b.uploadMemory(ctx)
 }
 
-func (b *invitationBench) close() {
-	if b.bare != nil {
-		_ = b.bare.Close()
+func (b *bench) startInvitations(ctx context.Context) (*invitationBench, error) {
+	s, err := b.startService(ctx, "INVITATIONS_PER_SECOND=1") // the mails themselves are measured elsewhere
+	if err != nil {
+		return nil, err
 	}
-	if b.service != nil {
-		b.service.close()
-	}
+	admin, err := b.newAdministrator(ctx, s)
+	return &invitationBench{System: s, admin: admin}, err
 }
 
-// addresses is CSV with inviteCount of them that nobody has, each at least so long.
+// addresses is CSV with inviteCount addresses that nobody has, each at least so long.
 func addresses(long int) string {
 	var csv strings.Builder
 	csv.WriteString("email\n")
-	part := strings.ReplaceAll(uuid.NewString(), "-", "")[:16]
+	batch := strings.ReplaceAll(uuid.NewString(), "-", "")[:16]
 	for i := range inviteCount {
-		local := fmt.Sprintf("person-%s-%d", part, i)
-		domain := "example.com"
+		local, domain := fmt.Sprintf("person-%s-%d", batch, i), "example.com"
 		for len(local)+1+len(domain) < long { // a label has up to 63 bytes
 			domain = strings.Repeat("x", min(60, max(1, long-len(local)-len(domain)-2))) + "." + domain
 		}
@@ -117,63 +94,57 @@ func addresses(long int) string {
 	return csv.String()
 }
 
-// send uploads, and fails unless so many are accepted.
-func (b *invitationBench) send(ctx context.Context, accepted int) error {
-	raw, _, err := b.admin.call(ctx, http.MethodPost, "/users/invitations", http.StatusAccepted, b.upload, "Content-Type", "text/csv")
+// invite uploads a list of addresses. It fails unless so many are accepted.
+func (p *person) invite(ctx context.Context, csv string, accepted int) error {
+	a, err := harness.Expect(http.StatusAccepted)(
+		p.Call(ctx, http.MethodPost, "/users/invitations", csv, "Content-Type", "text/csv"))
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Data struct {
-			Accepted int `json:"accepted"`
-		} `json:"data"`
+	var data struct {
+		Accepted int `json:"accepted"`
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return err
+	err = json.Unmarshal(a.Data, &data)
+	if err == nil && data.Accepted != accepted {
+		err = fmt.Errorf("%d addresses were accepted, not %d: %.300s", data.Accepted, accepted, a.Raw)
 	}
-	if answer.Data.Accepted != accepted {
-		return fmt.Errorf("%d addresses were accepted, not %d: %.300s", answer.Data.Accepted, accepted, raw)
-	}
-	return nil
+	return err
 }
 
 // clear empties the tables, so that each side begins with the same.
-func (b *invitationBench) clear(ctx context.Context) error {
-	for _, statement := range []string{
-		"TRUNCATE outbox", "CREATE TABLE kept AS SELECT * FROM users WHERE id = '" + b.adminID + "'",
-		"TRUNCATE users, mail_pace CASCADE", "INSERT INTO users SELECT * FROM kept", "DROP TABLE kept",
-	} {
-		if _, err := b.bare.ExecContext(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
-		}
-	}
-	return nil
+func (i *invitationBench) clear(ctx context.Context) error {
+	_, err := i.DB.ExecContext(ctx, `TRUNCATE outbox;
+		CREATE TABLE kept AS SELECT * FROM users WHERE username = 'admin@example.com';
+		TRUNCATE users, mail_pace CASCADE; INSERT INTO users SELECT * FROM kept; DROP TABLE kept`)
+	return err
 }
 
-// learnRows uploads once and reads what that has left behind.
-func (b *invitationBench) learnRows(ctx context.Context) error {
-	b.upload = addresses(0)
-	if err := b.send(ctx, inviteCount); err != nil {
+// learnRows uploads once and reads what that leaves behind, in the order in which it can be inserted.
+func (i *invitationBench) learnRows(ctx context.Context) error {
+	if err := i.admin.invite(ctx, addresses(0), inviteCount); err != nil {
 		return err
 	}
-	for _, query := range []struct{ table, where string }{
-		{"users", "id <> '" + b.adminID + "'"}, {"invitation_batches", "true"}, {"invitations", "true"}, {"outbox", "batch_id IS NOT NULL"},
+	for _, source := range []struct{ table, query string }{
+		{"users", "SELECT * FROM users WHERE username <> 'admin@example.com' ORDER BY id"},
+		{"invitation_batches", "SELECT * FROM invitation_batches ORDER BY id"},
+		{"invitations", "SELECT * FROM invitations ORDER BY id"},
+		{"outbox", "SELECT * FROM outbox WHERE batch_id IS NOT NULL ORDER BY id"},
 	} {
-		rows, err := b.read(ctx, query.table, query.where)
+		rows, err := i.DB.QueryContext(ctx, source.query)
 		if err != nil {
-			return fmt.Errorf("reading %s: %w", query.table, err)
+			return err
 		}
-		b.rows = append(b.rows, rows)
+		left, err := readRows(rows)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", source.table, err)
+		}
+		left.name = source.table
+		i.left = append(i.left, left)
 	}
 	return nil
 }
 
-func (b *invitationBench) read(ctx context.Context, name, where string) (table, error) {
-	out := table{name: name}
-	rows, err := b.bare.QueryContext(ctx, "SELECT * FROM "+name+" WHERE "+where+" ORDER BY id") //nolint:gosec // G202: our own text
-	if err != nil {
-		return out, err
-	}
+func readRows(rows *sql.Rows) (out tableRows, err error) {
 	defer rows.Close()
 	if out.columns, err = rows.Columns(); err != nil {
 		return out, err
@@ -192,20 +163,16 @@ func (b *invitationBench) read(ctx context.Context, name, where string) (table, 
 }
 
 // insert writes the same rows with nothing around them.
-func (b *invitationBench) insert(ctx context.Context) error {
-	tx, err := b.bare.BeginTx(ctx, nil)
+func (i *invitationBench) insert(ctx context.Context) error {
+	tx, err := i.DB.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	for _, t := range b.rows {
-		for from := 0; from < len(t.values); from += inviteRows {
-			chunk := t.values[from:min(from+inviteRows, len(t.values))]
-			args := make([]any, 0, len(chunk)*len(t.columns))
-			for _, values := range chunk {
-				args = append(args, values...)
-			}
-			text := "INSERT INTO " + t.name + " (" + strings.Join(t.columns, ", ") + ") VALUES " + database.Rows(len(chunk), len(t.columns)) //nolint:gosec // G202: our own names
-			if _, err := tx.ExecContext(ctx, text, args...); err != nil {
+	for _, t := range i.left {
+		for chunk := range slices.Chunk(t.values, inviteRows) {
+			text := fmt.Sprintf("INSERT INTO %s (%s) VALUES %s", //nolint:gosec // G201: names of our own tables
+				t.name, strings.Join(t.columns, ", "), database.Rows(len(chunk), len(t.columns)))
+			if _, err := tx.ExecContext(ctx, text, slices.Concat(chunk...)...); err != nil {
 				return errors.Join(fmt.Errorf("%s: %w", t.name, err), tx.Rollback())
 			}
 		}
@@ -214,9 +181,9 @@ func (b *invitationBench) insert(ctx context.Context) error {
 }
 
 // verify counts. Some mails have left meanwhile.
-func (b *invitationBench) verify(ctx context.Context) error {
+func (i *invitationBench) verify(ctx context.Context) error {
 	var users, invitations, rows int
-	err := b.bare.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM invitations),
+	err := i.DB.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM invitations),
 		(SELECT count(*) FROM outbox WHERE batch_id IS NOT NULL)`).Scan(&users, &invitations, &rows)
 	if err == nil && (users != inviteCount+1 || invitations != inviteCount || rows < inviteCount*99/100) {
 		err = fmt.Errorf("there are %d users, %d invitations and %d outbox rows", users, invitations, rows)
@@ -224,32 +191,21 @@ func (b *invitationBench) verify(ctx context.Context) error {
 	return err
 }
 
-// measureMemory uploads 16 MiB twice to an api that has done nothing before: all lines good, and all lines bad.
-func (b *invitationBench) measureMemory(ctx context.Context, s settings, folder string, t *tables) error {
-	fresh, err := startInvitationBench(ctx, s, folder)
-	defer fresh.close()
+// uploadMemory uploads 16 MiB twice to an api that has done nothing before: all lines good, and all lines bad.
+func (b *bench) uploadMemory(ctx context.Context) error {
+	i, err := b.startInvitations(ctx)
 	if err != nil {
 		return err
 	}
-	api := fresh.processes[0]
-	_, before, err := api.memory()
-	if err != nil {
-		return err
-	}
-	var most [2]int64
-	each := uploadMost/inviteCount - 2
-	for i, upload := range []string{addresses(each), strings.ReplaceAll(addresses(each), "@", "?")} {
-		fresh.upload = upload
-		accepted := []int{inviteCount, 0}[i]
-		if err := fresh.send(ctx, accepted); err != nil {
-			return err
-		}
-		if _, most[i], err = api.memory(); err != nil {
-			return err
-		}
-	}
-	t.notes = append(t.notes, fmt.Sprintf(
-		"memory of the api at most: %s before; %s after %s of 100,000 good lines; %s after as much of bad ones (aim: < %s, %s)",
-		mib(before), mib(most[0]), mib(int64(len(fresh.upload))), mib(most[1]), mib(uploadAim), met(true, most[1] < uploadAim)))
-	return nil
+	good := addresses(uploadSize/inviteCount - 2)
+	bad := strings.ReplaceAll(good, "@", "?")
+	_, before, errBefore := i.APIs[0].Memory()
+	errGood := i.admin.invite(ctx, good, inviteCount)
+	_, afterGood, errAfterGood := i.APIs[0].Memory()
+	errBad := i.admin.invite(ctx, bad, 0)
+	_, afterBad, errAfterBad := i.APIs[0].Memory()
+	b.report.note("memory of the api at most: %s before; %s after %s of 100,000 good lines; "+
+		"%s after as much of bad ones (aim: < %s, %s)",
+		mib(before), mib(afterGood), mib(int64(len(good))), mib(afterBad), mib(memoryAim), met(afterBad < memoryAim))
+	return errors.Join(errBefore, errGood, errAfterGood, errBad, errAfterBad)
 }

@@ -11,231 +11,194 @@ import (
 	"sync/atomic"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
-	"github.com/smap-platform/identity/internal/project"
 	"github.com/smap-platform/identity/internal/project/repository/redisdb"
-	"github.com/smap-platform/identity/pkg/redis"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 const (
-	loadTime    = time.Minute
 	workerCount = 1000 // half of them over HTTP, half by package; each marks every item twice
 	streamCount = 1000
 	streamTime  = 20 * time.Second
 	flatOutTime = 10 * time.Second
 )
 
-// runLoad is a minute of workers that mark an item a second each, and of readers, on one project of one api; then as much
-// with open streams, for some seconds; then the workers as fast as they can, with the streams still open. It ends with the
-// project's end, which has to be exact, and told once.
-func runLoad(ctx context.Context, s settings, t *tables) error {
-	if s.seconds == 0 {
-		s.seconds = loadTime
-	}
-	folder, removeBinaries, err := buildBinaries(ctx)
-	if err != nil {
-		return err
-	}
-	defer removeBinaries()
-	r := s.stack.Redis
-	state := redis.Open(redis.Options{Addr: r.Addr(), Password: string(r.Password), DB: r.StateDB, PoolSize: 64})
-	defer func() { _ = state.Close() }()
-	l := &loadRun{state: state, tracker: redisdb.New(state)}
-	if l.subscribed, err = subscriptions(ctx, state); err != nil {
-		return err
-	}
-	l.watched, err = watchedProject(ctx, s, folder)
-	defer l.close()
-	if err != nil {
-		return err
-	}
-	l.remember("idle")
-	if err := l.steadily(ctx, s.seconds, "", readerAim, t); err != nil {
-		return err
-	}
-	l.remember("after the readers")
-	if err := l.withStreams(ctx, t); err != nil {
-		return err
-	}
-	if err := l.flatOut(ctx, t); err != nil {
-		return err
-	}
-	if err := l.finish(ctx); err != nil {
-		return err
-	}
-	t.notes = append(t.notes,
-		fmt.Sprintf("%d items were marked by %d workers, nearly all of them twice: done is exact, and the end was told once.", l.marked.Load(), workerCount),
-		fmt.Sprintf("memory of the api: %s (of which hashing a password took 64 MiB once)", strings.Join(l.memories, ", ")))
-	return l.memoryErr
-}
-
-// remember notes the memory of the api.
-func (l *loadRun) remember(when string) {
-	now, _, err := l.processes[0].memory()
-	l.memories = append(l.memories, mib(now)+" "+when)
-	l.memoryErr = errors.Join(l.memoryErr, err)
-}
-
-// steadily has workers and readers work for that long, and says what they have waited.
-func (l *loadRun) steadily(ctx context.Context, d time.Duration, besides string, aim time.Duration, t *tables) error {
-	l.phase, l.paced, l.overHTTP, l.byPackage = l.phase+1, true, nil, nil
-	var working sync.WaitGroup
-	var markErr error
-	working.Go(func() { markErr = l.mark(ctx, d) })
-	took, err := l.readSteadily(ctx, d-time.Second)
-	working.Wait()
-	t.latencies = append(t.latencies,
-		latency{fmt.Sprintf("progress over HTTP, %d readers, %d workers%s", readerCount, workerCount, besides), took, map[float64]time.Duration{0.99: aim}},
-		latency{fmt.Sprintf("marking over HTTP, the same%s", besides), l.overHTTP, nil},
-		latency{fmt.Sprintf("marking by package, the same%s", besides), l.byPackage, nil})
-	return errors.Join(err, markErr)
-}
-
-// withStreams is steadily with streams, which stay open.
-func (l *loadRun) withStreams(ctx context.Context, t *tables) (err error) {
-	if l.streams, err = l.openStreams(ctx, streamCount); err != nil {
-		return err
-	}
-	l.remember("with the streams open")
-	subscribed, err := subscriptions(ctx, l.state)
-	if err != nil {
-		return err
-	}
-	before := l.streams.events.Load()
-	if err := l.steadily(ctx, streamTime, fmt.Sprintf(", %d streams", streamCount), 0, t); err != nil {
-		return err
-	}
-	l.remember(fmt.Sprintf("%s later", streamTime))
-	t.notes = append(t.notes, fmt.Sprintf("%d open streams had %.1f events a second each; %d subscription at Redis for all of them.",
-		streamCount, float64(l.streams.events.Load()-before)/streamCount/streamTime.Seconds(), subscribed-l.subscribed))
-	return nil
-}
-
-// flatOut has the workers work as fast as they can.
-func (l *loadRun) flatOut(ctx context.Context, t *tables) error {
-	l.phase, l.paced = l.phase+1, false
-	before, started := l.marked.Load(), time.Now()
-	if err := l.mark(ctx, flatOutTime); err != nil {
-		return err
-	}
-	l.remember("after the workers went as fast as they can")
-	t.notes = append(t.notes, fmt.Sprintf("as fast as the workers can, for %s, with the streams open: %.0f new items a second, and as many again.",
-		flatOutTime, float64(l.marked.Load()-before)/time.Since(started).Seconds()))
-	return nil
-}
-
-// subscriptions is how many connections of this server are subscribed to anything.
-func subscriptions(ctx context.Context, client *goredis.Client) (int, error) {
-	list, err := client.Do(ctx, "CLIENT", "LIST", "TYPE", "PUBSUB").Text()
-	return strings.Count(list, "id="), err
-}
-
-// loadRun is what the workers have done.
+// loadRun is the work on one project of one api.
 type loadRun struct {
 	*watched
-	streams    *streams
-	state      *goredis.Client
-	tracker    *redisdb.Store
-	subscribed int  // connections, before the api was there
-	paced      bool // an item a second each; otherwise as fast as it goes
-	phase      int  // is part of the items' ids
+	report     *report
+	store      *redisdb.Store // of the workers by package
+	phase      int            // is part of the items' ids
 	marked     atomic.Int64
 	memories   []string
-	memoryErr  error
+	openStream sync.WaitGroup
+	ended      chan error // a result per stream
+	events     atomic.Int64
 
 	mu                  sync.Mutex
 	overHTTP, byPackage []time.Duration
 }
 
-// mark has the workers work for that long.
-func (l *loadRun) mark(ctx context.Context, d time.Duration) error {
-	life, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	var working sync.WaitGroup
-	errs := make([]error, workerCount)
-	for i := range workerCount {
-		working.Go(func() {
-			select {
-			case <-time.After(time.Duration(i) * time.Second / workerCount):
-				errs[i] = l.work(ctx, life, i)
-			case <-life.Done():
-			}
-		})
-	}
-	working.Wait()
-	return errors.Join(errs...)
-}
-
-// work marks item after item, each time with the one before it again.
-func (l *loadRun) work(ctx, life context.Context, worker int) error {
-	mark, took := l.watched.mark, &l.overHTTP
-	if worker%2 == 1 {
-		mark, took = l.markByPackage, &l.byPackage
-	}
-	pause := time.Nanosecond
-	if l.paced {
-		pause = time.Second
-	}
-	var mine []time.Duration
-	item := func(n int) string { return fmt.Sprintf("item-%d-%d-%d", l.phase, worker, n) }
-	marked := []string{item(0)}
-	for n := range everyTick(life, pause) {
-		started := time.Now()
-		if err := mark(ctx, marked...); err != nil {
-			return err
-		}
-		mine = append(mine, time.Since(started))
-		l.marked.Add(1)
-		marked = []string{item(n + 1), item(n)}
-	}
-	if l.paced { // the others only wait for each other
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		*took = append(*took, mine...)
-	}
-	return nil
-}
-
-func (l *loadRun) markByPackage(ctx context.Context, ids ...string) error {
-	items := make([]project.Item, len(ids))
-	for i, id := range ids {
-		items[i].ID = id
-	}
-	_, err := l.tracker.Mark(ctx, l.id, items)
-	return err
-}
-
-// finish says how many items there are. That has to be what is counted, end every stream, and be told once.
-func (l *loadRun) finish(ctx context.Context) error {
-	raw, err := l.answer(ctx, http.MethodPut, "/total", map[string]any{"total": l.marked.Load(), "final": true})
+// load is a minute of workers that mark an item a second each, and of readers, on one project of one api; then the same
+// with open streams; then the workers as fast as they can, with the streams still open. In the end the count must be
+// exact.
+func (b *bench) load(ctx context.Context) error {
+	w, err := b.startWatched(ctx)
 	if err != nil {
 		return err
 	}
-	var answer struct {
-		Data struct {
-			Status    string `json:"status"`
-			Done      int64  `json:"done"`
-			Errors    int64  `json:"errors"`
-			Completed bool   `json:"completed"`
-		} `json:"data"`
+	client := b.openRedis(w.System)
+	defer func() { _ = client.Close() }() // nothing is pending
+	l := &loadRun{watched: w, report: &b.report, store: redisdb.New(client), ended: make(chan error, streamCount)}
+	for _, step := range []struct {
+		when string // the memory is noted then
+		do   func() error
+	}{
+		{"idle", func() error { return nil }},
+		{"after the readers", func() error { return l.steadily(ctx, b.lasting(time.Minute), "", readerAim) }},
+		{"with the streams open", func() error { return l.openStreams(ctx) }},
+		{fmt.Sprintf("%s later", streamTime), func() error { return l.withStreams(ctx) }},
+		{"after the workers went as fast as they can", func() error { return l.flatOut(ctx) }},
+	} {
+		if err := step.do(); err != nil {
+			return err
+		}
+		now, _, err := l.APIs[0].Memory()
+		if err != nil {
+			return err
+		}
+		l.memories = append(l.memories, mib(now)+" "+step.when)
 	}
-	if err := json.Unmarshal(raw, &answer); err != nil {
+	if err := l.finish(ctx); err != nil {
 		return err
 	}
-	if a := answer.Data; a.Done != l.marked.Load() || a.Errors != 0 || a.Status != "DONE" || !a.Completed {
-		return fmt.Errorf("%d items were marked, and the answer is %s", l.marked.Load(), raw)
-	}
-	if err := l.streams.end(); err != nil {
-		return err
-	}
-	if n := l.streams.completed.Load(); n != streamCount {
-		return fmt.Errorf("%d of %d streams have seen the end", n, streamCount)
-	}
-	var told int
-	err = l.db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM project_completions").Scan(&told)
-	if err == nil && told != 1 {
-		err = fmt.Errorf("the end was told %d times", told)
-	}
+	b.report.note("%d items were marked by %d workers, nearly all of them twice: done is exact.",
+		l.marked.Load(), workerCount)
+	b.report.note("memory of the api: %s (of which hashing a password took 64 MiB once)", strings.Join(l.memories, ", "))
+	return nil
+}
+
+// steadily has workers and readers work for that long, and reports their latencies.
+func (l *loadRun) steadily(ctx context.Context, d time.Duration, besides string, aim time.Duration) error {
+	l.overHTTP, l.byPackage = nil, nil
+	marked := make(chan error, 1)
+	go func() { marked <- l.work(ctx, d, time.Second) }()
+	took, err := l.readSteadily(ctx, d-time.Second)
+	err = errors.Join(err, <-marked)
+	what := fmt.Sprintf("progress over HTTP, %d readers, %d workers%s", readerCount, workerCount, besides)
+	l.report.latency(what, took, map[float64]time.Duration{0.99: aim})
+	l.report.latency("marking over HTTP, the same"+besides, l.overHTTP, nil)
+	l.report.latency("marking by package, the same"+besides, l.byPackage, nil)
 	return err
+}
+
+// openStreams opens the streams and returns when each has had its first event. They end with the project.
+func (l *loadRun) openStreams(ctx context.Context) error {
+	l.openStream.Add(streamCount)
+	for i := range everyTick(ctx, time.Millisecond) {
+		if i == streamCount {
+			break
+		}
+		go func() {
+			first := sync.OnceFunc(l.openStream.Done)
+			l.ended <- l.owner.Stream(ctx, "/projects/"+l.id+"/progress/stream", func(harness.ServerEvent) {
+				l.events.Add(1)
+				first()
+			})
+		}()
+	}
+	opened := make(chan error, 1)
+	go func() { l.openStream.Wait(); opened <- nil }()
+	select {
+	case err := <-opened:
+		return err
+	case err := <-l.ended:
+		return fmt.Errorf("a stream ended early: %w", err)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// withStreams is steadily with the streams, which stay open.
+func (l *loadRun) withStreams(ctx context.Context) error {
+	list, err := l.Redis.Do(ctx, "CLIENT", "LIST", "TYPE", "PUBSUB").Text()
+	if err != nil {
+		return err
+	}
+	before := l.events.Load()
+	err = l.steadily(ctx, streamTime, fmt.Sprintf(", %d streams", streamCount), 0)
+	l.report.note("%d open streams had %.1f events a second each; %d subscriptions at Redis for all of them.",
+		streamCount, float64(l.events.Load()-before)/streamCount/streamTime.Seconds(), strings.Count(list, "id="))
+	return err
+}
+
+// flatOut has the workers work as fast as they can.
+func (l *loadRun) flatOut(ctx context.Context) error {
+	before, started := l.marked.Load(), time.Now()
+	err := l.work(ctx, flatOutTime, time.Nanosecond)
+	l.report.note("as fast as the workers can, for %s, with the streams open: %.0f new items a second, and as many again.",
+		flatOutTime, float64(l.marked.Load()-before)/time.Since(started).Seconds())
+	return err
+}
+
+// work has the workers mark item after item for that long, each time with the one before it again.
+func (l *loadRun) work(ctx context.Context, d, pause time.Duration) error {
+	l.phase++
+	life, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return inParallel(workerCount, func(worker int) error {
+		markItems, took := l.mark, &l.overHTTP
+		if worker%2 == 1 {
+			markItems, took = l.markByPackage, &l.byPackage
+		}
+		spreadOver(life, worker, workerCount)
+		var mine []time.Duration
+		item := func(n int) string { return fmt.Sprintf("item-%d-%d-%d", l.phase, worker, n) }
+		ids := []string{item(0)}
+		for n := range everyTick(life, pause) {
+			started := time.Now()
+			if err := markItems(ctx, ids...); err != nil {
+				return err
+			}
+			mine = append(mine, time.Since(started))
+			l.marked.Add(1)
+			ids = []string{item(n + 1), item(n)}
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		*took = append(*took, mine...)
+		return nil
+	})
+}
+
+func (l *loadRun) markByPackage(ctx context.Context, ids ...string) error {
+	return mark(ctx, l.store, l.id, ids...)
+}
+
+// finish sets the project's total to what was marked. That has to be what is counted, and end every stream.
+func (l *loadRun) finish(ctx context.Context) error {
+	a, err := l.internal(ctx, http.MethodPut, "/total", map[string]any{"total": l.marked.Load(), "final": true})
+	if err != nil {
+		return err
+	}
+	var have struct {
+		Status string `json:"status"`
+		Done   int64  `json:"done"`
+	}
+	if err := json.Unmarshal(a.Data, &have); err != nil {
+		return err
+	}
+	if have.Done != l.marked.Load() || have.Status != "DONE" {
+		return fmt.Errorf("%d items were marked, and the count is %s", l.marked.Load(), a.Data)
+	}
+	for range streamCount {
+		select {
+		case err = <-l.ended:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return fmt.Errorf("a stream broke: %w", err)
+		}
+	}
+	return nil
 }

@@ -2,124 +2,79 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"net"
-	"sync"
+	"net/http"
 	"time"
 
-	"github.com/smap-platform/identity/internal/inbox"
+	"github.com/smap-platform/identity/internal/smtptest"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 // mailRate is how many people register per second.
 const mailRate = 10
 
-// benchMail measures from the registration's transaction to the mail server's 250, through relay, broker and
-// consumer, while people register at a steady pace: a slow answer does not hold back the next person.
-func benchMail(ctx context.Context, s settings, t *tables) error {
-	if s.seconds == 0 {
-		s.seconds = 20 * time.Second
-	}
-	n := int(s.seconds.Seconds() * mailRate)
-	folder, removeBinaries, err := buildBinaries(ctx)
+// mail measures from the registration's transaction to the mail server's 250, through relay, broker and consumer, while
+// people register at a steady pace: a slow response does not hold back the next person.
+func (b *bench) mail(ctx context.Context) error {
+	n := int(b.lasting(20*time.Second).Seconds() * mailRate)
+	s, err := b.startService(ctx)
 	if err != nil {
 		return err
 	}
-	defer removeBinaries()
-	box, stop, err := startInbox(2 * n)
-	if err != nil {
-		return err
-	}
-	defer stop()
-	service, err := startService(ctx, s, folder, func(e environment) error { return e.mailTo(box.SMTPAddr()) })
-	defer service.close()
-	if err != nil {
-		return err
-	}
-	answers, err := registerSteadily(ctx, newClient(service.url), n)
-	if err != nil {
-		return err
-	}
-	committed, err := commitTimes(ctx, service)
-	if err != nil {
-		return err
-	}
-	var took []time.Duration
-	for email, at := range committed {
-		mails, err := waitForMail(ctx, box, email)
-		if err != nil {
+	client := s.Client().KeepAlive()
+	answers := make([]time.Duration, n)
+	err = inParallel(n, func(i int) (err error) {
+		select {
+		case <-time.After(time.Duration(i) * time.Second / mailRate):
+			answers[i], err = registerPerson(ctx, client, i)
 			return err
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		took = append(took, mails[0].ReceivedAt.Sub(at))
+	})
+	if err != nil {
+		return err
 	}
-	if len(took) != n || len(box.Messages("")) != n {
-		return fmt.Errorf("%d registrations, %d codes, %d mails", n, len(took), len(box.Messages("")))
+	took, err := mailDelays(ctx, s, n)
+	if err != nil {
+		return err
 	}
-	t.latencies = append(t.latencies,
-		latency{"commit → SMTP 250, 10 registrations/s", took, map[float64]time.Duration{0.5: 20 * time.Millisecond, 0.95: 50 * time.Millisecond}},
-		latency{"answer to the registration itself", answers, nil})
+	if mails := s.Mailbox.Reached(smtptest.EndOfData); mails != n {
+		return fmt.Errorf("%d registrations, %d mails", n, mails)
+	}
+	b.report.latency("commit → SMTP 250, 10 registrations/s", took,
+		map[float64]time.Duration{0.5: 20 * time.Millisecond, 0.95: 50 * time.Millisecond})
+	b.report.latency("answer to the registration itself", answers, nil)
 	return nil
 }
 
-func startInbox(capacity int) (*inbox.Inbox, func(), error) {
-	box := inbox.New(inbox.Options{SMTPAddr: "127.0.0.1:0", HTTPAddr: "127.0.0.1:0", Capacity: capacity})
-	if err := box.Listen(); err != nil {
-		return nil, nil, err
-	}
-	return box, inBackground(box.Run), nil
+// registerPerson registers the person with this number and returns how long that took.
+func registerPerson(ctx context.Context, c *harness.Client, i int) (time.Duration, error) {
+	email := fmt.Sprintf("person%d@example.com", i)
+	a, err := harness.Expect(http.StatusCreated)(c.Register(ctx, email, harness.Password))
+	return a.Took, err
 }
 
-func (e environment) mailTo(address string) error {
-	host, port, err := net.SplitHostPort(address)
-	e["SMTP_HOST"], e["SMTP_PORT"] = host, port
-	return err
-}
-
-func waitForMail(ctx context.Context, box *inbox.Inbox, to string) ([]inbox.Message, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	mails, err := box.Wait(ctx, to, 1)
-	if err != nil {
-		return nil, fmt.Errorf("a mail has not come: %w", err)
-	}
-	return mails, nil
-}
-
-// registerSteadily registers n people at mailRate and answers how long each answer took.
-func registerSteadily(ctx context.Context, c *client, n int) ([]time.Duration, error) {
-	answers, errs := make([]time.Duration, n), make([]error, n)
-	tick := time.NewTicker(time.Second / mailRate)
-	defer tick.Stop()
-	var running sync.WaitGroup
-	for i := range n {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+// mailDelays returns how long the mails of the n registered persons took. A mail's time begins with its code, which is
+// created after the password has been hashed, as the transaction begins that stores user, code and outbox row.
+func mailDelays(ctx context.Context, s *harness.System, n int) (delays []time.Duration, err error) {
+	err = eventually(ctx, func() error {
+		delays = nil
+		for _, m := range s.Mailbox.Accepted("") {
+			var created time.Time
+			err := s.DB.QueryRowContext(ctx, `SELECT coalesce(max(c.created_at), 'epoch') FROM verification_codes c
+				JOIN users u ON u.id = c.user_id WHERE u.username = $1 AND u.username LIKE 'person%'`, m.To).Scan(&created)
+			if err != nil {
+				return err
+			}
+			if created.Unix() > 0 {
+				delays = append(delays, m.ReceivedAt.Sub(created))
+			}
 		}
-		running.Go(func() { answers[i], errs[i] = c.register(ctx, fmt.Sprintf("person%d@example.com", i)) })
-	}
-	running.Wait()
-	return answers, errors.Join(errs...)
-}
-
-// commitTimes answers per address when its code was made: after the password was hashed, as the transaction that
-// stores user, code and outbox row begins.
-func commitTimes(ctx context.Context, s *service) (map[string]time.Time, error) {
-	rows, err := s.db.Conn(ctx).QueryContext(ctx,
-		"SELECT u.username, c.created_at FROM verification_codes c JOIN users u ON u.id = c.user_id")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	times := map[string]time.Time{}
-	for rows.Next() {
-		var email string
-		var at time.Time
-		if err := rows.Scan(&email, &at); err != nil {
-			return nil, err
+		if len(delays) != n {
+			return fmt.Errorf("%d persons have a mail, expected %d", len(delays), n)
 		}
-		times[email] = at
-	}
-	return times, rows.Err()
+		return nil
+	})
+	return delays, err
 }

@@ -1,16 +1,19 @@
-// Command bench measures this service on the real stack, each figure beside the bare thing it stands on. Ours and
-// bare take turns in pairs within one run, because on a shared machine only their ratio means anything. Every row
-// works in a vhost and a database of its own and fails when a message is missing. `make bench` starts it; what each
-// row means is in docs/benchmarks.md. `make load` starts the one that compares nothing: a minute of everything at once.
+// Command bench measures this service on the local stack, each figure beside the bare thing it stands on. Ours and bare
+// take turns in pairs within one run, because on a shared machine only their ratio means anything. Every row works in a
+// virtual host and a database of its own and fails when a message is missing. make bench runs it; docs/benchmarks.md
+// says what each row means. make load runs the row that compares nothing.
 //
-// It does not promise absolute figures, and none of its exit codes tells a missed aim: it exits 1 only when
-// something could not be measured.
+// It does not promise absolute figures, and a missed aim is only printed. It exits 1 when something could not be
+// measured.
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"os/signal"
 	"runtime"
@@ -20,96 +23,143 @@ import (
 	"time"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// settings is what a row needs to know.
-type settings struct {
-	stack   config.Config // .stack/env as the api reads it
-	pairs   int           // how many pairs of the rows that compare rates
-	seconds time.Duration // how long a row that measures latency lasts
-	profile string        // where to write ours' CPU profile; empty: none
+// bench is one run of the program.
+type bench struct {
+	config  config.Config     // .stack/env as the api reads it
+	pairs   int               // of the rows that compare rates
+	seconds time.Duration     // how long a row that measures latency lasts; 0: its default
+	profile string            // file for our CPU profile; empty: none
+	systems []*harness.System // of the row that is being measured
+	report  report
 }
 
-// benchmark is one row, or a group of rows that are measured together.
-type benchmark struct {
-	name  string
-	run   func(ctx context.Context, s settings, t *tables) error
-	apart bool // only when it is asked for by name
-}
-
-var benchmarks = []benchmark{
-	{name: "publish", run: benchPublish},
-	{name: "consume", run: benchConsume},
-	{name: "relay", run: benchRelay},
-	{name: "mail", run: benchMail},
-	{name: "outage", run: benchOutage},
-	{name: "progress", run: benchProgress},
-	{name: "readers", run: benchReaders},
-	{name: "invitations", run: benchInvitations},
-	{name: "batch", run: benchBatch},
-	{name: "load", run: runLoad, apart: true},
+// rows are the rows, or groups of rows that are measured together. The last one, load, runs only by name.
+var rows = []struct {
+	name string
+	run  func(b *bench, ctx context.Context) error
+}{
+	{"publish", (*bench).publish},
+	{"consume", (*bench).consume},
+	{"relay", (*bench).relay},
+	{"mail", (*bench).mail},
+	{"outage", (*bench).outage},
+	{"progress", (*bench).progress},
+	{"readers", (*bench).readers},
+	{"invitations", (*bench).invitations},
+	{"batch", (*bench).batch},
+	{"load", (*bench).load},
 }
 
 func main() {
-	if err := run(); err != nil {
+	err := run()
+	if err := errors.Join(err, harness.RemoveBinaries()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
 func run() error {
-	var names, wanted []string
-	for _, b := range benchmarks {
-		names = append(names, b.name)
-		if !b.apart {
-			wanted = append(wanted, b.name)
-		}
+	var names []string
+	for _, r := range rows {
+		names = append(names, r.name)
 	}
-	only := flag.String("only", "", "measure only these, separated by commas: "+strings.Join(names, ", "))
-	pairs := flag.Int("pairs", 9, "pairs of ours and bare")
+	standard := strings.Join(names[:len(names)-1], ",")
+	only := flag.String("only", standard, "rows to measure, separated by commas; also: load")
+	b := &bench{}
+	flag.IntVar(&b.pairs, "pairs", 9, "pairs of ours and bare, at least 1")
 	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch and load (default 20, 80, 20, 40 and 60)")
-	profile := flag.String("profile", "", "write a CPU profile of ours (publish, consume, relay) to this file")
+	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of ours, of the last pair measured")
 	flag.Parse()
-	if *only != "" {
-		wanted = strings.Split(*only, ",")
-	}
+	b.seconds = time.Duration(*seconds) * time.Second
+	wanted := strings.Split(*only, ",")
 	for _, w := range wanted {
-		if !slices.Contains(names, w) {
-			return fmt.Errorf("-only %s: there is no such row; choose from %s", w, strings.Join(names, ", "))
+		if !slices.Contains(names, w) || b.pairs < 1 {
+			return fmt.Errorf("-only %s -pairs %d: choose from %s, and at least one pair", w, b.pairs, strings.Join(names, ", "))
 		}
-	}
-	if *pairs < 1 {
-		return fmt.Errorf("-pairs %d: at least one", *pairs)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	stack, err := config.Load(config.API)
-	if err != nil {
+	var err error
+	if b.config, err = config.Load(config.API); err != nil {
 		return fmt.Errorf("the stack's environment is needed, run make bench: %w", err)
 	}
-	s := settings{stack: stack, pairs: *pairs, seconds: time.Duration(*seconds) * time.Second, profile: *profile}
-	t := &tables{}
-	fmt.Printf("%d cores, load %s at the start; %s\n", runtime.NumCPU(), load(), brokerState(ctx))
-	for _, b := range benchmarks {
-		if !slices.Contains(wanted, b.name) {
+	fmt.Printf("%d cores, load %s at the start; %s\n", runtime.NumCPU(), loadAverage(), brokerState(ctx))
+	for _, r := range rows {
+		if !slices.Contains(wanted, r.name) {
 			continue
 		}
 		started := time.Now()
-		if err := b.run(ctx, s, t); err != nil {
-			return fmt.Errorf("%s: %w", b.name, err)
+		if err := errors.Join(r.run(b, ctx), b.close()); err != nil {
+			return fmt.Errorf("%s: %w", r.name, err)
 		}
-		fmt.Printf("%s: measured in %s, load %s afterwards\n", b.name, time.Since(started).Round(time.Second), load())
+		took := time.Since(started).Round(time.Second)
+		fmt.Printf("%s: measured in %s, load %s afterwards\n", r.name, took, loadAverage())
 	}
-	t.print(os.Stdout)
-	fmt.Printf("\nload %s at the end\n", load())
+	b.report.print(os.Stdout)
+	fmt.Printf("\nload %s at the end\n", loadAverage())
 	return nil
 }
 
-// load is the 1, 5 and 15 minute load average, "unknown" where the system does not tell.
-func load() string {
+// start starts a System without processes that ends with the row.
+func (b *bench) start(ctx context.Context) (*harness.System, error) {
+	s, err := harness.Start(ctx, harness.Options{})
+	if err == nil {
+		b.systems = append(b.systems, s)
+	}
+	return s, err
+}
+
+// production is the environment of the processes where the harness differs from production; and few connections,
+// because several services share one server here, and none has more than a few requests at a time.
+var production = []string{"POSTGRES_MAX_CONNS=5", "SMTP_TIMEOUT=30s"}
+
+// startService starts an api and a consumer that end with the row, with env over the settings of production
+// ("NAME=value").
+func (b *bench) startService(ctx context.Context, env ...string) (*harness.System, error) {
+	s, err := b.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	env = slices.Concat(production, env)
+	s.NewAPI(env...)
+	s.NewConsumer(env...)
+	return s, s.StartAll(ctx)
+}
+
+// close closes the Systems of the row.
+func (b *bench) close() (err error) {
+	for _, s := range b.systems {
+		err = errors.Join(err, s.Close())
+	}
+	b.systems = nil
+	return err
+}
+
+// lasting is how long a row lasts whose default is d.
+func (b *bench) lasting(d time.Duration) time.Duration { return cmp.Or(b.seconds, d) }
+
+// loadAverage is the 1, 5 and 15 minute load average, "unknown" where the system has none.
+func loadAverage() string {
 	text, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
 		return "unknown"
 	}
 	return strings.Join(strings.Fields(string(text))[:3], " ")
+}
+
+// brokerState is what else the broker carries, which costs every figure a part.
+func brokerState(ctx context.Context) string {
+	var overview struct {
+		Version string                 `json:"rabbitmq_version"`
+		Totals  struct{ Messages int } `json:"queue_totals"`
+		Objects struct{ Queues int }   `json:"object_totals"`
+	}
+	if err := harness.Manage(ctx, http.MethodGet, "/api/overview", nil, &overview); err != nil {
+		return "the broker's state is unknown"
+	}
+	return fmt.Sprintf("RabbitMQ %s, carrying %d messages in %d queues of others", overview.Version,
+		overview.Totals.Messages, overview.Objects.Queues)
 }

@@ -3,156 +3,184 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	toxiproxy "github.com/Shopify/toxiproxy/v2"
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// condition is how one service finds its servers.
-type condition struct {
-	name   string
-	server string // whose proxy is touched; empty: none
-	do     func(*proxy) error
-}
-
-var conditions = []condition{
+// conditions are how a service finds its servers.
+var conditions = []struct {
+	name     string
+	server   string // whose proxy is touched; empty: none
+	sabotage func(*toxiproxy.Proxy) error
+}{
 	{name: "healthy"},
 	{name: "healthy (control)"},
-	{"RabbitMQ down", "rabbitmq", (*proxy).refuse},
-	{"RabbitMQ stopped", "rabbitmq", (*proxy).freeze},
-	{"Redis down", "redis", (*proxy).refuse},
-	{"Redis stopped", "redis", (*proxy).freeze},
-	{"SMTP down", "smtp", (*proxy).refuse},
-	{"SMTP stopped", "smtp", (*proxy).freeze},
+	{"RabbitMQ down", "rabbitmq", refuse},
+	{"RabbitMQ stopped", "rabbitmq", freeze},
+	{"Redis down", "redis", refuse},
+	{"Redis stopped", "redis", freeze},
+	{"SMTP down", "smtp", refuse},
+	{"SMTP stopped", "smtp", freeze},
+}
+
+// refuse cuts every connection and takes no new one, as a server that was killed.
+func refuse(p *toxiproxy.Proxy) error {
+	p.Stop()
+	return nil
+}
+
+// freeze lets no byte through while every connection looks alive, as a server under SIGSTOP.
+func freeze(p *toxiproxy.Proxy) error {
+	for _, stream := range []string{"upstream", "downstream"} {
+		toxic := `{"name":"` + stream + `","type":"timeout","stream":"` + stream + `","attributes":{"timeout":0}}`
+		if _, err := p.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 var verbs = []string{"registration", "verification", "login"}
 
-// subject is a service in one condition, with what was measured on it: samples per verb.
+// subject is a service in one condition, with the samples per verb.
 type subject struct {
-	condition
-	*service
-	proxies map[string]*proxy
-	client  *client
+	*harness.System
+	name    string
+	proxies map[string]*toxiproxy.Proxy
+	client  *harness.Client
 	took    map[string][]time.Duration
 	cpu     time.Duration
 }
 
-// benchOutage measures what people feel while a server that is not the database is away. One service per condition
-// runs all the time, and each person in turn goes through each of them, so that all share every disturbance. The
-// servers themselves keep running: every service reaches them through proxies of its own, which refuse connections
-// (killed) or let nothing through any more (SIGSTOP).
-func benchOutage(ctx context.Context, s settings, t *tables) error {
-	if s.seconds == 0 {
-		s.seconds = 80 * time.Second
-	}
-	folder, removeBinaries, err := buildBinaries(ctx)
-	if err != nil {
-		return err
-	}
-	defer removeBinaries()
-	box, stop, err := startInbox(1)
-	if err != nil {
-		return err
-	}
-	defer stop()
+// outage measures what people feel while a server other than the database is down. One service per condition runs all
+// the time, and each person in turn goes through each of them, so that all share every disturbance. The servers
+// themselves keep running: every service reaches them through proxies of its own.
+func (b *bench) outage(ctx context.Context) error {
 	subjects := make([]*subject, len(conditions))
 	for i, c := range conditions {
-		if subjects[i], err = startSubject(ctx, s, folder, c, box.SMTPAddr()); subjects[i].service != nil {
-			defer subjects[i].close()
+		sub, err := b.startSubject(ctx, c.name)
+		for _, p := range sub.proxies {
+			defer p.Stop()
+		}
+		if err == nil {
+			err = b.visit(ctx, sub, "warmup@example.com")
+		}
+		if err == nil && c.server != "" {
+			err = c.sabotage(sub.proxies[c.server])
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-	}
-	if err := walkAll(ctx, subjects, s.seconds); err != nil {
-		return err
-	}
-	for _, sub := range subjects {
-		sub.cpu = sub.stop()
-	}
-	report(subjects, t)
-	return nil
-}
-
-func startSubject(ctx context.Context, s settings, folder string, c condition, smtp string) (*subject, error) {
-	sub := &subject{condition: c, took: map[string][]time.Duration{}}
-	var err error
-	sub.service, err = startService(ctx, s, folder, func(e environment) error {
-		sub.proxies, err = e.throughProxies(s.stack.Redis.Addr(), smtp)
-		return err
-	})
-	sub.client = newClient(sub.url)
-	for _, p := range sub.proxies {
-		sub.closers = append(sub.closers, p.Stop)
-	}
-	return sub, err
-}
-
-// walkAll lets one person go through every service as a warm-up, makes the conditions true, and then measures.
-func walkAll(ctx context.Context, subjects []*subject, d time.Duration) error {
-	for _, sub := range subjects {
-		if err := sub.walk(ctx, "warmup@example.com"); err != nil {
-			return fmt.Errorf("%s, before anything is away: %w", sub.name, err)
-		}
 		clear(sub.took)
-		if sub.server != "" {
-			if err := sub.do(sub.proxies[sub.server]); err != nil {
-				return err
-			}
-		}
+		subjects[i] = sub
 	}
-	end := time.Now().Add(d)
+	end := time.Now().Add(b.lasting(80 * time.Second))
 	for round := 0; time.Now().Before(end); round++ {
 		for i := range subjects {
 			sub := subjects[(round+i)%len(subjects)]
-			if err := sub.walk(ctx, fmt.Sprintf("person%d@example.com", round)); err != nil {
+			if err := b.visit(ctx, sub, fmt.Sprintf("person%d@example.com", round)); err != nil {
 				return fmt.Errorf("%s: %w", sub.name, err)
 			}
 		}
 	}
+	if err := inParallel(len(subjects), func(i int) error { return subjects[i].stop(ctx) }); err != nil {
+		return err
+	}
+	b.reportOutage(subjects)
 	return nil
 }
 
-// walk is one person's way: register, verify, log in.
-func (s *subject) walk(ctx context.Context, email string) error {
-	steps := map[string]func() (time.Duration, error){
-		"registration": func() (time.Duration, error) { return s.client.register(ctx, email) },
-		"verification": func() (time.Duration, error) {
-			if err := s.setCode(ctx, email); err != nil {
-				return 0, err
-			}
-			return s.client.verify(ctx, email, knownCode)
-		},
-		"login": func() (time.Duration, error) { return s.client.login(ctx, email) },
+// startSubject starts a service with a proxy before each server that is not the database.
+func (b *bench) startSubject(ctx context.Context, name string) (*subject, error) {
+	sub := &subject{name: name, proxies: map[string]*toxiproxy.Proxy{}, took: map[string][]time.Duration{}}
+	var err error
+	if sub.System, err = b.start(ctx); err != nil {
+		return sub, err
 	}
-	for _, verb := range verbs {
-		took, err := steps[verb]()
-		if err != nil {
+	broker, err := url.Parse(sub.BrokerURL)
+	if err != nil {
+		return sub, err
+	}
+	upstreams := map[string]string{"rabbitmq": broker.Host, "redis": b.config.Redis.Addr(), "smtp": sub.Mailbox.Addr()}
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	for name, upstream := range upstreams {
+		sub.proxies[name] = toxiproxy.NewProxy(server, name, "127.0.0.1:0", upstream)
+		if err := sub.proxies[name].Start(); err != nil {
+			return sub, err
+		}
+	}
+	broker.Host = sub.proxies["rabbitmq"].Listen
+	smtpHost, smtpPort, err := net.SplitHostPort(sub.proxies["smtp"].Listen)
+	if err != nil {
+		return sub, err
+	}
+	env := slices.Concat(production, []string{
+		"RABBITMQ_URL=" + broker.String(),
+		"REDIS_HOST=" + sub.proxies["redis"].Listen, // host:port is allowed there
+		"SMTP_HOST=" + smtpHost,
+		"SMTP_PORT=" + smtpPort,
+	})
+	sub.NewAPI(env...)
+	sub.NewConsumer(env...)
+	sub.client = sub.Client().KeepAlive()
+	return sub, sub.StartAll(ctx)
+}
+
+// visit is what one person does: register, verify, log in.
+func (b *bench) visit(ctx context.Context, sub *subject, email string) error {
+	registered, err := harness.Expect(http.StatusCreated)(sub.client.Register(ctx, email, harness.Password))
+	if err != nil {
+		return err
+	}
+	if _, err := b.setCode(ctx, sub.System, email); err != nil {
+		return err
+	}
+	verified, err := harness.Expect(http.StatusOK)(sub.client.Verify(ctx, email, knownCode))
+	if err != nil {
+		return err
+	}
+	loggedIn, err := harness.Expect(http.StatusOK)(sub.client.Login(ctx, email, harness.Password, false))
+	for i, a := range []harness.Answer{registered, verified, loggedIn} {
+		sub.took[verbs[i]] = append(sub.took[verbs[i]], a.Took)
+	}
+	return err
+}
+
+// stop ends the processes and adds up the CPU time they have used. An exit code is no error: what is down may hold up
+// the end.
+func (sub *subject) stop(ctx context.Context) error {
+	for _, p := range sub.Processes() {
+		cpu, err := p.Terminate(ctx)
+		if cpu == 0 {
 			return err
 		}
-		s.took[verb] = append(s.took[verb], took)
+		sub.cpu += cpu
 	}
 	return nil
 }
 
-// report puts every verb of every condition beside the healthy run. The processes' CPU time tells what latency on a
-// shared machine would hide: a service that spins while it waits.
-func report(subjects []*subject, t *tables) {
+// reportOutage puts every verb of every condition beside the healthy run. The CPU time shows what latency on a shared
+// machine hides: a service that spins while it waits.
+func (b *bench) reportOutage(subjects []*subject) {
 	healthy, others := subjects[0], subjects[1:]
-	for _, sub := range others {
-		for _, verb := range verbs {
-			t.outages = append(t.outages, outage{
-				what: verb + ", " + sub.name, away: sub.took[verb], healthy: healthy.took[verb],
-			})
-		}
-	}
 	cpu := []string{"CPU time of api and consumer, as a multiple of the healthy run's:"}
 	for _, sub := range others {
+		for _, verb := range verbs {
+			b.report.beside(outageHeader, verb+", "+sub.name, sub.took[verb], healthy.took[verb], 1.2, 2.0)
+		}
 		cpu = append(cpu, fmt.Sprintf("  %-18s %.2f", sub.name, sub.cpu.Seconds()/healthy.cpu.Seconds()))
 	}
-	t.notes = append(t.notes, strings.Join(slices.Concat(cpu, []string{"",
-		"down: the processes' proxy refuses connections and cuts those it had. stopped: it lets nothing through any more,",
-		"which is what a client sees of a server under SIGSTOP. The control is a second healthy service: its distance from",
-		"1.00 is this run's noise."}), "\n"))
+	b.report.note("%s", strings.Join(cpu, "\n"))
+	b.report.note(`down: the processes' proxy refuses connections and cuts those it had. stopped: it lets nothing through,
+which is what a client sees of a server under SIGSTOP. The control is a second healthy service: its distance
+from 1.00 is this run's noise.`)
 }

@@ -2,59 +2,64 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
+	"errors"
+	"net/http"
 
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// knownCode takes the place of the code that was mailed: the mail need not come, and nobody has to read it.
-const knownCode = "123456"
+// person is a user who has logged in, with a client that keeps its connections.
+type person struct {
+	*harness.Client
+	email string
+	id    string // of the user
+}
 
-func (s *service) setCode(ctx context.Context, email string) error {
-	id, err := s.userID(ctx, email)
+// newPerson registers a person at a service, proves the address and logs in.
+func (b *bench) newPerson(ctx context.Context, s *harness.System, email string) (*person, error) {
+	p := &person{Client: s.Client().KeepAlive(), email: email}
+	_, err := harness.Expect(http.StatusCreated)(p.Register(ctx, email, harness.Password))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	digest := authentication.CodeKey(s.settings.stack.Secrets.CodeHMAC).Digest(authentication.PurposeVerification, id, knownCode)
-	_, err = s.db.Conn(ctx).ExecContext(ctx, "UPDATE verification_codes SET digest = $1 WHERE user_id = $2", digest, id)
+	if p.id, err = b.setCode(ctx, s, email); err != nil {
+		return nil, err
+	}
+	if _, err := harness.Expect(http.StatusOK)(p.Verify(ctx, email, knownCode)); err != nil {
+		return nil, err
+	}
+	return p, p.login(ctx)
+}
+
+// newAdministrator is newPerson for an administrator.
+func (b *bench) newAdministrator(ctx context.Context, s *harness.System) (*person, error) {
+	p, err := b.newPerson(ctx, s, "admin@example.com")
+	if err != nil {
+		return nil, err
+	}
+	out, err := s.Command(ctx, nil, harness.API, "admin", "promote", p.email)
+	if err == nil && out.Code != 0 {
+		err = errors.New(out.Stderr)
+	}
+	return p, errors.Join(err, p.login(ctx))
+}
+
+func (p *person) login(ctx context.Context) error {
+	_, err := harness.Expect(http.StatusOK)(p.Login(ctx, p.email, harness.Password, false))
 	return err
 }
 
-func (s *service) userID(ctx context.Context, email string) (id string, err error) {
-	err = s.db.Conn(ctx).QueryRowContext(ctx, "SELECT id FROM users WHERE username = $1", email).Scan(&id)
+// knownCode replaces the code that was mailed: in an outage the mail need not come.
+const knownCode = "123456"
+
+// setCode sets a user's code to knownCode and returns the user's id.
+func (b *bench) setCode(ctx context.Context, s *harness.System, email string) (id string, err error) {
+	if err := s.DB.QueryRowContext(ctx, "SELECT id FROM users WHERE username = $1", email).Scan(&id); err != nil {
+		return "", err
+	}
+	key := authentication.CodeKey(b.config.Secrets.CodeHMAC)
+	digest := key.Digest(authentication.PurposeVerification, id, knownCode)
+	_, err = s.DB.ExecContext(ctx, "UPDATE verification_codes SET digest = $1 WHERE user_id = $2", digest, id)
 	return id, err
-}
-
-// person registers somebody, verifies the address and logs in.
-func (s *service) person(ctx context.Context, email string) (c *client, id string, err error) {
-	c = newClient(s.url)
-	for _, step := range []func() error{
-		func() error { _, err := c.register(ctx, email); return err },
-		func() error { return s.setCode(ctx, email) },
-		func() error { _, err := c.verify(ctx, email, knownCode); return err },
-		func() error { _, err := c.login(ctx, email); return err },
-		func() error { id, err = s.userID(ctx, email); return err },
-	} {
-		if err := step(); err != nil {
-			return nil, "", err
-		}
-	}
-	return c, id, nil
-}
-
-// administrator is a person who may invite.
-func (s *service) administrator(ctx context.Context, email string) (c *client, id string, err error) {
-	if c, id, err = s.person(ctx, email); err != nil {
-		return nil, "", err
-	}
-	promote := exec.CommandContext(ctx, filepath.Join(s.folder, "api"), "admin", "promote", email) //nolint:gosec // a binary we have just built
-	promote.Env = append(os.Environ(), s.env.list()...)
-	if out, err := promote.CombinedOutput(); err != nil {
-		return nil, "", fmt.Errorf("promoting: %w: %s", err, out)
-	}
-	_, err = c.login(ctx, email)
-	return c, id, err
 }

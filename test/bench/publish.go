@@ -3,81 +3,47 @@ package main
 import (
 	"context"
 	"errors"
-	"sync"
-	"time"
+	"slices"
 
 	"github.com/smap-platform/identity/internal/event"
 )
 
 const (
 	publishCount = 10_000
-	// window is our publisher's (internal/event/rabbitmq); batch is the relay's (internal/event/outbox).
-	window = 1024
-	batch  = 512
-	// senders is how many Send calls are under way at once: with two of them the window is just full, with a third
-	// it stays full while one of them ends.
+	// senders is how many Send calls run at once: two of them just fill the window, and a third keeps it full while one
+	// of them ends.
 	senders = 3
 )
 
-var errNotConfirmed = errors.New("the broker did not confirm a message")
-
-// benchQueue is bound to what the rows publish.
-func benchQueue(workers, prefetch int) event.Queue {
-	return event.Queue{
-		Name: "identity.bench", Bindings: []string{"#"}, Workers: workers, Prefetch: prefetch,
-		Retry: event.Policy{Levels: []time.Duration{time.Second}, GiveUpAfter: time.Minute},
-	}
-}
-
-// benchPublish measures confirmed publishing of encoded bodies, into a quorum queue with our arguments.
-func benchPublish(ctx context.Context, s settings, t *tables) error {
-	v, remove, err := newVhost(ctx, s)
+// publish measures confirmed publishing of encoded bodies into a quorum queue.
+func (b *bench) publish(ctx context.Context) error {
+	ours, bare, err := messages(publishCount)
 	if err != nil {
 		return err
 	}
-	defer remove()
-	q := benchQueue(1, 1)
-	if err := v.declare(ctx, q); err != nil {
-		return err
-	}
-	encoded, err := messages(publishCount)
-	if err != nil {
-		return err
-	}
-	publisher, stop := v.publisher(q)
-	defer stop()
-	if err := eventually(ctx, func() (bool, error) { _, err := publisher.Check(ctx); return err == nil, nil }); err != nil {
-		return err
-	}
-	ch, err := v.channel(true)
-	if err != nil {
-		return err
-	}
-	publishings := publishingsOf(encoded)
-	return comparison{
-		what: "confirmed publishing, quorum queue, window 1024", n: publishCount, aim: 0.90,
-		ours:   timed(func(ctx context.Context) error { return sendAll(ctx, publisher, encoded) }),
-		bare:   timed(func(context.Context) error { return publishBare(ch, publishings, window) }),
-		verify: func(ctx context.Context) error { return v.holds(ctx, q.Name, publishCount, 0) },
-	}.interleave(ctx, s, t)
-}
-
-// sendAll sends in the relay's batches, several at a time.
-func sendAll(ctx context.Context, sender event.Sender, messages []event.Message) error {
-	batches := make(chan []event.Message, len(messages)/batch+1)
-	for start := 0; start < len(messages); start += batch {
-		batches <- messages[start:min(start+batch, len(messages))]
-	}
-	close(batches)
-	errs := make([]error, senders)
-	var running sync.WaitGroup
-	for i := range errs {
-		running.Go(func() {
-			for b := range batches {
-				errs[i] = errors.Join(append(sender.Send(ctx, b), errs[i])...)
-			}
+	return b.withBroker(ctx, 1, 1, func(br *broker) error {
+		return b.compare(ctx, comparison{
+			what:   "confirmed publishing, quorum queue, window 1024",
+			n:      publishCount,
+			aim:    0.90,
+			ours:   timed(func(ctx context.Context) error { return sendAll(ctx, br.publisher, ours) }),
+			bare:   timed(func(context.Context) error { return br.publishBare(bare) }),
+			verify: func(ctx context.Context) error { return br.holds(ctx, publishCount) },
 		})
+	})
+}
+
+// sendAll sends in the relay's chunks, several at a time.
+func sendAll(ctx context.Context, sender event.Sender, messages []event.Message) error {
+	chunks := make(chan []event.Message, len(messages)/chunk+1)
+	for c := range slices.Chunk(messages, chunk) {
+		chunks <- c
 	}
-	running.Wait()
-	return errors.Join(errs...)
+	close(chunks)
+	return inParallel(senders, func(int) (err error) {
+		for c := range chunks {
+			err = errors.Join(err, errors.Join(sender.Send(ctx, c)...))
+		}
+		return err
+	})
 }

@@ -7,16 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
-	"github.com/google/uuid"
 	amqp "github.com/rabbitmq/amqp091-go"
-	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -24,148 +22,115 @@ import (
 // leave them.
 const relayCount = 5_000
 
-// benchRelay measures a full outbox on PostgreSQL through the relay into the broker. Beside it stands what any relay
-// must do at least: read a batch, publish it confirmed, delete it in one statement – without lease, sealed bodies,
-// attempts or a second relay to be safe from.
-func benchRelay(ctx context.Context, s settings, t *tables) error {
-	v, remove, err := newVhost(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer remove()
-	q := benchQueue(1, 1)
-	if err := v.declare(ctx, q); err != nil {
-		return err
-	}
-	db, _, drop, err := newDatabase(ctx, s)
-	if err != nil {
-		return err
-	}
-	defer drop()
-	b := &relayBench{db: db, clock: database.NewClock(db)}
-	if b.sealer, err = outbox.NewSealer(bytes.Repeat([]byte{7}, 32)); err != nil {
-		return err
-	}
-	publisher, stop := v.publisher(q)
-	defer stop()
-	b.sender = publisher
-	if err := eventually(ctx, func() (bool, error) { _, err := publisher.Check(ctx); return err == nil, nil }); err != nil {
-		return err
-	}
-	ch, err := v.channel(true)
-	if err != nil {
-		return err
-	}
-	return comparison{
-		what: "relay, outbox on PostgreSQL to a quorum queue", n: relayCount,
-		prepare: b.fill,
-		ours:    timed(b.ours),
-		bare:    timed(func(ctx context.Context) error { return b.bare(ctx, ch) }),
-		verify: func(ctx context.Context) error {
-			return errors.Join(b.assertEmpty(ctx), v.holds(ctx, q.Name, relayCount, 0))
-		},
-	}.interleave(ctx, s, t)
+// relay measures a full outbox on PostgreSQL through the relay into the broker. Beside it stands the least any relay
+// must do: read a chunk, publish it confirmed, delete it in one statement. That has no lease, no sealed bodies, no
+// attempts and no second relay to be safe from.
+func (b *bench) relay(ctx context.Context) error {
+	return b.withBroker(ctx, 1, 1, func(br *broker) error {
+		own := b.config.Postgres
+		own.Database = br.system.Database
+		db, err := database.Open(database.Options{Dialect: database.Postgres, DSN: own.DSN()})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = db.Close() }() // the database is dropped next
+		if _, err := schema.Up(ctx, db); err != nil {
+			return err
+		}
+		r := &relayBench{broker: br, db: db, clock: database.NewClock(db)}
+		if r.sealer, err = outbox.NewSealer(bytes.Repeat([]byte{7}, 32)); err != nil {
+			return err
+		}
+		return b.compare(ctx, comparison{
+			what:    "relay, outbox on PostgreSQL to a quorum queue",
+			n:       relayCount,
+			prepare: r.fill,
+			ours:    timed(r.ours),
+			bare:    timed(r.publishAndDelete),
+			verify:  func(ctx context.Context) error { return errors.Join(r.assertEmpty(ctx), br.holds(ctx, relayCount)) },
+		})
+	})
 }
 
 type relayBench struct {
+	*broker
 	db     *database.DB
 	clock  *database.Clock
 	sealer *outbox.Sealer
-	sender event.Sender
 }
 
 // fill writes the outbox through the publisher of the use cases, a thousand events per transaction.
-func (b *relayBench) fill(ctx context.Context) error {
-	if _, err := b.db.Conn(ctx).ExecContext(ctx, "TRUNCATE outbox"); err != nil {
+func (r *relayBench) fill(ctx context.Context) error {
+	_, err := r.db.Conn(ctx).ExecContext(ctx, "TRUNCATE outbox") // and the dead rows of the side before
+	if err := errors.Join(err, r.clock.Sync(ctx)); err != nil {
 		return err
 	}
-	if err := b.clock.Sync(ctx); err != nil {
-		return err
-	}
-	publisher := outbox.NewPublisher(b.db, b.sealer, b.clock, func() {})
-	for done := 0; done < relayCount; done += 1000 {
-		err := b.db.WithinTx(ctx, func(ctx context.Context) error {
-			for i := range 1000 {
-				e := subscriptionCreated()
-				if i%2 == 0 {
-					e = verificationRequested()
-				}
-				if err := publisher.Publish(ctx, e); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+	publisher := outbox.NewPublisher(r.db, r.sealer, r.clock, func() {})
+	for range relayCount / 1000 {
+		events := make([]event.Event, 0, 1000)
+		for range cap(events) / 2 {
+			events = append(events, verificationRequested(), subscriptionCreated())
+		}
+		err := r.db.WithinTx(ctx, func(ctx context.Context) error { return publisher.Publish(ctx, events...) })
 		if err != nil {
 			return err
 		}
 	}
-	_, err := b.db.Conn(ctx).ExecContext(ctx, "ANALYZE outbox")
+	_, err = r.db.Conn(ctx).ExecContext(ctx, "ANALYZE outbox")
 	return err
 }
 
-func verificationRequested() event.Event {
-	now := time.Now().UTC().Truncate(time.Microsecond)
-	return event.Event{
-		ID: event.NewID(), Key: event.EmailVerificationRequested, Time: now,
-		Data: event.VerificationRequested{
-			UserID: uuid.NewString(), Recipient: "person@example.com", OTPCode: "123456", Locale: "en",
-			ExpiresAt: now.Add(10 * time.Minute),
-		},
-	}
-}
-
-func (b *relayBench) assertEmpty(ctx context.Context) error {
-	depth, err := outbox.ReadDepth(ctx, b.db, b.clock.Now())
-	if err == nil && depth.Rows+depth.Failed > 0 {
-		err = fmt.Errorf("%d rows are still in the outbox", depth.Rows+depth.Failed)
+func (r *relayBench) assertEmpty(ctx context.Context) error {
+	depth, err := outbox.ReadDepth(ctx, r.db, r.clock.Now())
+	if n := depth.Rows + depth.Failed; err == nil && n > 0 {
+		err = fmt.Errorf("%d rows are still in the outbox", n)
 	}
 	return err
 }
 
 // ours runs a relay until its last row is confirmed and deleted.
-func (b *relayBench) ours(ctx context.Context) error {
+func (r *relayBench) ours(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	observer := &countPublished{cancel: cancel}
-	log := zerolog.New(os.Stderr).Level(zerolog.WarnLevel)
-	return outbox.NewRelay(b.db, b.sealer, b.clock, b.sender, observer, batch, log).Run(ctx)
+	observer := &publishedCounter{cancel: cancel}
+	return outbox.NewRelay(r.db, r.sealer, r.clock, r.publisher, observer, chunk, warnings).Run(ctx)
 }
 
-// countPublished ends the relay with its last event: Run then still deletes the batch.
-type countPublished struct {
+// publishedCounter ends the relay with its last event: Run then still deletes the chunk.
+type publishedCounter struct {
 	n      atomic.Int64
 	cancel func()
 }
 
-func (c *countPublished) Published(event.Message, time.Duration) {
+func (c *publishedCounter) Published(event.Message, time.Duration) {
 	if c.n.Add(1) == relayCount {
 		c.cancel()
 	}
 }
 
-func (c *countPublished) Failed(event.Message, string, bool) {}
+func (c *publishedCounter) Failed(event.Message, string, bool) {}
 
-func (b *relayBench) bare(ctx context.Context, ch *amqp.Channel) error {
+// publishAndDelete is the bare side.
+func (r *relayBench) publishAndDelete(ctx context.Context) error {
 	for {
-		ids, publishings, err := b.read(ctx)
+		ids, messages, err := r.read(ctx)
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		if err := publishBare(ch, publishings, window); err != nil {
+		if err := r.publishBare(messages); err != nil {
 			return err
 		}
-		if _, err := b.db.Conn(ctx).ExecContext(ctx, "DELETE FROM outbox WHERE id = ANY($1)", ids); err != nil {
+		if _, err := r.db.Conn(ctx).ExecContext(ctx, "DELETE FROM outbox WHERE id = ANY($1)", ids); err != nil {
 			return err
 		}
 	}
 }
 
-// read answers the oldest rows; sealed bodies stay sealed.
-func (b *relayBench) read(ctx context.Context) (ids []string, publishings []amqp.Publishing, err error) {
-	rows, err := b.db.Conn(ctx).QueryContext(ctx, `
+// read returns the oldest rows. Sealed bodies stay sealed.
+func (r *relayBench) read(ctx context.Context) (ids []string, messages []amqp.Publishing, err error) {
+	rows, err := r.db.Conn(ctx).QueryContext(ctx, `
 		SELECT id, event_id, routing_key, content_type, headers, body, event_time FROM outbox
-		ORDER BY available_at, id LIMIT $1`, batch)
+		ORDER BY available_at, id LIMIT $1`, chunk)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -180,7 +145,8 @@ func (b *relayBench) read(ctx context.Context) (ids []string, publishings []amqp
 		if err := json.Unmarshal(headers, &m.Headers); err != nil {
 			return nil, nil, err
 		}
-		ids, publishings = append(ids, id), append(publishings, publishing(m))
+		ids = append(ids, id)
+		messages = append(messages, publishing(m))
 	}
-	return ids, publishings, rows.Err()
+	return ids, messages, rows.Err()
 }

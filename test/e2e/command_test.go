@@ -16,16 +16,25 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestMigrateCommand: up, status and down, and what a running api says about it.
-func TestMigrateCommand(t *testing.T) {
+// TestCommands runs the binaries' commands.
+func TestCommands(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1})
-	migrate := func(verb string, code int) system.Output {
+	t.Run("migrate up, status and down", migrateCommand)
+	t.Run("admin promote", promoteCommand)
+	t.Run("outbox retry", outboxCommand)
+	t.Run("versions, typing errors and health", commandLines)
+}
+
+// migrateCommand checks migrate up, status and down, and the readiness of a running api meanwhile.
+func migrateCommand(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1})
+	migrate := func(verb string, code int) harness.Output {
 		t.Helper()
-		out := s.Command(nil, system.API, "migrate", verb)
+		out := s.Command(nil, harness.API, "migrate", verb)
 		require.Equal(t, code, out.Code, out.Stderr)
 		return out
 	}
@@ -33,7 +42,7 @@ func TestMigrateCommand(t *testing.T) {
 	require.Contains(t, migrate("up", 0).Stdout, "nothing to do")
 	newest := regexp.MustCompile(`took back (\d{5})`).FindStringSubmatch(migrate("down", 0).Stdout)
 	require.Len(t, newest, 2)
-	says(t, s.APIs[0], "/ready", http.StatusServiceUnavailable, "migrate up")
+	responds(t, s.APIs[0], "/ready", http.StatusServiceUnavailable, "migrate up")
 	status := migrate("status", 1)
 	require.Contains(t, status.Stdout, "pending")
 	require.Contains(t, status.Stderr, "migrate up", "the error says what to do")
@@ -41,23 +50,23 @@ func TestMigrateCommand(t *testing.T) {
 	// A start that may not migrate leaves the schema alone and takes no work.
 	patient := s.NewAPI("DB_AUTO_MIGRATE=false")
 	require.NoError(t, patient.Start(t.Context()))
-	says(t, patient, "/ready", http.StatusServiceUnavailable, "migrate up")
+	responds(t, patient, "/ready", http.StatusServiceUnavailable, "migrate up")
 	require.Contains(t, migrate("up", 0).Stdout, "applied "+newest[1])
 	s.Ready(s.APIs[0])
 	s.Ready(patient)
 	register(t, s)
 }
 
-// TestPromoteCommand: the role is in the token of the next login.
-func TestPromoteCommand(t *testing.T) {
+// promoteCommand checks that a new role is in the token of the next login.
+func promoteCommand(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	p := verified(t, s)
 	require.Equal(t, "USER", role(t, p))
-	out := s.Command(nil, system.API, "admin", "promote", strings.ToUpper(p.email))
+	out := s.Command(nil, harness.API, "admin", "promote", strings.ToUpper(p.email))
 	require.Zero(t, out.Code, out.Stderr)
 	require.Equal(t, "ADMIN", role(t, p))
-	out = s.Command(nil, system.API, "admin", "promote", "nobody@example.com")
+	out = s.Command(nil, harness.API, "admin", "promote", "nobody@example.com")
 	require.Equal(t, 1, out.Code)
 	require.Contains(t, out.Stderr, "User not found")
 
@@ -65,13 +74,13 @@ func TestPromoteCommand(t *testing.T) {
 	other := verified(t, s)
 	path := "/subscriptions/" + mySubscription(t, other).ID + "/cancel"
 	want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodPost, path, nil))
-	state(t, s, other.id, "cancelled")
+	subscriptionState(t, s, other.id, "cancelled")
 }
 
-// role logs in and reads the token as a neighbour does.
+// role logs in and decodes the token as another service does.
 func role(t *testing.T, p *person) string {
 	t.Helper()
-	answer := want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, system.Password, false))
+	answer := want(t, http.StatusOK)(p.client.Login(t.Context(), p.email, harness.Password, false))
 	parts := strings.Split(answer.Cookie("smap_auth_token").Value, ".")
 	require.Len(t, parts, 3)
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
@@ -91,18 +100,19 @@ func role(t *testing.T, p *person) string {
 	return claims.Role
 }
 
-// TestOutboxCommand: what the relay has given up leaves when a person says so.
-func TestOutboxCommand(t *testing.T) {
+// outboxCommand checks that a row that the relay has given up is published on demand.
+func outboxCommand(t *testing.T) {
 	t.Parallel()
-	// This broker is nowhere, so the row stays.
-	s := system.Start(t, system.Options{APIs: 1, Env: map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}})
+	// This broker does not exist, so the row stays.
+	nowhere := map[string]string{"RABBITMQ_URL": "amqp://nobody:nothing@127.0.0.1:1/"}
+	s := harness.New(t, harness.Options{APIs: 1, Env: nowhere})
 	p := register(t, s)
 	require.NoError(t, s.APIs[0].Kill())
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET failed_at = now(), attempts = 15, lease_until = NULL")
 	require.NoError(t, err)
 
 	here := []string{"RABBITMQ_URL=" + s.BrokerURL}
-	out := s.Command(here, system.Consumer, "outbox", "retry")
+	out := s.Command(here, harness.Consumer, "outbox", "retry")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, "1 rows are due again")
 	consumer := s.NewConsumer(here...)
@@ -111,11 +121,11 @@ func TestOutboxCommand(t *testing.T) {
 	s.OutboxEmpty()
 }
 
-// TestCommandLines: versions, typing errors, and the health command of the images.
-func TestCommandLines(t *testing.T) {
+// commandLines checks versions, typing errors, and the health command of the images.
+func commandLines(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
-	for binary, p := range map[string]*system.Process{system.API: s.APIs[0], system.Consumer: s.Consumers[0]} {
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	for binary, p := range map[string]*harness.Process{harness.API: s.APIs[0], harness.Consumer: s.Consumers[0]} {
 		out := s.Command(nil, binary, "--version")
 		require.Zero(t, out.Code)
 		require.True(t, strings.HasPrefix(out.Stdout, binary+" version "), out.Stdout)
@@ -125,7 +135,7 @@ func TestCommandLines(t *testing.T) {
 
 		address, err := url.Parse(p.URL())
 		require.NoError(t, err)
-		port := map[string]string{system.API: "APP_PORT=", system.Consumer: "CONSUMER_PORT="}[binary]
+		port := map[string]string{harness.API: "APP_PORT=", harness.Consumer: "CONSUMER_PORT="}[binary]
 		require.Zero(t, s.Command([]string{port + address.Port()}, binary, "health").Code)
 		require.Equal(t, 1, s.Command([]string{port + "1"}, binary, "health").Code)
 
@@ -135,17 +145,30 @@ func TestCommandLines(t *testing.T) {
 	}
 }
 
-// TestBadConfiguration: one message lists every problem, and no secret.
-func TestBadConfiguration(t *testing.T) {
+// TestStart starts the binaries in surroundings that are not ready.
+func TestStart(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{})
+	t.Run("one message lists every invalid setting, and no secret", badConfiguration)
+	t.Run("waits for the database for START_TIMEOUT", databaseComesLater)
+}
+
+// badConfiguration checks that one message lists every problem, and no secret.
+func badConfiguration(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{})
 	for binary, wanted := range map[string][]string{
-		system.API:      {"POSTGRES_HOST", "RABBITMQ_URL", "JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "APP_PORT", "LOGGER_LEVEL"},
-		system.Consumer: {"POSTGRES_HOST", "RABBITMQ_URL", "SMTP_HOST", "SMTP_FROM", "SMTP_TLS", "EVENTS_SEAL_KEY", "SMTP_TIMEOUT", "LOGGER_LEVEL"},
+		harness.API: {
+			"POSTGRES_HOST", "RABBITMQ_URL", "JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "APP_PORT", "LOGGER_LEVEL",
+		},
+		harness.Consumer: {
+			"POSTGRES_HOST", "RABBITMQ_URL", "SMTP_HOST", "SMTP_FROM", "SMTP_TLS", "EVENTS_SEAL_KEY", "SMTP_TIMEOUT",
+			"LOGGER_LEVEL",
+		},
 	} {
 		out := s.Command([]string{
 			"POSTGRES_HOST=", "RABBITMQ_URL=http://secret@host", "JWT_SECRET=short secret", "CODE_HMAC_KEY=", "APP_PORT=many",
-			"EVENTS_SEAL_KEY=c2VjcmV0", "SMTP_HOST=", "SMTP_FROM=nobody", "SMTP_TLS=perhaps", "SMTP_TIMEOUT=soon", "LOGGER_LEVEL=loud",
+			"EVENTS_SEAL_KEY=c2VjcmV0", "SMTP_HOST=", "SMTP_FROM=nobody", "SMTP_TLS=perhaps", "SMTP_TIMEOUT=soon",
+			"LOGGER_LEVEL=loud",
 		}, binary)
 		require.Equal(t, 1, out.Code)
 		for _, name := range wanted {
@@ -157,12 +180,12 @@ func TestBadConfiguration(t *testing.T) {
 	}
 }
 
-// TestDatabaseComesLater: a start waits for the database as long as START_TIMEOUT says, and not longer.
-func TestDatabaseComesLater(t *testing.T) {
+// databaseComesLater checks that a start waits for the database as long as START_TIMEOUT says, and no longer.
+func databaseComesLater(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{})
+	s := harness.New(t, harness.Options{})
 	began := time.Now()
-	out := s.Command([]string{"POSTGRES_PORT=1", "START_TIMEOUT=2s"}, system.API, "serve")
+	out := s.Command([]string{"POSTGRES_PORT=1", "START_TIMEOUT=2s"}, harness.API, "serve")
 	require.Equal(t, 1, out.Code)
 	require.GreaterOrEqual(t, time.Since(began), 2*time.Second)
 	require.Contains(t, out.Stderr, "START_TIMEOUT")
@@ -171,7 +194,7 @@ func TestDatabaseComesLater(t *testing.T) {
 	api := s.NewAPI("POSTGRES_DB=" + later)
 	started := make(chan error, 1)
 	go func() { started <- api.Start(t.Context()) }()
-	api.WaitLine(t, "does not respond yet")
+	s.WaitLine(api, "does not respond yet")
 	_, err := s.DB.ExecContext(t.Context(), "CREATE DATABASE "+later)
 	require.NoError(t, err)
 	t.Cleanup(func() {

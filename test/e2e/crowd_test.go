@@ -7,19 +7,20 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// crowd is a steady stream of people who register, read their mail and verify, each on their own, whatever happens to
+// crowd is a steady stream of people who register, read their mail and verify, each independently, whatever happens to
 // the service meanwhile.
 type crowd struct {
 	t       *testing.T
-	s       *system.System
+	s       *harness.TestSystem
 	stop    context.CancelFunc
 	running sync.WaitGroup
 
@@ -29,7 +30,7 @@ type crowd struct {
 	changed  chan struct{}
 }
 
-// visitor is one of them. What a lost answer or a failure meant is for the database to tell.
+// visitor is one of them. The database says what became of a lost or failed request.
 type visitor struct {
 	email, code      string
 	register, verify outcome
@@ -41,12 +42,13 @@ type outcome string
 const (
 	none   outcome = ""
 	done   outcome = "done"
-	failed outcome = "failed" // answered with 5xx
-	lost   outcome = "lost"   // no answer: the api died, or cut the connection
+	failed outcome = "failed" // a 5xx
+	lost   outcome = "lost"   // no response: the api died, or cut the connection
+	reset  outcome = "reset"  // the same, by a reset: the api may never have read the request
 )
 
-// startCrowd lets people come, so many per second, until leave.
-func startCrowd(t *testing.T, s *system.System, perSecond int) *crowd {
+// startCrowd lets so many people per second come, until finish.
+func startCrowd(t *testing.T, s *harness.TestSystem, perSecond int) *crowd {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	c := &crowd{t: t, s: s, stop: stop, changed: make(chan struct{})}
@@ -58,7 +60,7 @@ func startCrowd(t *testing.T, s *system.System, perSecond int) *crowd {
 			case <-ctx.Done():
 				return
 			case <-next.C:
-				v := &visitor{email: system.Email()}
+				v := &visitor{email: harness.Email()}
 				c.mu.Lock()
 				c.visitors = append(c.visitors, v)
 				c.mu.Unlock()
@@ -70,17 +72,19 @@ func startCrowd(t *testing.T, s *system.System, perSecond int) *crowd {
 	return c
 }
 
-// visit is what one person does. A person whose registration failed goes away.
+// visit is what one person does. They leave when their registration has failed.
 func (c *crowd) visit(v *visitor) {
-	ctx, cancel := context.WithTimeout(c.t.Context(), 2*system.Patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), 2*harness.Patience)
 	defer cancel()
 	client := c.s.Client()
-	register := c.ask(ctx, func() (system.Answer, error) { return client.Register(ctx, v.email, system.Password) }, http.StatusCreated)
+	register := c.request(ctx, http.StatusCreated, func() (harness.Answer, error) {
+		return client.Register(ctx, v.email, harness.Password)
+	})
 	var code string
 	if register == done {
 		var err error
 		if code, err = c.s.Mailbox.Code(ctx, v.email); err != nil {
-			c.t.Errorf("%s was registered and gets no mail: %v", v.email, err)
+			c.t.Errorf("%s is registered and gets no mail: %v", v.email, err)
 		}
 	}
 	c.mu.Lock()
@@ -89,7 +93,7 @@ func (c *crowd) visit(v *visitor) {
 	if code == "" {
 		return
 	}
-	verify := c.ask(ctx, func() (system.Answer, error) { return client.Verify(ctx, v.email, code) }, http.StatusOK)
+	verify := c.request(ctx, http.StatusOK, func() (harness.Answer, error) { return client.Verify(ctx, v.email, code) })
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v.verify = verify
@@ -100,14 +104,16 @@ func (c *crowd) visit(v *visitor) {
 	}
 }
 
-// ask makes a request, again for as long as no api took the connection: a load balancer's 502 that a person answers by
-// trying again. Every other refusal than a 5xx is a fault.
-func (c *crowd) ask(ctx context.Context, request func() (system.Answer, error), status int) (o outcome) {
-	err := system.Eventually(ctx, func() error {
+// request makes a request, and repeats it as long as no api takes the connection, as a person does after a load
+// balancer's 502. Any refusal other than a 5xx is a fault.
+func (c *crowd) request(ctx context.Context, status int, request func() (harness.Answer, error)) (o outcome) {
+	err := harness.Eventually(ctx, func() error {
 		a, err := request()
 		switch {
-		case errors.Is(err, system.ErrNoAPI):
+		case errors.Is(err, harness.ErrNoAPI):
 			return err
+		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+			o = reset
 		case err != nil:
 			o = lost
 		case a.Status == status:
@@ -121,7 +127,7 @@ func (c *crowd) ask(ctx context.Context, request func() (system.Answer, error), 
 		return nil
 	})
 	if err != nil {
-		c.t.Errorf("no api came back: %v", err)
+		c.t.Errorf("no api takes connections: %v", err)
 	}
 	return o
 }
@@ -129,7 +135,7 @@ func (c *crowd) ask(ctx context.Context, request func() (system.Answer, error), 
 // waitVerified waits until so many more have verified.
 func (c *crowd) waitVerified(more int) {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), harness.Patience)
 	defer cancel()
 	c.mu.Lock()
 	target := c.proven + more
@@ -144,29 +150,45 @@ func (c *crowd) waitVerified(more int) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			require.FailNow(c.t, "nobody gets through any more", "%d of %d have verified", proven, target)
+			require.FailNow(c.t, "verifications have stopped", "%d of %d have verified", proven, target)
 		}
 	}
 }
 
-// leave lets nobody else in and waits until all have finished.
-func (c *crowd) leave() {
+// finish stops the stream and waits until all have finished.
+func (c *crowd) finish() {
 	c.stop()
 	c.running.Wait()
 }
 
-// lost is how many answers never came.
-func (c *crowd) lost() (n int) {
+// lostAnswers is how many people never got a response.
+func (c *crowd) lostAnswers() (n int) {
 	for _, v := range c.visitors {
-		if v.register == lost || v.verify == lost {
+		for _, o := range []outcome{v.register, v.verify} {
+			if o == lost || o == reset {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// resetUnread is how many people had their connection reset before the service had read their request. The kernel
+// resets the connections in the accept queue of a listener that closes.
+func (c *crowd) resetUnread(t *testing.T, s *harness.TestSystem) (n int) {
+	t.Helper()
+	users := textSet(t, s, "SELECT username FROM users")
+	active := textSet(t, s, "SELECT username FROM users WHERE is_active")
+	for _, v := range c.visitors {
+		if v.register == reset && !users[v.email] || v.verify == reset && !active[v.email] {
 			n++
 		}
 	}
 	return n
 }
 
-// refusedByUs is how many requests were answered with 5xx.
-func (c *crowd) refusedByUs() (n int) {
+// serverErrors is how many people got a 5xx.
+func (c *crowd) serverErrors() (n int) {
 	for _, v := range c.visitors {
 		if v.register == failed || v.verify == failed {
 			n++
@@ -175,51 +197,54 @@ func (c *crowd) refusedByUs() (n int) {
 	return n
 }
 
-// settle checks what must hold once all is quiet: everybody who is in the database has had the mail, nobody else has;
-// nobody has had it twice but for repeats the ledger knows of, at most so many; every proven address has its trial,
-// its event and its state; nothing is left anywhere.
-func (c *crowd) settle(t *testing.T, s *system.System, n *system.Neighbour, repeats int) {
+// check checks what must hold once all is quiet. Every user in the database has had the mail, and no other address has.
+// At most so many have had it twice, all of them repeats in the ledger. Every proven address has its trial, its event
+// and its state. No queue and no outbox holds anything.
+func (c *crowd) check(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, repeats int) {
 	t.Helper()
-	users := column(t, s, "SELECT username FROM users")
-	active := column(t, s, "SELECT username FROM users WHERE is_active")
+	users := textSet(t, s, "SELECT username FROM users")
+	active := textSet(t, s, "SELECT username FROM users WHERE is_active")
 	extra := 0
 	for _, v := range c.visitors {
 		if v.register == done {
-			require.True(t, users[v.email], "a registration was answered and is gone: %s", v.email)
+			require.True(t, users[v.email], "a confirmed registration is lost: %s", v.email)
 		}
 		if v.verify == done {
-			require.True(t, active[v.email], "a verification was answered and is gone: %s", v.email)
+			require.True(t, active[v.email], "a confirmed verification is lost: %s", v.email)
 		}
 		if users[v.email] {
 			extra += c.mails(t, s, v.email) - 1
 		} else {
-			require.Empty(t, s.Mailbox.All(v.email), "a mail to somebody who is not registered")
+			require.Empty(t, s.Mailbox.All(v.email), "a mail to an unregistered address")
 		}
 	}
 	require.LessOrEqual(t, extra, repeats, "mails sent twice")
-	t.Logf("%d people, %d users, %d verified, %d answers lost, %d mails repeated", len(c.visitors), len(users), len(active), c.lost(), extra)
+	t.Logf("%d people, %d users, %d verified, %d answers lost, %d mails repeated",
+		len(c.visitors), len(users), len(active), c.lostAnswers(), extra)
 
-	require.Equal(t, column(t, s, "SELECT id FROM users WHERE is_active"), column(t, s, "SELECT user_id FROM subscriptions"))
-	for id := range column(t, s, "SELECT user_id FROM subscriptions") {
-		state(t, s, id, "trialing")
+	subscribed := textSet(t, s, "SELECT user_id FROM subscriptions")
+	require.Equal(t, textSet(t, s, "SELECT id FROM users WHERE is_active"), subscribed)
+	for id := range subscribed {
+		subscriptionState(t, s, id, "trialing")
 	}
-	toldOnce(t, s, n)
+	eventsMatchRows(t, s, recorded)
 	s.OutboxEmpty()
 	for _, queue := range []string{emailQueue, subscriptionQueue} {
-		system.Soon(t, func() error { return lengthIs(s, queue, 0) })
+		harness.Soon(t, func() error { return lengthIs(s, queue, 0) })
 		require.Zero(t, s.QueueLength(queue+".dead"))
 	}
 	var people []*person
 	for _, v := range c.visitors {
 		people = append(people, &person{email: v.email, code: v.code})
 	}
-	keepsSecrets(t, s, people...)
+	logsHideSecrets(t, s, people...)
 }
 
-// mails waits for the mail to an address and answers how many came; more than one must be the same and flagged.
-func (c *crowd) mails(t *testing.T, s *system.System, email string) int {
+// mails waits for the mail to an address and returns how many came. More than one must be equal, and flagged as
+// repeats.
+func (c *crowd) mails(t *testing.T, s *harness.TestSystem, email string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	_, err := s.Mailbox.Wait(ctx, email, 1)
 	require.NoError(t, err, "a user without a mail: %s", email)

@@ -9,17 +9,17 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// group is how many people do something one after the other to find out how long it takes.
+// group is how many people do something, one after the other, to measure how long it takes.
 const group = 12
 
-// rounds is how often a measurement that is out of bounds is taken again: a fault that holds up requests does so
-// every time, a neighbour on the machine does not.
+// rounds is how often a measurement is repeated that is out of bounds: a fault that holds up requests does so every
+// time, other work on the machine does not.
 const rounds = 3
 
-// day compares a bad day with a good one: what people do takes as long in both.
+// day compares a bad day with a good one: requests take as long on both.
 type day struct {
 	register, login spans // on the good day
 	verify          spans
@@ -28,7 +28,7 @@ type day struct {
 }
 
 // newDay measures the good day.
-func newDay(t *testing.T, s *system.System) *day {
+func newDay(t *testing.T, s *harness.TestSystem) *day {
 	t.Helper()
 	d := &day{}
 	var people []*person
@@ -43,9 +43,9 @@ func newDay(t *testing.T, s *system.System) *day {
 	return d
 }
 
-// goesOn measures the bad day and compares: p50 at most 1.2 times, p99 (here: the slowest) at most twice the good
-// day's, and what a machine with other work adds to figures this small.
-func (d *day) goesOn(t *testing.T, s *system.System) {
+// compareBadDay measures the bad day. Its p50 may be 1.2 times, its p99 (here: the slowest) twice that of the good day,
+// plus what a busy machine adds to figures this small.
+func (d *day) compareBadDay(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	d.compare(t, "register", d.register, func() spans {
 		spans, people := measureRegister(t, s)
@@ -70,27 +70,27 @@ func (d *day) compare(t *testing.T, what string, good spans, again func() spans)
 			return
 		}
 	}
-	require.Fail(t, "people wait for what is broken", "%s: p50 %s, was %s; slowest %s, was %s",
+	require.Fail(t, "requests wait for what is broken", "%s: p50 %s, was %s; slowest %s, was %s",
 		what, bad.median(), good.median(), bad.slowest(), good.slowest())
 }
 
-// catchesUp checks that everything owed arrives once, and that everybody's state is there.
-func (d *day) catchesUp(t *testing.T, s *system.System) {
+// checkCaughtUp checks that every mail arrives once, and that every state is in Redis.
+func (d *day) checkCaughtUp(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, p := range d.registered {
 		p.code = oneMail(t, s, p.email).Code()
 	}
 	for _, p := range d.waiting {
-		state(t, s, p.id, "trialing")
+		subscriptionState(t, s, p.id, "trialing")
 		require.Len(t, s.Mailbox.All(p.email), 1)
 	}
 	d.registered[0].verify(t)
-	state(t, s, d.registered[0].id, "trialing")
+	subscriptionState(t, s, d.registered[0].id, "trialing")
 	s.OutboxEmpty()
 	for _, queue := range []string{emailQueue, subscriptionQueue} {
 		require.Zero(t, s.QueueLength(queue+".dead"))
 	}
-	keepsSecrets(t, s, append(d.registered, d.waiting...)...)
+	logsHideSecrets(t, s, append(d.registered, d.waiting...)...)
 }
 
 type spans []time.Duration
@@ -109,13 +109,13 @@ func measure(people []*person, do func(*person)) spans {
 func (s spans) median() time.Duration  { return s[len(s)/2].Round(time.Millisecond / 10) }
 func (s spans) slowest() time.Duration { return s[len(s)-1].Round(time.Millisecond / 10) }
 
-func measureRegister(t *testing.T, s *system.System) (spans, []*person) {
+func measureRegister(t *testing.T, s *harness.TestSystem) (spans, []*person) {
 	t.Helper()
 	people := make([]*person, group)
 	for i := range people {
-		people[i] = &person{email: system.Email(), client: s.Client()}
+		people[i] = &person{email: harness.Email(), client: s.Client()}
 	}
-	spans := measure(people, func(p *person) { want(t, 201)(p.client.Register(t.Context(), p.email, system.Password)) })
+	spans := measure(people, func(p *person) { want(t, 201)(p.client.Register(t.Context(), p.email, harness.Password)) })
 	for _, p := range people {
 		p.id = userID(t, s, p.email)
 	}
@@ -124,5 +124,5 @@ func measureRegister(t *testing.T, s *system.System) (spans, []*person) {
 
 func measureLogin(t *testing.T, people []*person) spans {
 	t.Helper()
-	return measure(people, func(p *person) { want(t, 200)(p.client.Login(t.Context(), p.email, system.Password, false)) })
+	return measure(people, func(p *person) { want(t, 200)(p.client.Login(t.Context(), p.email, harness.Password, false)) })
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 const invitations = "/users/invitations"
@@ -24,20 +24,20 @@ const invitations = "/users/invitations"
 // invitationURL makes the token easy to find in a mail.
 const invitationURL = "https://smap.example/accept-invitation#token={token}"
 
-// startInviting starts two apis and two consumers that send so many invitations a second, and an administrator.
-func startInviting(t *testing.T, perSecond string) (*system.System, *person) {
+// startWithAdministrator starts a system that sends so many invitations per second, and an administrator.
+func startWithAdministrator(t *testing.T, perSecond string) (*harness.TestSystem, *person) {
 	t.Helper()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2, Env: map[string]string{
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2, Env: map[string]string{
 		"INVITATIONS_PER_SECOND": perSecond, "INVITATION_URL": invitationURL,
 	}})
 	admin := verified(t, s)
-	out := s.Command(nil, system.API, "admin", "promote", admin.email)
+	out := s.Command(nil, harness.API, "admin", "promote", admin.email)
 	require.Zero(t, out.Code, out.Stderr)
-	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, system.Password, false))
+	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
 	return s, admin
 }
 
-// invited is the answer to an upload.
+// invited is the response to an upload.
 type invited struct {
 	ProjectID string `json:"project_id"`
 	Accepted  int    `json:"accepted"`
@@ -48,7 +48,7 @@ type invited struct {
 	} `json:"rejected"`
 }
 
-// invite uploads addresses.
+// invite uploads addresses, all of which must be accepted.
 func (p *person) invite(t *testing.T, addresses []string) (batch invited) {
 	t.Helper()
 	a := want(t, http.StatusAccepted)(p.client.Call(t.Context(), http.MethodPost, invitations, addresses))
@@ -58,18 +58,18 @@ func (p *person) invite(t *testing.T, addresses []string) (batch invited) {
 	return batch
 }
 
-// strangers are so many addresses nobody else has.
-func strangers(n int) (emails []string) {
+// newAddresses returns n addresses that nobody has.
+func newAddresses(n int) (emails []string) {
 	for range n {
-		emails = append(emails, system.Email())
+		emails = append(emails, harness.Email())
 	}
 	return emails
 }
 
 var tokenInMail = regexp.MustCompile(`#token=([A-Za-z0-9_-]{22,})`)
 
-// token waits for the invitation to an address, which comes once, and answers its token.
-func token(t *testing.T, s *system.System, email string) string {
+// invitationToken waits for the only mail to an address and returns its token.
+func invitationToken(t *testing.T, s *harness.TestSystem, email string) string {
 	t.Helper()
 	m := oneMail(t, s, email)
 	found := tokenInMail.FindStringSubmatch(m.Text)
@@ -79,16 +79,16 @@ func token(t *testing.T, s *system.System, email string) string {
 	return found[1]
 }
 
-func accept(t *testing.T, client *system.Client, token string) (system.Answer, error) {
+func accept(t *testing.T, client *harness.Client, token string) (harness.Answer, error) {
 	return client.Call(t.Context(), http.MethodPost, "/authentication/accept-invitation",
-		map[string]string{"token": token, "password": system.Password})
+		map[string]string{"token": token, "password": harness.Password})
 }
 
-// closes waits for the mail that tells an administrator of a batch's end, his second after the code. A consumer that
-// dies may send it twice.
-func closes(t *testing.T, s *system.System, admin *person, sent, failed int) {
+// closingMail waits for the administrator's second mail, after the one with their code: it reports the end of a batch.
+// A consumer that is killed may send it twice.
+func closingMail(t *testing.T, s *harness.TestSystem, admin *person, sent, failed int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	mails, err := s.Mailbox.Wait(ctx, admin.email, 2)
 	require.NoError(t, err)
@@ -97,16 +97,26 @@ func closes(t *testing.T, s *system.System, admin *person, sent, failed int) {
 	require.NotRegexp(t, tokenInMail, m.Text+m.HTML)
 }
 
-// TestInvitations: an upload with everything that can be wrong with a line, and the way of those who are invited.
+// TestInvitations follows batches of invitations.
 func TestInvitations(t *testing.T) {
 	t.Parallel()
+	t.Run("a list with everything that can be wrong", inviteList)
+	t.Run("a cancelled batch stops, and its addresses are free again", cancelBatch)
+	t.Run("a refused invitation is counted, replayed, and counted again", refuseInvitation)
+	t.Run("Redis loses a batch in the middle of it", forgetBatch)
+	t.Run("apis and consumers are killed on the way", batchOnABadDay)
+}
+
+// inviteList uploads a list with everything that can be wrong with a line, and follows the people who are invited.
+func inviteList(t *testing.T) {
+	t.Parallel()
 	const perSecond = 4
-	s, admin := startInviting(t, fmt.Sprint(perSecond))
-	neighbour := s.Neighbour()
-	good := strangers(8)
+	s, admin := startWithAdministrator(t, fmt.Sprint(perSecond))
+	recorded := recordEvents(t, s)
+	good := newAddresses(8)
 	csv := "email,name\r\n" + strings.Join(good[:4], ",Somebody\r\n") + ",Somebody\r\n" +
 		"not an address,x\n" + strings.ToUpper(good[0]) + "\n\n\"" + admin.email + "\",\"me, myself\"\n" + strings.Join(good[4:], "\n")
-	upload := func(client *system.Client, body string, key string) (system.Answer, error) {
+	upload := func(client *harness.Client, body string, key string) (harness.Answer, error) {
 		return client.Call(t.Context(), http.MethodPost, invitations, body, "Content-Type", "text/csv", "Idempotency-Key", key)
 	}
 	key := uuid.NewString()
@@ -118,7 +128,7 @@ func TestInvitations(t *testing.T) {
 	require.Equal(t, `[{6 not an address invalid} {7 `+good[0]+` duplicate} {9 `+admin.email+` exists}]`,
 		strings.ToLower(fmt.Sprint(batch.Rejected)))
 
-	// Nobody else waits, and nobody is invited twice.
+	// Other mails do not wait, and no address is invited twice.
 	registered(t, s)
 	again := want(t, http.StatusAccepted)(upload(admin.client, csv, key))
 	require.JSONEq(t, first.Raw, again.Raw)
@@ -128,10 +138,9 @@ func TestInvitations(t *testing.T) {
 	want(t, http.StatusForbidden)(upload(other.client, csv, uuid.NewString()))
 	want(t, http.StatusUnauthorized)(upload(s.Client(), csv, uuid.NewString()))
 
-	takesInvitation(t, s, neighbour, good[0])
-	registersInstead(t, s, good[1])
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(good), Done: len(good), Percent: 100},
-		ends(t, admin.client, batch.ProjectID))
+	acceptInvitation(t, s, recorded, good[0])
+	registerInstead(t, s, good[1])
+	require.Equal(t, doneProgress(batch.ProjectID, len(good), 0), waitDone(t, admin.client, batch.ProjectID))
 	require.GreaterOrEqual(t, time.Since(began), time.Duration(len(good)-1)*time.Second/perSecond, "paced")
 	var order []string
 	for _, m := range s.Mailbox.All("") {
@@ -140,46 +149,46 @@ func TestInvitations(t *testing.T) {
 		}
 	}
 	require.Equal(t, good, order, "in the order of the list")
-	closes(t, s, admin, len(good), 0)
-	c := announced(t, s, neighbour, batch.ProjectID)
+	closingMail(t, s, admin, len(good), 0)
+	c := announced(t, s, recorded, batch.ProjectID)
 	require.Equal(t, completed{batch.ProjectID, admin.id, len(good), len(good), 0, c.CompletedAt}, c)
-	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)))
+	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)))
 	require.Len(t, s.Mailbox.All(admin.email), 2, "a code and the end of one batch")
 	want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+batch.ProjectID+"/progress", nil))
-	keepsTokens(t, s, good)
+	hidesTokens(t, s, good)
 }
 
-// takesInvitation is the way of somebody who is invited: one use of the token and he is in.
-func takesInvitation(t *testing.T, s *system.System, n *system.Neighbour, email string) {
+// acceptInvitation accepts an invitation: one use of the token, and the person is logged in.
+func acceptInvitation(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, email string) {
 	t.Helper()
-	secret := token(t, s, email)
+	secret := invitationToken(t, s, email)
 	p := &person{email: email, client: s.Client()}
-	refused(t, http.StatusUnauthorized, 20004)(p.client.Login(t.Context(), email, system.Password, false))
+	refused(t, http.StatusUnauthorized, 20004)(p.client.Login(t.Context(), email, harness.Password, false))
 	loginCookie(t, want(t, http.StatusOK)(accept(t, p.client, secret)), 7200)
 	p.id = userID(t, s, email)
-	trialStarts(t, s, n, p)
-	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, system.Password, false))
+	trialStarts(t, s, recorded, p)
+	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, harness.Password, false))
 	refused(t, http.StatusConflict, 20013)(accept(t, s.Client(), secret))
 	refused(t, http.StatusBadRequest, 20012)(accept(t, s.Client(), strings.Repeat("x", len(secret))))
 }
 
-// registersInstead is the way of somebody who is invited and does not care: the token cannot take over what he has made.
-func registersInstead(t *testing.T, s *system.System, email string) {
+// registerInstead registers an invited address without the token, which can no longer take over the account.
+func registerInstead(t *testing.T, s *harness.TestSystem, email string) {
 	t.Helper()
-	secret := token(t, s, email)
+	secret := invitationToken(t, s, email)
 	client := s.Client()
-	want(t, http.StatusCreated)(client.Register(t.Context(), email, system.Password))
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	want(t, http.StatusCreated)(client.Register(t.Context(), email, harness.Password))
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	mails, err := s.Mailbox.Wait(ctx, email, 2)
 	require.NoError(t, err)
 	want(t, http.StatusOK)(client.Verify(t.Context(), email, mails[1].Code()))
 	refused(t, http.StatusConflict, 20013)(accept(t, s.Client(), secret))
-	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, system.Password, false))
+	want(t, http.StatusOK)(s.Client().Login(t.Context(), email, harness.Password, false))
 }
 
-// keepsTokens checks that tokens and addresses are in no log, and tokens not in the database once the mails have left.
-func keepsTokens(t *testing.T, s *system.System, emails []string) {
+// hidesTokens checks that no log holds tokens or addresses, and the database no tokens once the mails have left.
+func hidesTokens(t *testing.T, s *harness.TestSystem, emails []string) {
 	t.Helper()
 	s.OutboxEmpty()
 	stored := dump(t, s)
@@ -195,14 +204,14 @@ func keepsTokens(t *testing.T, s *system.System, emails []string) {
 	}
 }
 
-// TestInvitationsCancelled: what has not left never leaves, and its addresses are free again.
-func TestInvitationsCancelled(t *testing.T) {
+// cancelBatch cancels a batch that is on its way.
+func cancelBatch(t *testing.T) {
 	t.Parallel()
-	s, admin := startInviting(t, "4")
-	neighbour := s.Neighbour()
-	emails := strangers(60)
+	s, admin := startWithAdministrator(t, "4")
+	recorded := recordEvents(t, s)
+	emails := newAddresses(60)
 	batch := admin.invite(t, emails)
-	sent := token(t, s, emails[1])
+	sent := invitationToken(t, s, emails[1])
 	cancel := invitations + "/" + batch.ProjectID + "/cancel"
 	want(t, http.StatusForbidden)(verified(t, s).client.Call(t.Context(), http.MethodPost, cancel, nil))
 	refused(t, http.StatusNotFound, 20015)(admin.client.Call(t.Context(), http.MethodPost, invitations+"/none/cancel", nil))
@@ -216,115 +225,112 @@ func TestInvitationsCancelled(t *testing.T) {
 	}
 	cancelled := withdrawn()
 	require.Greater(t, cancelled, len(emails)/2)
-	require.Equal(t, cancelled, withdrawn(), "a second time changes nothing")
+	require.Equal(t, cancelled, withdrawn(), "cancelling again changes nothing")
 
-	have := ends(t, admin.client, batch.ProjectID)
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Errors: cancelled, Percent: 100}, have)
-	closes(t, s, admin, len(emails)-cancelled, cancelled)
-	require.Equal(t, cancelled, announced(t, s, neighbour, batch.ProjectID).Errors)
+	have := waitDone(t, admin.client, batch.ProjectID)
+	require.Equal(t, doneProgress(batch.ProjectID, len(emails), cancelled), have)
+	closingMail(t, s, admin, len(emails)-cancelled, cancelled)
+	require.Equal(t, cancelled, announced(t, s, recorded, batch.ProjectID).Errors)
 	s.OutboxEmpty()
-	system.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
+	harness.Soon(t, func() error { return lengthIs(s, emailQueue, 0) })
 	left := 0
 	for _, email := range emails {
 		left += len(s.Mailbox.All(email))
 	}
 	require.Equal(t, len(emails)-cancelled, left)
 
-	// What has left stays good; what has not is free again, for registering and for another batch.
+	// Invitations that have left stay valid. The other addresses are free again, for registering and for another batch.
 	want(t, http.StatusOK)(accept(t, s.Client(), sent))
 	last := emails[len(emails)-1]
 	p := &person{email: last, client: s.Client()}
-	want(t, http.StatusCreated)(p.client.Register(t.Context(), last, system.Password))
+	want(t, http.StatusCreated)(p.client.Register(t.Context(), last, harness.Password))
 	p.readMail(t, s)
 	p.verify(t)
 	next := admin.invite(t, emails[len(emails)-3:len(emails)-1])
-	token(t, s, emails[len(emails)-2])
-	require.Zero(t, ends(t, admin.client, next.ProjectID).Errors)
+	invitationToken(t, s, emails[len(emails)-2])
+	require.Zero(t, waitDone(t, admin.client, next.ProjectID).Errors)
 }
 
-// TestInvitationRefused: the mail server does not take one. It counts as failed and lies in the dead queue; replayed when
-// the server is well again it is sent, and counts as sent.
-func TestInvitationRefused(t *testing.T) {
+// refuseInvitation has the mail server refuse one invitation. It counts as failed and becomes a dead letter; replayed
+// when the server has recovered, it is sent and counts as sent.
+func refuseInvitation(t *testing.T) {
 	t.Parallel()
-	s, admin := startInviting(t, "20")
-	neighbour := s.Neighbour()
+	s, admin := startWithAdministrator(t, "20")
+	recorded := recordEvents(t, s)
 	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).Reply(550).Times(1))
-	emails := strangers(6)
+	emails := newAddresses(6)
 	batch := admin.invite(t, emails)
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: 6, Done: 6, Errors: 1, Percent: 100},
-		ends(t, admin.client, batch.ProjectID))
-	closes(t, s, admin, 5, 1)
-	require.Equal(t, 1, announced(t, s, neighbour, batch.ProjectID).Errors)
+	require.Equal(t, doneProgress(batch.ProjectID, 6, 1), waitDone(t, admin.client, batch.ProjectID))
+	closingMail(t, s, admin, 5, 1)
+	require.Equal(t, 1, announced(t, s, recorded, batch.ProjectID).Errors)
 	letter := deadLetters(t, s, emailQueue, 1)[0]
 	require.Equal(t, "rejected", letter.Reason)
 	require.Equal(t, "email.invitation.requested", letter.RoutingKey)
 
 	require.Equal(t, "replayed", dlq(t, s, "replay", emailQueue, "--id", letter.EventID)[0].Action)
-	system.Soon(t, func() error {
-		have, err := look(t, admin.client, batch.ProjectID)
+	harness.Soon(t, func() error {
+		have, err := readProgress(t, admin.client, batch.ProjectID)
 		if err == nil && have.Errors != 0 {
 			err = fmt.Errorf("%+v", have)
 		}
 		return err
 	})
 	for _, email := range emails {
-		want(t, http.StatusOK)(accept(t, s.Client(), token(t, s, email)))
+		want(t, http.StatusOK)(accept(t, s.Client(), invitationToken(t, s, email)))
 	}
-	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)), "nothing is told anew")
+	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)), "nothing is announced again")
 	require.Len(t, s.Mailbox.All(admin.email), 2)
 	require.Zero(t, s.QueueLength(emailQueue+".dead"))
 }
 
-// TestInvitationsWithoutRedis: all that Redis knew of a batch is gone in the middle of it. It is counted again from the
-// database, and ends as if nothing had been.
-func TestInvitationsWithoutRedis(t *testing.T) {
+// forgetBatch flushes Redis in the middle of a batch. The batch is counted again from the database, and ends as if
+// nothing had happened.
+func forgetBatch(t *testing.T) {
 	t.Parallel()
-	s, admin := startInviting(t, "4")
-	neighbour := s.Neighbour()
-	emails := strangers(24)
+	s, admin := startWithAdministrator(t, "4")
+	recorded := recordEvents(t, s)
+	emails := newAddresses(24)
 	batch := admin.invite(t, emails)
-	token(t, s, emails[5])
+	invitationToken(t, s, emails[5])
 	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
-		ends(t, admin.client, batch.ProjectID))
-	closes(t, s, admin, len(emails), 0)
-	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)))
+	require.Equal(t, doneProgress(batch.ProjectID, len(emails), 0), waitDone(t, admin.client, batch.ProjectID))
+	closingMail(t, s, admin, len(emails), 0)
+	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)))
 
-	// And by hand, once more, when it has long been over.
+	// And by command, once it is over.
 	require.NoError(t, s.Redis.FlushDB(t.Context()).Err())
-	out := s.Command(nil, system.Consumer, "state", "rebuild")
+	out := s.Command(nil, harness.Consumer, "state", "rebuild")
 	require.Zero(t, out.Code, out.Stderr)
-	have, err := look(t, admin.client, batch.ProjectID)
+	have, err := readProgress(t, admin.client, batch.ProjectID)
 	require.NoError(t, err)
 	require.Equal(t, "DONE", have.Status)
 	require.Equal(t, len(emails), have.Done)
-	require.Equal(t, 1, len(announcements(t, s, neighbour, batch.ProjectID)))
+	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)))
 	require.Len(t, s.Mailbox.All(admin.email), 2)
 	for _, email := range emails {
-		token(t, s, email)
+		invitationToken(t, s, email)
 	}
 }
 
-// TestInvitationsOnABadDay: apis and consumers are killed while a batch is stored and while it is on its way. Everybody
-// gets his mail, and nobody twice but for what RFC 1047 leaves open: one a kill.
-func TestInvitationsOnABadDay(t *testing.T) {
+// batchOnABadDay kills apis and consumers while a batch is stored and while it is on its way. Everyone gets their mail,
+// and none twice but for what RFC 1047 leaves open: one per kill.
+func batchOnABadDay(t *testing.T) {
 	t.Parallel()
-	s, admin := startInviting(t, "25")
-	neighbour := s.Neighbour()
-	emails := strangers(250)
+	s, admin := startWithAdministrator(t, "25")
+	recorded := recordEvents(t, s)
+	emails := newAddresses(250)
 	batch := uploadThroughAKill(t, s, admin, emails)
 	require.Equal(t, len(emails), s.Count("SELECT count(*) FROM invitations"))
 	require.Equal(t, len(emails), s.Count("SELECT count(*) FROM users WHERE password_hash IS NULL OR password_hash = ''"))
 	kills := 0
-	for _, p := range []*system.Process{s.Consumers[0], s.APIs[1], s.Consumers[1], s.Consumers[0]} {
+	for _, p := range []*harness.Process{s.Consumers[0], s.APIs[1], s.Consumers[1], s.Consumers[0]} {
 		before := s.Mailbox.Reached(smtptest.EndOfData)
-		s.Mailbox.WaitReached(smtptest.EndOfData, before+20)
+		s.WaitReached(smtptest.EndOfData, before+20)
 		require.NoError(t, p.Kill())
 		require.NoError(t, p.Start(t.Context()))
 		kills++
 	}
-	require.Equal(t, progress{ProjectID: batch.ProjectID, Status: "DONE", Total: len(emails), Done: len(emails), Percent: 100},
-		ends(t, admin.client, batch.ProjectID))
+	require.Equal(t, doneProgress(batch.ProjectID, len(emails), 0), waitDone(t, admin.client, batch.ProjectID))
 	repeated := 0
 	for _, email := range emails {
 		mails := s.Mailbox.All(email)
@@ -336,23 +342,23 @@ func TestInvitationsOnABadDay(t *testing.T) {
 	}
 	require.LessOrEqual(t, repeated, kills)
 	t.Logf("%d mails repeated after %d kills", repeated, kills)
-	closes(t, s, admin, len(emails), 0)
-	require.Equal(t, len(emails), announced(t, s, neighbour, batch.ProjectID).Done)
+	closingMail(t, s, admin, len(emails), 0)
+	require.Equal(t, len(emails), announced(t, s, recorded, batch.ProjectID).Done)
 	require.Zero(t, s.QueueLength(emailQueue+".dead"))
 	want(t, http.StatusOK)(accept(t, s.Client(), tokenOf(t, s, emails[100])))
 }
 
-func tokenOf(t *testing.T, s *system.System, email string) string {
+func tokenOf(t *testing.T, s *harness.TestSystem, email string) string {
 	t.Helper()
 	return tokenInMail.FindStringSubmatch(s.Mailbox.All(email)[0].Text)[1]
 }
 
-// uploadThroughAKill uploads while the first api is killed, and again with the same key until there is an answer.
-func uploadThroughAKill(t *testing.T, s *system.System, admin *person, emails []string) (batch invited) {
+// uploadThroughAKill uploads while the first api is killed, and repeats it with the same key until it gets a response.
+func uploadThroughAKill(t *testing.T, s *harness.TestSystem, admin *person, emails []string) (batch invited) {
 	t.Helper()
 	key, done := uuid.NewString(), make(chan error, 1)
 	go func() {
-		done <- system.Eventually(t.Context(), func() error {
+		done <- harness.Eventually(t.Context(), func() error {
 			a, err := admin.client.Call(t.Context(), http.MethodPost, invitations, emails, "Idempotency-Key", key)
 			if err == nil && a.Status != http.StatusAccepted {
 				err = fmt.Errorf("%d %s", a.Status, a.Raw)
@@ -368,8 +374,8 @@ func uploadThroughAKill(t *testing.T, s *system.System, admin *person, emails []
 	select {
 	case err := <-done:
 		require.NoError(t, err)
-	case <-time.After(system.Patience):
-		require.FailNow(t, "no answer to an upload")
+	case <-time.After(harness.Patience):
+		require.FailNow(t, "no response to an upload")
 	}
 	require.Equal(t, len(emails), batch.Accepted)
 	return batch

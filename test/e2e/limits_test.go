@@ -9,15 +9,15 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestLimits: what may be done how often, also by many at once on two apis.
+// TestLimits checks what may be done how often, also by many requests at once on two apis.
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
-	for name, test := range map[string]func(*testing.T, *system.System, *system.Neighbour){
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	recorded := recordEvents(t, s)
+	for name, test := range map[string]func(*testing.T, *harness.TestSystem, *eventRecorder){
 		"five wrong codes and it is dead":   wrongCodes,
 		"a resend waits for a minute":       resend,
 		"a code dies after its time":        expired,
@@ -27,11 +27,12 @@ func TestLimits(t *testing.T) {
 		"cancellations of one subscription": cancelAtOnce,
 		"resends at once send one mail":     resendAtOnce,
 	} {
-		t.Run(name, func(t *testing.T) { test(t, s, neighbour) })
+		t.Run(name, func(t *testing.T) { test(t, s, recorded) })
 	}
+	t.Run("of two codes that wait only the newer one is mailed", replacedCode)
 }
 
-func wrongCodes(t *testing.T, s *system.System, _ *system.Neighbour) {
+func wrongCodes(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	p := registered(t, s)
 	for range 5 {
 		refused(t, http.StatusBadRequest, 20005)(p.client.Verify(t.Context(), p.email, p.wrongCode()))
@@ -39,21 +40,21 @@ func wrongCodes(t *testing.T, s *system.System, _ *system.Neighbour) {
 	refused(t, http.StatusTooManyRequests, 20008)(p.client.Verify(t.Context(), p.email, p.wrongCode()))
 	refused(t, http.StatusTooManyRequests, 20008)(p.client.Verify(t.Context(), p.email, p.code))
 	aMinuteLater(t, s, p)
-	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, system.Password))
+	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, harness.Password))
 	newCode(t, s, p)
 	p.verify(t)
 }
 
-// aMinuteLater makes the newest code look a minute older.
-func aMinuteLater(t *testing.T, s *system.System, p *person) {
+// aMinuteLater makes the newest code a minute older.
+func aMinuteLater(t *testing.T, s *harness.TestSystem, p *person) {
 	t.Helper()
 	_, err := s.DB.ExecContext(t.Context(), `UPDATE verification_codes SET created_at = created_at - interval '60 seconds',
 		expires_at = expires_at - interval '60 seconds' WHERE user_id = $1`, p.id)
 	require.NoError(t, err)
 }
 
-// newCode waits for the second mail, which has another code.
-func newCode(t *testing.T, s *system.System, p *person) {
+// newCode waits for the second mail and keeps its code.
+func newCode(t *testing.T, s *harness.TestSystem, p *person) {
 	t.Helper()
 	mails, err := s.Mailbox.Wait(t.Context(), p.email, 2)
 	require.NoError(t, err)
@@ -62,25 +63,25 @@ func newCode(t *testing.T, s *system.System, p *person) {
 	p.code = mails[1].Code()
 }
 
-func resend(t *testing.T, s *system.System, _ *system.Neighbour) {
+func resend(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	p := registered(t, s)
 	old := p.code
 	first := mailEvent(t, s, p)
 	refused(t, http.StatusUnauthorized, 20004)(p.client.SendCode(t.Context(), p.email, "not the password"))
-	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, system.Password))
+	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, harness.Password))
 	require.Equal(t, first, mailEvent(t, s, p), "within a minute nothing is sent")
 
 	aMinuteLater(t, s, p)
-	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, system.Password))
+	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, harness.Password))
 	newCode(t, s, p)
-	if old != p.code { // they are the same once in a million
+	if old != p.code { // once in a million they are equal
 		refused(t, http.StatusBadRequest, 20005)(p.client.Verify(t.Context(), p.email, old))
 	}
 	p.verify(t)
-	refused(t, http.StatusConflict, 20006)(p.client.SendCode(t.Context(), p.email, system.Password))
+	refused(t, http.StatusConflict, 20006)(p.client.SendCode(t.Context(), p.email, harness.Password))
 }
 
-func expired(t *testing.T, s *system.System, _ *system.Neighbour) {
+func expired(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	p := registered(t, s)
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE verification_codes SET expires_at = now() WHERE user_id = $1", p.id)
 	require.NoError(t, err)
@@ -88,11 +89,11 @@ func expired(t *testing.T, s *system.System, _ *system.Neighbour) {
 	require.Zero(t, s.Count("SELECT count(*) FROM subscriptions WHERE user_id = $1", p.id))
 }
 
-// atOnce makes 20 requests at the same time and answers how often each error_code came.
-func atOnce(t *testing.T, s *system.System, request func(*system.Client) (system.Answer, error)) map[int]int {
+// atOnce makes 20 requests at the same time and returns how often each error_code came.
+func atOnce(t *testing.T, s *harness.TestSystem, request func(*harness.Client) (harness.Answer, error)) map[int]int {
 	t.Helper()
 	client := s.Client()
-	answers, errs := make([]system.Answer, 20), make([]error, 20)
+	answers, errs := make([]harness.Answer, 20), make([]error, 20)
 	start := make(chan struct{})
 	var all sync.WaitGroup
 	for i := range answers {
@@ -111,82 +112,88 @@ func atOnce(t *testing.T, s *system.System, request func(*system.Client) (system
 	return codes
 }
 
-func wrongAtOnce(t *testing.T, s *system.System, _ *system.Neighbour) {
+func wrongAtOnce(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
 	p := registered(t, s)
-	codes := atOnce(t, s, func(c *system.Client) (system.Answer, error) { return c.Verify(t.Context(), p.email, p.wrongCode()) })
+	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
+		return c.Verify(t.Context(), p.email, p.wrongCode())
+	})
 	require.Equal(t, map[int]int{20005: 5, 20008: 15}, codes)
 	require.Equal(t, 5, s.Count("SELECT wrong_tries FROM verification_codes WHERE user_id = $1", p.id))
 }
 
-func rightAtOnce(t *testing.T, s *system.System, n *system.Neighbour) {
+func rightAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := registered(t, s)
-	codes := atOnce(t, s, func(c *system.Client) (system.Answer, error) { return c.Verify(t.Context(), p.email, p.code) })
+	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
+		return c.Verify(t.Context(), p.email, p.code)
+	})
 	require.Equal(t, map[int]int{0: 1, 20005: 19}, codes)
 	require.Equal(t, 1, s.Count("SELECT count(*) FROM subscriptions WHERE user_id = $1", p.id))
-	n.Wait("subscription.created", p.id)
+	recorded.wait("subscription.created", p.id)
 	s.OutboxEmpty()
-	require.Len(t, about(n, "subscription.created", p), 1)
+	require.Len(t, about(recorded, "subscription.created", p), 1)
 }
 
-// about answers the events of a key that are about the person.
-func about(n *system.Neighbour, key string, p *person) (events []system.Event) {
-	for _, e := range n.Events(key) {
+// about returns the events of a key that are about the person.
+func about(recorded *eventRecorder, key string, p *person) (events []event) {
+	for _, e := range recorded.events(key) {
 		var data struct {
 			UserID string `json:"user_id"`
 		}
-		if e.Data(&data) == nil && data.UserID == p.id {
+		if e.data(&data) == nil && data.UserID == p.id {
 			events = append(events, e)
 		}
 	}
 	return events
 }
 
-func registerAtOnce(t *testing.T, s *system.System, _ *system.Neighbour) {
-	email := system.Email()
-	codes := atOnce(t, s, func(c *system.Client) (system.Answer, error) { return c.Register(t.Context(), email, system.Password) })
+func registerAtOnce(t *testing.T, s *harness.TestSystem, _ *eventRecorder) {
+	email := harness.Email()
+	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
+		return c.Register(t.Context(), email, harness.Password)
+	})
 	require.Equal(t, map[int]int{0: 1, 20003: 19}, codes)
 	require.Equal(t, 1, s.Count("SELECT count(*) FROM users WHERE lower(username) = $1", email))
 	s.OutboxEmpty()
 	oneMail(t, s, email)
 }
 
-func cancelAtOnce(t *testing.T, s *system.System, n *system.Neighbour) {
+func cancelAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := verified(t, s)
 	path := "/subscriptions/" + mySubscription(t, p).ID + "/cancel"
-	codes := atOnce(t, s, func(*system.Client) (system.Answer, error) {
+	codes := atOnce(t, s, func(*harness.Client) (harness.Answer, error) {
 		return p.client.Call(t.Context(), http.MethodPost, path, nil)
 	})
 	require.Equal(t, map[int]int{0: 1, 130009: 19}, codes)
-	n.Wait("subscription.cancelled", p.id)
+	recorded.wait("subscription.cancelled", p.id)
 	s.OutboxEmpty()
-	require.Len(t, about(n, "subscription.cancelled", p), 1)
+	require.Len(t, about(recorded, "subscription.cancelled", p), 1)
 }
 
-func resendAtOnce(t *testing.T, s *system.System, n *system.Neighbour) {
+func resendAtOnce(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	p := registered(t, s)
 	aMinuteLater(t, s, p)
-	codes := atOnce(t, s, func(c *system.Client) (system.Answer, error) {
-		return c.SendCode(t.Context(), p.email, system.Password)
+	codes := atOnce(t, s, func(c *harness.Client) (harness.Answer, error) {
+		return c.SendCode(t.Context(), p.email, harness.Password)
 	})
 	require.Equal(t, map[int]int{0: 20}, codes)
 	newCode(t, s, p)
 	s.OutboxEmpty()
-	require.Len(t, about(n, "email.verification.requested", p), 2)
+	require.Len(t, about(recorded, "email.verification.requested", p), 2)
 }
 
-// TestReplacedCode: of two codes that wait to be mailed only the newer one is.
-func TestReplacedCode(t *testing.T) {
+// replacedCode checks that of two codes that wait to be mailed only the newer one is sent.
+func replacedCode(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1})
+	s := harness.New(t, harness.Options{APIs: 1})
 	p := register(t, s)
 	old := mailEvent(t, s, p)
 	aMinuteLater(t, s, p)
-	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, system.Password))
+	want(t, http.StatusOK)(p.client.SendCode(t.Context(), p.email, harness.Password))
 	s.OutboxEmpty()
 
 	consumer := s.NewConsumer()
 	require.NoError(t, consumer.Start(t.Context()))
-	consumer.WaitLine(t, old, `"outcome":"superseded"`)
+	s.WaitLine(consumer, old, `"outcome":"superseded"`)
 	mail := oneMail(t, s, p.email)
 	require.Contains(t, mail.MessageID, mailEvent(t, s, p))
 	state, _ := ledger(t, s, old)

@@ -10,27 +10,35 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/smtptest"
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// TestMailServer: whatever the mail server does, the mail follows once – or is kept where a person can see it.
+// TestMailServer checks that whatever the mail server does, a mail is sent once, or kept where a person can see it.
 func TestMailServer(t *testing.T) {
+	t.Parallel()
+	t.Run("misbehaves", misbehaves)
+	t.Run("one slow dialogue does not hold up the others", oneSlowDialogue)
+	t.Run("a connection cut after the final dot", ambiguous)
+}
+
+// misbehaves runs one fault of the mail server after the other, each on a system of its own.
+func misbehaves(t *testing.T) {
 	t.Parallel()
 	at := smtptest.At
 	for name, test := range map[string]struct {
-		script  []smtptest.Rule
+		script  smtptest.Rule
 		timeout string // SMTP_TIMEOUT; "" is the harness's 3 s
 		within  time.Duration
 	}{
-		"450 for a while":             {script: []smtptest.Rule{at(smtptest.Rcpt).Reply(450).Times(2)}, within: 30 * time.Second},
-		"421 at once":                 {script: []smtptest.Rule{at(smtptest.Greeting).Reply(421).Times(1)}, within: 20 * time.Second},
-		"452 after the mail":          {script: []smtptest.Rule{at(smtptest.EndOfData).Reply(452).Times(1)}, within: 20 * time.Second},
-		"cut in the middle":           {script: []smtptest.Rule{at(smtptest.Data).Cut().Times(1)}, within: 20 * time.Second},
-		"hangs at the greeting":       {script: []smtptest.Rule{at(smtptest.Greeting).Hang().Times(1)}, within: 30 * time.Second},
-		"hangs before the mail":       {script: []smtptest.Rule{at(smtptest.Data).Hang().Times(1)}, within: 30 * time.Second},
-		"250 and gone, without QUIT":  {script: []smtptest.Rule{at(smtptest.EndOfData).AnswerAndCut()}, within: 10 * time.Second},
-		"hangs at QUIT":               {script: []smtptest.Rule{at(smtptest.Quit).Hang()}, within: 10 * time.Second},
-		"slow, twelve seconds a mail": {script: []smtptest.Rule{at(smtptest.EndOfData).Delay(12 * time.Second).Times(1)}, timeout: "20s", within: 30 * time.Second},
+		"450 for a while":             {script: at(smtptest.Rcpt).Reply(450).Times(2), within: 30 * time.Second},
+		"421 at once":                 {script: at(smtptest.Greeting).Reply(421).Times(1), within: 20 * time.Second},
+		"452 after the mail":          {script: at(smtptest.EndOfData).Reply(452).Times(1), within: 20 * time.Second},
+		"cut in the middle":           {script: at(smtptest.Data).Cut().Times(1), within: 20 * time.Second},
+		"hangs at the greeting":       {script: at(smtptest.Greeting).Hang().Times(1), within: 30 * time.Second},
+		"hangs before the mail":       {script: at(smtptest.Data).Hang().Times(1), within: 30 * time.Second},
+		"250 and gone, without QUIT":  {script: at(smtptest.EndOfData).AnswerAndCut(), within: 10 * time.Second},
+		"hangs at QUIT":               {script: at(smtptest.Quit).Hang(), within: 10 * time.Second},
+		"slow, twelve seconds a mail": {script: at(smtptest.EndOfData).Delay(12 * time.Second).Times(1), timeout: "20s", within: 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -38,14 +46,14 @@ func TestMailServer(t *testing.T) {
 			if test.timeout != "" {
 				env["SMTP_TIMEOUT"] = test.timeout
 			}
-			s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: env})
-			s.Mailbox.Script(test.script...)
+			s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: env})
+			s.Mailbox.Script(test.script)
 			p := register(t, s)
 			ctx, cancel := context.WithTimeout(t.Context(), test.within)
 			defer cancel()
 			mails, err := s.Mailbox.Wait(ctx, p.email, 1)
 			require.NoError(t, err)
-			s.Consumers[0].WaitLine(t, mailEvent(t, s, p), `"outcome":"handled"`)
+			s.WaitLine(s.Consumers[0], mailEvent(t, s, p), `"outcome":"handled"`)
 			require.Len(t, s.Mailbox.Accepted(p.email), 1)
 			state, _ := ledger(t, s, mailEvent(t, s, p))
 			require.Equal(t, "accepted", state)
@@ -53,18 +61,18 @@ func TestMailServer(t *testing.T) {
 			p.code = mails[0].Code()
 			p.verify(t)
 			require.Zero(t, s.QueueLength(emailQueue+".dead"))
-			keepsSecrets(t, s, p)
+			logsHideSecrets(t, s, p)
 		})
 	}
 }
 
-// TestSlowMailServer: one slow conversation does not hold up the others.
-func TestSlowMailServer(t *testing.T) {
+// oneSlowDialogue checks that one slow dialogue does not hold up the others.
+func oneSlowDialogue(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1, Env: map[string]string{"SMTP_TIMEOUT": "20s"}})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{"SMTP_TIMEOUT": "20s"}})
 	s.Mailbox.Script(smtptest.At(smtptest.Mail).Delay(6 * time.Second).Times(1))
 	slow := register(t, s)
-	s.Mailbox.WaitReached(smtptest.Mail, 1)
+	s.WaitReached(smtptest.Mail, 1)
 	for range 5 {
 		oneMail(t, s, register(t, s).email)
 	}
@@ -72,11 +80,11 @@ func TestSlowMailServer(t *testing.T) {
 	oneMail(t, s, slow.email)
 }
 
-// TestAmbiguousMail: a connection that is cut after the final dot leaves open whether the mail was taken. It is
-// sent once more, recognisably the same and counted; then a person has to decide (RFC 1047).
-func TestAmbiguousMail(t *testing.T) {
+// ambiguous cuts the connection after the final dot, which leaves open whether the mail was accepted. It is repeated
+// once, recognisably the same and counted; then a person has to decide (RFC 1047).
+func ambiguous(t *testing.T) {
 	t.Parallel()
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Cut().Times(1))
 	p := register(t, s)
 	p.readMail(t, s)
@@ -97,22 +105,25 @@ func TestAmbiguousMail(t *testing.T) {
 	require.Len(t, s.Mailbox.All(q.email), 2)
 }
 
-// TestMailServerAway: people register, verify and log in as on a good day while no mail can leave.
-func TestMailServerAway(t *testing.T) {
-	for name, fault := range map[string]struct{ begin, end func(*system.Mailbox) }{
-		"killed": {(*system.Mailbox).Down, (*system.Mailbox).Up},
+// TestMailServerDown checks that people register, verify and log in as on a good day while no mail can leave.
+func TestMailServerDown(t *testing.T) {
+	for name, fault := range map[string]struct {
+		begin func(*harness.Mailbox)
+		end   func(*harness.Mailbox) error
+	}{
+		"killed": {(*harness.Mailbox).Down, (*harness.Mailbox).Up},
 		"stopped": {
-			func(m *system.Mailbox) { m.Script(smtptest.At(smtptest.Greeting).Hang()) },
-			func(m *system.Mailbox) { m.Script() },
+			func(m *harness.Mailbox) { m.Script(smtptest.At(smtptest.Greeting).Hang()) },
+			func(m *harness.Mailbox) error { m.Script(); return nil },
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
+			s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
 			day := newDay(t, s)
 			fault.begin(s.Mailbox)
-			day.goesOn(t, s)
-			fault.end(s.Mailbox)
-			day.catchesUp(t, s)
+			day.compareBadDay(t, s)
+			require.NoError(t, fault.end(s.Mailbox))
+			day.checkCaughtUp(t, s)
 		})
 	}
 }

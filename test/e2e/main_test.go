@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
@@ -15,21 +16,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := system.RemoveBinaries(); err != nil {
+	if err := harness.RemoveBinaries(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-// want answers a check for the two results of a request: it was answered, with this status.
-func want(t *testing.T, status int) func(system.Answer, error) system.Answer {
-	return func(a system.Answer, err error) system.Answer {
+// want returns a check of a request's two results: a response with this status, in the envelope.
+func want(t *testing.T, status int) func(harness.Answer, error) harness.Answer {
+	return func(a harness.Answer, err error) harness.Answer {
 		t.Helper()
 		require.NoError(t, err)
 		require.Equal(t, status, a.Status, "%s", a.Raw)
@@ -44,9 +45,9 @@ func want(t *testing.T, status int) func(system.Answer, error) system.Answer {
 	}
 }
 
-// refused is want for an error of the domain.
-func refused(t *testing.T, status, errorCode int) func(system.Answer, error) system.Answer {
-	return func(a system.Answer, err error) system.Answer {
+// refused is want for an error of a domain.
+func refused(t *testing.T, status, errorCode int) func(harness.Answer, error) harness.Answer {
+	return func(a harness.Answer, err error) harness.Answer {
 		t.Helper()
 		want(t, status)(a, err)
 		require.Equal(t, errorCode, a.ErrorCode, "%s", a.Raw)
@@ -54,40 +55,40 @@ func refused(t *testing.T, status, errorCode int) func(system.Answer, error) sys
 	}
 }
 
-// person has registered; code is what came by mail, "" until somebody has looked.
+// person is a registered user. The code is that of the mail, empty until it has been read.
 type person struct {
 	email, id, code string
-	client          *system.Client
+	client          *harness.Client
 }
 
-// register registers somebody new.
-func register(t *testing.T, s *system.System) *person {
+// register registers a new person.
+func register(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
-	p := &person{email: system.Email(), client: s.Client()}
-	want(t, http.StatusCreated)(p.client.Register(t.Context(), p.email, system.Password))
+	p := &person{email: harness.Email(), client: s.Client()}
+	want(t, http.StatusCreated)(p.client.Register(t.Context(), p.email, harness.Password))
 	p.id = userID(t, s, p.email)
 	return p
 }
 
-// registered is register and the mail.
-func registered(t *testing.T, s *system.System) *person {
+// registered registers a person and reads their mail.
+func registered(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := register(t, s)
 	p.readMail(t, s)
 	return p
 }
 
-// verified is registered with the code spent.
-func verified(t *testing.T, s *system.System) *person {
+// verified registers a person and verifies their address.
+func verified(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	p := registered(t, s)
 	p.verify(t)
 	return p
 }
 
-func (p *person) readMail(t *testing.T, s *system.System) {
+func (p *person) readMail(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	var err error
 	p.code, err = s.Mailbox.Code(ctx, p.email)
@@ -107,29 +108,29 @@ func (p *person) wrongCode() string {
 	return "111111"
 }
 
-func userID(t *testing.T, s *system.System, email string) (id string) {
+func userID(t *testing.T, s *harness.TestSystem, email string) (id string) {
 	t.Helper()
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT id FROM users WHERE username = $1", email).Scan(&id))
 	return id
 }
 
-// state waits until the user's hash in Redis has this status, and answers it.
-func state(t *testing.T, s *system.System, userID, status string) (hash map[string]string) {
+// subscriptionState waits until the user's hash in Redis has this status, and returns the hash.
+func subscriptionState(t *testing.T, s *harness.TestSystem, userID, status string) (hash map[string]string) {
 	t.Helper()
-	system.Soon(t, func() (err error) {
-		hash, err = s.Redis.HGetAll(t.Context(), system.StateKey(userID)).Result()
+	harness.Soon(t, func() (err error) {
+		hash, err = s.Redis.HGetAll(t.Context(), stateKey(userID)).Result()
 		if err == nil && hash["status"] != status {
-			err = fmt.Errorf("the hash of %s is %v, wanted status %s", userID, hash, status)
+			err = fmt.Errorf("the hash of %s is %v, expected status %s", userID, hash, status)
 		}
 		return err
 	})
 	return hash
 }
 
-// oneMail checks that exactly one mail has ever come to the address, and waits for it.
-func oneMail(t *testing.T, s *system.System, email string) system.Mail {
+// oneMail waits for a mail to the address and checks that it is the only one.
+func oneMail(t *testing.T, s *harness.TestSystem, email string) harness.Mail {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), system.Patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	_, err := s.Mailbox.Wait(ctx, email, 1)
 	require.NoError(t, err, "%s", email)
@@ -138,29 +139,30 @@ func oneMail(t *testing.T, s *system.System, email string) system.Mail {
 	return mails[0]
 }
 
-// ledger is the state and the error class of a mail.
-func ledger(t *testing.T, s *system.System, eventID string) (state, class string) {
+// ledger returns the state and the error class of a mail.
+func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class string) {
 	t.Helper()
-	err := s.DB.QueryRowContext(t.Context(), "SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).
-		Scan(&state, &class)
+	err := s.DB.QueryRowContext(t.Context(),
+		"SELECT state, coalesce(error_class, '') FROM mail_deliveries WHERE event_id = $1", eventID).Scan(&state, &class)
 	if !errors.Is(err, sql.ErrNoRows) {
 		require.NoError(t, err)
 	}
 	return state, class
 }
 
-// mailEvent is the id of the event that carries the person's newest code.
-func mailEvent(t *testing.T, s *system.System, p *person) (id string) {
+// mailEvent returns the id of the event that carries the person's newest code.
+func mailEvent(t *testing.T, s *harness.TestSystem, p *person) (id string) {
 	t.Helper()
-	require.NoError(t, s.DB.QueryRowContext(t.Context(), "SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
+	require.NoError(t, s.DB.QueryRowContext(t.Context(),
+		"SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
 	return id
 }
 
-// keepsSecrets checks that no process has written anything of these people that must not be in a log. A code is
-// looked for between characters that no id or number consists of, which six random digits would hit by chance.
-func keepsSecrets(t *testing.T, s *system.System, people ...*person) {
+// logsHideSecrets checks that no process has logged a secret of these people. A code counts only between characters
+// that occur in no id or number, which six random digits would match by chance.
+func logsHideSecrets(t *testing.T, s *harness.TestSystem, people ...*person) {
 	t.Helper()
-	never := []string{"otp_code", `"otp"`, system.Password, "<html", "eyJ"} // eyJ begins every token
+	never := []string{"otp_code", `"otp"`, harness.Password, "<html", "eyJ"} // eyJ begins every token
 	var codes []string
 	for _, p := range people {
 		never = append(never, p.email)
@@ -179,8 +181,8 @@ func keepsSecrets(t *testing.T, s *system.System, people ...*person) {
 	}
 }
 
-// dump is everything the database holds, one line per row; bytes are in hexadecimal.
-func dump(t *testing.T, s *system.System) string {
+// dump returns everything in the database, one line per row, bytes in hexadecimal.
+func dump(t *testing.T, s *harness.TestSystem) string {
 	t.Helper()
 	var all strings.Builder
 	for _, table := range texts(t, s, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'") {
@@ -191,8 +193,8 @@ func dump(t *testing.T, s *system.System) string {
 	return all.String()
 }
 
-// texts answers the one column of a query.
-func texts(t *testing.T, s *system.System, query string) (values []string) {
+// texts returns the single column of a query.
+func texts(t *testing.T, s *harness.TestSystem, query string) (values []string) {
 	t.Helper()
 	rows, err := s.DB.QueryContext(t.Context(), query)
 	require.NoError(t, err)
@@ -206,9 +208,40 @@ func texts(t *testing.T, s *system.System, query string) (values []string) {
 	return values
 }
 
-// hidesCode checks that a code does not stand in a dump, neither as text nor as bytes.
+// hidesCode checks that a dump contains a code neither as text nor as bytes.
 func hidesCode(t *testing.T, dump, code string) {
 	t.Helper()
 	require.NotRegexp(t, `(^|[^0-9a-f.])`+code+`([^0-9a-f]|$)`, dump)
 	require.NotContains(t, dump, fmt.Sprintf("%x", code))
 }
+
+// rabbitmqctl runs the broker's own tool.
+func rabbitmqctl(t *testing.T, args ...string) {
+	t.Helper()
+	require.NoError(t, harness.RabbitMQCtl(context.WithoutCancel(t.Context()), args...))
+}
+
+// cutConnections has the broker cut every connection to the virtual host that it knows of, and returns their names. It
+// learns of a new one within some seconds.
+func cutConnections(t *testing.T, s *harness.TestSystem) (cut []string) {
+	t.Helper()
+	var connections []struct {
+		Name       string `json:"name"`
+		Properties struct {
+			Name string `json:"connection_name"`
+		} `json:"client_properties"`
+	}
+	ctx := t.Context()
+	require.NoError(t, harness.Manage(ctx, http.MethodGet, "/api/vhosts/"+s.VirtualHost+"/connections", nil, &connections))
+	for _, c := range connections {
+		err := harness.Manage(ctx, http.MethodDelete, "/api/connections/"+url.PathEscape(c.Name), nil, nil)
+		if !errors.Is(err, harness.ErrNotFound) { // closed meanwhile
+			require.NoError(t, err)
+		}
+		cut = append(cut, c.Properties.Name)
+	}
+	return cut
+}
+
+// stateKey is the key of a user's subscription in Redis, spelled as another service would.
+func stateKey(userID string) string { return "smap:sub:" + userID }

@@ -12,18 +12,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/test/system"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// The tests of this file break servers that everything on the stack shares: none of them runs beside another test.
+// healthTimeout is how long /health/* and /ready may take: two seconds of probing, and what a busy machine adds.
+const healthTimeout = 5 * time.Second
 
-// healthAnswer is how long /health/* and /ready may take at most: two seconds of looking, and what a busy machine adds.
-const healthAnswer = 5 * time.Second
-
-// says checks what a process answers to a probe, and that it does not take long.
-func says(t *testing.T, p *system.Process, path string, status int, word string) {
+// responds checks a process's response to a probe, and that it does not take long.
+func responds(t *testing.T, p *harness.Process, path string, status int, word string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), healthAnswer)
+	ctx, cancel := context.WithTimeout(t.Context(), healthTimeout)
 	defer cancel()
 	have, body, err := p.Get(ctx, path)
 	require.NoError(t, err, "%s %s", p.Name, path)
@@ -31,64 +29,74 @@ func says(t *testing.T, p *system.Process, path string, status int, word string)
 	require.Contains(t, body, word, "%s %s", p.Name, path)
 }
 
-// comesToSay is says, once it has been noticed; noticing has a bound too.
-func comesToSay(t *testing.T, p *system.Process, path string, status int, word string, within time.Duration) {
+// soonResponds waits for a response to a probe, and then checks it like responds.
+func soonResponds(t *testing.T, p *harness.Process, path string, status int, word string, within time.Duration) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
-	require.NoError(t, system.Eventually(ctx, func() error {
+	require.NoError(t, harness.Eventually(ctx, func() error {
 		have, body, err := p.Get(ctx, path)
 		if err == nil && (have != status || !strings.Contains(body, word)) {
 			err = fmt.Errorf("%s %s: %d %s", p.Name, path, have, body)
 		}
 		return err
 	}))
-	says(t, p, path, status, word)
+	responds(t, p, path, status, word)
 }
 
-// allWell checks that every probe of every process says so.
-func allWell(t *testing.T, s *system.System) {
+// allHealthy checks every probe of every process.
+func allHealthy(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	for _, p := range s.Processes() {
-		comesToSay(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, system.Patience)
-		comesToSay(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, system.Patience)
-		says(t, p, "/live", http.StatusOK, "alive")
-		says(t, p, "/health/redis", http.StatusOK, `"healthy"`)
-		says(t, p, "/health/rabbitmq", http.StatusOK, `"exchange":"smap.events","type":"topic","durable":true`)
+		soonResponds(t, p, "/health", http.StatusOK, `"data":{"status":"healthy"`, harness.Patience)
+		soonResponds(t, p, "/ready", http.StatusOK, `"data":{"status":"ready"`, harness.Patience)
+		responds(t, p, "/live", http.StatusOK, "alive")
+		responds(t, p, "/health/redis", http.StatusOK, `"healthy"`)
+		responds(t, p, "/health/rabbitmq", http.StatusOK, `"exchange":"smap.events","type":"topic","durable":true`)
 	}
 }
 
-// worksWithout checks the probes of the apis while the broker or Redis is away: ready all the same, and honest.
-func worksWithout(t *testing.T, s *system.System, away string) {
+// degradedWithout checks the probes of the apis while the broker or Redis is down: ready all the same, and degraded.
+func degradedWithout(t *testing.T, s *harness.TestSystem, down string) {
 	t.Helper()
 	for _, p := range s.APIs {
-		comesToSay(t, p, "/health/"+away, http.StatusServiceUnavailable, `"unhealthy"`, healthAnswer)
-		says(t, p, "/live", http.StatusOK, "alive")
-		says(t, p, "/ready", http.StatusOK, `"`+away+`":{"status":"unhealthy"`)
-		says(t, p, "/health", http.StatusOK, "degraded")
+		soonResponds(t, p, "/health/"+down, http.StatusServiceUnavailable, `"unhealthy"`, healthTimeout)
+		responds(t, p, "/live", http.StatusOK, "alive")
+		responds(t, p, "/ready", http.StatusOK, `"`+down+`":{"status":"unhealthy"`)
+		responds(t, p, "/health", http.StatusOK, "degraded")
 	}
 }
 
-func TestRabbitMQKilled(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	allWell(t, s)
-	neighbour := s.Neighbour()
+// TestRabbitMQ breaks the broker. None of its tests runs beside another.
+func TestRabbitMQ(t *testing.T) {
+	t.Run("killed", killRabbitMQ)
+	t.Run("frozen", stopRabbitMQ)
+	t.Run("out of memory", alarmRabbitMQ)
+	t.Run("out of memory beside a consumer of the previous release", alarmBesideOldConsumer)
+	t.Run("killed under load", killRabbitMQUnderLoad)
+}
+
+// killRabbitMQ checks a day without the broker.
+func killRabbitMQ(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	allHealthy(t, s)
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
-	system.RabbitMQ.Kill(t)
-	day.goesOn(t, s)
-	worksWithout(t, s, "rabbitmq")
+	harness.Inject(t, harness.RabbitMQ.Kill)
+	day.compareBadDay(t, s)
+	degradedWithout(t, s, "rabbitmq")
 	for _, p := range s.Consumers {
-		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
-		says(t, p, "/live", http.StatusOK, "alive")
+		soonResponds(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthTimeout)
+		responds(t, p, "/live", http.StatusOK, "alive")
 	}
-	codesLieSealed(t, s, day, func() { system.RabbitMQ.Restart(t) })
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	codesAreSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Restart(t.Context())) })
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
-// codesLieSealed looks at the database while mails wait in the outbox, and knows what to look for once they came.
-func codesLieSealed(t *testing.T, s *system.System, d *day, end func()) {
+// codesAreSealed dumps the database while mails wait in the outbox, and looks for their codes once the mails have come.
+func codesAreSealed(t *testing.T, s *harness.TestSystem, d *day, end func()) {
 	t.Helper()
 	require.GreaterOrEqual(t, s.Count("SELECT count(*) FROM outbox WHERE sealed"), len(d.registered))
 	before := dump(t, s)
@@ -99,20 +107,20 @@ func codesLieSealed(t *testing.T, s *system.System, d *day, end func()) {
 	}
 }
 
-// toldOnce checks that every fact in the database is an event, and the other way round.
-func toldOnce(t *testing.T, s *system.System, n *system.Neighbour) {
+// eventsMatchRows checks that every fact in the database is an event, and the other way round.
+func eventsMatchRows(t *testing.T, s *harness.TestSystem, recorded *eventRecorder) {
 	t.Helper()
 	for key, query := range map[string]string{
 		"email.verification.requested": "SELECT id FROM users",
 		"subscription.created":         "SELECT user_id FROM subscriptions",
 	} {
-		system.Soon(t, func() error {
-			facts, events := column(t, s, query), map[string]string{}
-			for _, e := range n.Events(key) {
+		harness.Soon(t, func() error {
+			facts, events := textSet(t, s, query), map[string]string{}
+			for _, e := range recorded.events(key) {
 				var data struct {
 					UserID string `json:"user_id"`
 				}
-				if err := e.Data(&data); err != nil {
+				if err := e.data(&data); err != nil {
 					return err
 				}
 				if id := events[data.UserID]; id != "" && id != e.EventID {
@@ -133,8 +141,8 @@ func toldOnce(t *testing.T, s *system.System, n *system.Neighbour) {
 	}
 }
 
-// column is texts as a set.
-func column(t *testing.T, s *system.System, query string) map[string]bool {
+// textSet returns the single column of a query as a set.
+func textSet(t *testing.T, s *harness.TestSystem, query string) map[string]bool {
 	t.Helper()
 	values := map[string]bool{}
 	for _, value := range texts(t, s, query) {
@@ -143,134 +151,153 @@ func column(t *testing.T, s *system.System, query string) map[string]bool {
 	return values
 }
 
-func TestRabbitMQStopped(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+// stopRabbitMQ checks a day on which the broker is frozen.
+func stopRabbitMQ(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
-	system.RabbitMQ.Stop(t)
-	day.goesOn(t, s)
-	worksWithout(t, s, "rabbitmq")
+	harness.Inject(t, harness.RabbitMQ.Stop)
+	day.compareBadDay(t, s)
+	degradedWithout(t, s, "rabbitmq")
 	for _, p := range s.Consumers { // a silent peer is noticed after three heartbeats of 5 s
-		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", 25*time.Second)
+		soonResponds(t, p, "/ready", http.StatusServiceUnavailable, "not ready", 25*time.Second)
 	}
-	codesLieSealed(t, s, day, func() { system.RabbitMQ.Continue(t) })
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	codesAreSealed(t, s, day, func() { require.NoError(t, harness.RabbitMQ.Continue(t.Context())) })
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
-// TestRabbitMQAlarm: the broker takes no messages for want of memory. The outbox keeps them.
-func TestRabbitMQAlarm(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+// alarmRabbitMQ checks a day on which the broker accepts no messages for want of memory.
+func alarmRabbitMQ(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
-	calm := func() { system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
 	t.Cleanup(calm)
-	system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "absolute", "1")
-	day.goesOn(t, s)
-	worksWithout(t, s, "rabbitmq")
-	codesLieSealed(t, s, day, calm)
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	day.compareBadDay(t, s)
+	degradedWithout(t, s, "rabbitmq")
+	codesAreSealed(t, s, day, calm)
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
-// TestRabbitMQAlarmBesideAnOldConsumer: what was on its way to the fanout when the broker stopped reading gets there once,
-// although that takes longer than a confirm may: the consumer of the previous release would send a repeat as well.
-func TestRabbitMQAlarmBesideAnOldConsumer(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 1, Env: inPhase("prepare")})
+// alarmBesideOldConsumer checks that a copy that was on its way to the fanout when the broker stopped reading arrives
+// once, although that takes longer than a confirm may: the previous release's consumer would send a repeat as well.
+func alarmBesideOldConsumer(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1, Env: inPhase("prepare")})
 	old := oldConsumer(t, s)
 	people := []*person{register(t, s)}
 	oneMail(t, s, people[0].email)
-	calm := func() { system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
 	t.Cleanup(calm)
-	system.RabbitMQCtl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1")
 	for range 12 {
 		people = append(people, register(t, s))
 	}
-	worksWithout(t, s, "rabbitmq")
-	lets(t, 11*time.Second) // a confirm may take 10
+	degradedWithout(t, s, "rabbitmq")
+	wait(t, 11*time.Second) // a confirm may take 10
 	calm()
 	for _, p := range people {
 		oneMail(t, s, p.email)
 	}
 	s.OutboxEmpty()
-	system.Soon(t, func() error { return lengthIs(s, fanoutQueue, 0) })
-	old.Terminate(t)
+	harness.Soon(t, func() error { return lengthIs(s, fanoutQueue, 0) })
+	s.Terminate(old)
 	for _, p := range people {
 		mails := s.Mailbox.All(p.email)
 		require.Len(t, mails, 1)
-		require.NotEmpty(t, mails[0].Header.Get("X-Sent-By"), "ours are behind the old one")
+		require.NotEmpty(t, mails[0].Header.Get("X-Sent-By"), "the old consumer comes first")
 	}
 	for _, p := range s.Processes() {
-		require.NotContains(t, strings.Join(p.Log.Lines(0), "\n"), "rebuilding the connection", "%s", p.Name)
+		require.False(t, p.Log.Contains("rebuilding the connection"), "%s", p.Name)
 	}
 }
 
-func TestRedisKilled(t *testing.T) {
-	redisAway(t, system.Redis.Kill, system.Redis.Restart)
+// TestRedis breaks Redis. None of its tests runs beside another.
+func TestRedis(t *testing.T) {
+	t.Run("killed", killRedis)
+	t.Run("frozen", stopRedis)
+	t.Run("full", fillRedis)
+	t.Run("killed while projects are worked on", projectsOnABadDay)
 }
 
-func TestRedisStopped(t *testing.T) {
-	redisAway(t, system.Redis.Stop, system.Redis.Continue)
+// killRedis checks a day without Redis.
+func killRedis(t *testing.T) {
+	withoutRedis(t, harness.Redis.Kill, harness.Redis.Restart)
 }
 
-// redisAway: nobody on the request path needs Redis, and the state catches up by itself.
-func redisAway(t *testing.T, begin, end func(testing.TB)) {
+// stopRedis checks a day on which Redis is frozen.
+func stopRedis(t *testing.T) {
+	withoutRedis(t, harness.Redis.Stop, harness.Redis.Continue)
+}
+
+// withoutRedis checks that no request needs Redis, and that the states catch up.
+func withoutRedis(t *testing.T, begin, end func(context.Context) error) {
 	t.Helper()
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	recorded := recordEvents(t, s)
 	day := newDay(t, s)
-	begin(t)
-	worksWithout(t, s, "redis")
-	day.goesOn(t, s)
+	harness.Inject(t, begin)
+	degradedWithout(t, s, "redis")
+	day.compareBadDay(t, s)
 	for _, p := range s.Consumers {
-		comesToSay(t, p, "/health/redis", http.StatusServiceUnavailable, "unhealthy", healthAnswer)
-		says(t, p, "/ready", http.StatusOK, "ready")
+		soonResponds(t, p, "/health/redis", http.StatusServiceUnavailable, "unhealthy", healthTimeout)
+		responds(t, p, "/ready", http.StatusOK, "ready")
 	}
 	for _, p := range day.registered {
 		oneMail(t, s, p.email) // mails do not need Redis either
 	}
-	end(t)
-	day.catchesUp(t, s)
-	allWell(t, s)
-	toldOnce(t, s, neighbour)
+	require.NoError(t, end(t.Context()))
+	day.checkCaughtUp(t, s)
+	allHealthy(t, s)
+	eventsMatchRows(t, s, recorded)
 }
 
-// TestRedisFull: writes that Redis refuses are tried again, not lost; so is a script it has forgotten.
-func TestRedisFull(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 1, Consumers: 1})
+// fillRedis checks that writes that Redis refuses are retried, not lost, and that a script it has forgotten is loaded
+// again.
+func fillRedis(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	ctx := context.WithoutCancel(t.Context())
 	room := func() { require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "0").Err()) }
 	t.Cleanup(room)
 	require.NoError(t, s.Redis.ConfigSet(ctx, "maxmemory", "1").Err())
 	p := verified(t, s)
-	s.Consumers[0].WaitLine(t, `"queue":"identity.subscription"`, `"outcome":"retry"`, `"level":"warn"`)
+	s.WaitLine(s.Consumers[0], `"queue":"identity.subscription"`, `"outcome":"retry"`, `"level":"warn"`)
 	room()
-	state(t, s, p.id, "trialing")
+	subscriptionState(t, s, p.id, "trialing")
 
 	require.NoError(t, s.Redis.ScriptFlush(ctx).Err())
-	state(t, s, verified(t, s).id, "trialing")
+	subscriptionState(t, s, verified(t, s).id, "trialing")
 }
 
-// TestPostgreSQLKilled: without the database nothing works, and says so; nothing is half done afterwards.
-func TestPostgreSQLKilled(t *testing.T) {
-	s := system.Start(t, system.Options{APIs: 2, Consumers: 2})
-	neighbour := s.Neighbour()
+// TestPostgreSQL breaks the database. It runs beside no other test.
+func TestPostgreSQL(t *testing.T) {
+	t.Run("killed under load", killPostgreSQL)
+}
+
+// killPostgreSQL checks that without the database nothing works and says so, and that nothing is half done afterwards.
+func killPostgreSQL(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2})
+	recorded := recordEvents(t, s)
 	before := verified(t, s)
 	crowd := startCrowd(t, s, 8)
 	crowd.waitVerified(15)
-	system.PostgreSQL.Kill(t)
+	harness.Inject(t, harness.PostgreSQL.Kill)
 	for _, p := range s.Processes() {
-		comesToSay(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthAnswer)
-		says(t, p, "/live", http.StatusOK, "alive")
+		soonResponds(t, p, "/ready", http.StatusServiceUnavailable, "not ready", healthTimeout)
+		responds(t, p, "/live", http.StatusOK, "alive")
 	}
 	client := s.Client()
 	for range 4 {
-		for _, request := range []func() (system.Answer, error){
-			func() (system.Answer, error) { return client.Register(t.Context(), system.Email(), system.Password) },
-			func() (system.Answer, error) { return client.Verify(t.Context(), before.email, "123456") },
-			func() (system.Answer, error) { return client.Login(t.Context(), before.email, system.Password, false) },
+		for _, request := range []func() (harness.Answer, error){
+			func() (harness.Answer, error) { return client.Register(t.Context(), harness.Email(), harness.Password) },
+			func() (harness.Answer, error) { return client.Verify(t.Context(), before.email, "123456") },
+			func() (harness.Answer, error) {
+				return client.Login(t.Context(), before.email, harness.Password, false)
+			},
 		} {
 			a, err := request()
 			require.NoError(t, err, "an answer in the envelope")
@@ -278,13 +305,13 @@ func TestPostgreSQLKilled(t *testing.T) {
 			require.NotContains(t, a.Raw, "postgres")
 		}
 	}
-	system.PostgreSQL.Restart(t)
+	require.NoError(t, harness.PostgreSQL.Restart(t.Context()))
 	for _, p := range s.Processes() {
 		s.Ready(p)
 	}
 	crowd.waitVerified(15)
-	crowd.leave()
-	require.Zero(t, crowd.lost(), "without its database an api still answers")
-	crowd.settle(t, s, neighbour, 1)
-	allWell(t, s)
+	crowd.finish()
+	require.Zero(t, crowd.lostAnswers(), "an api responds without its database")
+	crowd.check(t, s, recorded, 1)
+	allHealthy(t, s)
 }

@@ -1,0 +1,70 @@
+package harness
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+)
+
+// The binaries under test.
+const (
+	API      = "api"
+	Consumer = "consumer"
+)
+
+// binaries builds both binaries once per run of the program, as make build does: without the race detector, which
+// would change how they behave under load.
+var binaries = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "smap-identity-"); err != nil {
+		return "", err
+	}
+	built = dir
+	return dir, build(dir, "./cmd/"+API, "./cmd/"+Consumer)
+})
+
+// built is the folder of the binaries, empty before the first build.
+var built string
+
+// build builds programs into dir. Their packages are paths from the root of the repository.
+func build(dir string, packages ...string) error {
+	root, err := repository()
+	if err != nil {
+		return err
+	}
+	args := append([]string{"build", "-trimpath", "-buildvcs=false", "-o", dir}, packages...)
+	command := exec.Command("go", args...) //nolint:gosec // G204: a folder and packages of our own
+	command.Dir = root
+	command.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %q: %w\n%s", packages, err, out)
+	}
+	return nil
+}
+
+// RemoveBinaries deletes what was built. Call it once, when every System has ended.
+func RemoveBinaries() error {
+	if built == "" {
+		return nil
+	}
+	return os.RemoveAll(built)
+}
+
+// repository returns the folder of go.mod, searched from the working directory upwards. It is looked up once: a test
+// must be able to repair the servers it has broken even when the working tree changes meanwhile.
+var repository = sync.OnceValues(func() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("no go.mod in this folder or above; run this inside the repository")
+		}
+		dir = parent
+	}
+	return "", err
+})

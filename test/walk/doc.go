@@ -1,8 +1,0 @@
-// Package walk proves docs/adr/0006 on the real broker: it walks the four phases forwards and back under a steady load,
-// with two publishing processes and two consumers that are changed one at a time, with consumers of the previous release
-// beside them and without, and counts the mails of every address. With kill -9 of each role nobody gets none, and who
-// gets two is told why: one of the things the ADR says remain, or the test fails.
-//
-// make test-integration walks each way once; make fanout-walk walks the whole matrix at four times the load. The
-// publishing process (publisher) and the previous release's consumer (oldconsumer) are programs below this folder.
-package walk
