@@ -11,6 +11,7 @@ import (
 	"github.com/smap-platform/identity/api"
 	"github.com/smap-platform/identity/api/apitest"
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/invitation"
 	"github.com/smap-platform/identity/internal/project"
 	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/pkg/apperror"
@@ -97,8 +98,8 @@ var sentinels = []*apperror.Error{
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
 	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrInvalidID, subscription.ErrCannotCancel,
 	subscription.ErrNotYours, database.ErrUnavailable,
-	authentication.ErrForbidden, authentication.ErrInvitationInvalid, authentication.ErrInvitationUsed,
-	authentication.ErrInvitationExpired, authentication.ErrBatchNotFound, authentication.ErrUpload, authentication.ErrKeyReused,
+	invitation.ErrBody, invitation.ErrForbidden, invitation.ErrUnauthenticated, invitation.ErrInvalid, invitation.ErrUsed,
+	invitation.ErrExpired, invitation.ErrBatchNotFound, invitation.ErrUpload, invitation.ErrKeyReused,
 	project.ErrBody, project.ErrNotFound, project.ErrNotYours, project.ErrFinal, project.ErrUnavailable,
 }
 

@@ -12,9 +12,9 @@ import (
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	"github.com/smap-platform/identity/internal/notification"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -56,13 +56,17 @@ func Promote(ctx context.Context, db *database.DB, email string) error {
 	if err != nil {
 		return err
 	}
-	return authentications.NewPromoter(db, authsql.NewUsers(db), clock).Promote(ctx, email)
+	return authentications.NewPromoter(authentications.PromoterDeps{
+		Tx:    db,
+		Users: authsql.NewUsers(db),
+		Clock: clock,
+	}).Promote(ctx, email)
 }
 
 // Rebuilt is what RebuildState has done.
 type Rebuilt struct {
 	States   subscriptions.Rebuilt
-	Progress authentications.RebuiltBatches
+	Progress invitations.Rebuilt
 }
 
 // RebuildState writes every user's subscription state, and the progress of the last week's invitations, to Redis again,
@@ -76,7 +80,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 		db:      db,
 		state:   state,
 		cache:   state, // nobody watches
-		metrics: newMetrics(fanout.Phase(cfg.Events.Phase)),
+		metrics: newMetrics(),
 	}
 	if in.clock, err = startClock(ctx, db); err != nil {
 		return r, err
@@ -89,7 +93,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	}
 	// What turns out to be done is announced: any relay brings it to the broker.
 	events := outbox.NewPublisher(db, in.sealer, in.clock, func() {})
-	r.Progress, err = in.newRepairer(in.newProgress(events)).RebuildBatches(ctx)
+	r.Progress, err = in.newRepairer(in.newProgress(events)).Rebuild(ctx)
 	return r, err
 }
 
@@ -99,7 +103,7 @@ func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return outbox.Retry(ctx, db, clock.Now())
+	return retryOutbox(ctx, db, clock.Now())
 }
 
 // DeadLetters lists, replays and discards the dead letters of one queue.

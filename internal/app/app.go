@@ -15,8 +15,9 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/heartbeat"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/notification/smtp"
@@ -37,7 +38,7 @@ type App struct {
 	*infra
 
 	relay     *outbox.Relay
-	heartbeat *fanout.Heartbeat
+	heartbeat *heartbeat.Heartbeat
 	progress  *progress
 
 	// The api's side.
@@ -47,7 +48,7 @@ type App struct {
 
 	// The consumer's side.
 	sweeper         *projects.Sweeper
-	repairer        *authentications.Repairer
+	repairer        *invitations.Repairer
 	consumer        consumer
 	monitor         *echo.Echo
 	monitorListener net.Listener
@@ -93,8 +94,15 @@ func assemble(ctx context.Context, in *infra, changes ...Option) (*App, error) {
 	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
 		float64(in.cfg.Invitations.PerSecond), in.log)
 	rows := outbox.NewPublisher(in.db, in.sealer, in.clock, a.relay.Wake)
-	events := fanout.NewPublisher(in.phase(), rows, rows, in.renderCode, in.digests())
-	a.heartbeat = fanout.NewHeartbeat(in.db, in.clock, in.process.name(), in.version, in.phase(), in.log)
+	events := in.legacy.publisher(rows)
+	a.heartbeat = heartbeat.New(heartbeat.Deps{
+		DB:      in.db,
+		Clock:   in.clock,
+		Role:    in.process.name(),
+		Version: in.version,
+		Note:    string(in.phase()),
+		Log:     in.log,
+	})
 	a.progress = in.newProgress(events)
 	if in.process&(inAPI|inStandalone) != 0 {
 		a.assembleAPI(events, o)
@@ -134,7 +142,7 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 		Open:        p.store,
 		Completions: projectsql.NewCompletions(in.db),
 		Events:      events,
-		Listener:    batchCloser{authentications.NewBatchCloser(authsql.NewBatches(in.db), authsql.NewUsers(in.db), events)},
+		Listener:    in.newBatchCloser(events),
 		Updates:     p.updates,
 		Observer:    &projectObserver{in.log, in.metrics},
 	}
@@ -145,9 +153,9 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 // assembleAPI builds what people and other services ask for over HTTP.
 func (a *App) assembleAPI(events event.Publisher, o options) {
 	if o.passwords == nil {
-		hasher := password.New(password.Options{ReadableToPrevious: a.phase().Returnable()})
+		hasher := password.New()
 		a.metrics.watchHashing(hasher.Load)
-		o.passwords = hasher
+		o.passwords = a.legacy.passwords(hasher)
 	}
 	tokens := token.New(token.Options{
 		Secret:           []byte(a.cfg.Secrets.JWT),
@@ -162,41 +170,20 @@ func (a *App) assembleAPI(events event.Publisher, o options) {
 		Plans:         subscriptionsql.NewPlans(a.db),
 		Events:        events,
 	})
-	users := authsql.NewUsers(a.db)
 	a.authentication = authentications.New(authentications.Deps{
-		Tx:          a.db,
-		Users:       users,
-		Codes:       authsql.NewCodes(a.db),
-		LegacyCodes: authsql.NewLegacyCodes(a.db),
-		Passwords:   o.passwords,
-		Tokens:      tokens,
-		Trials:      lifecycle,
-		Events:      events,
-		Clock:       a.clock,
-		CodeKey:     authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
-		Rehash:      !a.phase().Returnable(),
-		Mixed:       a.phase().Mixed(),
-	})
-	invitations := authentications.NewInvitations(authentications.InvitationDeps{
-		Tx:          a.db,
-		LongTx:      a.db.WithTxTimeout(inviteTx),
-		Users:       users,
-		Batches:     authsql.NewBatches(a.db),
-		Invitations: authsql.NewInvitations(a.db),
-		Pace:        authsql.NewPace(a.db),
-		Passwords:   o.passwords,
-		Tokens:      tokens,
-		Trials:      lifecycle,
-		Events:      events,
-		Outbox:      withdrawer{a.db, a.clock},
-		Progress:    batchProgress{a.progress.count, a.progress.store},
-		Clock:       a.clock,
-		CodeKey:     authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
-		PerSecond:   a.cfg.Invitations.PerSecond,
+		Tx:        a.db,
+		Users:     authsql.NewUsers(a.db),
+		Codes:     a.legacy.codes(authsql.NewCodes(a.db)),
+		Passwords: o.passwords,
+		Tokens:    tokens,
+		Trials:    lifecycle,
+		Events:    events,
+		Clock:     a.clock,
+		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
 	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
-		invitations:    invitations,
+		invitations:    a.newInvitations(events, o.passwords, a.authentication, a.progress),
 		subscriptions:  lifecycle,
 		reading:        projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
 		counting:       a.progress.count,
@@ -225,9 +212,9 @@ func (a *App) assembleConsumer() error {
 	logged := loggedMails{mails, a.log}
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
-	a.consumer = a.newConsumer(a.consumers(handlers{
-		codeMail:       authentications.NewCodeMailSender(authsql.NewCodes(a.db), logged),
-		invitationMail: authentications.NewInvitationMailSender(authsql.NewInvitations(a.db), authsql.NewUsers(a.db), logged),
+	consumers := a.consumers(handlers{
+		codeMail:       authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{Codes: authsql.NewCodes(a.db), Mailer: logged}),
+		invitationMail: a.newInvitationMail(logged),
 		mails:          mails,
 		projection:     a.newProjection(),
 		counting:       a.progress.count,
@@ -235,10 +222,12 @@ func (a *App) assembleConsumer() error {
 			projectevents.CountItem(a.progress.count, a.itemMissed),
 			mailevents.GiveUp(mails),
 		},
-		shadow:  fanout.NewShadow(a.db, a.clock, a.renderCode, a.digests(), a.metrics),
-		unnamed: fanout.NewUnnamed(a.db, a.clock, a.cfg.Secrets.EventsSeal, a.mailLease(), a.log),
+		shadow:  a.legacy.shadow(),
+		unnamed: a.legacy.unnamed(),
 		forward: logged,
-	}))
+	})
+	a.consumer = a.newConsumer(consumers)
+	a.legacy.read(consumers)
 	a.health.consuming = a.consumer.Consuming
 	a.monitor = a.newEcho(nil, nil)
 	return nil
@@ -249,18 +238,6 @@ func (in *infra) newProjection() *subscriptions.Projection {
 	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
 		Subscriptions: subscriptionsql.NewSubscriptions(in.db),
 		States:        subscriptionredis.New(in.state),
-	})
-}
-
-// newRepairer returns what brings the progress of batches in line with the database.
-func (in *infra) newRepairer(p *progress) *authentications.Repairer {
-	return authentications.NewRepairer(authentications.RepairDeps{
-		Batches:     authsql.NewBatches(in.db),
-		Invitations: authsql.NewInvitations(in.db),
-		Mails:       mailOutcomes{mailsql.NewLedger(in.db)},
-		Progress:    batchProgress{p.count, p.store},
-		Clock:       in.clock,
-		Failed:      in.logRepairFailure,
 	})
 }
 

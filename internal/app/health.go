@@ -9,7 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 	goredis "github.com/redis/go-redis/v9"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -29,13 +28,13 @@ const (
 	unhealthy = "unhealthy"
 )
 
-// health answers how this process and its dependencies are. It asks them each time: nothing is remembered.
+// health reports the state of this process and its dependencies. It asks them each time: nothing is cached.
 type health struct {
 	db       *database.DB
 	redis    *goredis.Client
 	broker   broker
 	version  string
-	phase    fanout.Phase
+	phase    string
 	embedded bool // the standalone's own parts
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.
@@ -57,7 +56,7 @@ func (h *health) register(e *echo.Echo) {
 	e.GET("/health/rabbitmq", h.rabbitmqHealth)
 }
 
-// live says that the process answers, nothing else: restarting it would not repair a dependency.
+// live says that the process responds, nothing else: restarting it would not repair a dependency.
 func (h *health) live(c echo.Context) error {
 	return httpserver.Success(c, http.StatusOK, report{Status: "alive", Version: h.version})
 }
@@ -160,10 +159,10 @@ func (h *health) checkRedis(ctx context.Context) part {
 func (h *health) checkRabbitMQ(ctx context.Context) part {
 	exchange, err := h.broker.Check(ctx)
 	if err != nil {
-		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: string(h.phase)}
+		return part{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: h.phase}
 	}
 	return part{
-		Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable, Phase: string(h.phase),
+		Status: healthy, Exchange: exchange.Name, Type: exchange.Type, Durable: &exchange.Durable, Phase: h.phase,
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"time"
@@ -12,10 +13,11 @@ import (
 	swagger "github.com/swaggest/swgui/v5emb"
 
 	openapi "github.com/smap-platform/identity/api"
-	"github.com/smap-platform/identity/internal/authentication"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	invitationhttp "github.com/smap-platform/identity/internal/invitation/delivery/http"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	projecthttp "github.com/smap-platform/identity/internal/project/delivery/http"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
 	subscriptionhttp "github.com/smap-platform/identity/internal/subscription/delivery/http"
@@ -31,24 +33,17 @@ const requestTimeout = 15 * time.Second
 // services is what the api's routes ask for.
 type services struct {
 	authentication *authentications.UseCase
-	invitations    *authentications.Invitations
+	invitations    *invitations.UseCase
 	subscriptions  *subscriptions.Lifecycle
 	reading        *projects.Reading
 	counting       *projects.Counting
 	tokens         *token.Issuer
 }
 
-const (
-	// inviteTimeout bounds one upload, from its first byte to the response; its transaction is most of that.
-	inviteTimeout = 3 * time.Minute
-	inviteTx      = 2 * time.Minute
-)
-
 // newWeb returns the api's HTTP side: every route of the service.
 func (in *infra) newWeb(s services) *echo.Echo {
 	routes := projecthttp.Limits()
-	routes["POST /users/invitations"] = httpserver.Limits{Body: authentication.MaxUploadBytes, Timeout: inviteTimeout}
-	routes["POST /users/invitations/:project_id/cancel"] = httpserver.Limits{Timeout: inviteTimeout}
+	maps.Copy(routes, invitationhttp.Limits())
 	e := in.newEcho(in.metrics.registry, routes)
 	root := e.Group("")
 	authenticated := authhttp.Authenticate(s.tokens, in.cfg.Cookie.Name)
@@ -59,7 +54,7 @@ func (in *infra) newWeb(s services) *echo.Echo {
 		SameSite: in.cfg.Cookie.SameSite,
 	}
 	authhttp.Register(root, s.authentication, cookie, authenticated)
-	authhttp.RegisterInvitations(root, s.invitations, cookie, authenticated)
+	invitationhttp.Register(root, s.invitations, cookie.Login, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	projecthttp.Register(root, s.reading, authenticated)
 	projecthttp.RegisterInternal(root, s.counting, httpserver.InternalKey(string(in.cfg.Secrets.Internal)))

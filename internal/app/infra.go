@@ -15,7 +15,6 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification/render"
@@ -65,6 +64,7 @@ type infra struct {
 	tracing  *sdktrace.TracerProvider
 	health   *health
 	embedded *embedded // nil in production
+	legacy   *wing
 }
 
 // production connects to the servers that cfg names. Only the database has to be there.
@@ -101,7 +101,6 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 			Now:          in.clock.Now,
 			DrainTimeout: cfg.Service.ShutdownTimeout / 2,
 			StaleAck:     func(queue string) { in.metrics.staleAcks.WithLabelValues(queue).Inc() },
-			Refused:      func(_ string, refused bool) { in.metrics.setLegacyRefused(refused) },
 		}, consumers)
 	}
 	if err := in.prepare(ctx, cfg.Postgres.AutoMigrate); err != nil {
@@ -167,41 +166,26 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	if in.tracing, err = newTracing(ctx, in.cfg.Service, in.process.name(), in.version); err != nil {
 		return err
 	}
-	in.metrics = newMetrics(in.phase())
+	in.metrics = newMetrics()
 	in.metrics.registry.MustRegister(
 		&outboxCollector{in.db, in.clock},
 		&deadLetterCollector{in.broker, Queues(in.cfg)},
 	)
+	in.legacy = newWing(in)
 	in.health = &health{
 		db:       in.db,
 		redis:    in.state,
-		broker:   in.broker,
+		broker:   checkedBroker{in.broker, in.legacy.connection},
 		version:  in.version,
-		phase:    in.phase(),
+		phase:    string(in.phase()),
 		embedded: in.embedded != nil,
 	}
 	return nil
 }
 
-// phase is the phase of the migration; the standalone has none behind it.
-func (in *infra) phase() fanout.Phase {
-	if in.embedded != nil {
-		return fanout.Complete
-	}
-	return fanout.Phase(in.cfg.Events.Phase)
-}
-
 // mailLease is how long one try to send a mail may take before another process may try as well: twice the mail server's
 // own deadline. No handler runs longer.
 func (in *infra) mailLease() time.Duration { return 2 * in.cfg.SMTP.Timeout }
-
-// renderCode writes the mail with a code: for the previous release's consumers, and to compare with what they got.
-func (in *infra) renderCode(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
-	r, err := in.renderer.Verification(locale, code, now, expiresAt)
-	return r.Subject, r.HTML, err
-}
-
-func (in *infra) digests() fanout.Digests { return fanout.NewDigests(in.cfg.Secrets.EventsSeal) }
 
 func (in *infra) tracer() trace.Tracer { return in.tracing.Tracer("github.com/smap-platform/identity") }
 

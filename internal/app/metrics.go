@@ -8,8 +8,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
-	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -33,16 +31,12 @@ type metrics struct {
 
 	projectsCompleted prometheus.Counter
 	marksMissed       prometheus.Counter
-
-	legacyPublished prometheus.Counter
-	legacyRefused   prometheus.Gauge
-	shadows         *prometheus.CounterVec
 }
 
 // latencyBuckets reach from a confirm on a quiet broker to a mail server near its deadline.
 var latencyBuckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 
-func newMetrics(phase fanout.Phase) *metrics {
+func newMetrics() *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
@@ -69,21 +63,11 @@ func newMetrics(phase fanout.Phase) *metrics {
 
 		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
-
-		legacyPublished: counter("events_legacy_published_total", "Mails published to the previous release's fanout, which is on its way out."),
-		legacyRefused: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "legacy_queue_refused", Help: "1 while the broker refuses this process the previous release's queue.",
-		}),
-		shadows: counters("mail_shadows_total", "Mails of the previous release's path compared with ours, once per event.", "result"),
 	}
 	m.initSeries()
-	current := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "events_migration_phase", Help: "1, labelled with EVENTS_MIGRATION_PHASE of this process.", ConstLabels: prometheus.Labels{"phase": string(phase)},
-	})
-	current.Set(1)
 	m.registry.MustRegister(m.published, m.publishFailures, m.publishDuration, m.mailsProcessed, m.mailsFailed,
 		m.mailsRepeated, m.mailsDropped, m.handled, m.retries, m.deadLetters, m.staleAcks,
-		m.projectsCompleted, m.marksMissed, m.legacyPublished, m.legacyRefused, m.shadows, current,
+		m.projectsCompleted, m.marksMissed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -101,26 +85,6 @@ func (m *metrics) initSeries() {
 	}
 	m.mailsDropped.WithLabelValues(string(notification.StateExpired))
 	m.mailsDropped.WithLabelValues(string(notification.StateSuperseded))
-	m.shadows.WithLabelValues("match")
-	m.shadows.WithLabelValues("mismatch")
-}
-
-// setLegacyRefused records whether the broker refuses the previous release's queue. A queue that does not exist is not
-// refused.
-func (m *metrics) setLegacyRefused(refused bool) {
-	m.legacyRefused.Set(0)
-	if refused {
-		m.legacyRefused.Set(1)
-	}
-}
-
-// ShadowCompared implements fanout.ShadowObserver.
-func (m *metrics) ShadowCompared(match bool) {
-	result := "mismatch"
-	if match {
-		result = "match"
-	}
-	m.shadows.WithLabelValues(result).Inc()
 }
 
 // MailAccepted, MailFailed, MailRepeated and MailDropped implement notification.Observer.
@@ -154,7 +118,7 @@ func (c *outboxCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *outboxCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	depth, err := outbox.ReadDepth(ctx, c.db, c.clock.Now())
+	depth, err := outboxDepth(ctx, c.db, c.clock.Now())
 	if err != nil {
 		ch <- prometheus.MustNewConstMetric(outboxUp, prometheus.GaugeValue, 0)
 		return

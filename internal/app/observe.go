@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -14,7 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/internal/project"
 	"github.com/smap-platform/identity/pkg/logger"
 )
@@ -57,7 +56,7 @@ func (o *consumeObserver) count(q event.Queue, d event.Delivery, decision event.
 	key := d.RoutingKey
 	switch {
 	case q.Name == LegacyQueue:
-		key = fanout.Exchange // whose messages carry none
+		key = legacy.Exchange // whose messages carry none
 	case decision.Outcome == event.ReasonUnknownKey:
 		key = "unknown" // anyone can invent keys; a label must not grow with them
 	}
@@ -85,19 +84,12 @@ func levelOf(d event.Decision) zerolog.Level {
 type publishObserver struct {
 	log     zerolog.Logger
 	metrics *metrics
-	warned  sync.Once
 }
 
 // Published implements outbox.Observer.
 func (o *publishObserver) Published(m event.Message, took time.Duration) {
 	o.metrics.published.WithLabelValues(keyOf(m)).Inc()
 	o.metrics.publishDuration.Observe(took.Seconds())
-	if m.Exchange == fanout.Exchange {
-		o.metrics.legacyPublished.Inc()
-		o.warned.Do(func() {
-			o.log.Warn().Str("exchange", m.Exchange).Msg("publishing to the previous release's exchange, which is on its way out; see docs/migration-guide.md")
-		})
-	}
 	log := logger.WithTrace(traceOf(m), o.log)
 	log.Info().Str("event_id", m.ID).Str("routing_key", keyOf(m)).
 		Float64("duration_ms", float64(took.Microseconds())/1000).Msg("event published")
@@ -118,7 +110,7 @@ func (o *publishObserver) Failed(m event.Message, class string, final bool) {
 		Bool("given_up", final).Msg("event not published")
 }
 
-// keyOf returns the label of m: a message to the fanout has no routing key.
+// keyOf returns the label of m: some exchanges are published to without a routing key.
 func keyOf(m event.Message) string { return cmp.Or(m.RoutingKey, m.Exchange) }
 
 func traceOf(m event.Message) context.Context {
@@ -171,5 +163,5 @@ func (in *infra) logOutage(effect string) func(error) {
 }
 
 func (in *infra) logRepairFailure(err error) {
-	in.log.Warn().Err(err).Msg("batches of invitations cannot be compared with their progress; tried again every few seconds")
+	in.log.Warn().Err(err).Msg("batches could not be compared with their progress; retried every few seconds")
 }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/heartbeat"
+	"github.com/smap-platform/identity/internal/legacy"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 )
@@ -38,7 +38,7 @@ func (a *App) purge(ctx context.Context) error {
 
 func (a *App) purgeOnce(ctx context.Context) {
 	type purgeFunc = func(ctx context.Context, then time.Time) (int64, error)
-	now := a.clock.Now()
+	now, purger := a.clock.Now(), a.newInvitationPurger()
 	for _, p := range []struct {
 		table string
 		life  time.Duration
@@ -46,12 +46,12 @@ func (a *App) purgeOnce(ctx context.Context) {
 	}{
 		{"mails", mailLife, mailsql.NewLedger(a.db).PurgeOlderThan},
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
-		{"invitations", 0, authsql.NewInvitations(a.db).PurgeExpired},
-		{"batches", batchLife, authsql.NewBatches(a.db).PurgeOlderThan},
-		{"comparisons", mailLife, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeShadows(ctx, a.db, then) }},
-		{"mails without an id", fanout.UnnamedFor, func(ctx context.Context, then time.Time) (int64, error) { return fanout.PurgeUnnamed(ctx, a.db, then) }},
+		{"invitations", 0, purger.PurgeExpired},
+		{"batches", batchLife, purger.PurgeBatches},
+		{"comparisons", mailLife, a.legacy.purgeComparisons},
+		{"mails without an id", legacy.UnnamedFor, a.legacy.purgeUnnamed},
 		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {
-			return fanout.PurgeProcesses(ctx, a.db, then)
+			return heartbeat.Purge(ctx, a.db, then)
 		}},
 	} {
 		n, err := p.purge(ctx, now.Add(-p.life))

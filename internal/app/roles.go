@@ -42,6 +42,7 @@ var roles = []struct {
 	{"http", serving, inAPI | inStandalone, func(a *App) run { return a.serve(a.web, a.apiListener) }},
 	{"monitor", serving, inConsumer | inStandalone, func(a *App) run { return a.serve(a.monitor, a.monitorListener) }},
 	{"consumer", serving, inConsumer | inStandalone, func(a *App) run { return a.consumer.Run }},
+	{"legacy consumer", serving, inConsumer, func(a *App) run { return a.legacy.runReader }},
 
 	{"relay", background, everywhere, func(a *App) run { return a.relay.Run }},
 	{"progress publisher", background, everywhere, func(a *App) run { return a.progress.updates.Run }},
@@ -49,8 +50,10 @@ var roles = []struct {
 	{"sweeper", background, inConsumer | inStandalone, func(a *App) run { return a.sweeper.Run }},
 	{"repairer", background, inConsumer | inStandalone, func(a *App) run { return a.repairer.Run }},
 	{"purge", background, inConsumer | inStandalone, func(a *App) run { return a.purge }},
+	{"legacy relay", background, onServers, func(a *App) run { return a.legacy.relay.Run }},
 
 	{"rabbitmq publisher", base, onServers, func(a *App) run { return a.publisher.Run }},
+	{"legacy publisher", base, onServers, func(a *App) run { return a.legacy.connection.Run }},
 	{"heartbeat", base, onServers, func(a *App) run { return a.heartbeat.Run }},
 	{"database clock", base, everywhere, func(a *App) run { return a.clock.Run }},
 	{"embedded redis", base, inStandalone, func(a *App) run { return a.embedded.passTime }},

@@ -26,17 +26,19 @@ func TestRoles(t *testing.T) {
 	t.Run("each process runs its own", func(t *testing.T) {
 		t.Parallel()
 		require.Equal(t, []string{
-			"http", "relay", "progress publisher", "progress subscriber", "rabbitmq publisher", "heartbeat", "database clock",
+			"http", "relay", "progress publisher", "progress subscriber", "legacy relay", "rabbitmq publisher", "legacy publisher",
+			"heartbeat", "database clock",
 		}, in(inAPI))
 		require.Equal(t, []string{
-			"monitor", "consumer", "relay", "progress publisher", "sweeper", "repairer", "purge", "rabbitmq publisher",
-			"heartbeat", "database clock",
+			"monitor", "consumer", "legacy consumer", "relay", "progress publisher", "sweeper", "repairer", "purge",
+			"legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
 		}, in(inConsumer))
 	})
 	t.Run("the standalone runs both sides, and embedded parts in place of connections", func(t *testing.T) {
 		t.Parallel()
 		union := in(inAPI | inConsumer)
-		require.Subset(t, append(in(inStandalone), "rabbitmq publisher", "heartbeat"), union)
+		require.Subset(t, append(in(inStandalone),
+			"rabbitmq publisher", "heartbeat", "legacy consumer", "legacy relay", "legacy publisher"), union)
 		require.NotContains(t, in(inStandalone), "rabbitmq publisher")
 	})
 }

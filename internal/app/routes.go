@@ -8,7 +8,9 @@ import (
 	authevents "github.com/smap-platform/identity/internal/authentication/delivery/rabbitmq"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/fanout"
+	invitationevents "github.com/smap-platform/identity/internal/invitation/delivery/rabbitmq"
+	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
+	"github.com/smap-platform/identity/internal/legacy"
 	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
@@ -22,20 +24,18 @@ const (
 	EmailQueue        = "identity.email"
 	SubscriptionQueue = "identity.subscription"
 	ProjectQueue      = "identity.project"
-	// LegacyQueue holds mails of the previous release's queue that could not be sent at once.
-	LegacyQueue = "identity.legacy"
 )
 
 // handlers are what the routing table hands events to.
 type handlers struct {
 	codeMail       *authentications.CodeMailSender
-	invitationMail *authentications.InvitationMailSender
+	invitationMail *invitations.MailSender
 	mails          *notifications.Sender
 	projection     *subscriptions.Projection
 	counting       *projects.Counting
-	shadow         *fanout.Shadow
-	unnamed        *fanout.Unnamed
-	forward        fanout.Forwarder
+	shadow         *legacy.Shadow
+	unnamed        *legacy.Unnamed
+	forward        legacy.Forwarder
 	// counted is around events that are items of a project.
 	counted []event.Middleware
 }
@@ -52,14 +52,14 @@ type route struct {
 // routes is the routing table: which queue is bound to what, and which handler does the work of which key.
 func routes(h handlers) []route {
 	return []route{
-		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Instead(authevents.SendCode(h.codeMail)), nil},
-		{EmailQueue, "email.#", event.EmailInvitationRequested, authevents.SendInvitation(h.invitationMail), h.counted},
+		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), nil},
+		{EmailQueue, "email.#", event.EmailInvitationRequested, invitationevents.SendMail(h.invitationMail), h.counted},
 		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionStatusChanged, subscriptionevents.StatusChanged(h.projection), nil},
 		{ProjectQueue, "project.created", event.ProjectCreated, projectevents.Created(h.counting), nil},
-		{LegacyQueue, "", "", h.unnamed.Around(fanout.Forward(h.forward)), nil},
+		{LegacyQueue, "", "", h.unnamed.Guard(legacy.Forward(h.forward)), nil},
 	}
 }
 
@@ -79,13 +79,7 @@ func Queues(cfg config.Config) []event.Queue {
 		{Name: SubscriptionQueue, Retry: states, Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch},
 		{Name: ProjectQueue, Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch},
 	}
-	if cfg.Events.Phase != "" { // the standalone has no previous release behind it
-		legacy := event.Queue{Name: LegacyQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}
-		if cfg.Events.ConsumeLegacy {
-			legacy.Source = fanout.Queue
-		}
-		queues = append(queues, legacy)
-	}
+	queues = append(queues, legacyQueues(cfg, mails)...)
 	for i := range queues {
 		for _, r := range routes(handlers{}) {
 			if r.queue == queues[i].Name && r.binding != "" && !slices.Contains(queues[i].Bindings, r.binding) {

@@ -16,7 +16,7 @@ import (
 
 const module = "github.com/smap-platform/identity/"
 
-var domains = []string{"authentication", "subscription", "project", "notification"}
+var domains = []string{"authentication", "subscription", "invitation", "project", "notification"}
 
 type pkg struct {
 	ImportPath string
@@ -59,9 +59,12 @@ func TestWhoMayImportWhom(t *testing.T) {
 	rules := []rule{
 		{"internal/event", nil, []string{uuid}},
 		{"internal/event/outbox", []string{"internal/event", "pkg/"}, []string{"*"}},
-		{"internal/event/fanout", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/rabbitmq", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
+		{"internal/heartbeat", []string{"pkg/"}, []string{"*"}},
+		{"internal/legacy", []string{
+			"internal/event", "internal/event/outbox", "internal/event/rabbitmq", "internal/heartbeat", "internal/authentication", "pkg/",
+		}, []string{"*"}},
 		{"pkg/", []string{"pkg/"}, []string{"*"}},
 		{"config", []string{}, []string{"github.com/spf13/viper"}},
 		{"cmd/", []string{"internal/app/command", "internal/inbox"}, []string{"github.com/rs/zerolog"}},
@@ -72,7 +75,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 			rule{root, []string{"pkg/apperror"}, []string{uuid}},
 			rule{root + "/usecase", []string{root, "internal/event", "pkg/apperror"}, []string{uuid}},
 			rule{root + "/repository/", []string{root, "pkg/database", "pkg/redis", "pkg/apperror"}, []string{uuid, "github.com/redis/go-redis/v9", "github.com/hashicorp/golang-lru/v2"}},
-			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver"}, []string{uuid, "github.com/labstack/echo/v4", "golang.org/x/text/language"}},
+			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver"}, []string{uuid, "github.com/labstack/echo/v4"}},
 		)
 	}
 	all := packages(t)

@@ -9,15 +9,12 @@ import (
 	"time"
 )
 
-// Rules of a one-time code (issue text; OWASP Authentication Cheat Sheet for the limit on tries).
+// Rules of a one-time code; the limit on tries is the OWASP Authentication Cheat Sheet's.
 const (
 	CodeLifetime   = 10 * time.Minute
 	MaxWrongTries  = 5
 	ResendInterval = 60 * time.Second // between two stored codes of one user
 )
-
-// maxSkew is how far ahead the clock of a pod of the previous release may be: its codes carry that clock's time.
-const maxSkew = time.Minute
 
 // Purpose is what a code proves.
 type Purpose string
@@ -31,27 +28,14 @@ type Code struct {
 	UserID     string
 	Purpose    Purpose
 	Digest     []byte
-	EventID    string // the event that carries the digits; a mail of any other event is out of date. Empty: adopted
+	EventID    string // the event that carries the digits; a mail of any other event is out of date. Empty: none does
 	WrongTries int
 	CreatedAt  time.Time
 	ExpiresAt  time.Time
 	UsedAt     time.Time // zero: not used
 }
 
-// LegacyCode is a code of the previous release, which keeps the digits themselves (docs/adr/0006).
-type LegacyCode struct {
-	Digits    string
-	CreatedAt time.Time // by the clock of the pod that made it
-}
-
-// Replaces tells whether l is the code to go by instead of newest, the zero Code when there is none: l is the newer of the
-// two, at most CodeLifetime old, although it lived longer where it comes from, and not from the future.
-func (l LegacyCode) Replaces(newest Code, now time.Time) bool {
-	age := now.Sub(l.CreatedAt)
-	return -maxSkew <= age && age <= CodeLifetime && l.CreatedAt.After(newest.CreatedAt)
-}
-
-// NewDigits answers six decimal digits, each value equally likely, from the system's CSPRNG.
+// NewDigits returns six decimal digits, each value equally likely, from the system's CSPRNG.
 func NewDigits() string {
 	n, err := rand.Int(rand.Reader, big.NewInt(1_000_000))
 	if err != nil {
@@ -60,32 +44,23 @@ func NewDigits() string {
 	return fmt.Sprintf("%06d", n)
 }
 
-// CodeKey is CODE_HMAC_KEY: it lives outside the database, so that a stolen table does not give codes away.
+// CodeKey is CODE_HMAC_KEY: it lives outside the database, so that a stolen table does not reveal codes.
 type CodeKey []byte
 
-// Digest is HMAC-SHA256 over purpose, user and digits: a digest is of no use in another row.
+// Digest returns the HMAC-SHA256 of purpose, user and digits: a digest is of no use in another row.
 func (k CodeKey) Digest(purpose Purpose, userID, digits string) []byte {
 	mac := hmac.New(sha256.New, k)
 	fmt.Fprintf(mac, "%s\x00%s\x00%s", purpose, userID, digits)
 	return mac.Sum(nil)
 }
 
-// Adopt answers l as a code of ours: nothing tried yet, and no event, for its mail was not ours.
-// It keeps the time it was made, so that once it is stored it no longer Replaces what is stored.
-func (k CodeKey) Adopt(l LegacyCode, purpose Purpose, userID string) Code {
-	return Code{
-		UserID: userID, Purpose: purpose, Digest: k.Digest(purpose, userID, l.Digits),
-		CreatedAt: l.CreatedAt, ExpiresAt: l.CreatedAt.Add(CodeLifetime),
-	}
-}
-
-// CanResend tells whether a new code may replace this one.
+// CanResend reports whether a new code may replace this one.
 func (c *Code) CanResend(now time.Time) bool { return now.Sub(c.CreatedAt) >= ResendInterval }
 
-// Current tells whether the mail of eventID is still worth sending: its code is the newest, and unused.
+// Current reports whether the mail of eventID is still worth sending: its code is the newest, and unused.
 func (c *Code) Current(eventID string) bool { return c.EventID == eventID && c.UsedAt.IsZero() }
 
-// Try compares in constant time. It answers nil and marks the code used, or ErrCodeExpired, ErrTooManyTries or
+// Try compares in constant time. It returns nil and marks the code used, or ErrCodeExpired, ErrTooManyTries or
 // ErrWrongCode; a wrong try is counted in WrongTries. The caller stores the code in every case.
 func (c *Code) Try(digest []byte, now time.Time) error {
 	switch {

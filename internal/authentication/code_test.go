@@ -23,101 +23,122 @@ func newCode() authentication.Code {
 	}
 }
 
-func TestCodeTry(t *testing.T) {
+func TestCode(t *testing.T) {
 	t.Parallel()
-	soon := created.Add(time.Minute)
-	for name, tc := range map[string]struct {
-		change func(*authentication.Code)
-		digest []byte
-		now    time.Time
-		err    error
-		tries  int
-		used   bool
-	}{
-		"right":                       {digest: right, now: soon, used: true},
-		"right in the last moment":    {digest: right, now: created.Add(10*time.Minute - time.Microsecond), used: true},
-		"right, one microsecond late": {digest: right, now: created.Add(10 * time.Minute), err: authentication.ErrCodeExpired},
-		"wrong":                       {digest: wrong, now: soon, err: authentication.ErrWrongCode, tries: 1},
-		"no digest at all":            {digest: nil, now: soon, err: authentication.ErrWrongCode, tries: 1},
-		"right after four wrong": {
-			change: func(c *authentication.Code) { c.WrongTries = 4 }, digest: right, now: soon, tries: 4, used: true,
-		},
-		"fifth wrong": {
-			change: func(c *authentication.Code) { c.WrongTries = 4 }, digest: wrong, now: soon,
-			err: authentication.ErrWrongCode, tries: 5,
-		},
-		"right after five wrong": {
-			change: func(c *authentication.Code) { c.WrongTries = 5 }, digest: right, now: soon,
-			err: authentication.ErrTooManyTries, tries: 5,
-		},
-		"wrong after five wrong is not counted": {
-			change: func(c *authentication.Code) { c.WrongTries = 5 }, digest: wrong, now: soon,
-			err: authentication.ErrTooManyTries, tries: 5,
-		},
-		"dead and expired": {
-			change: func(c *authentication.Code) { c.WrongTries = 5 }, digest: right, now: created.Add(time.Hour),
-			err: authentication.ErrTooManyTries, tries: 5,
-		},
-		"wrong and expired": {digest: wrong, now: created.Add(time.Hour), err: authentication.ErrCodeExpired},
-		"right a second time": {
-			change: func(c *authentication.Code) { c.UsedAt = created.Add(time.Second) }, digest: right, now: soon,
-			err: authentication.ErrWrongCode, used: true,
-		},
-		"used and expired": {
-			change: func(c *authentication.Code) { c.UsedAt = created.Add(time.Second) }, digest: right,
-			now: created.Add(time.Hour), err: authentication.ErrWrongCode, used: true,
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+
+	t.Run("counts and judges a try", func(t *testing.T) {
+		t.Parallel()
+		soon := created.Add(time.Minute)
+		for name, tc := range map[string]struct {
+			change func(*authentication.Code)
+			digest []byte
+			now    time.Time
+			err    error
+			tries  int
+			used   bool
+		}{
+			"right":                       {digest: right, now: soon, used: true},
+			"right in the last moment":    {digest: right, now: created.Add(10*time.Minute - time.Microsecond), used: true},
+			"right, one microsecond late": {digest: right, now: created.Add(10 * time.Minute), err: authentication.ErrCodeExpired},
+			"wrong":                       {digest: wrong, now: soon, err: authentication.ErrWrongCode, tries: 1},
+			"no digest at all":            {digest: nil, now: soon, err: authentication.ErrWrongCode, tries: 1},
+			"right after four wrong": {
+				change: func(c *authentication.Code) { c.WrongTries = 4 }, digest: right, now: soon, tries: 4, used: true,
+			},
+			"fifth wrong": {
+				change: func(c *authentication.Code) { c.WrongTries = 4 }, digest: wrong, now: soon,
+				err: authentication.ErrWrongCode, tries: 5,
+			},
+			"right after five wrong": {
+				change: func(c *authentication.Code) { c.WrongTries = 5 }, digest: right, now: soon,
+				err: authentication.ErrTooManyTries, tries: 5,
+			},
+			"wrong after five wrong is not counted": {
+				change: func(c *authentication.Code) { c.WrongTries = 5 }, digest: wrong, now: soon,
+				err: authentication.ErrTooManyTries, tries: 5,
+			},
+			"dead and expired": {
+				change: func(c *authentication.Code) { c.WrongTries = 5 }, digest: right, now: created.Add(time.Hour),
+				err: authentication.ErrTooManyTries, tries: 5,
+			},
+			"wrong and expired": {digest: wrong, now: created.Add(time.Hour), err: authentication.ErrCodeExpired},
+			"right a second time": {
+				change: func(c *authentication.Code) { c.UsedAt = created.Add(time.Second) }, digest: right, now: soon,
+				err: authentication.ErrWrongCode, used: true,
+			},
+			"used and expired": {
+				change: func(c *authentication.Code) { c.UsedAt = created.Add(time.Second) }, digest: right,
+				now: created.Add(time.Hour), err: authentication.ErrWrongCode, used: true,
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				code := newCode()
+				if tc.change != nil {
+					tc.change(&code)
+				}
+				err := code.Try(tc.digest, tc.now)
+				if tc.err == nil {
+					require.NoError(t, err)
+					require.Equal(t, tc.now, code.UsedAt)
+				} else {
+					require.ErrorIs(t, err, tc.err)
+				}
+				require.Equal(t, tc.tries, code.WrongTries)
+				require.Equal(t, tc.used, !code.UsedAt.IsZero())
+			})
+		}
+	})
+
+	t.Run("dies after five wrong tries", func(t *testing.T) {
+		t.Parallel()
+		code := newCode()
+		for range authentication.MaxWrongTries {
+			require.ErrorIs(t, code.Try(wrong, created), authentication.ErrWrongCode)
+		}
+		require.ErrorIs(t, code.Try(right, created), authentication.ErrTooManyTries)
+		require.True(t, code.UsedAt.IsZero())
+	})
+
+	t.Run("can be replaced after a minute", func(t *testing.T) {
+		t.Parallel()
+		code := newCode()
+		for age, want := range map[time.Duration]bool{
+			-time.Second:                   false, // a clock that went backwards
+			0:                              false,
+			time.Minute - time.Microsecond: false,
+			time.Minute:                    true,
+			time.Hour:                      true,
+		} {
+			require.Equal(t, want, code.CanResend(created.Add(age)), age)
+		}
+	})
+
+	t.Run("knows which mail carries it", func(t *testing.T) {
+		t.Parallel()
+		code := newCode()
+		require.True(t, code.Current("evt_1"))
+		require.False(t, code.Current("evt_2"), "a newer code has another event")
+		code.UsedAt = created
+		require.False(t, code.Current("evt_1"), "a used code needs no mail")
+	})
+
+	t.Run("has a digest that is bound to purpose, user and key", func(t *testing.T) {
+		t.Parallel()
+		require.Len(t, right, 32)
+		require.Equal(t, right, key.Digest(authentication.PurposeVerification, "user-1", "123456"))
+		for name, other := range map[string][]byte{
+			"digits":  wrong,
+			"user":    key.Digest(authentication.PurposeVerification, "user-2", "123456"),
+			"purpose": key.Digest("password_reset", "user-1", "123456"),
+			"key":     authentication.CodeKey("another key").Digest(authentication.PurposeVerification, "user-1", "123456"),
+			"border":  key.Digest(authentication.PurposeVerification, "user-11", "23456"),
+		} {
+			require.NotEqual(t, right, other, name)
 			code := newCode()
-			if tc.change != nil {
-				tc.change(&code)
-			}
-			err := code.Try(tc.digest, tc.now)
-			if tc.err == nil {
-				require.NoError(t, err)
-				require.Equal(t, tc.now, code.UsedAt)
-			} else {
-				require.ErrorIs(t, err, tc.err)
-			}
-			require.Equal(t, tc.tries, code.WrongTries)
-			require.Equal(t, tc.used, !code.UsedAt.IsZero())
-		})
-	}
-}
-
-func TestCodeDiesAfterFiveWrongTries(t *testing.T) {
-	t.Parallel()
-	code := newCode()
-	for range authentication.MaxWrongTries {
-		require.ErrorIs(t, code.Try(wrong, created), authentication.ErrWrongCode)
-	}
-	require.ErrorIs(t, code.Try(right, created), authentication.ErrTooManyTries)
-	require.True(t, code.UsedAt.IsZero())
-}
-
-func TestCodeCanResend(t *testing.T) {
-	t.Parallel()
-	code := newCode()
-	for age, want := range map[time.Duration]bool{
-		-time.Second:                   false, // a clock that went backwards
-		0:                              false,
-		time.Minute - time.Microsecond: false,
-		time.Minute:                    true,
-		time.Hour:                      true,
-	} {
-		require.Equal(t, want, code.CanResend(created.Add(age)), age)
-	}
-}
-
-func TestCodeCurrent(t *testing.T) {
-	t.Parallel()
-	code := newCode()
-	require.True(t, code.Current("evt_1"))
-	require.False(t, code.Current("evt_2"), "a newer code has another event")
-	code.UsedAt = created
-	require.False(t, code.Current("evt_1"), "a used code needs no mail")
+			require.ErrorIs(t, code.Try(other, created), authentication.ErrWrongCode, name)
+		}
+	})
 }
 
 // With 6,000 draws each of 60 cells (position × digit) expects 600 with a standard deviation of 23. The bounds are
@@ -141,67 +162,4 @@ func TestNewDigits(t *testing.T) {
 		}
 	}
 	require.Greater(t, len(distinct), 5_500, "6,000 of a million values meet about 18 times")
-}
-
-func TestDigestIsBound(t *testing.T) {
-	t.Parallel()
-	require.Len(t, right, 32)
-	require.Equal(t, right, key.Digest(authentication.PurposeVerification, "user-1", "123456"))
-	for name, other := range map[string][]byte{
-		"digits":  wrong,
-		"user":    key.Digest(authentication.PurposeVerification, "user-2", "123456"),
-		"purpose": key.Digest("password_reset", "user-1", "123456"),
-		"key":     authentication.CodeKey("another key").Digest(authentication.PurposeVerification, "user-1", "123456"),
-		"border":  key.Digest(authentication.PurposeVerification, "user-11", "23456"),
-	} {
-		require.NotEqual(t, right, other, name)
-		code := newCode()
-		require.ErrorIs(t, code.Try(other, created), authentication.ErrWrongCode, name)
-	}
-}
-
-func TestLegacyCodeReplaces(t *testing.T) {
-	t.Parallel()
-	const longAgo = 365 * 24 * time.Hour
-	for name, tc := range map[string]struct {
-		age     time.Duration // of the previous release's code
-		newest  time.Duration // age of the newest of ours
-		missing bool          // there is none of ours
-		want    bool
-	}{
-		"the only one":                           {age: time.Minute, missing: true, want: true},
-		"just made":                              {age: 0, missing: true, want: true},
-		"ten minutes old":                        {age: 10 * time.Minute, missing: true, want: true},
-		"a microsecond older":                    {age: 10*time.Minute + time.Microsecond, missing: true},
-		"a day old, as one of ours put there is": {age: 24*time.Hour - authentication.CodeLifetime, missing: true},
-		"from a clock a minute ahead":            {age: -time.Minute, missing: true, want: true},
-		"from the future":                        {age: -time.Minute - time.Microsecond, missing: true},
-		"newer than ours":                        {age: time.Minute, newest: time.Minute + time.Microsecond, want: true},
-		"much newer than ours":                   {age: time.Minute, newest: longAgo, want: true},
-		"as old as ours: it was adopted":         {age: time.Minute, newest: time.Minute},
-		"older than ours":                        {age: time.Minute + time.Microsecond, newest: time.Minute},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var newest authentication.Code
-			if !tc.missing {
-				newest = newCode()
-				newest.CreatedAt = created.Add(-tc.newest)
-			}
-			l := authentication.LegacyCode{Digits: "123456", CreatedAt: created.Add(-tc.age)}
-			require.Equal(t, tc.want, l.Replaces(newest, created))
-		})
-	}
-}
-
-func TestAdopt(t *testing.T) {
-	t.Parallel()
-	l := authentication.LegacyCode{Digits: "123456", CreatedAt: created}
-	adopted := key.Adopt(l, authentication.PurposeVerification, "user-1")
-	want := newCode()
-	want.EventID = ""
-	require.Equal(t, want, adopted)
-	require.False(t, l.Replaces(adopted, created), "a second time")
-	require.False(t, adopted.Current("evt_1"), "a mail of ours carries another code")
-	require.NoError(t, adopted.Try(right, created.Add(time.Minute)))
 }

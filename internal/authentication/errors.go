@@ -14,20 +14,10 @@ var (
 	ErrTooManyTries    = apperror.New(apperror.RateLimited, 20008, "Too many wrong codes; request a new one")
 	ErrNotVerified     = apperror.New(apperror.Forbidden, 20009, "This e-mail address is not verified yet")
 	ErrInvalidEmail    = apperror.New(apperror.Invalid, 20011, "This is not a valid e-mail address")
-	ErrForbidden       = apperror.New(apperror.Forbidden, 403, "Only an administrator may do this")
 	ErrUnauthenticated = apperror.New(apperror.Unauthorized, 401, "Please log in")
-
-	ErrInvitationInvalid = apperror.New(apperror.Invalid, 20012, "This invitation is not valid; ask whoever invited you")
-	ErrInvitationUsed    = apperror.New(apperror.Conflict, 20013, "This invitation has been used already; please log in")
-	ErrInvitationExpired = apperror.New(apperror.Invalid, 20014, "This invitation has expired; register, or ask whoever invited you")
-	ErrBatchNotFound     = apperror.New(apperror.NotFound, 20015, "There are no such invitations")
-	ErrUpload            = apperror.New(apperror.Invalid, 20016, "The list of addresses cannot be used")
-	ErrKeyReused         = apperror.New(apperror.Conflict, 20017, "This Idempotency-Key belongs to another upload; use a new one")
 
 	// ErrBusy: more passwords wait to be hashed than can be done in reasonable time.
 	ErrBusy = apperror.New(apperror.Unavailable, 503, "The service is busy; please try again in a moment")
 	// ErrCodeNotFound never leaves the domain: no code was ever stored for this user and purpose.
 	ErrCodeNotFound = apperror.New(apperror.NotFound, 404, "No code has been requested")
-	// ErrInvitationNotFound never leaves the domain: there is no such invitation any more.
-	ErrInvitationNotFound = apperror.New(apperror.NotFound, 404, "There is no such invitation")
 )

@@ -12,21 +12,13 @@ import (
 
 //go:generate go tool mockgen -source=ports.go -destination=mock/ports.go -package=mock
 
-// Transactor runs fn in one transaction; see pkg/database.
-type Transactor interface {
-	WithinTx(ctx context.Context, fn func(ctx context.Context) error) error
-}
-
-// Clock tells the time all processes agree on: UTC, whole microseconds.
-type Clock interface{ Now() time.Time }
-
 // UserRepository stores users. Every method takes part in the transaction of ctx. Users that were deleted are
 // not found by any of them.
 type UserRepository interface {
-	// Create answers ErrEmailTaken when a live user has the same address, whatever its case; the transaction can
+	// Create returns [ErrEmailTaken] when a live user has the same address, whatever its case; the transaction can
 	// then only be rolled back.
 	Create(ctx context.Context, u User) error
-	// ByID and ByEmail answer ErrUserNotFound when there is none.
+	// ByID and ByEmail return [ErrUserNotFound] when there is none.
 	ByID(ctx context.Context, id string) (User, error)
 	ByEmail(ctx context.Context, email string) (User, error)
 	// LockByEmail is ByEmail that keeps every other LockByEmail of this user waiting until the transaction ends.
@@ -34,41 +26,37 @@ type UserRepository interface {
 	LockByEmail(ctx context.Context, email string) (User, error)
 	// LockByID is LockByEmail by the id.
 	LockByID(ctx context.Context, id string) (User, error)
-	// Update stores everything but ID, Email and CreatedAt. It answers ErrUserNotFound when there is none.
+	// Update stores everything but ID, Email and CreatedAt. It returns [ErrUserNotFound] when there is none.
 	Update(ctx context.Context, u User) error
-	// Invite creates users, without a password and not active, and answers the addresses of those it created: it passes
-	// over every address that a live user has, waiting for registrations that are under way.
-	Invite(ctx context.Context, users []User) (created []string, err error)
-	// Uninvite deletes those who are still Invited and whose invitation of this batch is cancelled, so that their addresses
-	// are free again.
-	Uninvite(ctx context.Context, batchID string, now time.Time) error
+}
+
+// InvitedRepository stores users who were created for an address its owner has not proven yet. Every method takes part in
+// the transaction of ctx.
+type InvitedRepository interface {
+	// CreateInvited creates users, inactive and without a password, and returns the addresses of those it created: it
+	// passes over every address that a live user has, and waits for registrations that are under way. It needs a
+	// transaction.
+	CreateInvited(ctx context.Context, users []User) (created []string, err error)
+	// DeleteInvited deletes those of the users who are still [User.Invited], under their locks, and returns how many.
+	DeleteInvited(ctx context.Context, ids []string, now time.Time) (int64, error)
+	// EraseInvited removes those of the users who were deleted and never used their account.
+	EraseInvited(ctx context.Context, ids []string) error
 }
 
 // CodeRepository stores the newest code per user and purpose.
 type CodeRepository interface {
-	// Find answers ErrCodeNotFound when none was ever stored.
+	// Find returns [ErrCodeNotFound] when none was ever stored.
 	Find(ctx context.Context, userID string, purpose Purpose) (Code, error)
 	// Save stores c in place of whatever was there.
 	Save(ctx context.Context, c Code) error
 }
 
-// LegacyCodeRepository is where the previous release keeps the codes of its users (docs/adr/0006): one verification code
-// each, in clear, with the time it expires there. Users that were deleted have none.
-type LegacyCodeRepository interface {
-	// Find answers ErrCodeNotFound when there is none. CreatedAt is reckoned from the expiry, and exactly the same
-	// each time the same code is read.
-	Find(ctx context.Context, userID string) (LegacyCode, error)
-	// Save puts digits where pods of the previous release look, in place of whatever was there. They take them until
-	// expiresAt. It answers ErrUserNotFound when there is no such user.
-	Save(ctx context.Context, userID, digits string, expiresAt time.Time) error
-}
-
 // PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
 type PasswordHasher interface {
-	// Hash answers ErrBusy when no place came free in time.
+	// Hash returns [ErrBusy] when no place came free in time.
 	Hash(ctx context.Context, password string) (string, error)
-	// Verify tells whether password made hash. An empty hash costs the same time and is never right. outdated
-	// tells that the hash should be replaced by a new Hash of the same password. ErrBusy as in Hash.
+	// Verify reports whether password made hash. An empty hash costs the same time and is never right. outdated says that
+	// the hash should be replaced by a new Hash of the same password. Verify returns [ErrBusy] as Hash does.
 	Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error)
 }
 
@@ -78,7 +66,7 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// Claims are what a valid token says.
+// Claims are the content of a valid token.
 type Claims struct {
 	UserID string
 	Email  string
@@ -88,28 +76,11 @@ type Claims struct {
 // TokenIssuer signs and checks access tokens (docs/compatibility.md).
 type TokenIssuer interface {
 	Issue(u User, remember bool) (Token, error)
-	// Check answers ErrUnauthenticated for everything but a valid, unexpired access token of ours.
+	// Check returns [ErrUnauthenticated] for everything but a valid, unexpired access token of ours.
 	Check(token string) (Claims, error)
 }
 
-// TrialStarter is what authentication asks of subscriptions. It takes part in the transaction of ctx.
+// TrialStarter starts a user's trial in the transaction of ctx.
 type TrialStarter interface {
 	StartTrial(ctx context.Context, userID string) error
-}
-
-// CodeMail is a mail that carries a one-time code.
-type CodeMail struct {
-	EventID   string
-	Recipient string
-	Code      string
-	Locale    string
-	ExpiresAt time.Time
-}
-
-// CodeMailer is what authentication asks of notification. Its errors are in the vocabulary of internal/event.
-type CodeMailer interface {
-	// SendVerification sends the mail at most once per event id.
-	SendVerification(ctx context.Context, m CodeMail) error
-	// Supersede records that the mail of eventID is not sent because a newer one replaced it.
-	Supersede(ctx context.Context, eventID string) error
 }

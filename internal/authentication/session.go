@@ -1,6 +1,6 @@
 package authentication
 
-// Credentials are what a person types to prove who is asking. Neither field has been checked.
+// Credentials are what a person types to log in. Neither field has been checked.
 type Credentials struct {
 	Email    string
 	Password string // in clear: never logged, never stored
@@ -10,10 +10,4 @@ type Credentials struct {
 type Session struct {
 	User  User
 	Token Token
-}
-
-// Actor is who asks, as the token says. What a token says can be out of date.
-type Actor struct {
-	UserID string
-	Admin  bool
 }

@@ -16,10 +16,10 @@ const (
 	RoleAdmin Role = "ADMIN"
 )
 
-// User is a person who registered. Active means: the address is proven.
+// User is a person with an address. Active means that the address is proven.
 type User struct {
 	ID           string // uuid
-	Email        string // as ParseEmail answers it; the column is called username
+	Email        string // as ParseEmail returns it; the column is called username
 	FullName     string // empty when not given
 	PasswordHash string
 	Role         Role
@@ -28,17 +28,18 @@ type User struct {
 	UpdatedAt    time.Time
 }
 
-// Invited tells whether u is nobody's yet: an address that was written down, and whose owner has not set a password.
+// Invited reports whether nobody has used u yet: its address was written down by an administrator, and has neither been
+// proven nor got a password.
 func (u *User) Invited() bool { return !u.Active && u.PasswordHash == "" }
 
-// Limits of a password, in characters and bytes: at least 8 (docs/compatibility.md); the upper bound only keeps hashing cheap
-// and is well above the 64 that OWASP asks for.
+// Limits of a password (docs/compatibility.md). The upper bound keeps hashing cheap and is well above the 64 characters
+// that OWASP asks for.
 const (
 	MinPasswordChars = 8
 	MaxPasswordBytes = 256
 )
 
-// CheckPassword answers ErrBody with the field's problem when a new password is too short or too long.
+// CheckPassword returns [ErrBody] with the field's problem when a new password is too short or too long.
 func CheckPassword(password string) error {
 	switch {
 	case utf8.RuneCountInString(password) < MinPasswordChars:
@@ -49,9 +50,9 @@ func CheckPassword(password string) error {
 	return nil
 }
 
-// ParseEmail answers the address in the form it is stored and compared in: trimmed, lower case. It accepts a
+// ParseEmail returns the address in the form in which it is stored and compared: trimmed, lower case. It accepts a
 // plain ASCII addr-spec (RFC 5322) within the lengths of RFC 5321 §4.5.3.1 (local part 64, whole 254 bytes) whose
-// domain has a dot; display names, comments, line breaks and lists are refused with ErrInvalidEmail.
+// domain has a dot; display names, comments, line breaks and lists are refused with [ErrInvalidEmail].
 func ParseEmail(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if len(s) > 254 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {

@@ -29,10 +29,6 @@ type Sender interface {
 type Queue struct {
 	Name     string
 	Bindings []string // patterns on Exchange, with * and #
-	// Source, when set, is a queue of somebody else that may exist or not, and is read beside Name while it does, behind
-	// every other reader of it. What cannot be handled at once moves to this queue's own retry levels and comes back to
-	// Name, never to Source.
-	Source   string
 	Retry    Policy
 	Workers  int // handlers at a time in one process
 	Prefetch int // deliveries the broker hands out ahead; small where a handler is risky (docs/adr/0003)

@@ -124,7 +124,7 @@ func TestMessage(t *testing.T) {
 		require.Equal(t, 1, arrived.Attempts())
 		require.Equal(t, "email.x", sent.Arrived().RoutingKey)
 
-		keyless := event.Message{Exchange: "fanout"}.Moved("q.dead", map[string]string{event.HeaderRoutingKey: ""})
+		keyless := event.Message{Exchange: "elsewhere"}.Moved("q.dead", map[string]string{event.HeaderRoutingKey: ""})
 		require.Empty(t, keyless.Arrived().RoutingKey, "it does not take the name of a queue for a key")
 	})
 	t.Run("headers that cannot be read count as zero", func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type Event struct {
 	ProjectID string    // only where the event belongs to a project
 	Data      Payload
 
+	// Headers are put on the message beside those of the envelope; nil: none.
+	Headers map[string]string
 	// NotBefore is when it may leave at the earliest; zero: at once. It paces a batch.
 	NotBefore time.Time
 	// Batch names the batch it belongs to, whose events that have not left can be withdrawn together; empty: none. Events
@@ -88,10 +91,12 @@ func Encode(e Event) (Message, error) {
 	if body.Len() > MaxBody {
 		return Message{}, fmt.Errorf("%w (%s has %d bytes)", ErrTooLarge, e.Key, body.Len())
 	}
+	headers := map[string]string{}
+	maps.Copy(headers, e.Headers)
 	return Message{
 		ID: e.ID, Exchange: Exchange, RoutingKey: string(e.Key), ContentType: "application/json",
 		Timestamp: e.Time.UTC().Truncate(time.Second), Mandatory: e.Key.Mandatory(), // AMQP 0-9-1 timestamps are whole seconds
-		Headers: map[string]string{}, Body: body.Bytes(),
+		Headers: headers, Body: body.Bytes(),
 	}, nil
 }
 

@@ -14,7 +14,6 @@ type Message struct {
 	ContentType string
 	Timestamp   time.Time
 	Mandatory   bool // a message no queue takes comes back as ErrUnroutable instead of vanishing
-	Single      bool // its readers recognise no repeats: published alone, its outbox row deleted before the next goes
 	Headers     map[string]string
 	Body        []byte // never logged: it can hold codes and addresses
 }
@@ -65,7 +64,7 @@ func (m Message) FirstFailed() time.Time {
 	return t
 }
 
-// Moved answers m on its way to one of our own queues: the same event, the given headers written over its own. One that
+// Moved returns m on its way to one of our own queues: the same event, the given headers written over its own. One that
 // came without an id gets one: from here on it can be recognised, and named.
 func (m Message) Moved(queue string, headers map[string]string) Message {
 	m.Exchange, m.RoutingKey, m.Mandatory = "", queue, true
@@ -79,10 +78,10 @@ func (m Message) Moved(queue string, headers map[string]string) Message {
 	return m
 }
 
-// CameUnnamed tells whether m's producer gave it no id, whatever it has got from us since.
+// CameUnnamed reports whether m's producer gave it no id, whatever it has got from us since.
 func (m Message) CameUnnamed() bool { return m.ID == "" || m.Headers[HeaderUnnamed] != "" }
 
-// Arrived answers m with the routing key its producer gave it, which may be none, whatever queues it has travelled
+// Arrived returns m with the routing key its producer gave it, which may be none, whatever queues it has travelled
 // through since.
 func (m Message) Arrived() Message {
 	if key, moved := m.Headers[HeaderRoutingKey]; moved {

@@ -23,6 +23,8 @@ func TestUpAndDown(t *testing.T) {
 		insert := "INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed," +
 			" event_time, created_at, available_at) VALUES ('01a2079e-8aec-7eff-9d49-aff4a1ebec4a', 'evt_1', '', '', '', true," +
 			" '{}', '', false, $1, $1, $1)"
+		_, err = schema.Down(ctx, db)
+		require.NoError(t, err)
 		_, err = db.Conn(ctx).ExecContext(ctx, insert, time.Now().UTC())
 		require.NoError(t, err)
 		_, err = schema.Down(ctx, db)
@@ -42,7 +44,7 @@ func TestUpAndDown(t *testing.T) {
 
 		applied, err = schema.Up(ctx, db)
 		require.NoError(t, err)
-		require.Equal(t, []string{name}, applied)
+		require.Equal(t, []string{name, "00006_legacy_mails.sql"}, applied)
 		require.NoError(t, schema.Current(ctx, db))
 	})
 }

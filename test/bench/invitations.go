@@ -12,13 +12,13 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/invitation"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/test/harness"
 )
 
 const (
-	inviteCount = authentication.MaxInvitations
+	inviteCount = invitation.MaxInvitations
 	// inviteRows is how many rows the bare side has in one statement, as many as ours.
 	inviteRows = 500
 	// invitePairs is enough for sides that take seconds.

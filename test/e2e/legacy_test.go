@@ -382,7 +382,7 @@ func lateFanoutCopy(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 1, Env: nowhere})
 	p := register(t, s)
 	require.NoError(t, s.APIs[0].Kill())
-	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET lease_until = NULL")
+	_, err := s.DB.ExecContext(t.Context(), "UPDATE legacy_mails SET lease_until = NULL")
 	require.NoError(t, err)
 
 	here := []string{"RABBITMQ_URL=" + s.BrokerURL, "EVENTS_MIGRATION_PHASE=complete"}

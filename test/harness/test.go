@@ -129,7 +129,7 @@ func (s *TestSystem) Count(query string, args ...any) int {
 func (s *TestSystem) OutboxEmpty() {
 	s.tb.Helper()
 	Soon(s.tb, func() error {
-		n, err := s.System.Count(s.tb.Context(), "SELECT count(*) FROM outbox")
+		n, err := s.System.Count(s.tb.Context(), "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM legacy_mails)")
 		if err != nil || n == 0 {
 			return err
 		}

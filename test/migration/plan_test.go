@@ -7,13 +7,13 @@ import (
 	"math/rand/v2"
 	"slices"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/legacy"
 )
 
 // walk is one way through the phases.
 type walk struct {
 	name   string // forward, back
-	phases []fanout.Phase
+	phases []legacy.Phase
 	old    int // consumers of the previous release
 	kills  []role
 	rate   int // registrations per second, of both publishers together
@@ -39,7 +39,7 @@ const pair = 2
 type change struct {
 	role   role
 	number int
-	phase  fanout.Phase
+	phase  legacy.Phase
 }
 
 func (c change) String() string { return fmt.Sprintf("%s %d to %s", c.role, c.number+1, c.phase) }
@@ -108,12 +108,12 @@ func (w walk) schedule(random *rand.Rand) map[int]role {
 
 // flowing is the changes after which a publisher commits fanout copies.
 func (w walk) flowing() (after []int) {
-	phases := [pair]fanout.Phase{w.phases[0], w.phases[0]}
+	phases := [pair]legacy.Phase{w.phases[0], w.phases[0]}
 	for i, c := range w.changes() {
 		if c.role == publisher {
 			phases[c.number] = c.phase
 		}
-		if slices.ContainsFunc(phases[:], fanout.Phase.Fanout) {
+		if slices.ContainsFunc(phases[:], legacy.Phase.Fanout) {
 			after = append(after, i)
 		}
 	}

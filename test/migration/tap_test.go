@@ -5,7 +5,7 @@ package migration
 import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/test/harness"
 )
 
@@ -21,7 +21,7 @@ const (
 func tap(s *harness.TestSystem) {
 	s.OnBroker(func(ch *amqp.Channel) error {
 		for _, t := range []struct{ queue, exchange, kind, key string }{
-			{fanoutTap, fanout.Exchange, amqp.ExchangeFanout, ""},
+			{fanoutTap, legacy.Exchange, amqp.ExchangeFanout, ""},
 			{topicTap, harness.Exchange, amqp.ExchangeTopic, mailKey},
 		} {
 			if err := ch.ExchangeDeclare(t.exchange, t.kind, true, false, false, false, nil); err != nil {
@@ -51,7 +51,7 @@ func tapped(s *harness.TestSystem) copies {
 	})
 	s.OnBroker(func(ch *amqp.Channel) error {
 		return empty(ch, topicTap, func(d amqp.Delivery) {
-			if d.Headers[fanout.HeaderOwner] == fanout.OwnerLegacy {
+			if d.Headers[legacy.HeaderOwner] == legacy.OwnerLegacy {
 				c.stamped[d.MessageId]++
 			} else {
 				c.topic[d.MessageId]++

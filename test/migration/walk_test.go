@@ -11,13 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/internal/event/fanout"
+	"github.com/smap-platform/identity/internal/legacy"
 )
 
 // The two ways. The way back begins where the way forward ends.
 var (
-	forward = walk{name: "forward", phases: []fanout.Phase{fanout.Prepare, fanout.Dual, fanout.Cutover, fanout.Complete}, consumersFirst: true}
-	back    = walk{name: "back", phases: []fanout.Phase{fanout.Complete, fanout.Cutover, fanout.Dual, fanout.Prepare}}
+	forward = walk{name: "forward", phases: []legacy.Phase{legacy.Prepare, legacy.Dual, legacy.Cutover, legacy.Complete}, consumersFirst: true}
+	back    = walk{name: "back", phases: []legacy.Phase{legacy.Complete, legacy.Cutover, legacy.Dual, legacy.Prepare}}
 )
 
 // walks is each way once, beside an old consumer and with every role killed; or, where FANOUT_WALK is full, the matrix.

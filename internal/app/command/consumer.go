@@ -9,6 +9,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -28,7 +29,7 @@ func Consumer() *cobra.Command {
 			return consumer.Run(cmd.Context())
 		},
 	})
-	root.AddCommand(deadLetters(), state(), outboxCommand(), fanoutCommand(), healthCommand(config.Consumer))
+	root.AddCommand(deadLetters(), state(), outboxCommand(), legacy.Command(withLegacyTool), healthCommand(config.Consumer))
 	return root
 }
 
@@ -64,6 +65,17 @@ func outboxCommand() *cobra.Command {
 		}),
 	})
 	return group
+}
+
+// withLegacyTool runs a function with the tool of the configured servers.
+func withLegacyTool(cmd *cobra.Command, run func(*legacy.Tool) error) error {
+	return withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, _ []string) error {
+		tool, err := app.LegacyTool(cmd.Context(), cfg, db)
+		if err != nil {
+			return err
+		}
+		return run(tool)
+	})(cmd, nil)
 }
 
 // withConfig makes a command of the consumer that needs the database. Logs go to stderr.

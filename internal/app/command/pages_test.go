@@ -11,7 +11,6 @@ import (
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/docs/doctest"
 	"github.com/smap-platform/identity/internal/app"
-	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -38,10 +37,7 @@ func TestPages(t *testing.T) {
 	t.Run("consumer state rebuild", func(t *testing.T) {
 		t.Parallel()
 		out, _ := output(t)
-		printRebuilt(out, app.Rebuilt{
-			States:   subscriptions.Rebuilt{Read: 48210, Written: 48210},
-			Progress: authentications.RebuiltBatches{},
-		})
+		printRebuilt(out, app.Rebuilt{States: subscriptions.Rebuilt{Read: 48210, Written: 48210}})
 		doctest.Equal(t, "state-rebuild", "$ consumer state rebuild\n"+out.String())
 	})
 }

@@ -13,80 +13,6 @@ import (
 	authentication "github.com/smap-platform/identity/internal/authentication"
 )
 
-// MockTransactor is a mock of Transactor interface.
-type MockTransactor struct {
-	ctrl     *gomock.Controller
-	recorder *MockTransactorMockRecorder
-}
-
-// MockTransactorMockRecorder is the mock recorder for MockTransactor.
-type MockTransactorMockRecorder struct {
-	mock *MockTransactor
-}
-
-// NewMockTransactor creates a new mock instance.
-func NewMockTransactor(ctrl *gomock.Controller) *MockTransactor {
-	mock := &MockTransactor{ctrl: ctrl}
-	mock.recorder = &MockTransactorMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockTransactor) EXPECT() *MockTransactorMockRecorder {
-	return m.recorder
-}
-
-// WithinTx mocks base method.
-func (m *MockTransactor) WithinTx(ctx context.Context, fn func(context.Context) error) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "WithinTx", ctx, fn)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// WithinTx indicates an expected call of WithinTx.
-func (mr *MockTransactorMockRecorder) WithinTx(ctx, fn interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "WithinTx", reflect.TypeOf((*MockTransactor)(nil).WithinTx), ctx, fn)
-}
-
-// MockClock is a mock of Clock interface.
-type MockClock struct {
-	ctrl     *gomock.Controller
-	recorder *MockClockMockRecorder
-}
-
-// MockClockMockRecorder is the mock recorder for MockClock.
-type MockClockMockRecorder struct {
-	mock *MockClock
-}
-
-// NewMockClock creates a new mock instance.
-func NewMockClock(ctrl *gomock.Controller) *MockClock {
-	mock := &MockClock{ctrl: ctrl}
-	mock.recorder = &MockClockMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockClock) EXPECT() *MockClockMockRecorder {
-	return m.recorder
-}
-
-// Now mocks base method.
-func (m *MockClock) Now() time.Time {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Now")
-	ret0, _ := ret[0].(time.Time)
-	return ret0
-}
-
-// Now indicates an expected call of Now.
-func (mr *MockClockMockRecorder) Now() *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Now", reflect.TypeOf((*MockClock)(nil).Now))
-}
-
 // MockUserRepository is a mock of UserRepository interface.
 type MockUserRepository struct {
 	ctrl     *gomock.Controller
@@ -154,21 +80,6 @@ func (mr *MockUserRepositoryMockRecorder) Create(ctx, u interface{}) *gomock.Cal
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Create", reflect.TypeOf((*MockUserRepository)(nil).Create), ctx, u)
 }
 
-// Invite mocks base method.
-func (m *MockUserRepository) Invite(ctx context.Context, users []authentication.User) ([]string, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Invite", ctx, users)
-	ret0, _ := ret[0].([]string)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Invite indicates an expected call of Invite.
-func (mr *MockUserRepositoryMockRecorder) Invite(ctx, users interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Invite", reflect.TypeOf((*MockUserRepository)(nil).Invite), ctx, users)
-}
-
 // LockByEmail mocks base method.
 func (m *MockUserRepository) LockByEmail(ctx context.Context, email string) (authentication.User, error) {
 	m.ctrl.T.Helper()
@@ -199,20 +110,6 @@ func (mr *MockUserRepositoryMockRecorder) LockByID(ctx, id interface{}) *gomock.
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByID", reflect.TypeOf((*MockUserRepository)(nil).LockByID), ctx, id)
 }
 
-// Uninvite mocks base method.
-func (m *MockUserRepository) Uninvite(ctx context.Context, batchID string, now time.Time) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Uninvite", ctx, batchID, now)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Uninvite indicates an expected call of Uninvite.
-func (mr *MockUserRepositoryMockRecorder) Uninvite(ctx, batchID, now interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Uninvite", reflect.TypeOf((*MockUserRepository)(nil).Uninvite), ctx, batchID, now)
-}
-
 // Update mocks base method.
 func (m *MockUserRepository) Update(ctx context.Context, u authentication.User) error {
 	m.ctrl.T.Helper()
@@ -225,6 +122,73 @@ func (m *MockUserRepository) Update(ctx context.Context, u authentication.User) 
 func (mr *MockUserRepositoryMockRecorder) Update(ctx, u interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockUserRepository)(nil).Update), ctx, u)
+}
+
+// MockInvitedRepository is a mock of InvitedRepository interface.
+type MockInvitedRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockInvitedRepositoryMockRecorder
+}
+
+// MockInvitedRepositoryMockRecorder is the mock recorder for MockInvitedRepository.
+type MockInvitedRepositoryMockRecorder struct {
+	mock *MockInvitedRepository
+}
+
+// NewMockInvitedRepository creates a new mock instance.
+func NewMockInvitedRepository(ctrl *gomock.Controller) *MockInvitedRepository {
+	mock := &MockInvitedRepository{ctrl: ctrl}
+	mock.recorder = &MockInvitedRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockInvitedRepository) EXPECT() *MockInvitedRepositoryMockRecorder {
+	return m.recorder
+}
+
+// CreateInvited mocks base method.
+func (m *MockInvitedRepository) CreateInvited(ctx context.Context, users []authentication.User) ([]string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "CreateInvited", ctx, users)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// CreateInvited indicates an expected call of CreateInvited.
+func (mr *MockInvitedRepositoryMockRecorder) CreateInvited(ctx, users interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CreateInvited", reflect.TypeOf((*MockInvitedRepository)(nil).CreateInvited), ctx, users)
+}
+
+// DeleteInvited mocks base method.
+func (m *MockInvitedRepository) DeleteInvited(ctx context.Context, ids []string, now time.Time) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "DeleteInvited", ctx, ids, now)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// DeleteInvited indicates an expected call of DeleteInvited.
+func (mr *MockInvitedRepositoryMockRecorder) DeleteInvited(ctx, ids, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DeleteInvited", reflect.TypeOf((*MockInvitedRepository)(nil).DeleteInvited), ctx, ids, now)
+}
+
+// EraseInvited mocks base method.
+func (m *MockInvitedRepository) EraseInvited(ctx context.Context, ids []string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EraseInvited", ctx, ids)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EraseInvited indicates an expected call of EraseInvited.
+func (mr *MockInvitedRepositoryMockRecorder) EraseInvited(ctx, ids interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EraseInvited", reflect.TypeOf((*MockInvitedRepository)(nil).EraseInvited), ctx, ids)
 }
 
 // MockCodeRepository is a mock of CodeRepository interface.
@@ -277,58 +241,6 @@ func (m *MockCodeRepository) Save(ctx context.Context, c authentication.Code) er
 func (mr *MockCodeRepositoryMockRecorder) Save(ctx, c interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockCodeRepository)(nil).Save), ctx, c)
-}
-
-// MockLegacyCodeRepository is a mock of LegacyCodeRepository interface.
-type MockLegacyCodeRepository struct {
-	ctrl     *gomock.Controller
-	recorder *MockLegacyCodeRepositoryMockRecorder
-}
-
-// MockLegacyCodeRepositoryMockRecorder is the mock recorder for MockLegacyCodeRepository.
-type MockLegacyCodeRepositoryMockRecorder struct {
-	mock *MockLegacyCodeRepository
-}
-
-// NewMockLegacyCodeRepository creates a new mock instance.
-func NewMockLegacyCodeRepository(ctrl *gomock.Controller) *MockLegacyCodeRepository {
-	mock := &MockLegacyCodeRepository{ctrl: ctrl}
-	mock.recorder = &MockLegacyCodeRepositoryMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockLegacyCodeRepository) EXPECT() *MockLegacyCodeRepositoryMockRecorder {
-	return m.recorder
-}
-
-// Find mocks base method.
-func (m *MockLegacyCodeRepository) Find(ctx context.Context, userID string) (authentication.LegacyCode, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Find", ctx, userID)
-	ret0, _ := ret[0].(authentication.LegacyCode)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Find indicates an expected call of Find.
-func (mr *MockLegacyCodeRepositoryMockRecorder) Find(ctx, userID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Find", reflect.TypeOf((*MockLegacyCodeRepository)(nil).Find), ctx, userID)
-}
-
-// Save mocks base method.
-func (m *MockLegacyCodeRepository) Save(ctx context.Context, userID, digits string, expiresAt time.Time) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Save", ctx, userID, digits, expiresAt)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Save indicates an expected call of Save.
-func (mr *MockLegacyCodeRepositoryMockRecorder) Save(ctx, userID, digits, expiresAt interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLegacyCodeRepository)(nil).Save), ctx, userID, digits, expiresAt)
 }
 
 // MockPasswordHasher is a mock of PasswordHasher interface.
@@ -473,55 +385,4 @@ func (m *MockTrialStarter) StartTrial(ctx context.Context, userID string) error 
 func (mr *MockTrialStarterMockRecorder) StartTrial(ctx, userID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "StartTrial", reflect.TypeOf((*MockTrialStarter)(nil).StartTrial), ctx, userID)
-}
-
-// MockCodeMailer is a mock of CodeMailer interface.
-type MockCodeMailer struct {
-	ctrl     *gomock.Controller
-	recorder *MockCodeMailerMockRecorder
-}
-
-// MockCodeMailerMockRecorder is the mock recorder for MockCodeMailer.
-type MockCodeMailerMockRecorder struct {
-	mock *MockCodeMailer
-}
-
-// NewMockCodeMailer creates a new mock instance.
-func NewMockCodeMailer(ctrl *gomock.Controller) *MockCodeMailer {
-	mock := &MockCodeMailer{ctrl: ctrl}
-	mock.recorder = &MockCodeMailerMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockCodeMailer) EXPECT() *MockCodeMailerMockRecorder {
-	return m.recorder
-}
-
-// SendVerification mocks base method.
-func (m_2 *MockCodeMailer) SendVerification(ctx context.Context, m authentication.CodeMail) error {
-	m_2.ctrl.T.Helper()
-	ret := m_2.ctrl.Call(m_2, "SendVerification", ctx, m)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// SendVerification indicates an expected call of SendVerification.
-func (mr *MockCodeMailerMockRecorder) SendVerification(ctx, m interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SendVerification", reflect.TypeOf((*MockCodeMailer)(nil).SendVerification), ctx, m)
-}
-
-// Supersede mocks base method.
-func (m *MockCodeMailer) Supersede(ctx context.Context, eventID string) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Supersede", ctx, eventID)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Supersede indicates an expected call of Supersede.
-func (mr *MockCodeMailerMockRecorder) Supersede(ctx, eventID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Supersede", reflect.TypeOf((*MockCodeMailer)(nil).Supersede), ctx, eventID)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// gate lets a bounded number in at a time; the others wait, but not for ever.
+// gate lets a bounded number of callers in at a time; the others wait, but not for ever.
 type gate struct {
 	places   chan struct{}
 	patience time.Duration
@@ -20,7 +20,7 @@ func newGate(places int, patience time.Duration) *gate {
 	return &gate{places: make(chan struct{}, places), patience: patience}
 }
 
-// enter answers the function that gives the place back, or ErrBusy with what ended the waiting.
+// enter returns the function that gives the place back, or ErrBusy with what ended the wait.
 func (g *gate) enter(ctx context.Context) (leave func(), err error) {
 	leave = func() { <-g.places }
 	select {

@@ -23,7 +23,7 @@ const secret = "correct horse"
 
 func verify(t *testing.T, hash, attempt string) (ok, outdated bool) {
 	t.Helper()
-	ok, outdated, err := password.New(password.Options{}).Verify(context.Background(), hash, attempt)
+	ok, outdated, err := password.New().Verify(context.Background(), hash, attempt)
 	require.NoError(t, err)
 	return ok, outdated
 }
@@ -37,193 +37,151 @@ func argon(secret string, m, passes uint32, p uint8, salt []byte, size uint32) s
 
 func TestHash(t *testing.T) {
 	t.Parallel()
-	h := password.New(password.Options{})
-	hash, err := h.Hash(context.Background(), secret)
-	require.NoError(t, err)
-	require.Regexp(t, `^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, hash)
-	require.LessOrEqual(t, len(hash), 255, "the column's width")
 
-	ok, outdated := verify(t, hash, secret)
-	require.True(t, ok)
-	require.False(t, outdated)
-	ok, outdated = verify(t, hash, secret+"!")
-	require.False(t, ok)
-	require.False(t, outdated)
+	t.Run("makes argon2id hashes", func(t *testing.T) {
+		t.Parallel()
+		h := password.New()
+		hash, err := h.Hash(context.Background(), secret)
+		require.NoError(t, err)
+		require.Regexp(t, `^\$argon2id\$v=19\$m=19456,t=2,p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}$`, hash)
+		require.LessOrEqual(t, len(hash), 255, "the column's width")
 
-	again, err := h.Hash(context.Background(), secret)
-	require.NoError(t, err)
-	require.NotEqual(t, hash, again, "each hash has its own salt")
+		ok, outdated := verify(t, hash, secret)
+		require.True(t, ok)
+		require.False(t, outdated)
+		ok, outdated = verify(t, hash, secret+"!")
+		require.False(t, ok)
+		require.False(t, outdated)
+
+		again, err := h.Hash(context.Background(), secret)
+		require.NoError(t, err)
+		require.NotEqual(t, hash, again, "each hash has its own salt")
+	})
+
+	t.Run("counts long passwords in full", func(t *testing.T) {
+		t.Parallel()
+		long := strings.Repeat("p", authentication.MaxPasswordBytes)
+		hash, err := password.New().Hash(context.Background(), long)
+		require.NoError(t, err)
+		ok, _ := verify(t, hash, long)
+		require.True(t, ok)
+		ok, _ = verify(t, hash, long[:len(long)-1]+"q")
+		require.False(t, ok)
+	})
 }
 
-func TestHashCountsLongPasswordsInFull(t *testing.T) {
+func TestVerify(t *testing.T) {
 	t.Parallel()
-	long := strings.Repeat("p", authentication.MaxPasswordBytes)
-	hash, err := password.New(password.Options{}).Hash(context.Background(), long)
-	require.NoError(t, err)
-	ok, _ := verify(t, hash, long)
-	require.True(t, ok)
-	ok, _ = verify(t, hash, long[:len(long)-1]+"q")
-	require.False(t, ok)
+
+	t.Run("reads foreign hashes", func(t *testing.T) {
+		t.Parallel()
+		salt16, salt8 := []byte("sixteen bytes ok"), []byte("8 bytes!")
+		made, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.MinCost)
+		require.NoError(t, err)
+		bcrypted := string(made)
+		for name, tc := range map[string]struct {
+			hash     string
+			outdated bool
+		}{
+			"argon2id as ours":      {argon(secret, 19456, 2, 1, salt16, 32), false},
+			"argon2id, less memory": {argon(secret, 8192, 2, 1, salt16, 32), true},
+			"argon2id, more of all": {argon(secret, 65536, 3, 4, salt16, 32), true},
+			"argon2id, other sizes": {argon(secret, 19456, 2, 1, salt8, 16), true},
+			"bcrypt $2a$":           {bcrypted, true},
+			"bcrypt $2b$":           {strings.Replace(bcrypted, "$2a$", "$2b$", 1), true},
+			"bcrypt $2y$":           {strings.Replace(bcrypted, "$2a$", "$2y$", 1), true},
+			"bcrypt by libxcrypt":   {"$2b$10$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3Xu", true},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				ok, outdated := verify(t, tc.hash, secret)
+				require.True(t, ok)
+				require.Equal(t, tc.outdated, outdated)
+
+				ok, outdated = verify(t, tc.hash, "wrong horse")
+				require.False(t, ok)
+				require.False(t, outdated, "there is nothing to make a new hash of")
+			})
+		}
+	})
+
+	t.Run("accepts bcrypt passwords beyond 72 bytes", func(t *testing.T) {
+		t.Parallel()
+		long := strings.Repeat("p", 100)
+		made, err := bcrypt.GenerateFromPassword([]byte(long[:72]), bcrypt.MinCost) // as a library that cuts off would
+		require.NoError(t, err)
+		ok, outdated := verify(t, string(made), long)
+		require.True(t, ok)
+		require.True(t, outdated)
+		ok, _ = verify(t, string(made), "q"+long)
+		require.False(t, ok)
+	})
+
+	t.Run("is never right about what it cannot read", func(t *testing.T) {
+		t.Parallel()
+		good := argon(secret, 19456, 2, 1, []byte("sixteen bytes ok"), 32)
+		made, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.MinCost)
+		require.NoError(t, err)
+		for name, hash := range map[string]string{
+			"empty":                  "",
+			"clear text":             secret,
+			"argon2i":                strings.Replace(good, "argon2id", "argon2i", 1),
+			"another version":        strings.Replace(good, "v=19", "v=16", 1),
+			"no version":             strings.Replace(good, "$v=19", "", 1),
+			"gigabytes of memory":    strings.Replace(good, "m=19456", "m=4194304", 1),
+			"more memory than 2^32":  strings.Replace(good, "m=19456", "m=99999999999", 1),
+			"no memory":              strings.Replace(good, "m=19456", "m=0", 1),
+			"no passes":              strings.Replace(good, "t=2", "t=0", 1),
+			"a million passes":       strings.Replace(good, "t=2", "t=1000000", 1),
+			"no lane":                strings.Replace(good, "p=1", "p=0", 1),
+			"too many lanes":         strings.Replace(good, "p=1", "p=200", 1),
+			"negative passes":        strings.Replace(good, "t=2", "t=-2", 1),
+			"trailing parameter":     strings.Replace(good, "p=1", "p=1,keyid=x", 1),
+			"padded base64":          good + "=",
+			"cut off":                good[:len(good)-1],
+			"no key":                 good[:strings.LastIndex(good, "$")+1],
+			"a key of one byte":      good[:strings.LastIndex(good, "$")+1] + "AA",
+			"no salt":                "$argon2id$v=19$m=19456,t=2,p=1$$" + good[strings.LastIndex(good, "$")+1:],
+			"bcrypt, cut off":        string(made)[:59],
+			"bcrypt, days of work":   strings.Replace(string(made), "$04$", "$31$", 1),
+			"bcrypt, unknown letter": strings.Replace(string(made), "$2a$", "$2z$", 1),
+			"SHA-512 crypt":          "$6$saltsalt$" + strings.Repeat("a", 86),
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				ok, outdated := verify(t, hash, secret)
+				require.False(t, ok)
+				require.False(t, outdated)
+			})
+		}
+	})
 }
 
-// While the previous release may come back, new hashes are what it makes itself: golang.org/x/crypto/bcrypt at cost 10.
-func TestHashThatThePreviousReleaseCanRead(t *testing.T) {
-	t.Parallel()
-	h := password.New(password.Options{ReadableToPrevious: true})
-	for name, secret := range map[string]string{
-		"usual": secret, "at most 72 bytes": strings.Repeat("ễ", 24), "with a NUL": "correct\x00horse", "empty": "",
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			hash, err := h.Hash(context.Background(), secret)
-			require.NoError(t, err)
-			require.Regexp(t, `^\$2a\$10\$[A-Za-z0-9./]{53}$`, hash)
-			require.NoError(t, bcrypt.CompareHashAndPassword([]byte(hash), []byte(secret)), "the previous release's own check")
-			ok, outdated := verify(t, hash, secret)
-			require.True(t, ok)
-			require.True(t, outdated, "to be replaced once nobody has to go back")
-			ok, _ = verify(t, hash, "!"+secret)
-			require.False(t, ok)
-		})
-	}
-}
-
-// bcrypt would judge the first 72 bytes only, and its library refuses to.
-func TestHashOfMoreThanBcryptTakesIn(t *testing.T) {
-	t.Parallel()
-	h := password.New(password.Options{ReadableToPrevious: true})
-	long := strings.Repeat("p", 73)
-	hash, err := h.Hash(context.Background(), long)
-	require.NoError(t, err)
-	require.True(t, strings.HasPrefix(hash, "$argon2id$"), hash)
-	ok, outdated := verify(t, hash, long)
-	require.True(t, ok)
-	require.False(t, outdated)
-	ok, _ = verify(t, hash, long[:72])
-	require.False(t, ok)
-}
-
-func TestVerifyReadsForeignHashes(t *testing.T) {
-	t.Parallel()
-	salt16, salt8 := []byte("sixteen bytes ok"), []byte("8 bytes!")
-	made, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.MinCost)
-	require.NoError(t, err)
-	bcrypted := string(made)
-	for name, tc := range map[string]struct {
-		hash     string
-		outdated bool
-	}{
-		"argon2id as ours":      {argon(secret, 19456, 2, 1, salt16, 32), false},
-		"argon2id, less memory": {argon(secret, 8192, 2, 1, salt16, 32), true},
-		"argon2id, more of all": {argon(secret, 65536, 3, 4, salt16, 32), true},
-		"argon2id, other sizes": {argon(secret, 19456, 2, 1, salt8, 16), true},
-		"bcrypt $2a$":           {bcrypted, true},
-		"bcrypt $2b$":           {strings.Replace(bcrypted, "$2a$", "$2b$", 1), true},
-		"bcrypt $2y$":           {strings.Replace(bcrypted, "$2a$", "$2y$", 1), true},
-		"bcrypt by libxcrypt":   {"$2b$10$abcdefghijklmnopqrstuu23JPZtHcGhwXSF41f93o/7vBdDut3Xu", true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ok, outdated := verify(t, tc.hash, secret)
-			require.True(t, ok)
-			require.Equal(t, tc.outdated, outdated)
-
-			ok, outdated = verify(t, tc.hash, "wrong horse")
-			require.False(t, ok)
-			require.False(t, outdated, "there is nothing to make a new hash of")
-		})
-	}
-}
-
-func TestVerifyBcryptBeyond72Bytes(t *testing.T) {
-	t.Parallel()
-	long := strings.Repeat("p", 100)
-	made, err := bcrypt.GenerateFromPassword([]byte(long[:72]), bcrypt.MinCost) // as a library that cuts off would
-	require.NoError(t, err)
-	ok, outdated := verify(t, string(made), long)
-	require.True(t, ok)
-	require.True(t, outdated)
-	ok, _ = verify(t, string(made), "q"+long)
-	require.False(t, ok)
-}
-
-func TestVerifyIsNeverRightAboutWhatItCannotRead(t *testing.T) {
-	t.Parallel()
-	good := argon(secret, 19456, 2, 1, []byte("sixteen bytes ok"), 32)
-	made, err := bcrypt.GenerateFromPassword([]byte(secret), bcrypt.MinCost)
-	require.NoError(t, err)
-	for name, hash := range map[string]string{
-		"empty":                  "",
-		"clear text":             secret,
-		"argon2i":                strings.Replace(good, "argon2id", "argon2i", 1),
-		"another version":        strings.Replace(good, "v=19", "v=16", 1),
-		"no version":             strings.Replace(good, "$v=19", "", 1),
-		"gigabytes of memory":    strings.Replace(good, "m=19456", "m=4194304", 1),
-		"more memory than 2^32":  strings.Replace(good, "m=19456", "m=99999999999", 1),
-		"no memory":              strings.Replace(good, "m=19456", "m=0", 1),
-		"no passes":              strings.Replace(good, "t=2", "t=0", 1),
-		"a million passes":       strings.Replace(good, "t=2", "t=1000000", 1),
-		"no lane":                strings.Replace(good, "p=1", "p=0", 1),
-		"too many lanes":         strings.Replace(good, "p=1", "p=200", 1),
-		"negative passes":        strings.Replace(good, "t=2", "t=-2", 1),
-		"trailing parameter":     strings.Replace(good, "p=1", "p=1,keyid=x", 1),
-		"padded base64":          good + "=",
-		"cut off":                good[:len(good)-1],
-		"no key":                 good[:strings.LastIndex(good, "$")+1],
-		"a key of one byte":      good[:strings.LastIndex(good, "$")+1] + "AA",
-		"no salt":                "$argon2id$v=19$m=19456,t=2,p=1$$" + good[strings.LastIndex(good, "$")+1:],
-		"bcrypt, cut off":        string(made)[:59],
-		"bcrypt, days of work":   strings.Replace(string(made), "$04$", "$31$", 1),
-		"bcrypt, unknown letter": strings.Replace(string(made), "$2a$", "$2z$", 1),
-		"SHA-512 crypt":          "$6$saltsalt$" + strings.Repeat("a", 86),
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ok, outdated := verify(t, hash, secret)
-			require.False(t, ok)
-			require.False(t, outdated)
-		})
-	}
-}
-
-// What a call allocates tells which algorithm did its work: argon2 takes its memory anew each time, and bcrypt its
-// cipher. Not parallel: others allocate too.
+// What a call allocates shows which algorithm did its work: argon2 takes its memory anew each time. Not parallel: others
+// allocate too.
 func TestVerifyCostsTheSameWithoutAHash(t *testing.T) {
-	bcrypted, err := bcrypt.GenerateFromPassword([]byte("another one"), 10)
-	require.NoError(t, err)
-	for name, c := range map[string]struct {
-		options password.Options
-		usual   string
-		least   uint64
-	}{
-		"argon2id": {password.Options{}, argon("another one", 19456, 2, 1, []byte("sixteen bytes ok"), 32), 19456 << 10},
-		"bcrypt":   {password.Options{ReadableToPrevious: true}, string(bcrypted), 4 << 10},
-	} {
-		h := password.New(c.options)
-		allocated := func(hash string) uint64 {
-			_, _, err := h.Verify(context.Background(), hash, secret) // what is made once is made now
+	h := password.New()
+	allocated := func(hash string) uint64 {
+		least := uint64(math.MaxUint64)
+		for range 5 { // the runtime allocates beside us now and then
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			_, _, err := h.Verify(context.Background(), hash, secret)
 			require.NoError(t, err)
-			least := uint64(math.MaxUint64)
-			for range 5 { // the runtime allocates beside us now and then
-				var before, after runtime.MemStats
-				runtime.ReadMemStats(&before)
-				_, _, err = h.Verify(context.Background(), hash, secret)
-				require.NoError(t, err)
-				runtime.ReadMemStats(&after)
-				least = min(least, after.TotalAlloc-before.TotalAlloc)
-			}
-			return least
+			runtime.ReadMemStats(&after)
+			least = min(least, after.TotalAlloc-before.TotalAlloc)
 		}
-		known := allocated(c.usual)
-		require.GreaterOrEqual(t, known, c.least, name)
-		for _, hash := range []string{"", "not a hash"} {
-			require.InDelta(t, known, allocated(hash), float64(known)/100+1024, "%s, hash %q", name, hash)
-		}
+		return least
+	}
+	known := allocated(argon("another one", 19456, 2, 1, []byte("sixteen bytes ok"), 32))
+	require.GreaterOrEqual(t, known, uint64(19456<<10))
+	for _, hash := range []string{"", "not a hash"} {
+		require.InDelta(t, known, allocated(hash), float64(known)/100+1024, "hash %q", hash)
 	}
 }
 
 func BenchmarkVerify(b *testing.B) {
-	h := password.New(password.Options{})
+	h := password.New()
 	good := argon(secret, 19456, 2, 1, []byte("sixteen bytes ok"), 32)
 	for name, hash := range map[string]string{"argon2id": good, "unknown": ""} {
 		b.Run(name, func(b *testing.B) {

@@ -1,9 +1,8 @@
-// Package token owns access tokens: JWT, HS256, with the claims the other SMAP services read (docs/compatibility.md). They hold
-// the same secret and check tokens by themselves, so the claims are a contract.
+// Package token owns access tokens: JWT, HS256, with the claims other SMAP services read (docs/compatibility.md). They
+// hold the same secret and check tokens by themselves, so the claims are a contract.
 //
-// It promises no way back: a token lives until it expires, whatever becomes of its user; who must know asks for the
-// user. There are no refresh tokens, so `refresh` is always false: none of ours may ever be traded for another.
-// "Remember me" is a longer life, not another kind.
+// It does not revoke: a token lives until it expires, whatever becomes of its user. There are no refresh tokens, so
+// `refresh` is always false. "Remember me" is a longer life, not another kind of token.
 package token
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// issuerName is the `iss` of every token. It is not asked for when one is checked: the previous release wrote none.
+// issuerName is the `iss` of every token. It is not checked, because the previous release wrote none.
 const issuerName = "smap-identity"
 
 // Defaults of Options, the values of the previous release.
@@ -38,10 +37,10 @@ type Options struct {
 	Clock            authentication.Clock
 }
 
-// Issuer is an authentication.TokenIssuer. Safe for concurrent use.
+// Issuer is an [authentication.TokenIssuer]. It is safe for concurrent use.
 type Issuer struct {
-	Options
-	parser *jwt.Parser
+	options Options
+	parser  *jwt.Parser
 }
 
 type claims struct {
@@ -52,7 +51,7 @@ type claims struct {
 	Refresh  bool   `json:"refresh"`
 }
 
-// New panics without a clock, and without a secret: tokens signed with none could be made by anybody.
+// New returns an [Issuer]. It panics without a clock or a secret: anybody could sign a token with none.
 func New(o Options) *Issuer {
 	if len(o.Secret) == 0 || o.Clock == nil {
 		panic("authentication/token: Options needs a Secret and a Clock")
@@ -63,7 +62,7 @@ func New(o Options) *Issuer {
 	if o.RememberLifetime == 0 {
 		o.RememberLifetime = DefaultRememberLifetime
 	}
-	return &Issuer{Options: o, parser: jwt.NewParser(
+	return &Issuer{options: o, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // or the token's own header would choose (RFC 8725 §3.1)
 		jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(),
@@ -74,29 +73,35 @@ func New(o Options) *Issuer {
 
 // Issue signs a token that is valid from now on for the lifetime it comes with.
 func (i *Issuer) Issue(u authentication.User, remember bool) (authentication.Token, error) {
-	lifetime := i.Lifetime
+	lifetime := i.options.Lifetime
 	if remember {
-		lifetime = i.RememberLifetime
+		lifetime = i.options.RememberLifetime
 	}
-	now := i.Clock.Now()
+	now := i.options.Clock.Now()
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: issuerName, Subject: u.ID, ID: uuid.NewString(),
-			IssuedAt: jwt.NewNumericDate(now), NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
+			Issuer:    issuerName,
+			Subject:   u.ID,
+			ID:        uuid.NewString(),
+			IssuedAt:  jwt.NewNumericDate(now),
+			NotBefore: jwt.NewNumericDate(now),
+			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 		},
-		Username: u.Email, Role: string(u.Role), Type: accessType,
-	}).SignedString(i.Secret)
+		Username: u.Email,
+		Role:     string(u.Role),
+		Type:     accessType,
+	}).SignedString(i.options.Secret)
 	if err != nil {
 		return authentication.Token{}, fmt.Errorf("token: signing: %w", err)
 	}
 	return authentication.Token{Value: signed, Lifetime: lifetime}, nil
 }
 
-// Check answers what a token says, or ErrUnauthenticated unless it is an unexpired HS256 access token, signed with
-// our secret, of a user with a uuid and a known role.
+// Check returns the claims of a token. It returns ErrUnauthenticated unless it is an
+// unexpired HS256 access token, signed with our secret, of a user with a uuid and a known role.
 func (i *Issuer) Check(token string) (authentication.Claims, error) {
 	var c claims
-	_, err := i.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return i.Secret, nil })
+	_, err := i.parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return i.options.Secret, nil })
 	if err != nil {
 		return authentication.Claims{}, authentication.ErrUnauthenticated.WithCause(err)
 	}

@@ -44,72 +44,76 @@ func part(t *testing.T, signed string, i int) map[string]json.RawMessage {
 	return m
 }
 
-func TestIssueWritesExactlyTheAgreedClaims(t *testing.T) {
+func TestIssue(t *testing.T) {
 	t.Parallel()
-	issued, err := issuerAt(start).Issue(user, false)
-	require.NoError(t, err)
-	require.Equal(t, 7200*time.Second, issued.Lifetime)
 
-	header := part(t, issued.Value, 0)
-	require.JSONEq(t, `"HS256"`, string(header["alg"]))
-	require.JSONEq(t, `"JWT"`, string(header["typ"]))
+	t.Run("writes exactly the agreed claims", func(t *testing.T) {
+		t.Parallel()
+		issued, err := issuerAt(start).Issue(user, false)
+		require.NoError(t, err)
+		require.Equal(t, 7200*time.Second, issued.Lifetime)
 
-	got := part(t, issued.Value, 1)
-	var jti string
-	require.NoError(t, json.Unmarshal(got["jti"], &jti))
-	require.NoError(t, uuid.Validate(jti))
-	delete(got, "jti")
-	want := map[string]string{
-		"sub": `"` + userID + `"`, "username": `"an@example.com"`, "role": `"ADMIN"`, "type": `"access"`,
-		"refresh": `false`, "iss": `"smap-identity"`,
-		"iat": `1769851800`, "nbf": `1769851800`, "exp": `1769859000`, // whole seconds, as written
-	}
-	texts := map[string]string{}
-	for name, value := range got {
-		texts[name] = string(value)
-	}
-	require.Equal(t, want, texts)
-}
+		header := part(t, issued.Value, 0)
+		require.JSONEq(t, `"HS256"`, string(header["alg"]))
+		require.JSONEq(t, `"JWT"`, string(header["typ"]))
 
-func TestIssueLifetimes(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		options  token.Options
-		remember bool
-		want     time.Duration
-	}{
-		"default":               {token.Options{}, false, 7200 * time.Second},
-		"default, remembered":   {token.Options{}, true, 2592000 * time.Second},
-		"chosen":                {token.Options{Lifetime: time.Minute, RememberLifetime: time.Hour}, false, time.Minute},
-		"chosen and remembered": {token.Options{Lifetime: time.Minute, RememberLifetime: time.Hour}, true, time.Hour},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			clock := &fakeClock{start}
-			tc.options.Secret, tc.options.Clock = secret, clock
-			tokens := token.New(tc.options)
-			issued, err := tokens.Issue(user, tc.remember)
-			require.NoError(t, err)
-			require.Equal(t, tc.want, issued.Lifetime)
+		got := part(t, issued.Value, 1)
+		var jti string
+		require.NoError(t, json.Unmarshal(got["jti"], &jti))
+		require.NoError(t, uuid.Validate(jti))
+		delete(got, "jti")
+		want := map[string]string{
+			"sub": `"` + userID + `"`, "username": `"an@example.com"`, "role": `"ADMIN"`, "type": `"access"`,
+			"refresh": `false`, "iss": `"smap-identity"`,
+			"iat": `1769851800`, "nbf": `1769851800`, "exp": `1769859000`, // whole seconds, as written
+		}
+		texts := map[string]string{}
+		for name, value := range got {
+			texts[name] = string(value)
+		}
+		require.Equal(t, want, texts)
+	})
 
-			clock.now = start.Truncate(time.Second).Add(tc.want + 29*time.Second)
-			_, err = tokens.Check(issued.Value)
-			require.NoError(t, err, "within the leeway")
-			clock.now = start.Truncate(time.Second).Add(tc.want + 30*time.Second)
-			_, err = tokens.Check(issued.Value)
-			require.ErrorIs(t, err, authentication.ErrUnauthenticated)
-		})
-	}
-}
+	t.Run("gives each token its lifetime", func(t *testing.T) {
+		t.Parallel()
+		for name, tc := range map[string]struct {
+			options  token.Options
+			remember bool
+			want     time.Duration
+		}{
+			"default":               {token.Options{}, false, 7200 * time.Second},
+			"default, remembered":   {token.Options{}, true, 2592000 * time.Second},
+			"chosen":                {token.Options{Lifetime: time.Minute, RememberLifetime: time.Hour}, false, time.Minute},
+			"chosen and remembered": {token.Options{Lifetime: time.Minute, RememberLifetime: time.Hour}, true, time.Hour},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				clock := &fakeClock{start}
+				tc.options.Secret, tc.options.Clock = secret, clock
+				tokens := token.New(tc.options)
+				issued, err := tokens.Issue(user, tc.remember)
+				require.NoError(t, err)
+				require.Equal(t, tc.want, issued.Lifetime)
 
-func TestTokensDiffer(t *testing.T) {
-	t.Parallel()
-	tokens := issuerAt(start)
-	one, err := tokens.Issue(user, false)
-	require.NoError(t, err)
-	two, err := tokens.Issue(user, false)
-	require.NoError(t, err)
-	require.NotEqual(t, one.Value, two.Value, "each has its own jti")
+				clock.now = start.Truncate(time.Second).Add(tc.want + 29*time.Second)
+				_, err = tokens.Check(issued.Value)
+				require.NoError(t, err, "within the leeway")
+				clock.now = start.Truncate(time.Second).Add(tc.want + 30*time.Second)
+				_, err = tokens.Check(issued.Value)
+				require.ErrorIs(t, err, authentication.ErrUnauthenticated)
+			})
+		}
+	})
+
+	t.Run("makes no two tokens alike", func(t *testing.T) {
+		t.Parallel()
+		tokens := issuerAt(start)
+		one, err := tokens.Issue(user, false)
+		require.NoError(t, err)
+		two, err := tokens.Issue(user, false)
+		require.NoError(t, err)
+		require.NotEqual(t, one.Value, two.Value, "each has its own jti")
+	})
 }
 
 func valid() jwt.MapClaims {
@@ -126,78 +130,86 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, c jwt.MapClaims) stri
 	return signed
 }
 
-func TestCheckAccepts(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
-	issued, err := issuerAt(start).Issue(user, false)
-	require.NoError(t, err)
-	got, err := issuerAt(start.Add(time.Hour)).Check(issued.Value)
-	require.NoError(t, err)
-	require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin}, got)
 
-	for name, change := range map[string]func(jwt.MapClaims){
-		"a token of the previous release, without iss": func(jwt.MapClaims) {},
-		"a list as audience":                           func(c jwt.MapClaims) { c["aud"] = []string{"identity"} },
-		"a clock 30 s behind":                          func(c jwt.MapClaims) { c["iat"], c["nbf"] = start.Unix()+30, start.Unix()+30 },
-		"an id in upper case":                          func(c jwt.MapClaims) { c["sub"] = strings.ToUpper(userID) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := valid()
-			change(c)
-			got, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
-			require.NoError(t, err)
-			require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleUser}, got)
-		})
-	}
+	t.Run("accepts", func(t *testing.T) {
+		t.Parallel()
+		issued, err := issuerAt(start).Issue(user, false)
+		require.NoError(t, err)
+		got, err := issuerAt(start.Add(time.Hour)).Check(issued.Value)
+		require.NoError(t, err)
+		require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin}, got)
+
+		for name, change := range map[string]func(jwt.MapClaims){
+			"a token of the previous release, without iss": func(jwt.MapClaims) {},
+			"a list as audience":                           func(c jwt.MapClaims) { c["aud"] = []string{"identity"} },
+			"a clock 30 s behind":                          func(c jwt.MapClaims) { c["iat"], c["nbf"] = start.Unix()+30, start.Unix()+30 },
+			"an id in upper case":                          func(c jwt.MapClaims) { c["sub"] = strings.ToUpper(userID) },
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c := valid()
+				change(c)
+				got, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
+				require.NoError(t, err)
+				require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleUser}, got)
+			})
+		}
+	})
+
+	t.Run("refuses", func(t *testing.T) {
+		t.Parallel()
+		good := sign(t, jwt.SigningMethodHS256, secret, valid())
+		parts := strings.Split(good, ".")
+		for name, forged := range map[string]string{
+			"nothing":          "",
+			"no token":         "smap",
+			"no signature":     parts[0] + "." + parts[1] + ".",
+			"another secret":   sign(t, jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes!!"), valid()),
+			"alg none":         sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, valid()),
+			"alg HS512":        sign(t, jwt.SigningMethodHS512, secret, valid()),
+			"a changed claim":  parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"x"}`)) + "." + parts[2],
+			"something after":  good + ".x",
+			"a space in front": " " + good,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				_, err := issuerAt(start).Check(forged)
+				require.ErrorIs(t, err, authentication.ErrUnauthenticated)
+			})
+		}
+		for name, change := range map[string]jwt.MapClaims{
+			"expired":                {"exp": start.Add(-31 * time.Second).Unix()},
+			"without exp":            {"exp": nil},
+			"not valid yet":          {"nbf": start.Add(32 * time.Second).Unix()},
+			"issued in the future":   {"iat": start.Add(32 * time.Second).Unix()},
+			"a refresh token":        {"type": "refresh"},
+			"without type":           {"type": nil},
+			"without sub":            {"sub": nil},
+			"a sub that is no uuid":  {"sub": "1"},
+			"without role":           {"role": nil},
+			"an unknown role":        {"role": "ROOT"},
+			"a role of another type": {"role": 1},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				c := valid()
+				maps.Copy(c, change)
+				_, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
+				require.ErrorIs(t, err, authentication.ErrUnauthenticated)
+				require.Equal(t, "Please log in", apperror.From(err).Message)
+			})
+		}
+	})
 }
 
-func TestCheckRefuses(t *testing.T) {
+func TestNew(t *testing.T) {
 	t.Parallel()
-	good := sign(t, jwt.SigningMethodHS256, secret, valid())
-	parts := strings.Split(good, ".")
-	for name, forged := range map[string]string{
-		"nothing":          "",
-		"no token":         "smap",
-		"no signature":     parts[0] + "." + parts[1] + ".",
-		"another secret":   sign(t, jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes!!"), valid()),
-		"alg none":         sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, valid()),
-		"alg HS512":        sign(t, jwt.SigningMethodHS512, secret, valid()),
-		"a changed claim":  parts[0] + "." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":"x"}`)) + "." + parts[2],
-		"something after":  good + ".x",
-		"a space in front": " " + good,
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, err := issuerAt(start).Check(forged)
-			require.ErrorIs(t, err, authentication.ErrUnauthenticated)
-		})
-	}
-	for name, change := range map[string]jwt.MapClaims{
-		"expired":                {"exp": start.Add(-31 * time.Second).Unix()},
-		"without exp":            {"exp": nil},
-		"not valid yet":          {"nbf": start.Add(32 * time.Second).Unix()},
-		"issued in the future":   {"iat": start.Add(32 * time.Second).Unix()},
-		"a refresh token":        {"type": "refresh"},
-		"without type":           {"type": nil},
-		"without sub":            {"sub": nil},
-		"a sub that is no uuid":  {"sub": "1"},
-		"without role":           {"role": nil},
-		"an unknown role":        {"role": "ROOT"},
-		"a role of another type": {"role": 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			c := valid()
-			maps.Copy(c, change)
-			_, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
-			require.ErrorIs(t, err, authentication.ErrUnauthenticated)
-			require.Equal(t, "Please log in", apperror.From(err).Message)
-		})
-	}
-}
 
-func TestNewNeedsASecretAndAClock(t *testing.T) {
-	t.Parallel()
-	require.Panics(t, func() { token.New(token.Options{Clock: &fakeClock{start}}) })
-	require.Panics(t, func() { token.New(token.Options{Secret: secret}) })
+	t.Run("needs a secret and a clock", func(t *testing.T) {
+		t.Parallel()
+		require.Panics(t, func() { token.New(token.Options{Clock: &fakeClock{start}}) })
+		require.Panics(t, func() { token.New(token.Options{Secret: secret}) })
+	})
 }

@@ -89,7 +89,6 @@ type fixture struct {
 	tx        *fakeTx
 	users     *mock.MockUserRepository
 	codes     *mock.MockCodeRepository
-	legacy    *mock.MockLegacyCodeRepository
 	passwords *mock.MockPasswordHasher
 	tokens    *mock.MockTokenIssuer
 	trials    *mock.MockTrialStarter
@@ -104,7 +103,6 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		tx:        &fakeTx{},
 		users:     mock.NewMockUserRepository(ctrl),
 		codes:     mock.NewMockCodeRepository(ctrl),
-		legacy:    mock.NewMockLegacyCodeRepository(ctrl),
 		passwords: mock.NewMockPasswordHasher(ctrl),
 		tokens:    mock.NewMockTokenIssuer(ctrl),
 		trials:    mock.NewMockTrialStarter(ctrl),
@@ -112,7 +110,7 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		clock:     &fakeClock{now: start},
 	}
 	deps := usecase.Deps{
-		Tx: f.tx, Users: f.users, Codes: f.codes, LegacyCodes: f.legacy, Passwords: f.passwords, Tokens: f.tokens,
+		Tx: f.tx, Users: f.users, Codes: f.codes, Passwords: f.passwords, Tokens: f.tokens,
 		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKey: codeKey,
 	}
 	for _, option := range options {
@@ -127,11 +125,6 @@ func (f *fixture) requireTx(t *testing.T, commits, rollbacks int) {
 	t.Helper()
 	require.Equal(t, commits, f.tx.commits, "commits")
 	require.Equal(t, rollbacks, f.tx.rollbacks, "rollbacks")
-}
-
-// expectNoLegacyCode: the previous release has no code for userID, and that is asked once, inside the transaction.
-func (f *fixture) expectNoLegacyCode(userID string) *gomock.Call {
-	return f.legacy.EXPECT().Find(inside, userID).Return(authentication.LegacyCode{}, authentication.ErrCodeNotFound)
 }
 
 func pendingUser() authentication.User {

@@ -6,7 +6,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Login answers a session that lives for days instead of hours when remember is set. It answers ErrInvalidEmail,
+// Login returns a session that lives for days instead of hours when remember is set. It returns ErrInvalidEmail,
 // ErrWrongPassword (also for an unknown address), ErrBusy, or – to the right password only – ErrNotVerified.
 func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error) {
 	user, outdated, err := uc.authenticate(ctx, c)
@@ -16,33 +16,33 @@ func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, reme
 	if !user.Active {
 		return authentication.Session{}, authentication.ErrNotVerified
 	}
-	if outdated && uc.Rehash {
+	if outdated {
 		uc.replaceHash(ctx, user, c.Password)
 	}
 	return uc.openSession(user, remember)
 }
 
 func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Session, error) {
-	token, err := uc.Tokens.Issue(user, remember)
+	token, err := uc.deps.Tokens.Issue(user, remember)
 	if err != nil {
 		return authentication.Session{}, err
 	}
 	return authentication.Session{User: user, Token: token}, nil
 }
 
-// replaceHash answers no error because nothing is lost by one: the old hash still verifies and the next login tries
+// replaceHash returns no error because nothing is lost by one: the old hash still verifies and the next login tries
 // again. What hindered it, a full pool or the database, shows in their own metrics.
 func (uc *UseCase) replaceHash(ctx context.Context, verified authentication.User, password string) {
-	hash, err := uc.Passwords.Hash(ctx, password)
+	hash, err := uc.deps.Passwords.Hash(ctx, password)
 	if err != nil {
 		return
 	}
-	_ = uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		user, err := uc.Users.LockByEmail(ctx, verified.Email)
+	_ = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.deps.Users.LockByEmail(ctx, verified.Email)
 		if err != nil || user.PasswordHash != verified.PasswordHash { // a newer password must not be undone
 			return err
 		}
-		user.PasswordHash, user.UpdatedAt = hash, uc.Clock.Now()
-		return uc.Users.Update(ctx, user)
+		user.PasswordHash, user.UpdatedAt = hash, uc.deps.Clock.Now()
+		return uc.deps.Users.Update(ctx, user)
 	})
 }

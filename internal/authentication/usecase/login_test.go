@@ -9,137 +9,136 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
-	"github.com/smap-platform/identity/internal/authentication/usecase"
 )
-
-func withRehash(d *usecase.Deps) { d.Rehash = true }
 
 var token = authentication.Token{Value: "token", Lifetime: 2 * time.Hour}
 
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	for name, remember := range map[string]bool{"for hours": false, "for days": true} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t, withRehash)
-			f.expectPassword(activeUser())
-			f.tokens.EXPECT().Issue(activeUser(), remember).Return(token, nil)
-			c := authentication.Credentials{Email: "AN@Example.com", Password: password}
-			session, err := f.Login(context.Background(), c, remember)
-			require.NoError(t, err)
-			require.Equal(t, authentication.Session{User: activeUser(), Token: token}, session)
-			f.requireTx(t, 0, 0)
-		})
-	}
-}
 
-func TestLoginRefuses(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		expect func(*fixture)
-		want   error
-	}{
-		"an unknown address, after hashing": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
-			f.passwords.EXPECT().Verify(outside, "", password).Return(false, false, nil)
-		}, authentication.ErrWrongPassword},
-		"an unknown address whatever the hasher says": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
-			f.passwords.EXPECT().Verify(outside, "", password).Return(true, true, nil)
-		}, authentication.ErrWrongPassword},
-		"a wrong password": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
-			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, nil)
-		}, authentication.ErrWrongPassword},
-		"a wrong password of somebody not verified": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
-			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, nil)
-		}, authentication.ErrWrongPassword},
-		"somebody not verified": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
-			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
-		}, authentication.ErrNotVerified},
-		"everybody while the pool is full": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
-			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, authentication.ErrBusy)
-		}, authentication.ErrBusy},
-		"everybody while the database is away": {func(f *fixture) {
-			f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, errBroken)
-		}, errBroken},
-		"when no token can be signed": {func(f *fixture) {
-			f.expectPassword(activeUser())
-			f.tokens.EXPECT().Issue(activeUser(), false).Return(authentication.Token{}, errBroken)
-		}, errBroken},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t, withRehash)
-			tc.expect(f)
-			session, err := f.Login(context.Background(), credentials(), false)
-			require.ErrorIs(t, err, tc.want)
-			require.Zero(t, session)
-		})
-	}
-}
+	t.Run("opens a session", func(t *testing.T) {
+		t.Parallel()
+		for name, remember := range map[string]bool{"for hours": false, "for days": true} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				f.expectPassword(activeUser())
+				f.tokens.EXPECT().Issue(activeUser(), remember).Return(token, nil)
+				c := authentication.Credentials{Email: "AN@Example.com", Password: password}
+				session, err := f.Login(context.Background(), c, remember)
+				require.NoError(t, err)
+				require.Equal(t, authentication.Session{User: activeUser(), Token: token}, session)
+				f.requireTx(t, 0, 0)
+			})
+		}
+	})
 
-func TestLoginReplacesAnOutdatedHash(t *testing.T) {
-	t.Parallel()
-	f := newFixture(t, withRehash)
-	f.clock.now = start.Add(time.Hour)
-	// The row has changed since the password was checked: only the hash may be written over.
-	locked := activeUser()
-	locked.Role = authentication.RoleAdmin
-	updated := locked
-	updated.PasswordHash, updated.UpdatedAt = "new hash", f.clock.now
-	gomock.InOrder(
-		f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil),
-		f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil),
-		f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
-		f.users.EXPECT().LockByEmail(inside, email).Return(locked, nil),
-		f.users.EXPECT().Update(inside, updated),
-		f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil),
-	)
-	_, err := f.Login(context.Background(), credentials(), false)
-	require.NoError(t, err)
-	f.requireTx(t, 1, 0)
-}
+	t.Run("refuses", func(t *testing.T) {
+		t.Parallel()
+		for name, tc := range map[string]struct {
+			expect func(*fixture)
+			want   error
+		}{
+			"an unknown address, after hashing": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
+				f.passwords.EXPECT().Verify(outside, "", password).Return(false, false, nil)
+			}, authentication.ErrWrongPassword},
+			"an unknown address whatever the hasher says": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
+				f.passwords.EXPECT().Verify(outside, "", password).Return(true, true, nil)
+			}, authentication.ErrWrongPassword},
+			"a wrong password": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
+				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, nil)
+			}, authentication.ErrWrongPassword},
+			"a wrong password of an unverified user": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
+				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, nil)
+			}, authentication.ErrWrongPassword},
+			"an unverified user": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
+				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
+			}, authentication.ErrNotVerified},
+			"everybody while the pool is full": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
+				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, authentication.ErrBusy)
+			}, authentication.ErrBusy},
+			"everybody while the database is away": {func(f *fixture) {
+				f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, errBroken)
+			}, errBroken},
+			"when no token can be signed": {func(f *fixture) {
+				f.expectPassword(activeUser())
+				f.tokens.EXPECT().Issue(activeUser(), false).Return(authentication.Token{}, errBroken)
+			}, errBroken},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				tc.expect(f)
+				session, err := f.Login(context.Background(), credentials(), false)
+				require.ErrorIs(t, err, tc.want)
+				require.Zero(t, session)
+			})
+		}
+	})
 
-func TestLoginKeepsTheHash(t *testing.T) {
-	t.Parallel()
-	newer := activeUser()
-	newer.PasswordHash = "hash of a newer password"
-	for name, tc := range map[string]struct {
-		off    bool
-		expect func(*fixture)
-	}{
-		"while pods of the previous release run": {off: true, expect: func(*fixture) {}},
-		"when the password was changed meanwhile": {expect: func(f *fixture) {
-			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-			f.users.EXPECT().LockByEmail(inside, email).Return(newer, nil)
-		}},
-		"when the pool is full": {expect: func(f *fixture) {
-			f.passwords.EXPECT().Hash(outside, password).Return("", authentication.ErrBusy)
-		}},
-		"when the user cannot be locked": {expect: func(f *fixture) {
-			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-			f.users.EXPECT().LockByEmail(inside, email).Return(authentication.User{}, errBroken)
-		}},
-		"when it cannot be stored": {expect: func(f *fixture) {
-			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-			f.users.EXPECT().LockByEmail(inside, email).Return(activeUser(), nil)
-			f.users.EXPECT().Update(inside, gomock.Any()).Return(errBroken)
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t, func(d *usecase.Deps) { d.Rehash = !tc.off })
-			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
-			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
-			f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil)
-			tc.expect(f)
-			session, err := f.Login(context.Background(), credentials(), false)
-			require.NoError(t, err, "a hash that stays as it is must not fail the login")
-			require.Equal(t, token, session.Token)
-		})
-	}
+	t.Run("replaces an outdated hash", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.clock.now = start.Add(time.Hour)
+		// The row has changed since the password was checked: only the hash may be written over.
+		locked := activeUser()
+		locked.Role = authentication.RoleAdmin
+		updated := locked
+		updated.PasswordHash, updated.UpdatedAt = "new hash", f.clock.now
+		gomock.InOrder(
+			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil),
+			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil),
+			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
+			f.users.EXPECT().LockByEmail(inside, email).Return(locked, nil),
+			f.users.EXPECT().Update(inside, updated),
+			f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil),
+		)
+		_, err := f.Login(context.Background(), credentials(), false)
+		require.NoError(t, err)
+		f.requireTx(t, 1, 0)
+	})
+
+	t.Run("keeps the hash", func(t *testing.T) {
+		t.Parallel()
+		newer := activeUser()
+		newer.PasswordHash = "hash of a newer password"
+		for name, tc := range map[string]struct {
+			expect func(*fixture)
+		}{
+			"when the password was changed meanwhile": {expect: func(f *fixture) {
+				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+				f.users.EXPECT().LockByEmail(inside, email).Return(newer, nil)
+			}},
+			"when the pool is full": {expect: func(f *fixture) {
+				f.passwords.EXPECT().Hash(outside, password).Return("", authentication.ErrBusy)
+			}},
+			"when the user cannot be locked": {expect: func(f *fixture) {
+				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+				f.users.EXPECT().LockByEmail(inside, email).Return(authentication.User{}, errBroken)
+			}},
+			"when it cannot be stored": {expect: func(f *fixture) {
+				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+				f.users.EXPECT().LockByEmail(inside, email).Return(activeUser(), nil)
+				f.users.EXPECT().Update(inside, gomock.Any()).Return(errBroken)
+			}},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
+				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
+				f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil)
+				tc.expect(f)
+				session, err := f.Login(context.Background(), credentials(), false)
+				require.NoError(t, err, "a hash that stays as it is must not fail the login")
+				require.Equal(t, token, session.Token)
+			})
+		}
+	})
 }

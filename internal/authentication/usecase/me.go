@@ -7,9 +7,10 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Me answers the user a token was issued to, as he is now: ErrUnauthenticated when he is gone or no longer active.
+// Me returns the user a token was issued to, as stored now. It returns ErrUnauthenticated when they are gone or no longer
+// active.
 func (uc *UseCase) Me(ctx context.Context, userID string) (authentication.User, error) {
-	user, err := uc.Users.ByID(ctx, userID)
+	user, err := uc.deps.Users.ByID(ctx, userID)
 	if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Active {
 		return authentication.User{}, authentication.ErrUnauthenticated
 	}

@@ -6,34 +6,36 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Promoter is the verb of the command line, which has a database and no secrets. Safe for concurrent use.
-type Promoter struct {
-	tx    authentication.Transactor
-	users authentication.UserRepository
-	clock authentication.Clock
+// PromoterDeps are the dependencies of a [Promoter]. All are required.
+type PromoterDeps struct {
+	Tx    authentication.Transactor
+	Users authentication.UserRepository
+	Clock authentication.Clock
 }
 
-// NewPromoter panics when a dependency is missing.
-func NewPromoter(tx authentication.Transactor, users authentication.UserRepository, clock authentication.Clock) *Promoter {
-	if tx == nil || users == nil || clock == nil {
-		panic("authentication/usecase: NewPromoter needs a Transactor, a UserRepository and a Clock")
-	}
-	return &Promoter{tx, users, clock}
+// Promoter is the verb of the command line, which has a database and no secrets. It is safe for concurrent use.
+type Promoter struct{ deps PromoterDeps }
+
+// NewPromoter returns a [Promoter]. It panics when a dependency is missing.
+func NewPromoter(d PromoterDeps) *Promoter {
+	require(d)
+	return &Promoter{deps: d}
 }
 
-// Promote makes a registered user, verified or not, an administrator from his next login on; a second time changes
-// nothing. It answers ErrInvalidEmail or ErrUserNotFound.
+// Promote makes a registered user, verified or not, an administrator from their next login on. A second call changes
+// nothing. Promote returns ErrInvalidEmail or ErrUserNotFound.
 func (p *Promoter) Promote(ctx context.Context, email string) error {
 	email, err := authentication.ParseEmail(email)
 	if err != nil {
 		return err
 	}
-	return p.tx.WithinTx(ctx, func(ctx context.Context) error {
-		user, err := p.users.LockByEmail(ctx, email)
+	return p.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := p.deps.Users.LockByEmail(ctx, email)
 		if err != nil || user.Role == authentication.RoleAdmin {
 			return err
 		}
-		user.Role, user.UpdatedAt = authentication.RoleAdmin, p.clock.Now()
-		return p.users.Update(ctx, user)
+		user.Role = authentication.RoleAdmin
+		user.UpdatedAt = p.deps.Clock.Now()
+		return p.deps.Users.Update(ctx, user)
 	})
 }

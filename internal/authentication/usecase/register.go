@@ -10,7 +10,7 @@ import (
 )
 
 // Register creates an inactive user, the first code and the event that mails it, in one commit. locale is the
-// language of the mail. Somebody who was only invited registers as if he were new. It answers ErrInvalidEmail, ErrBody
+// language of the mail. A user who was only invited registers like a new one. Register returns ErrInvalidEmail, ErrBody
 // (password), ErrEmailTaken or ErrBusy.
 func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, locale string) error {
 	email, err := authentication.ParseEmail(c.Email)
@@ -20,7 +20,7 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 	if err := authentication.CheckPassword(c.Password); err != nil {
 		return err
 	}
-	hash, err := uc.Passwords.Hash(ctx, c.Password)
+	hash, err := uc.deps.Passwords.Hash(ctx, c.Password)
 	if err != nil {
 		return err
 	}
@@ -28,36 +28,42 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 	if err != nil {
 		return err
 	}
-	now := uc.Clock.Now()
+	now := uc.deps.Clock.Now()
 	user := authentication.User{
-		ID: id.String(), Email: email, PasswordHash: hash, Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
+		ID:           id.String(),
+		Email:        email,
+		PasswordHash: hash,
+		Role:         authentication.RoleUser,
+		CreatedAt:    now,
+		UpdatedAt:    now,
 	}
-	err = uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		if err := uc.Users.Create(ctx, user); err != nil {
+	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		if err := uc.deps.Users.Create(ctx, user); err != nil {
 			return err
 		}
 		return uc.issueCode(ctx, user, locale, now)
 	})
-	if errors.Is(err, authentication.ErrEmailTaken) { // that transaction has found out, and can do nothing else
+	if errors.Is(err, authentication.ErrEmailTaken) { // the transaction that found out is of no use any more
 		return uc.registerInvited(ctx, email, hash, locale)
 	}
 	return err
 }
 
-// registerInvited gives a password and a code to a user whom nobody has had yet, or answers ErrEmailTaken. His invitation
-// stays usable until he is active: it proves more than knowing the address does.
+// registerInvited gives a password and a code to an invited user nobody has used yet, or returns ErrEmailTaken. The
+// invitation stays usable until the user is active: its token proves the address, which registering does not.
 func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale string) error {
-	return uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		user, err := uc.Users.LockByEmail(ctx, email)
+	return uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.deps.Users.LockByEmail(ctx, email)
 		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Invited() {
 			return authentication.ErrEmailTaken
 		}
 		if err != nil {
 			return err
 		}
-		now := uc.Clock.Now()
-		user.PasswordHash, user.UpdatedAt = hash, now
-		if err := uc.Users.Update(ctx, user); err != nil {
+		now := uc.deps.Clock.Now()
+		user.PasswordHash = hash
+		user.UpdatedAt = now
+		if err := uc.deps.Users.Update(ctx, user); err != nil {
 			return err
 		}
 		return uc.issueCode(ctx, user, locale, now)

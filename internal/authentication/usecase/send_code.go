@@ -9,9 +9,9 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// SendCode replaces the code of a user who has not verified yet and has it mailed; within ResendInterval of the
-// last code, whichever release made it and whatever became of its mail, it does nothing and answers nil. It answers ErrInvalidEmail,
-// ErrWrongPassword, ErrBusy, or – to the right password only – ErrAlreadyVerified.
+// SendCode replaces the code of a user who has not verified yet and has it mailed. Within ResendInterval of the last code,
+// whatever became of its mail, it does nothing and returns nil. It returns ErrInvalidEmail, ErrWrongPassword, ErrBusy, or
+// – to the right password only – ErrAlreadyVerified.
 func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, locale string) error {
 	user, _, err := uc.authenticate(ctx, c)
 	if err != nil {
@@ -20,8 +20,8 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 	if user.Active {
 		return authentication.ErrAlreadyVerified
 	}
-	return uc.Tx.WithinTx(ctx, func(ctx context.Context) error {
-		user, err := uc.Users.LockByEmail(ctx, user.Email) // read again: another request may have been first
+	return uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		user, err := uc.deps.Users.LockByEmail(ctx, user.Email) // read again: another request may have been first
 		if errors.Is(err, authentication.ErrUserNotFound) {
 			return authentication.ErrWrongPassword
 		}
@@ -31,8 +31,8 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 		if user.Active {
 			return authentication.ErrAlreadyVerified
 		}
-		now := uc.Clock.Now()
-		last, err := uc.currentCode(ctx, user, now)
+		now := uc.deps.Clock.Now()
+		last, err := uc.deps.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
 		if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
 			return err
 		}
@@ -43,30 +43,31 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 	})
 }
 
-// issueCode stores a new code in place of the last, for the previous release's pods as well while there are any, and puts
-// its mail into the outbox. The caller holds the user's lock, or has just created him.
+// issueCode stores a new code in place of the last and puts its mail into the outbox. The caller holds the user's lock,
+// or has just created the user.
 func (uc *UseCase) issueCode(ctx context.Context, user authentication.User, locale string, now time.Time) error {
 	digits := authentication.NewDigits()
 	code := authentication.Code{
 		UserID:    user.ID,
 		Purpose:   authentication.PurposeVerification,
-		Digest:    uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits),
+		Digest:    uc.deps.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits),
 		EventID:   event.NewID(),
 		CreatedAt: now,
 		ExpiresAt: now.Add(authentication.CodeLifetime),
 	}
-	if err := uc.Codes.Save(ctx, code); err != nil {
+	if err := uc.deps.Codes.Save(ctx, code); err != nil {
 		return err
 	}
-	if uc.Mixed { // expiring as ours does, it looks a day old to Replaces: it is never taken for one of theirs
-		if err := uc.LegacyCodes.Save(ctx, user.ID, digits, code.ExpiresAt); err != nil {
-			return err
-		}
-	}
-	return uc.Events.Publish(ctx, event.Event{
-		ID: code.EventID, Key: event.EmailVerificationRequested, Time: now,
+	return uc.deps.Events.Publish(ctx, event.Event{
+		ID:   code.EventID,
+		Key:  event.EmailVerificationRequested,
+		Time: now,
 		Data: event.VerificationRequested{
-			UserID: user.ID, Recipient: user.Email, OTPCode: digits, Locale: locale, ExpiresAt: code.ExpiresAt,
+			UserID:    user.ID,
+			Recipient: user.Email,
+			OTPCode:   digits,
+			Locale:    locale,
+			ExpiresAt: code.ExpiresAt,
 		},
 	})
 }

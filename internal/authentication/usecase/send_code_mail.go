@@ -8,35 +8,44 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// CodeMailSender is the verb of the consumer, which sends mail and needs nothing of what people do. Safe for concurrent use.
-type CodeMailSender struct {
-	codes  authentication.CodeRepository
-	mailer authentication.CodeMailer
+//go:generate go tool mockgen -source=send_code_mail.go -destination=../mock/send_code_mail.go -package=mock
+
+// Mailer sends the mails of codes. Its errors are in the vocabulary of [event].
+type Mailer interface {
+	// SendVerification sends the mail at most once per event id.
+	SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error
+	// Supersede records that the mail of eventID is not sent because a newer one replaced it.
+	Supersede(ctx context.Context, eventID string) error
 }
 
-// NewCodeMailSender panics when a dependency is missing.
-func NewCodeMailSender(codes authentication.CodeRepository, mailer authentication.CodeMailer) *CodeMailSender {
-	if codes == nil || mailer == nil {
-		panic("authentication/usecase: NewCodeMailSender needs a CodeRepository and a CodeMailer")
-	}
-	return &CodeMailSender{codes, mailer}
+// CodeMailSenderDeps are the dependencies of a [CodeMailSender]. All are required.
+type CodeMailSenderDeps struct {
+	Codes  authentication.CodeRepository
+	Mailer Mailer
 }
 
-// Send has the code of the event eventID mailed, unless a newer code has replaced it, it has been used or its user
-// is gone: then it records that and answers event.Drop. A code replaced between this look and the mail is still
-// sent; it no longer verifies. Whether the code has expired is for the mailer to judge.
+// CodeMailSender sends the mails of codes. It is safe for concurrent use.
+type CodeMailSender struct{ deps CodeMailSenderDeps }
+
+// NewCodeMailSender returns a [CodeMailSender]. It panics when a dependency is missing.
+func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender {
+	require(d)
+	return &CodeMailSender{deps: d}
+}
+
+// Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its user is gone:
+// then Send records that and returns event.Drop. A code that is replaced between this look and the mail is still sent;
+// it no longer verifies. Whether the code has expired is for the mailer to judge.
 func (m *CodeMailSender) Send(ctx context.Context, eventID string, d event.VerificationRequested) error {
-	code, err := m.codes.Find(ctx, d.UserID, authentication.PurposeVerification)
+	code, err := m.deps.Codes.Find(ctx, d.UserID, authentication.PurposeVerification)
 	if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
 		return err
 	}
-	if err != nil || !code.Current(eventID) {
-		if err := m.mailer.Supersede(ctx, eventID); err != nil {
-			return err
-		}
-		return event.Drop(event.DropSuperseded)
+	if err == nil && code.Current(eventID) {
+		return m.deps.Mailer.SendVerification(ctx, eventID, d)
 	}
-	return m.mailer.SendVerification(ctx, authentication.CodeMail{
-		EventID: eventID, Recipient: d.Recipient, Code: d.OTPCode, Locale: d.Locale, ExpiresAt: d.ExpiresAt,
-	})
+	if err := m.deps.Mailer.Supersede(ctx, eventID); err != nil {
+		return err
+	}
+	return event.Drop(event.DropSuperseded)
 }

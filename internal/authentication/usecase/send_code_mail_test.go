@@ -3,7 +3,6 @@ package usecase_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
@@ -14,54 +13,53 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-func TestCodeMailSend(t *testing.T) {
+func TestSendCodeMail(t *testing.T) {
 	t.Parallel()
 	data := event.VerificationRequested{
 		UserID: userID, Recipient: email, OTPCode: digits, Locale: "vi", ExpiresAt: start.Add(authentication.CodeLifetime),
 	}
-	mail := authentication.CodeMail{
-		EventID: "evt_1", Recipient: email, Code: digits, Locale: "vi", ExpiresAt: data.ExpiresAt,
-	}
 	replaced, used := storedCode(), storedCode()
 	replaced.EventID, used.UsedAt = "evt_2", start
-	newerLegacy := adopted(-time.Second)
+	adopted := storedCode()
+	adopted.EventID = ""
 	superseded := event.Drop(event.DropSuperseded)
 	for name, tc := range map[string]struct {
 		code    authentication.Code
 		findErr error
-		expect  func(*mock.MockCodeMailer)
+		expect  func(*mock.MockMailer)
 		want    error
 	}{
-		"current": {code: storedCode(), expect: func(m *mock.MockCodeMailer) {
-			m.EXPECT().SendVerification(gomock.Any(), mail)
+		"current": {code: storedCode(), expect: func(m *mock.MockMailer) {
+			m.EXPECT().SendVerification(gomock.Any(), "evt_1", data)
 		}},
-		"current, and the mail server is away": {code: storedCode(), expect: func(m *mock.MockCodeMailer) {
-			m.EXPECT().SendVerification(gomock.Any(), mail).Return(errBroken)
+		"current, and the mail server is away": {code: storedCode(), expect: func(m *mock.MockMailer) {
+			m.EXPECT().SendVerification(gomock.Any(), "evt_1", data).Return(errBroken)
 		}, want: errBroken},
-		"replaced": {code: replaced, expect: func(m *mock.MockCodeMailer) {
+		"replaced": {code: replaced, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"replaced by a code of the previous release": {code: newerLegacy, expect: func(m *mock.MockCodeMailer) {
+		"replaced by a code that no mail of ours carries": {code: adopted, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"used": {code: used, expect: func(m *mock.MockCodeMailer) {
+		"used": {code: used, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"gone with its user": {findErr: authentication.ErrCodeNotFound, expect: func(m *mock.MockCodeMailer) {
+		"gone with its user": {findErr: authentication.ErrCodeNotFound, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"replaced, and that cannot be recorded": {code: replaced, expect: func(m *mock.MockCodeMailer) {
+		"replaced, and that cannot be recorded": {code: replaced, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1").Return(errBroken)
 		}, want: errBroken},
-		"not readable": {findErr: errBroken, expect: func(*mock.MockCodeMailer) {}, want: errBroken},
+		"not readable": {findErr: errBroken, expect: func(*mock.MockMailer) {}, want: errBroken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctrl := gomock.NewController(t)
-			codes, mailer := mock.NewMockCodeRepository(ctrl), mock.NewMockCodeMailer(ctrl)
+			codes, mailer := mock.NewMockCodeRepository(ctrl), mock.NewMockMailer(ctrl)
 			codes.EXPECT().Find(gomock.Any(), userID, purpose).Return(tc.code, tc.findErr)
 			tc.expect(mailer)
-			require.Equal(t, tc.want, usecase.NewCodeMailSender(codes, mailer).Send(context.Background(), "evt_1", data))
+			sender := usecase.NewCodeMailSender(usecase.CodeMailSenderDeps{Codes: codes, Mailer: mailer})
+			require.Equal(t, tc.want, sender.Send(context.Background(), "evt_1", data))
 		})
 	}
 }

@@ -1,55 +1,49 @@
-// Package usecase owns what happens to an account, one file per verb: UseCase is what people do through the API
-// (register, ask for another code, verify, log in, see who is logged in), Invitations what administrators do with many
-// addresses at once and what those people do with their invitations. In the consumer CodeMailSender and
-// InvitationMailSender send their mails. BatchCloser hears of a batch's end, Repairer has its progress follow the database,
-// and Promoter makes administrators from the command line.
+// Package usecase owns what happens to an account, one file per verb: [UseCase] is what people do through the API
+// (register, ask for another code, verify, log in, see who is logged in) and activates accounts for other domains,
+// [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, and [Promoter] makes
+// administrators from the command line.
 //
-// It promises that a stored code and its event are in one commit, that a wrong try is counted although the request
-// fails, and that no password is hashed inside a transaction. It does not hide for ever that an address is
-// registered: registering it again says so, and so does a code that has expired or has been tried too often.
+// A stored code and its event are in one commit, a wrong try is counted although the request fails, and no password is
+// hashed inside a transaction. The package does not hide for ever that an address is registered: registering it again
+// reveals it, and so does a code that has expired or has been tried too often.
 package usecase
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Deps are what a UseCase needs. All but Rehash and Mixed are required.
+// Deps are the dependencies of a [UseCase]. All are required.
 type Deps struct {
-	Tx          authentication.Transactor
-	Users       authentication.UserRepository
-	Codes       authentication.CodeRepository
-	LegacyCodes authentication.LegacyCodeRepository
-	Passwords   authentication.PasswordHasher
-	Tokens      authentication.TokenIssuer
-	Trials      authentication.TrialStarter
-	Events      event.Publisher
-	Clock       authentication.Clock
-	CodeKey     authentication.CodeKey
-
-	// Rehash replaces the previous release's hashes when their owners log in. Leave it off while pods of that release
-	// run: they cannot read the new ones.
-	Rehash bool
-	// Mixed says that api pods of the previous release serve beside this one: codes are also written where they look,
-	// so that each can be typed into whichever pod answers (docs/adr/0006).
-	Mixed bool
+	Tx        authentication.Transactor
+	Users     authentication.UserRepository
+	Codes     authentication.CodeRepository
+	Passwords authentication.PasswordHasher
+	Tokens    authentication.TokenIssuer
+	Trials    authentication.TrialStarter
+	Events    event.Publisher
+	Clock     authentication.Clock
+	CodeKey   authentication.CodeKey
 }
 
-// UseCase has one method per verb of the API. Safe for concurrent use.
-type UseCase struct{ Deps }
+// UseCase has one method per verb of the API. It is safe for concurrent use.
+type UseCase struct{ deps Deps }
 
-// New panics when a dependency is missing: that is a mistake in the wiring, to be seen at the start.
+// New returns a [UseCase]. It panics when a dependency is missing.
 func New(d Deps) *UseCase {
-	for name, missing := range map[string]bool{
-		"Tx": d.Tx == nil, "Users": d.Users == nil, "Codes": d.Codes == nil, "LegacyCodes": d.LegacyCodes == nil,
-		"Passwords": d.Passwords == nil, "Tokens": d.Tokens == nil, "Trials": d.Trials == nil, "Events": d.Events == nil,
-		"Clock": d.Clock == nil, "CodeKey": len(d.CodeKey) == 0,
-	} {
-		if missing {
-			panic(fmt.Sprintf("authentication/usecase: Deps.%s is missing", name))
+	require(d)
+	return &UseCase{deps: d}
+}
+
+// require panics when a field of the struct deps is zero: that is a mistake in the wiring, to be seen at the start.
+func require(deps any) {
+	v := reflect.ValueOf(deps)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			panic(fmt.Sprintf("authentication/usecase: %s.%s is missing", v.Type().Name(), v.Type().Field(i).Name))
 		}
 	}
-	return &UseCase{d}
 }

@@ -1,6 +1,7 @@
 package usecase_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -8,22 +9,24 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/usecase"
 )
 
-func TestNewNamesWhatIsMissing(t *testing.T) {
+func TestNew(t *testing.T) {
 	t.Parallel()
-	for name, remove := range map[string]func(*usecase.Deps){
-		"Tx":          func(d *usecase.Deps) { d.Tx = nil },
-		"Users":       func(d *usecase.Deps) { d.Users = nil },
-		"Codes":       func(d *usecase.Deps) { d.Codes = nil },
-		"LegacyCodes": func(d *usecase.Deps) { d.LegacyCodes = nil },
-		"Passwords":   func(d *usecase.Deps) { d.Passwords = nil },
-		"Tokens":      func(d *usecase.Deps) { d.Tokens = nil },
-		"Trials":      func(d *usecase.Deps) { d.Trials = nil },
-		"Events":      func(d *usecase.Deps) { d.Events = nil },
-		"Clock":       func(d *usecase.Deps) { d.Clock = nil },
-		"CodeKey":     func(d *usecase.Deps) { d.CodeKey = nil },
-	} {
-		require.PanicsWithValue(t, "authentication/usecase: Deps."+name+" is missing", func() { newFixture(t, remove) })
+	for i := range reflect.TypeFor[usecase.Deps]().NumField() {
+		field := reflect.TypeFor[usecase.Deps]().Field(i).Name
+		t.Run("names what is missing: "+field, func(t *testing.T) {
+			t.Parallel()
+			require.PanicsWithValue(t, "authentication/usecase: Deps."+field+" is missing", func() {
+				newFixture(t, func(d *usecase.Deps) { reflect.ValueOf(d).Elem().Field(i).SetZero() })
+			})
+		})
 	}
-	require.Panics(t, func() { usecase.NewCodeMailSender(nil, nil) })
-	require.Panics(t, func() { usecase.NewPromoter(nil, nil, nil) })
+	for name, construct := range map[string]func(){
+		"CodeMailSenderDeps.Codes": func() { usecase.NewCodeMailSender(usecase.CodeMailSenderDeps{}) },
+		"PromoterDeps.Tx":          func() { usecase.NewPromoter(usecase.PromoterDeps{}) },
+	} {
+		t.Run("names what is missing: "+name, func(t *testing.T) {
+			t.Parallel()
+			require.PanicsWithValue(t, "authentication/usecase: "+name+" is missing", construct)
+		})
+	}
 }

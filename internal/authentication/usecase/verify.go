@@ -10,11 +10,11 @@ import (
 )
 
 // nobody is the id under which an unknown address is looked up, so that it takes nearly the same statements as a known
-// one: only the write of a wrong try is missing. Registering an address tells more.
+// one: only the write of a wrong try is missing. Registering an address reveals more.
 var nobody = uuid.Nil.String()
 
 // Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and
-// logs him in. It answers ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
+// opens a session. It returns ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
 // code), ErrCodeExpired, ErrTooManyTries, or – to the right code only – ErrAlreadyVerified.
 func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Session, error) {
 	email, err := authentication.ParseEmail(email)
@@ -23,11 +23,11 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	}
 	var user authentication.User
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
-	err = uc.Tx.WithinTx(ctx, func(ctx context.Context) (err error) {
+	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) (err error) {
 		user, refusal, err = uc.spendCode(ctx, email, digits)
 		return err
 	})
-	if err != nil { // also when there is a refusal: a try that could not be counted answers nothing about the code
+	if err != nil { // also when there is a refusal: a try that could not be counted reveals nothing about the code
 		return authentication.Session{}, err
 	}
 	if refusal != nil {
@@ -36,18 +36,18 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	return uc.openSession(user, false)
 }
 
-// spendCode answers either the activated user, or why the code is refused, or an error that rolls back.
+// spendCode returns either the activated user, or why the code is refused, or an error that rolls back.
 func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authentication.User, refusal, err error) {
-	user, err := uc.Users.LockByEmail(ctx, email)
+	user, err := uc.deps.Users.LockByEmail(ctx, email)
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		user.ID, err = nobody, nil
 	}
 	if err != nil {
 		return authentication.User{}, nil, err
 	}
-	now := uc.Clock.Now()
-	digest := uc.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
-	code, err := uc.currentCode(ctx, user, now)
+	now := uc.deps.Clock.Now()
+	digest := uc.deps.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
+	code, err := uc.deps.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
 	if errors.Is(err, authentication.ErrCodeNotFound) {
 		return authentication.User{}, authentication.ErrWrongCode, nil
 	}
@@ -55,18 +55,19 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 		return authentication.User{}, nil, err
 	}
 	refusal = code.Try(digest, now)
-	if err := uc.Codes.Save(ctx, code); err != nil {
+	if err := uc.deps.Codes.Save(ctx, code); err != nil {
 		return authentication.User{}, nil, err
 	}
-	if refusal == nil && user.Active { // by a pod of the previous release, which has codes of its own
+	if refusal == nil && user.Active { // by something else than this code, as an invitation
 		refusal = authentication.ErrAlreadyVerified
 	}
 	if refusal != nil {
 		return authentication.User{}, refusal, nil
 	}
-	user.Active, user.UpdatedAt = true, now
-	if err := uc.Users.Update(ctx, user); err != nil {
+	user.Active = true
+	user.UpdatedAt = now
+	if err := uc.deps.Users.Update(ctx, user); err != nil {
 		return authentication.User{}, nil, err
 	}
-	return user, nil, uc.Trials.StartTrial(ctx, user.ID)
+	return user, nil, uc.deps.Trials.StartTrial(ctx, user.ID)
 }

@@ -33,18 +33,16 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// broker is a Sender that keeps what it was sent and answers what it is told to.
+// broker is a Sender that keeps what it was sent and returns what it is told to.
 type broker struct {
 	mu     sync.Mutex
 	answer func(event.Message) error // nil: everything is confirmed
 	sent   []event.Message
-	sizes  []int // how many messages each Send had
 }
 
 func (b *broker) Send(_ context.Context, messages []event.Message) []error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.sizes = append(b.sizes, len(messages))
 	results := make([]error, len(messages))
 	for i, m := range messages {
 		b.sent = append(b.sent, m)
@@ -125,25 +123,6 @@ func (o *office) state(id string) event.Event {
 	}}
 }
 
-const fanoutExchange = "old.mails"
-
-// singles stores copies that go alone, in one transaction.
-func (o *office) singles(ids ...string) {
-	o.Helper()
-	require.NoError(o, o.db.WithinTx(context.Background(), func(ctx context.Context) error {
-		for _, id := range ids {
-			m := event.Message{
-				ID: id, Exchange: fanoutExchange, ContentType: "text/plain", Timestamp: o.clock.Now().Truncate(time.Second),
-				Mandatory: true, Single: true, Headers: map[string]string{"x-test": id}, Body: []byte(code),
-			}
-			if err := o.publisher.Store(ctx, m, true); err != nil {
-				return err
-			}
-		}
-		return nil
-	}))
-}
-
 // publish stores events in one transaction.
 func (o *office) publish(events ...event.Event) {
 	o.Helper()
@@ -169,14 +148,6 @@ func (o *office) step(r *Relay) int {
 	o.Helper()
 	n, err := r.relay(context.Background(), batchSize)
 	require.NoError(o, err)
-	return n
-}
-
-// rows counts what is there of an event.
-func (o *office) rows(eventID string) (n int) {
-	o.Helper()
-	require.NoError(o, o.db.Conn(context.Background()).QueryRowContext(context.Background(),
-		"SELECT count(*) FROM outbox WHERE event_id = $1", eventID).Scan(&n))
 	return n
 }
 

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// pace is how fast one relay lets rows of batches go. They are spaced when they are inserted (Event.NotBefore), so in
-// quiet times it only wakes the relay in time for each. After an outage all that came due meanwhile would go at once, and
-// whatever comes later would wait behind them at the broker: then it is the limit. Every relay has its own, so what
-// several of them let go then is the rate of each, added up.
+// pace limits how fast one relay sends rows of batches. Rows are spaced when they are inserted (Event.NotBefore), so in
+// quiet times pace only wakes the relay in time for each. After an outage all that came due meanwhile would go at once,
+// and later rows would wait behind them at the broker: then it is the limit. Every relay has its own, so the rate of
+// several is the sum of theirs.
 type pace struct {
 	perSecond float64
 	allowed   float64   // rows that may go now
-	counted   time.Time // when allowed was reckoned; zero: not yet
+	counted   time.Time // when allowed was computed; zero: not yet
 	looked    time.Time // when the next due row was last looked for
-	next      time.Time // when it comes due; zero: none was found
+	next      time.Time // when it comes due; zero: there was none
 }
 
-// burst is how many seconds' worth may go at once: what gathers between two looks. It is never less than one row.
+// burst is how many seconds' worth may go at once. It is never less than one row.
 const burst = 2.0
 
-// allowance answers how many rows of batches may be claimed at now.
+// allowance returns how many rows of batches may be claimed at now.
 func (p *pace) allowance(now time.Time) int {
 	most := max(p.perSecond*burst, 1)
 	switch passed := now.Sub(p.counted); {
@@ -39,7 +39,7 @@ func (p *pace) spend() {
 	p.looked = time.Time{}
 }
 
-// rest is how long the relay may rest: until the next row of a batch is due, poll at most. It looks for that row once a
+// rest returns how long the relay may rest: until the next row of a batch is due, poll at most. It looks for that row once a
 // second, and whenever one has been claimed or the last one it knew has come due.
 func (r *Relay) rest(ctx context.Context) time.Duration {
 	now := r.clock.Now()

@@ -3,7 +3,6 @@ package outbox
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Clock tells the database's time.
+// Clock returns the database's time.
 type Clock interface{ Now() time.Time }
 
 // Publisher implements event.Publisher by inserting rows into the transaction of the context.
@@ -25,15 +24,15 @@ type Publisher struct {
 	wake   func()
 }
 
-// NewPublisher answers a Publisher. wake is called after each commit that left rows: it nudges the relay of this
-// process, so that nobody waits for its poll. A NOTIFY in the transaction would cost more than half of the inserts'
+// NewPublisher returns a Publisher. wake is called after each commit that left rows: it nudges the relay of this
+// process, so that no row waits for its poll. A NOTIFY in the transaction would cost more than half of the inserts'
 // throughput (oban#956).
 func NewPublisher(db *database.DB, sealer *Sealer, clock Clock, wake func()) *Publisher {
 	return &Publisher{db: db, sealer: sealer, clock: clock, wake: wake}
 }
 
-// Publish stores events as rows of ctx's transaction, with the trace of ctx in their headers. It answers the errors of
-// event.Encode before anything is stored, and those of Store.
+// Publish stores events as rows of ctx's transaction, with the trace of ctx in their headers. It returns the errors of
+// event.Encode before anything is stored, and database.ErrNoTx when ctx has no transaction.
 func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
 	rows := make([]row, len(events))
 	for i, e := range events {
@@ -43,17 +42,6 @@ func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
 		}
 		rows[i] = row{message: m, sealed: e.Key.IsEmail(), batch: e.Batch, availableAt: e.NotBefore}
 	}
-	return p.store(ctx, rows)
-}
-
-// Store is Publish for one copy that is encoded and addressed already. sealed says whether its body is encrypted while
-// it lies in the database: always where it holds a code or an address. It answers database.ErrNoTx, and stores nothing,
-// when ctx has no transaction; m is left as it is.
-func (p *Publisher) Store(ctx context.Context, m event.Message, sealed bool) error {
-	return p.store(ctx, []row{{message: m, sealed: sealed}})
-}
-
-func (p *Publisher) store(ctx context.Context, rows []row) error {
 	tx, err := p.db.Tx(ctx)
 	if err != nil {
 		return err
@@ -61,12 +49,9 @@ func (p *Publisher) store(ctx context.Context, rows []row) error {
 	now := p.clock.Now()
 	for i := range rows {
 		r := &rows[i]
-		headers := propagation.MapCarrier{}
-		maps.Copy(headers, r.message.Headers)
-		propagation.TraceContext{}.Inject(ctx, headers)
-		r.message.Headers = headers
+		propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(r.message.Headers))
 		if r.sealed {
-			r.message.Body = p.sealer.seal(r.message.ID, r.message.Body)
+			r.message.Body = p.sealer.Seal(r.message.ID, r.message.Body)
 		}
 		r.id, r.createdAt = uuid.Must(uuid.NewV7()).String(), now
 		r.availableAt = r.availableAt.UTC().Truncate(time.Microsecond) // as the clock: SQLite compares times as texts

@@ -28,7 +28,7 @@ const (
 	classUnavailable = "unavailable"
 	classUnroutable  = "unroutable"
 	classRefused     = "refused"
-	classSealed      = "sealed"
+	ClassSealed      = "sealed" // its body cannot be opened
 	classOther       = "other"
 )
 
@@ -36,7 +36,7 @@ const (
 type Observer interface {
 	// Published: confirmed by the broker; took is the time from handing it to the broker to the confirm.
 	Published(m event.Message, took time.Duration)
-	// Failed: not confirmed this time; class is one of unavailable, unroutable, refused, sealed, other. final tells
+	// Failed: not confirmed this time; class is one of unavailable, unroutable, refused, sealed, other. final means
 	// that the row has been given up and waits for a person.
 	Failed(m event.Message, class string, final bool)
 }
@@ -51,13 +51,12 @@ type Relay struct {
 	log      zerolog.Logger
 	nudge    chan struct{}
 	pace     pace
-	renewals <-chan time.Time // nil: every renewEvery
-	// confirmed rows whose deletion failed: they are deleted before anything else is claimed, so that a short
+	// confirmed are rows whose deletion failed: they are deleted before anything else is claimed, so that a short
 	// absence of the database does not send them again.
 	confirmed []string
 }
 
-// NewRelay answers a relay that works once Run does. perSecond is how many rows of batches it lets go in a second at
+// NewRelay returns a relay that works once Run does. perSecond is how many rows of batches it lets go in a second at
 // most; all others go as fast as the broker takes them.
 func NewRelay(
 	db *database.DB, sealer *Sealer, clock Clock, sender event.Sender, observer Observer, perSecond float64, log zerolog.Logger,
@@ -76,7 +75,7 @@ func (r *Relay) Wake() {
 	}
 }
 
-// Run relays until ctx ends, then finishes the batch it is at and answers nil. Errors are logged once per outage
+// Run relays until ctx ends, then finishes the batch it is at and returns nil. Errors are logged once per outage
 // and tried again after a second.
 func (r *Relay) Run(ctx context.Context) error {
 	failing := false
@@ -87,7 +86,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		}
 		n, err := r.relay(ctx, limit)
 		if err != nil && !failing {
-			r.log.Warn().Err(err).Msg("the outbox is waiting; it will be tried every second")
+			r.log.Warn().Err(err).Msg("the outbox is waiting; retrying every second")
 		}
 		if err == nil && failing && n > 0 {
 			r.log.Info().Msg("the outbox is moving again")
@@ -113,8 +112,8 @@ func (r *Relay) pause(ctx context.Context, rest time.Duration, nudge <-chan stru
 	}
 }
 
-// relay brings up to limit rows to the broker and answers how many rows it claimed. It has a deadline instead of the
-// end of run: a stop lets what is in flight finish, and begins no further single.
+// relay brings up to limit rows to the broker and returns how many it claimed. It has a deadline instead of the end of
+// run: a stop lets what is in flight finish.
 func (r *Relay) relay(run context.Context, limit int) (int, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(run), batchTimeout)
 	defer cancel()
@@ -131,21 +130,10 @@ func (r *Relay) relay(run context.Context, limit int) (int, error) {
 			r.pace.spend()
 		}
 	}
+	claimed := len(rows)
 	rows, err = r.open(ctx, rows)
-	if err != nil {
-		return 0, err
-	}
-	pipelined, singles := split(rows)
-	if err := r.publish(ctx, pipelined); err != nil {
-		return len(rows), errors.Join(err, release(ctx, r.db, singles))
-	}
-	return len(rows), r.publishSingles(ctx, run.Done(), singles)
-}
-
-// publish sends rows together and settles them.
-func (r *Relay) publish(ctx context.Context, rows []row) error {
-	if len(rows) == 0 {
-		return nil
+	if err != nil || len(rows) == 0 {
+		return claimed, err
 	}
 	messages := make([]event.Message, len(rows))
 	for i := range rows {
@@ -153,12 +141,12 @@ func (r *Relay) publish(ctx context.Context, rows []row) error {
 	}
 	started := time.Now()
 	results := r.sender.Send(ctx, messages) // no transaction is open here
-	return r.settle(ctx, rows, results, time.Since(started))
+	return claimed, r.record(ctx, rows, results, time.Since(started))
 }
 
-// settle deletes rows that were confirmed, gives back those that an absent broker did not take and postpones the others.
-// It answers the first of those failures that say something about broker or database.
-func (r *Relay) settle(ctx context.Context, rows []row, results []error, took time.Duration) error {
+// record deletes rows that were confirmed, gives back those that an unavailable broker did not take and postpones the
+// others. It returns the first of those failures that say something about broker or database.
+func (r *Relay) record(ctx context.Context, rows []row, results []error, took time.Duration) error {
 	var unavailable []row
 	var firstErr error
 	for i, result := range results {
@@ -171,7 +159,7 @@ func (r *Relay) settle(ctx context.Context, rows []row, results []error, took ti
 			r.observer.Failed(rows[i].message, classUnavailable, false)
 			firstErr = cmp.Or(firstErr, result)
 		default:
-			if err := r.postpone(ctx, rows[i], classOf(result)); err != nil {
+			if err := r.postpone(ctx, rows[i], ClassOf(result)); err != nil {
 				firstErr = err
 			}
 		}
@@ -190,10 +178,10 @@ func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
 	opened := rows[:0]
 	for _, row := range rows {
 		if row.sealed {
-			body, err := r.sealer.open(row.message.ID, row.message.Body)
+			body, err := r.sealer.Open(row.message.ID, row.message.Body)
 			if err != nil {
 				r.log.Error().Err(err).Str("event_id", row.message.ID).Msg("an outbox row cannot be opened")
-				if err := r.postpone(ctx, row, classSealed); err != nil {
+				if err := r.postpone(ctx, row, ClassSealed); err != nil {
 					return nil, err
 				}
 				continue
@@ -208,13 +196,18 @@ func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
 // postpone lets a row that itself is at fault wait alone, longer each time.
 func (r *Relay) postpone(ctx context.Context, row row, class string) error {
 	now := r.clock.Now()
-	pause := min(time.Second<<min(row.attempts, 10), maxPause)
-	var failedAt *time.Time
-	if row.attempts+1 >= maxAttempts {
+	due, failedAt := Backoff(row.attempts, now)
+	r.observer.Failed(row.message, class, failedAt != nil)
+	return postpone(ctx, r.db, row.id, class, due, failedAt)
+}
+
+// Backoff returns when a row that had failed attempts times, and now has once more, is due again. With failedAt it is
+// given up, until Retry.
+func Backoff(attempts int, now time.Time) (due time.Time, failedAt *time.Time) {
+	if attempts+1 >= maxAttempts {
 		failedAt = &now
 	}
-	r.observer.Failed(row.message, class, failedAt != nil)
-	return postpone(ctx, r.db, row.id, class, now.Add(pause), failedAt)
+	return now.Add(min(time.Second<<min(attempts, 10), maxPause)), failedAt
 }
 
 func (r *Relay) removeConfirmed(ctx context.Context) error {
@@ -228,8 +221,11 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 	return nil
 }
 
-func classOf(err error) string {
+// ClassOf returns the class of a failed publish, as metrics and the column last_error have it.
+func ClassOf(err error) string {
 	switch {
+	case errors.Is(err, event.ErrUnavailable):
+		return classUnavailable
 	case errors.Is(err, event.ErrUnroutable):
 		return classUnroutable
 	case errors.Is(err, event.ErrRefused):

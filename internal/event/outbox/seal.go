@@ -27,14 +27,16 @@ func NewSealer(key []byte) (*Sealer, error) {
 	return &Sealer{aead}, nil
 }
 
-// errSealed is answered for a body that this key does not open.
+// errSealed is returned for a body that this key does not open.
 var errSealed = errors.New("outbox: this row was sealed with another EVENTS_SEAL_KEY")
 
-func (s *Sealer) seal(eventID string, body []byte) []byte {
+// Seal encrypts body for the row of the event.
+func (s *Sealer) Seal(eventID string, body []byte) []byte {
 	return s.aead.Seal(nil, nil, body, []byte(eventID))
 }
 
-func (s *Sealer) open(eventID string, sealed []byte) ([]byte, error) {
+// Open decrypts what Seal returned for the same event.
+func (s *Sealer) Open(eventID string, sealed []byte) ([]byte, error) {
 	body, err := s.aead.Open(nil, nil, sealed, []byte(eventID))
 	if err != nil {
 		return nil, errSealed

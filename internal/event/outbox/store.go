@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -43,20 +42,20 @@ func insert(ctx context.Context, q database.Querier, rows []row) error {
 			return err
 		}
 		m := r.message
-		args = append(args, r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, m.Single, string(headers),
+		args = append(args, r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, string(headers),
 			m.Body, r.sealed, sql.NullString{String: r.batch, Valid: r.batch != ""}, m.Timestamp, r.createdAt, r.availableAt)
 	}
 	_, err := q.ExecContext(ctx, `
-		INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body,
+		INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body,
 			sealed, batch_id, event_time, created_at, available_at)
 		VALUES `+database.Rows(len(rows), outboxColumns), args...)
 	return err
 }
 
 // outboxColumns is how many columns insert fills.
-const outboxColumns = 14
+const outboxColumns = 13
 
-// claim takes due rows by a lease: up to limit that stand for themselves, oldest first, and up to batched of those that
+// claim leases due rows: up to limit that stand for themselves, oldest first, and up to batched of those that
 // are one of many. Another relay passes over them until the lease ends.
 func claim(ctx context.Context, db *database.DB, now time.Time, limit, batched int) ([]row, error) {
 	due := func(which, limit string) string {
@@ -72,7 +71,7 @@ func claim(ctx context.Context, db *database.DB, now time.Time, limit, batched i
 		WITH alone AS MATERIALIZED (`+due("IS NULL", "$2")+`), batched AS MATERIALIZED (`+due("IS NOT NULL", "$3")+`)
 		UPDATE outbox SET lease_until = $4
 		WHERE id IN (SELECT id FROM alone UNION ALL SELECT id FROM batched)
-		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, single, headers, body, sealed, batch_id,
+		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed, batch_id,
 			event_time, created_at, available_at, lease_until, attempts`, now, limit, batched, now.Add(lease))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: claiming rows: %w", err)
@@ -102,7 +101,7 @@ func scanRows(rows *sql.Rows) (out []row, err error) {
 		var headers string
 		var batch sql.NullString
 		m := &r.message
-		if err := rows.Scan(&r.id, &m.ID, &m.Exchange, &m.RoutingKey, &m.ContentType, &m.Mandatory, &m.Single, &headers,
+		if err := rows.Scan(&r.id, &m.ID, &m.Exchange, &m.RoutingKey, &m.ContentType, &m.Mandatory, &headers,
 			&m.Body, &r.sealed, &batch, &m.Timestamp, &r.createdAt, &r.availableAt, &r.leaseUntil, &r.attempts); err != nil {
 			return nil, err
 		}
@@ -122,8 +121,8 @@ func remove(ctx context.Context, db *database.DB, ids []string) error {
 	return err
 }
 
-// release gives rows of one claim back untouched, due at once: nothing was wrong with them. A row whose lease somebody
-// else holds by now, because this process was stopped for longer than its own lasted, is left to him.
+// release gives rows of one claim back untouched, due at once: nothing was wrong with them. A row that another relay has
+// leased meanwhile, because this process was stopped for longer than its own lease, is left to it.
 func release(ctx context.Context, db *database.DB, rows []row) error {
 	if len(rows) == 0 {
 		return nil
@@ -137,22 +136,6 @@ func release(ctx context.Context, db *database.DB, rows []row) error {
 	return err
 }
 
-// errNotOurs: somebody else holds the lease of a row, or has published it.
-var errNotOurs = errors.New("outbox: the lease was lost")
-
-// renew extends the lease of one row to until, which it answers. It answers errNotOurs when the row's lease is not r's.
-func renew(ctx context.Context, db *database.DB, r row, until time.Time) (time.Time, error) {
-	result, err := db.Conn(ctx).ExecContext(ctx, "UPDATE outbox SET lease_until = $1 WHERE id = $2 AND lease_until = $3",
-		until, r.id, r.leaseUntil.UTC())
-	if err != nil {
-		return time.Time{}, fmt.Errorf("outbox: renewing a lease: %w", err)
-	}
-	if n, err := result.RowsAffected(); err != nil || n == 0 {
-		return time.Time{}, cmp.Or(err, errNotOurs)
-	}
-	return until, nil
-}
-
 // postpone counts a failed try of one row. With failedAt set it stays where it is until a person looks.
 func postpone(ctx context.Context, db *database.DB, id, class string, availableAt time.Time, failedAt *time.Time) error {
 	_, err := db.Conn(ctx).ExecContext(ctx, `
@@ -161,7 +144,7 @@ func postpone(ctx context.Context, db *database.DB, id, class string, availableA
 	return err
 }
 
-// nextBatched answers when the next row that is one of many comes due, zero when there is none.
+// nextBatched returns when the next row that is one of many comes due, zero when there is none.
 func nextBatched(ctx context.Context, db *database.DB, now time.Time) (time.Time, error) {
 	var at time.Time
 	err := db.Conn(ctx).QueryRowContext(ctx, `
@@ -177,9 +160,9 @@ func nextBatched(ctx context.Context, db *database.DB, now time.Time) (time.Time
 	return at, nil
 }
 
-// Withdraw deletes, in one statement, the rows of a batch that no relay has in hand, given-up ones included, and answers
+// Withdraw deletes, in one statement, the rows of a batch that no relay has in hand, given-up ones included, and returns
 // the ids of their events. It takes part in the transaction of ctx. One that was in hand before, and came back because
-// the broker did not confirm it, may have left all the same: whoever receives it asks whether it still holds.
+// the broker did not confirm it, may have left all the same: its receiver checks whether it still holds.
 func Withdraw(ctx context.Context, db *database.DB, batch string, now time.Time) ([]string, error) {
 	rows, err := db.Conn(ctx).QueryContext(ctx, `
 		DELETE FROM outbox WHERE batch_id = $1 AND (lease_until IS NULL OR lease_until <= $2)
@@ -209,7 +192,16 @@ type Depth struct {
 	OldestDue time.Duration // how long the oldest due row has been due; 0 when none is
 }
 
-// ReadDepth reads it.
+// Add returns the depth of both tables together.
+func (d Depth) Add(other Depth) Depth {
+	return Depth{
+		Rows:      d.Rows + other.Rows,
+		Failed:    d.Failed + other.Failed,
+		OldestDue: max(d.OldestDue, other.OldestDue),
+	}
+}
+
+// ReadDepth reads how full the outbox is.
 func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (Depth, error) {
 	var d Depth
 	q := db.Conn(ctx)
@@ -234,17 +226,7 @@ func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (Depth, erro
 	return d, nil
 }
 
-// Waiting counts the rows addressed to exchange, given-up ones included: what may still appear there.
-func Waiting(ctx context.Context, db *database.DB, exchange string) (int, error) {
-	var n int
-	err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox WHERE exchange = $1", exchange).Scan(&n)
-	if err != nil {
-		return 0, fmt.Errorf("outbox: counting rows for %s: %w", exchange, err)
-	}
-	return n, nil
-}
-
-// Retry makes every failed row due again and answers how many there were.
+// Retry makes every failed row due again and returns how many there were.
 func Retry(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
 	result, err := db.Conn(ctx).ExecContext(ctx,
 		"UPDATE outbox SET failed_at = NULL, attempts = 0, available_at = $1 WHERE failed_at IS NOT NULL", now)

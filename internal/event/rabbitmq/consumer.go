@@ -22,31 +22,28 @@ type ConsumerOptions struct {
 	// DrainTimeout bounds how long handlers in flight may take once the process stops; after it their context ends
 	// and their messages are given back.
 	DrainTimeout time.Duration
-	// StaleAck is told of every acknowledgement that was dropped because its connection had gone.
+	// StaleAck is called for every acknowledgement that was dropped because its connection had gone.
 	StaleAck func(queue string)
-	// Refused is told when the broker begins, and when it ceases, to refuse a Queue.Source. [nobody]
-	Refused func(source string, refused bool)
 }
 
 // Consumer runs the handlers of any number of queues on one connection. Handlers outlive the connection: one that
 // finishes after it was lost is remembered, and its message acked when the broker hands it out again.
 type Consumer struct {
-	options    ConsumerOptions
-	consumers  []event.Consumer
-	probeEvery time.Duration // the longest pause between two looks for a Source; a test has no minute
-	consuming  atomic.Bool
+	options   ConsumerOptions
+	consumers []event.Consumer
+	consuming atomic.Bool
 }
 
-// NewConsumer answers a Consumer; Run does the work.
+// NewConsumer returns a Consumer; Run does the work.
 func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
-	return &Consumer{options: o, consumers: consumers, probeEvery: time.Minute}
+	return &Consumer{options: o, consumers: consumers}
 }
 
-// Consuming tells whether every queue is being consumed right now. A Source, which may be missing, does not count.
+// Consuming reports whether every queue is being consumed right now.
 func (c *Consumer) Consuming() bool { return c.consuming.Load() }
 
 // Run consumes until ctx ends. Then it takes nothing new, gives back what no handler has begun, lets running
-// handlers finish within DrainTimeout, and answers nil.
+// handlers finish within DrainTimeout, and returns nil.
 func (c *Consumer) Run(ctx context.Context) error {
 	handlers, cutHandlers := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutHandlers()
@@ -58,9 +55,6 @@ func (c *Consumer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for i, consumer := range c.consumers {
 		workers[i] = newWorker(c.options, consumer)
-		if consumer.Queue.Source != "" {
-			workers[i].source = newSource(workers[i], c.probeEvery)
-		}
 		for range consumer.Queue.Workers {
 			running.Go(func() { work(ctx, handlers, workers[i].jobs) })
 		}
@@ -87,12 +81,6 @@ func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, wo
 	started := make(chan struct{}, len(workers))
 	for _, w := range workers {
 		group.Go(func() error { return w.feed(stop, life, conn, started) })
-		if w.source != nil {
-			group.Go(func() error {
-				w.source.follow(stop, life, conn)
-				return nil
-			})
-		}
 	}
 	group.Go(func() error {
 		for range workers {

@@ -31,56 +31,72 @@ func (f senderFunc) Send(_ context.Context, messages []event.Message) []error {
 	return results
 }
 
-func TestAMessageIsAckedOnlyAfterItsMoveWasConfirmed(t *testing.T) {
+func TestConsumer(t *testing.T) {
 	t.Parallel()
-	ch := &fakeChannel{}
-	w, _, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return errors.New("later") })
-	sent := 0
-	w.options.Sender = senderFunc(func(m event.Message) error {
-		require.Empty(t, ch.acked)
-		require.Equal(t, "q.retry.1s", m.RoutingKey)
-		if sent++; sent == 1 {
-			return event.ErrUnavailable
-		}
-		return nil
+	onServer(t, map[string]func(*testing.T){
+		"a deleted queue is consumed again":                    deletedQueue,
+		"a stale ack reaches no other message":                 staleAck,
+		"a lost connection hands out again what was not acked": cutBeforeAck,
+		"a crash loop ends in the dead queue":                  crashLoop,
+		"a drain gives back once and finishes the rest":        drainOnce,
+		"a stop while the broker is frozen ends":               stopFrozen,
+		"a stop costs a waiting message one hand-out":          givenBackOnce,
+		"an unreachable retry level keeps the message":         moveUnavailable,
 	})
-	ctx := context.Background()
-	generation := w.attach(ch)
-	w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
-	require.Equal(t, 2, sent)
-	require.Equal(t, []uint64{1}, ch.acked)
 }
 
-func TestAMoveThatWasNotCarriedOutIsReportedAsRequeued(t *testing.T) {
+func TestMove(t *testing.T) {
 	t.Parallel()
-	unreachable := senderFunc(func(event.Message) error { return event.ErrUnavailable })
-	failing := func(context.Context, event.Delivery) error { return errors.New("later") }
-	ended, end := context.WithCancel(context.Background())
-	end()
-
-	t.Run("the process stops", func(t *testing.T) {
+	t.Run("a message is acked only after its move was confirmed", func(t *testing.T) {
 		t.Parallel()
 		ch := &fakeChannel{}
-		w, _, _ := fakeWorker(t, failing)
-		w.options.Sender = unreachable
-		w.handle(ended, context.Background(), delivered("evt_a", 1, w.attach(ch), false))
-		require.Empty(t, ch.acked)
-		require.Equal(t, []uint64{1}, ch.requeued)
-		seen := eventtest.Next(t, w.consumer.Observer.(*eventtest.Observer).Seen)
-		require.Equal(t, event.Requeue, seen.Decision.Action)
+		w, _, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return errors.New("later") })
+		sent := 0
+		w.options.Sender = senderFunc(func(m event.Message) error {
+			require.Empty(t, ch.acked)
+			require.Equal(t, "q.retry.1s", m.RoutingKey)
+			if sent++; sent == 1 {
+				return event.ErrUnavailable
+			}
+			return nil
+		})
+		ctx := context.Background()
+		generation := w.attach(ch)
+		w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
+		require.Equal(t, 2, sent)
+		require.Equal(t, []uint64{1}, ch.acked)
 	})
-	t.Run("the connection is gone", func(t *testing.T) {
+	t.Run("a move that was not carried out is reported as requeued", func(t *testing.T) {
 		t.Parallel()
-		ch := &fakeChannel{}
-		w, _, _ := fakeWorker(t, failing)
-		w.options.Sender = unreachable
-		j := delivered("evt_a", 1, w.attach(ch), false)
-		j.life = ended
-		w.handle(context.Background(), context.Background(), j)
-		require.Empty(t, ch.acked)
-		require.Empty(t, ch.requeued, "the broker hands it out again by itself")
-		seen := eventtest.Next(t, w.consumer.Observer.(*eventtest.Observer).Seen)
-		require.Equal(t, event.Requeue, seen.Decision.Action)
+		unreachable := senderFunc(func(event.Message) error { return event.ErrUnavailable })
+		failing := func(context.Context, event.Delivery) error { return errors.New("later") }
+		ended, end := context.WithCancel(context.Background())
+		end()
+
+		t.Run("the process stops", func(t *testing.T) {
+			t.Parallel()
+			ch := &fakeChannel{}
+			w, _, _ := fakeWorker(t, failing)
+			w.options.Sender = unreachable
+			w.handle(ended, context.Background(), delivered("evt_a", 1, w.attach(ch), false))
+			require.Empty(t, ch.acked)
+			require.Equal(t, []uint64{1}, ch.requeued)
+			seen := eventtest.Next(t, w.consumer.Observer.(*eventtest.Observer).Seen)
+			require.Equal(t, event.Requeue, seen.Decision.Action)
+		})
+		t.Run("the connection is gone", func(t *testing.T) {
+			t.Parallel()
+			ch := &fakeChannel{}
+			w, _, _ := fakeWorker(t, failing)
+			w.options.Sender = unreachable
+			j := delivered("evt_a", 1, w.attach(ch), false)
+			j.life = ended
+			w.handle(context.Background(), context.Background(), j)
+			require.Empty(t, ch.acked)
+			require.Empty(t, ch.requeued, "the broker hands it out again by itself")
+			seen := eventtest.Next(t, w.consumer.Observer.(*eventtest.Observer).Seen)
+			require.Equal(t, event.Requeue, seen.Decision.Action)
+		})
 	})
 }
 
@@ -128,10 +144,10 @@ func crashLoop(t *testing.T) {
 		}
 	}
 	die("nine", event.CrashLoopLimit-1)
-	r := startConsumer(t, brokerURL(t), p, time.Second, q, func(_ context.Context, d event.Delivery) error {
+	r := startConsumer(t, brokerURL(t), p, time.Second, q, event.Chain(func(_ context.Context, d event.Delivery) error {
 		require.NotEqual(t, "ten", d.ID, "it must not get to its handler any more")
 		return nil
-	})
+	}, event.Limit(q.Retry, time.Now)))
 	require.Equal(t, "handled", eventtest.Next(t, r.Seen).Decision.Outcome)
 	r.stop(t)
 
@@ -264,71 +280,70 @@ func deletedQueue(t *testing.T) {
 	require.Equal(t, "after", eventtest.Next(t, r.Seen).Delivery.ID)
 }
 
-// TestTwentyCutsLeakNothing runs alone: it counts goroutines.
-func TestTwentyCutsLeakNothing(t *testing.T) {
-	if os.Getenv("INTEGRATION") == "" {
-		return
-	}
-	q := newQueue(t, 1, 5)
-	q.Source = q.Name + ".nowhere" // looked for all the time
-	declare(t, q)
-	proxy, url := startProxy(t)
-	before := ours()
-	for range 10 { // each round begins with a short back-off
-		p := NewPublisher(options(url, t.Name()), NewTopology([]event.Queue{q}))
-		c := NewConsumer(ConsumerOptions{
-			Connection: options(url, t.Name()), Topology: NewTopology([]event.Queue{q}), Sender: p, Now: time.Now,
-			DrainTimeout: time.Second, StaleAck: func(string) {},
-		}, []event.Consumer{{
-			Queue: q, Observer: eventtest.NewObserver(),
-			Handle: func(context.Context, event.Delivery) error { return nil },
-		}})
-		c.probeEvery = time.Millisecond
-		ctx, cancel := context.WithCancel(context.Background())
-		var both sync.WaitGroup
-		both.Go(func() { require.NoError(t, p.Run(ctx)) })
-		both.Go(func() { require.NoError(t, c.Run(ctx)) })
-		for range 2 {
-			require.Eventually(t, c.Consuming, 15*time.Second, time.Millisecond)
-			eventtest.SendAll(t, p, messageTo(q, "through"))
-			proxy.Stop()
-			require.Eventually(t, func() bool { return !c.Consuming() }, 15*time.Second, time.Millisecond)
-			require.NoError(t, proxy.Start())
+func TestConsumerLeaksNothing(t *testing.T) {
+	// Not parallel: it counts goroutines.
+	t.Run("through twenty cuts", func(t *testing.T) {
+		if os.Getenv("INTEGRATION") == "" {
+			return
 		}
-		require.Eventually(t, c.Consuming, 15*time.Second, time.Millisecond)
+		q := newQueue(t, 1, 5)
+		declare(t, q)
+		proxy, url := startProxy(t)
+		before := ours()
+		for range 10 { // each round begins with a short back-off
+			p := NewPublisher(options(url, t.Name()), NewTopology([]event.Queue{q}))
+			c := NewConsumer(ConsumerOptions{
+				Connection: options(url, t.Name()), Topology: NewTopology([]event.Queue{q}), Sender: p, Now: time.Now,
+				DrainTimeout: time.Second, StaleAck: func(string) {},
+			}, []event.Consumer{{
+				Queue: q, Observer: eventtest.NewObserver(),
+				Handle: func(context.Context, event.Delivery) error { return nil },
+			}})
+			ctx, cancel := context.WithCancel(context.Background())
+			var both sync.WaitGroup
+			both.Go(func() { require.NoError(t, p.Run(ctx)) })
+			both.Go(func() { require.NoError(t, c.Run(ctx)) })
+			for range 2 {
+				require.Eventually(t, c.Consuming, 15*time.Second, time.Millisecond)
+				eventtest.SendAll(t, p, messageTo(q, "through"))
+				proxy.Stop()
+				require.Eventually(t, func() bool { return !c.Consuming() }, 15*time.Second, time.Millisecond)
+				require.NoError(t, proxy.Start())
+			}
+			require.Eventually(t, c.Consuming, 15*time.Second, time.Millisecond)
+			cancel()
+			both.Wait()
+		}
+		require.Eventually(t, func() bool { return len(ours()) <= len(before) }, 10*time.Second, 20*time.Millisecond,
+			"goroutines left behind:\n%s", strings.Join(ours(), "\n\n"))
+	})
+	// The session is lost before every queue is being consumed.
+	t.Run("when its set-up fails", func(t *testing.T) {
+		if os.Getenv("INTEGRATION") == "" {
+			return
+		}
+		q := newQueue(t, 1, 5)
+		c := NewConsumer(ConsumerOptions{
+			Connection: options(brokerURL(t), t.Name()), Topology: Topology{}, Sender: nil, Now: time.Now,
+			DrainTimeout: time.Second, StaleAck: func(string) {},
+		}, []event.Consumer{{Queue: q}}) // nobody declares the queue: consuming it fails
+		before := ours()
+		ctx, cancel := context.WithCancel(context.Background())
+		for range 3 {
+			conn, err := rabbitmq.Dial(ctx, c.options.Connection)
+			require.NoError(t, err)
+			life, end := context.WithCancel(ctx)
+			var notFound *amqp.Error
+			require.ErrorAs(t, c.session(ctx, life, conn, []*worker{newWorker(c.options, c.consumers[0])}), &notFound)
+			require.Equal(t, amqp.NotFound, notFound.Code)
+			require.False(t, c.Consuming())
+			end()
+			require.NoError(t, conn.Close())
+		}
 		cancel()
-		both.Wait()
-	}
-	require.Eventually(t, func() bool { return len(ours()) <= len(before) }, 10*time.Second, 20*time.Millisecond,
-		"goroutines left behind:\n%s", strings.Join(ours(), "\n\n"))
-}
-
-// TestASetUpThatFailsLeaksNothing: the session is lost before every queue is being consumed.
-func TestASetUpThatFailsLeaksNothing(t *testing.T) {
-	if os.Getenv("INTEGRATION") == "" {
-		return
-	}
-	q := newQueue(t, 1, 5)
-	c := NewConsumer(ConsumerOptions{
-		Connection: options(brokerURL(t), t.Name()), Topology: Topology{}, Sender: nil, Now: time.Now,
-		DrainTimeout: time.Second, StaleAck: func(string) {},
-	}, []event.Consumer{{Queue: q}}) // nobody declares the queue: consuming it fails
-	before := ours()
-	ctx, cancel := context.WithCancel(context.Background())
-	for range 3 {
-		conn, err := rabbitmq.Dial(ctx, c.options.Connection)
-		require.NoError(t, err)
-		life, end := context.WithCancel(ctx)
-		var notFound *amqp.Error
-		require.ErrorAs(t, c.session(ctx, life, conn, []*worker{newWorker(c.options, c.consumers[0])}), &notFound)
-		require.Equal(t, amqp.NotFound, notFound.Code)
-		require.False(t, c.Consuming())
-		end()
-		require.NoError(t, conn.Close())
-	}
-	cancel()
-	require.Eventually(t, func() bool { return len(ours()) <= len(before) }, 10*time.Second, 20*time.Millisecond,
-		"goroutines left behind:\n%s", strings.Join(ours(), "\n\n"))
+		require.Eventually(t, func() bool { return len(ours()) <= len(before) }, 10*time.Second, 20*time.Millisecond,
+			"goroutines left behind:\n%s", strings.Join(ours(), "\n\n"))
+	})
 }
 
 // ours answers the stacks of this service's and the client library's goroutines.

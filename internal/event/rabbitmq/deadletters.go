@@ -86,7 +86,7 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 			return seen, fmt.Errorf("rabbitmq: reading %s: %w", q.DeadQueue(), err)
 		}
 		seen++
-		message := toMessage(delivery)
+		message := ToMessage(delivery)
 		message.RoutingKey = originalKey(delivery, message)
 		letter := describe(queue, delivery, message)
 		handling, err := decide(letter)
@@ -155,7 +155,7 @@ func replay(ctx context.Context, ch *amqp.Channel, returns <-chan amqp.Return, m
 	} {
 		delete(fresh.Headers, h)
 	}
-	confirm, err := ch.PublishWithDeferredConfirm("", queue, true, false, toPublishing(fresh))
+	confirm, err := ch.PublishWithDeferredConfirm("", queue, true, false, ToPublishing(fresh))
 	if err != nil {
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, err)
 	}

@@ -13,12 +13,20 @@ import (
 	"github.com/smap-platform/identity/internal/event/eventtest"
 )
 
-func TestWalkOfAQueueThatIsNotOurs(t *testing.T) {
+func TestDeadLetters(t *testing.T) {
 	t.Parallel()
-	d := NewDeadLetters(options("amqp://127.0.0.1:1", t.Name()), []event.Queue{{Name: "identity.email"}})
-	_, err := d.Walk(context.Background(), "analytics", nil, nil)
-	require.ErrorIs(t, err, ErrNoSuchQueue)
-	require.ErrorContains(t, err, "identity.email", "the error names the choice")
+	onServer(t, map[string]func(*testing.T){
+		"they are listed, replayed and removed":     deadLetterHandlings,
+		"of the broker's own making":                deadByBroker,
+		"listing loses nothing and keeps the order": deadListing,
+	})
+	t.Run("a queue that is not ours is refused", func(t *testing.T) {
+		t.Parallel()
+		d := NewDeadLetters(options("amqp://127.0.0.1:1", t.Name()), []event.Queue{{Name: "identity.email"}})
+		_, err := d.Walk(context.Background(), "analytics", nil, nil)
+		require.ErrorIs(t, err, ErrNoSuchQueue)
+		require.ErrorContains(t, err, "identity.email", "the error names the choice")
+	})
 }
 
 // bury lets a consumer dead-letter the messages, in order.
@@ -137,7 +145,7 @@ func deadByBroker(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, seen)
 	for range 3 {
-		m := toMessage(rawGet(t, raw, q.Name))
+		m := ToMessage(rawGet(t, raw, q.Name))
 		require.Equal(t, q.Name+".key", m.RoutingKey)
 		require.Zero(t, m.Attempts())
 	}

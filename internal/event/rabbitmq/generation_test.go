@@ -55,76 +55,76 @@ func delivered(id string, tag, generation uint64, redelivered bool) job {
 	}
 }
 
-func TestAnAckOfAnOlderGenerationIsDroppedAndRemembered(t *testing.T) {
+func TestWorker(t *testing.T) {
 	t.Parallel()
-	older, newer := &fakeChannel{}, &fakeChannel{}
-	var w *worker
-	w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error {
-		if w.generation == 1 {
-			w.attach(newer) // the connection is replaced while the handler runs
-		}
-		return nil
+	t.Run("an ack of an older generation is dropped and remembered", func(t *testing.T) {
+		t.Parallel()
+		older, newer := &fakeChannel{}, &fakeChannel{}
+		var w *worker
+		w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error {
+			if w.generation == 1 {
+				w.attach(newer) // the connection is replaced while the handler runs
+			}
+			return nil
+		})
+		ctx := context.Background()
+		first := w.attach(older)
+		w.handle(ctx, ctx, delivered("evt_a", 1, first, false))
+		require.Empty(t, older.acked)
+		require.Empty(t, newer.acked, "tag 1 is a different message on the newer channel")
+		require.Equal(t, 1, *stale)
+
+		w.handle(ctx, ctx, delivered("evt_b", 1, w.generation, true))
+		require.Equal(t, []uint64{1}, newer.acked, "the message that really has tag 1")
+		w.handle(ctx, ctx, delivered("evt_a", 2, w.generation, true))
+		require.Equal(t, []uint64{1, 2}, newer.acked)
+		require.Equal(t, 2, *calls, "finished work is acked when it is handed out again, not done again")
+
+		w.handle(ctx, ctx, delivered("evt_a", 3, w.generation, true))
+		require.Equal(t, 3, *calls, "remembered for one redelivery only")
+		require.Equal(t, 1, *stale)
 	})
-	ctx := context.Background()
-	first := w.attach(older)
-	w.handle(ctx, ctx, delivered("evt_a", 1, first, false))
-	require.Empty(t, older.acked)
-	require.Empty(t, newer.acked, "tag 1 is a different message on the newer channel")
-	require.Equal(t, 1, *stale)
+	t.Run("without a connection nothing is acked", func(t *testing.T) {
+		t.Parallel()
+		ch := &fakeChannel{}
+		w, stale, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+		w.detach(w.attach(ch))
+		ctx := context.Background()
+		w.handle(ctx, ctx, delivered("evt_a", 1, 1, false))
+		require.Empty(t, ch.acked)
+		require.Equal(t, 1, *stale)
 
-	w.handle(ctx, ctx, delivered("evt_b", 1, w.generation, true))
-	require.Equal(t, []uint64{1}, newer.acked, "the message that really has tag 1")
-	w.handle(ctx, ctx, delivered("evt_a", 2, w.generation, true))
-	require.Equal(t, []uint64{1, 2}, newer.acked)
-	require.Equal(t, 2, *calls, "finished work is acked when it is handed out again, not done again")
-
-	w.handle(ctx, ctx, delivered("evt_a", 3, w.generation, true))
-	require.Equal(t, 3, *calls, "remembered for one redelivery only")
-	require.Equal(t, 1, *stale)
-}
-
-func TestSettlementsWithoutAConnection(t *testing.T) {
-	t.Parallel()
-	ch := &fakeChannel{}
-	w, stale, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
-	w.detach(w.attach(ch))
-	ctx := context.Background()
-	w.handle(ctx, ctx, delivered("evt_a", 1, 1, false))
-	require.Empty(t, ch.acked)
-	require.Equal(t, 1, *stale)
-
-	old := w.attach(ch)
-	w.attach(&fakeChannel{})
-	w.detach(old)
-	require.NotNil(t, w.channel, "a late goodbye of the old channel does not take the new one away")
-}
-
-func TestAnAckThatCannotBeWrittenIsRemembered(t *testing.T) {
-	t.Parallel()
-	ch := &fakeChannel{broken: errors.New("connection reset")}
-	w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
-	ctx := context.Background()
-	generation := w.attach(ch)
-	w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
-	ch.broken = nil
-	w.handle(ctx, ctx, delivered("evt_a", 2, generation, true))
-	require.Equal(t, []uint64{2}, ch.acked)
-	require.Equal(t, 1, *calls)
-	require.Zero(t, *stale)
-}
-
-func TestACopyWithoutAnIDIsNeverTakenForAnother(t *testing.T) {
-	t.Parallel()
-	w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
-	ctx := context.Background()
-	w.handle(ctx, ctx, delivered("", 1, 1, false)) // no channel: the ack is lost
-	generation := w.attach(&fakeChannel{})
-	another := delivered("", 1, generation, true)
-	another.Body = []byte("another")
-	w.handle(ctx, ctx, another)
-	require.Equal(t, 2, *calls)
-	w.handle(ctx, ctx, delivered("", 2, generation, true))
-	require.Equal(t, 2, *calls, "this one is known by its body")
+		old := w.attach(ch)
+		w.attach(&fakeChannel{})
+		w.detach(old)
+		require.NotNil(t, w.channel, "a late goodbye of the old channel does not take the new one away")
+	})
+	t.Run("an ack that cannot be written is remembered", func(t *testing.T) {
+		t.Parallel()
+		ch := &fakeChannel{broken: errors.New("connection reset")}
+		w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+		ctx := context.Background()
+		generation := w.attach(ch)
+		w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
+		ch.broken = nil
+		w.handle(ctx, ctx, delivered("evt_a", 2, generation, true))
+		require.Equal(t, []uint64{2}, ch.acked)
+		require.Equal(t, 1, *calls)
+		require.Zero(t, *stale)
+	})
+	t.Run("a copy without an id is never taken for another", func(t *testing.T) {
+		t.Parallel()
+		w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
+		ctx := context.Background()
+		w.handle(ctx, ctx, delivered("", 1, 1, false)) // no channel: the ack is lost
+		generation := w.attach(&fakeChannel{})
+		another := delivered("", 1, generation, true)
+		another.Body = []byte("another")
+		w.handle(ctx, ctx, another)
+		require.Equal(t, 2, *calls)
+		w.handle(ctx, ctx, delivered("", 2, generation, true))
+		require.Equal(t, 2, *calls, "this one is known by its body")
+	})
 }
 
 // staleAck is the generation guard on a real broker: A's handler outlives its connection, B gets A's delivery tag.
@@ -185,7 +185,7 @@ func publishRaw(t testing.TB, ch *amqp.Channel, messages ...event.Message) {
 	t.Helper()
 	require.NoError(t, ch.Confirm(false))
 	for _, m := range messages {
-		confirm, err := ch.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, true, false, toPublishing(m))
+		confirm, err := ch.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, true, false, ToPublishing(m))
 		require.NoError(t, err)
 		require.True(t, confirm.Wait())
 	}

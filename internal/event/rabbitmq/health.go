@@ -35,26 +35,26 @@ func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 		}
 		return unknown, ErrNotConnected
 	}
-	if reason := s.blocked.Load(); reason != nil {
-		return unknown, fmt.Errorf("rabbitmq takes no messages: %s", *reason)
+	if err := s.alarm.Err(); err != nil {
+		return unknown, err
 	}
-	if err := within(ctx, func() error { return checkExchange(s.conn) }); err != nil {
+	if err := Within(ctx, func() error { return checkExchange(s.conn) }); err != nil {
 		return unknown, err
 	}
 	return ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}, nil
 }
 
-// DeadLetters answers how many messages lie in q's dead queue, at most as late as ctx.
+// DeadLetters returns how many messages lie in q's dead queue, at most as late as ctx.
 func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error) {
 	s := p.live.Load()
 	if s == nil {
 		return 0, ErrNotConnected
 	}
-	if reason := s.blocked.Load(); reason != nil { // it reads nothing from us now: every question would only wait
-		return 0, fmt.Errorf("rabbitmq takes no messages: %s", *reason)
+	if err := s.alarm.Err(); err != nil { // the broker reads nothing from us now: every question would only wait
+		return 0, err
 	}
 	var messages atomic.Int64
-	err := within(ctx, func() error {
+	err := Within(ctx, func() error {
 		ch, err := s.conn.Channel()
 		if err != nil {
 			return fmt.Errorf("rabbitmq opens no channel: %w", err)
@@ -69,13 +69,13 @@ func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error)
 	return int(messages.Load()), err
 }
 
-// within answers ErrNoAnswer when ask has not ended with ctx. The library's questions know no deadline; ask itself ends
+// Within returns ErrNoAnswer when ask has not ended with ctx. The library's questions know no deadline; ask itself ends
 // with the connection at the latest.
-func within(ctx context.Context, ask func() error) error {
-	answer := make(chan error, 1)
-	go func() { answer <- ask() }()
+func Within(ctx context.Context, ask func() error) error {
+	result := make(chan error, 1)
+	go func() { result <- ask() }()
 	select {
-	case err := <-answer:
+	case err := <-result:
 		return err
 	case <-ctx.Done():
 		return ErrNoAnswer

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -24,25 +25,32 @@ func check(p *Publisher, patience time.Duration) (ExchangeHealth, error) {
 	return p.Check(ctx)
 }
 
-func TestCheckBeforeThereIsAConnection(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
-	_, err := check(NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}), time.Second)
-	require.ErrorIs(t, err, ErrNotConnected)
-}
-
-func TestCheckTellsWhyTheBrokerTakesNothing(t *testing.T) {
-	t.Parallel()
-	p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
-	s := &publishSession{publisher: p}
-	p.live.Store(s)
-	notices := make(chan amqp.Blocking, 1)
-	notices <- amqp.Blocking{Active: true, Reason: "low on memory"}
-	close(notices)
-	s.watchBlocked(notices)
-	_, err := check(p, time.Second)
-	require.ErrorContains(t, err, "low on memory")
-	_, err = p.DeadLetters(context.Background(), event.Queue{})
-	require.ErrorContains(t, err, "low on memory", "asked on a connection the broker does not read, it would wait")
+	t.Run("before there is a connection", func(t *testing.T) {
+		t.Parallel()
+		_, err := check(NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}), time.Second)
+		require.ErrorIs(t, err, ErrNotConnected)
+	})
+	t.Run("says why the broker takes nothing", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
+		s := &publishSession{publisher: p}
+		p.live.Store(s)
+		notices := make(chan amqp.Blocking, 1)
+		notices <- amqp.Blocking{Active: true, Reason: "low on memory"}
+		close(notices)
+		s.alarm.Watch(notices, zerolog.Nop())
+		_, err := check(p, time.Second)
+		require.ErrorContains(t, err, "low on memory")
+		_, err = p.DeadLetters(context.Background(), event.Queue{})
+		require.ErrorContains(t, err, "low on memory", "asked on a connection the broker does not read, it would wait")
+	})
+	t.Run("dead letters are unknown without a connection", func(t *testing.T) {
+		t.Parallel()
+		_, err := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}).DeadLetters(context.Background(), event.Queue{})
+		require.ErrorIs(t, err, ErrNotConnected)
+	})
 }
 
 func checkConnection(t *testing.T) {
@@ -86,7 +94,7 @@ func checkWrongExchange(t *testing.T) {
 	require.NoError(t, err)
 
 	require.NoError(t, raw.ExchangeDelete(event.Exchange, false, false))
-	require.NoError(t, raw.ExchangeDeclare(event.Exchange, amqp.ExchangeFanout, true, false, false, false, nil))
+	require.NoError(t, raw.ExchangeDeclare(event.Exchange, amqp.ExchangeHeaders, true, false, false, false, nil))
 	_, err = check(p, 5*time.Second)
 	require.ErrorContains(t, err, "not a durable topic exchange")
 	require.NotErrorIs(t, err, ErrNotConnected)
@@ -124,10 +132,4 @@ func newVirtualHost(t *testing.T) string {
 	manage(http.MethodPut, "/api/permissions/"+name+"/"+u.User.Username(), `{"configure":".*","write":".*","read":".*"}`)
 	u.Path = "/" + name
 	return u.String()
-}
-
-func TestDeadLettersBeforeThereIsAConnection(t *testing.T) {
-	t.Parallel()
-	_, err := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}).DeadLetters(context.Background(), event.Queue{})
-	require.ErrorIs(t, err, ErrNotConnected)
 }

@@ -13,14 +13,14 @@ import (
 	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// Inspector tells what is at the broker. It creates nothing but event.Exchange, which every process of ours declares.
+// Inspector reads what is at the broker. It creates nothing but event.Exchange, which every process of ours declares.
 // It uses a connection of its own per call.
 type Inspector struct {
 	options    rabbitmq.Options
 	management string
 }
 
-// NewInspector answers an Inspector. managementURL is that of the management API, with user and password; without
+// NewInspector returns an Inspector. managementURL is that of the management API, with user and password; without
 // them those of the broker's URL are used, and "" stands for the broker's host and the port where the API listens by
 // default (15672, with TLS 15671). No error or reason that comes from here quotes either URL.
 func NewInspector(o rabbitmq.Options, managementURL string) *Inspector {
@@ -30,26 +30,26 @@ func NewInspector(o rabbitmq.Options, managementURL string) *Inspector {
 // Inspection is what was found. AMQP knows what exists, how many messages are ready and how many consumers there are;
 // everything else is the management API's word, which is up to 10 s old.
 type Inspection struct {
-	Topic    event.ExchangeState
-	Fanout   event.ExchangeState
-	Queues   []event.QueueState // those asked for, in that order, then what else the fanout exchange leads to
-	Bindings []event.Binding    // with the fanout exchange as source or destination; nil when not known
-	OfTopic  []event.Binding    // with event.Exchange as source; nil when not known
-	Unknown  []string           // what is not known, and why
+	Topic    ExchangeState
+	Exchange ExchangeState // the one asked for
+	Queues   []QueueState  // those asked for, in that order, then what else Exchange leads to
+	Bindings []Binding     // with Exchange as source or destination; nil when unknown
+	OfTopic  []Binding     // with event.Exchange as source; nil when unknown
+	Unknown  []string      // what is unknown, and why
 }
 
-// Queue answers the state of one of Queues.
-func (i Inspection) Queue(name string) event.QueueState {
-	at := slices.IndexFunc(i.Queues, func(q event.QueueState) bool { return q.Name == name })
+// Queue returns the state of one of Queues.
+func (i Inspection) Queue(name string) QueueState {
+	at := slices.IndexFunc(i.Queues, func(q QueueState) bool { return q.Name == name })
 	if at < 0 {
-		return event.QueueState{Name: name}
+		return QueueState{Name: name}
 	}
 	return i.Queues[at]
 }
 
-// Inspect looks at event.Exchange, at the exchange called fanout, at everything bound to that, and at the queues. A
-// broker that cannot be asked is an error; a management API that cannot only leaves gaps.
-func (i *Inspector) Inspect(ctx context.Context, fanout string, queues []string) (found Inspection, err error) {
+// Inspect looks at event.Exchange, at another exchange, at everything bound to that, and at queues. A broker that cannot
+// be asked is an error; a management API that cannot be asked only leaves gaps.
+func (i *Inspector) Inspect(ctx context.Context, exchange string, queues []string) (found Inspection, err error) {
 	conn, err := rabbitmq.Dial(ctx, i.options)
 	if err != nil {
 		return found, err
@@ -58,7 +58,7 @@ func (i *Inspector) Inspect(ctx context.Context, fanout string, queues []string)
 	if found.Topic, err = lookAtTopic(conn); err != nil {
 		return found, err
 	}
-	if found.Fanout, err = lookAtExchange(conn, fanout); err != nil {
+	if found.Exchange, err = lookAtExchange(conn, exchange); err != nil {
 		return found, err
 	}
 	api, gap := openManagement(i.options.URL, i.management)
@@ -68,15 +68,15 @@ func (i *Inspector) Inspect(ctx context.Context, fanout string, queues []string)
 	if gap == nil {
 		gap = api.exchanges(ctx, &found)
 	}
-	if !found.Fanout.Exists {
-		found.Bindings, found.Fanout.Writers = []event.Binding{}, []event.Writer{}
+	if !found.Exchange.Exists {
+		found.Bindings, found.Exchange.Writers = []Binding{}, []Writer{}
 	}
-	for _, name := range withBound(queues, fanout, found.Bindings) {
+	for _, name := range withBound(queues, exchange, found.Bindings) {
 		q, err := lookAtQueue(conn, name)
 		if err != nil && slices.Contains(queues, name) {
 			return found, err
 		}
-		if err != nil { // somebody else's, which we may not be allowed to look at; that it is there is certain
+		if err != nil { // another team's, which we may not be allowed to look at; that it exists is certain
 			found.Unknown = append(found.Unknown, fmt.Sprintf("how full %s is: %v", name, err))
 			q.Exists = true
 		}
@@ -93,7 +93,7 @@ func (i *Inspector) Inspect(ctx context.Context, fanout string, queues []string)
 }
 
 // withBound adds to queues those that exchange leads to.
-func withBound(queues []string, exchange string, bindings []event.Binding) []string {
+func withBound(queues []string, exchange string, bindings []Binding) []string {
 	all := slices.Clone(queues)
 	for _, b := range bindings {
 		if b.Source == exchange && b.Kind == "queue" && !slices.Contains(all, b.Destination) {
@@ -103,18 +103,18 @@ func withBound(queues []string, exchange string, bindings []event.Binding) []str
 	return all
 }
 
-// gaps says what is not known. refusal is why the management API could not be asked to the end; nil when it could.
+// gaps lists what is unknown. refusal is why the management API could not be asked to the end; nil when it could.
 func (i Inspection) gaps(refusal error) (gaps []string) {
 	late := errors.New("the management API has no figure that fits yet; it is up to 10 s late, ask again")
 	why := late
 	if refusal != nil {
 		why = refusal
 	}
-	if i.Fanout.Exists && i.Fanout.Type == "" {
-		gaps = append(gaps, fmt.Sprintf("what kind of exchange %s is: %v", i.Fanout.Name, why))
+	if i.Exchange.Exists && i.Exchange.Type == "" {
+		gaps = append(gaps, fmt.Sprintf("what kind of exchange %s is: %v", i.Exchange.Name, why))
 	}
 	if i.Bindings == nil {
-		gaps = append(gaps, fmt.Sprintf("who is bound to %s: %v", i.Fanout.Name, why))
+		gaps = append(gaps, fmt.Sprintf("who is bound to %s: %v", i.Exchange.Name, why))
 	}
 	if i.OfTopic == nil {
 		gaps = append(gaps, fmt.Sprintf("who is bound to %s: %v", i.Topic.Name, why))
@@ -138,11 +138,11 @@ func (i Inspection) gaps(refusal error) (gaps []string) {
 }
 
 // lookAtTopic declares actively: only that reveals a wrong type.
-func lookAtTopic(conn *amqp.Connection) (event.ExchangeState, error) {
-	state := event.ExchangeState{Name: event.Exchange, Exists: true}
+func lookAtTopic(conn *amqp.Connection) (ExchangeState, error) {
+	state := ExchangeState{Name: event.Exchange, Exists: true}
 	err := checkExchange(conn)
 	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.PreconditionFailed {
-		return state, nil // it is something else; the management API knows what
+		return state, nil // of another type, which the management API knows
 	}
 	if err != nil {
 		return state, err
@@ -151,10 +151,11 @@ func lookAtTopic(conn *amqp.Connection) (event.ExchangeState, error) {
 	return state, nil
 }
 
-func lookAtExchange(conn *amqp.Connection, name string) (event.ExchangeState, error) {
-	state := event.ExchangeState{Name: name}
+func lookAtExchange(conn *amqp.Connection, name string) (ExchangeState, error) {
+	state := ExchangeState{Name: name}
 	err := onChannel(conn, func(ch *amqp.Channel) error {
-		return ch.ExchangeDeclarePassive(name, amqp.ExchangeFanout, true, false, false, false, nil)
+		// Asked passively, the broker does not compare the type.
+		return ch.ExchangeDeclarePassive(name, amqp.ExchangeDirect, true, false, false, false, nil)
 	})
 	if missing(err) {
 		return state, nil
@@ -163,8 +164,8 @@ func lookAtExchange(conn *amqp.Connection, name string) (event.ExchangeState, er
 	return state, about(name, err)
 }
 
-func lookAtQueue(conn *amqp.Connection, name string) (event.QueueState, error) {
-	state := event.QueueState{Name: name}
+func lookAtQueue(conn *amqp.Connection, name string) (QueueState, error) {
+	state := QueueState{Name: name}
 	err := onChannel(conn, func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		state.Ready, state.Consumers = q.Messages, q.Consumers
@@ -175,7 +176,7 @@ func lookAtQueue(conn *amqp.Connection, name string) (event.QueueState, error) {
 	}
 	state.Exists = err == nil
 	if state.Consumers == 0 {
-		state.Readers = []event.Reader{}
+		state.Readers = []Reader{}
 	}
 	return state, about(name, err)
 }

@@ -20,62 +20,23 @@ import (
 	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// TestIntegration runs on the server that RABBITMQ_URL names, when INTEGRATION is set (make test-integration).
-// Every case has queues of its own, deleted afterwards.
-func TestIntegration(t *testing.T) {
+// onServer runs cases on the server that RABBITMQ_URL names, when INTEGRATION is set (make test-integration). Every case
+// has queues of its own, deleted afterwards.
+func onServer(t *testing.T, cases map[string]func(*testing.T)) {
+	t.Helper()
 	if os.Getenv("INTEGRATION") == "" {
 		return
 	}
-	for name, test := range map[string]func(*testing.T){
-		"conformance":        conformance,
-		"message properties": messageProperties,
-		"a result is nil only for what was confirmed":          confirmWait,
-		"confirmed messages survive cuts":                      confirmedSurviveCuts,
-		"returns among pipelined publishes":                    returnsMatched,
-		"a window full of returns":                             windowOfReturns,
-		"a deleted binding is returned, then healed":           deletedBinding,
-		"a deleted queue is consumed again":                    deletedQueue,
-		"a stale ack reaches no other message":                 staleAck,
-		"a lost connection hands out again what was not acked": cutBeforeAck,
-		"crash loop":             crashLoop,
-		"a full queue's refusal": refused,
-		"drain gives back once and finishes the rest":             drainOnce,
-		"a stop while the broker is frozen ends":                  stopFrozen,
-		"a stop costs a waiting message one hand-out":             givenBackOnce,
-		"a retry level that cannot be reached keeps the message":  moveUnavailable,
-		"dead letters: listed, replayed, removed":                 deadLetterHandlings,
-		"dead letters of the broker's own making":                 deadByBroker,
-		"dead letters: listing loses nothing and keeps the order": deadListing,
-		"check: connected, frozen, gone":                          checkConnection,
-		"check: wrong exchange":                                   checkWrongExchange,
-		"source: found, gone, found":                              sourceComesAndGoes,
-		"source: deleted while its messages are handled":          sourceDeletedAtWork,
-		"source: every other reader is served first":              sourceBehindOthers,
-		"source: what was begun before is adopted":                sourceAdopted,
-		"source: a retry comes back to our own queue":             sourceRetried,
-		"source: a stop gives back what nobody has begun":         sourceDrained,
-		"source: a lost connection":                               sourceCut,
-		"source: its messages share our workers":                  sourceWorkers,
-		"source: somebody else's alone":                           sourceExclusive,
-		"fanout: declared without arguments":                      fanoutArguments,
-		"on demand: declared before the first message":            onDemandFirst,
-		"on demand: an exchange nobody knows":                     onDemandUnknown,
-		"on demand: a deleted exchange":                           onDemandDeletedExchange,
-		"on demand: a deleted queue":                              onDemandDeletedQueue,
-		"on demand: another's return does not bring it back":      onDemandStaysDeleted,
-		"on demand: refused":                                      onDemandRefused,
-		"at once: declared unasked, and refused":                  atOnce,
-		"on demand: the broker does not answer":                   onDemandFrozen,
-		"on demand: ours has gone, somebody else's has not":       besideAnother,
-		"alarm: a single in flight is waited for":                 blockedSingle,
-		"alarm: until its Send ends":                              blockedGivenUp,
-		"alarm: others are sent again":                            blockedOthers,
-	} {
+	for name, test := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			test(t)
 		})
 	}
+}
+
+func TestConformance(t *testing.T) {
+	onServer(t, map[string]func(*testing.T){"rabbitmq": conformance})
 }
 
 func brokerURL(t testing.TB) string {
@@ -116,7 +77,7 @@ func list(t testing.TB, queue string, queues ...event.Queue) (letters []event.De
 	return letters, err
 }
 
-// newQueue answers a queue of this test alone, bound to "<name>.#".
+// newQueue returns a queue of this test alone, bound to "<name>.#".
 func newQueue(t testing.TB, workers, prefetch int, levels ...time.Duration) event.Queue {
 	t.Helper()
 	if len(levels) == 0 {
@@ -234,7 +195,6 @@ func startConsumerOn(t testing.TB, o rabbitmq.Options, sender event.Sender, drai
 		Connection: o, Topology: NewTopology([]event.Queue{q}), Sender: sender, Now: time.Now,
 		DrainTimeout: drain, StaleAck: func(string) { r.stale.Add(1) },
 	}, []event.Consumer{{Queue: q, Handle: handle, Observer: r.Observer}})
-	r.probeEvery = 5 * time.Millisecond
 	go func() { defer close(r.ended); r.ended <- r.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
@@ -261,7 +221,7 @@ func messageTo(q event.Queue, id string) event.Message {
 	}
 }
 
-// startProxy puts a TCP proxy before the broker and answers the broker's URL through it. Stop cuts every connection
+// startProxy puts a TCP proxy before the broker and returns the broker's URL through it. Stop cuts every connection
 // and refuses new ones, Start takes them again.
 func startProxy(t testing.TB) (*toxiproxy.Proxy, string) {
 	t.Helper()

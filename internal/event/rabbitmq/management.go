@@ -106,9 +106,9 @@ func (m *management) gaps() (gaps []string) {
 	return gaps
 }
 
-// exchanges adds what AMQP does not tell of both exchanges: their type, who publishes to the fanout, and the bindings.
+// exchanges adds what AMQP does not show of both exchanges: their type, who publishes to found.Exchange, and the bindings.
 func (m *management) exchanges(ctx context.Context, found *Inspection) error {
-	for _, e := range []*event.ExchangeState{&found.Topic, &found.Fanout} {
+	for _, e := range []*ExchangeState{&found.Topic, &found.Exchange} {
 		if !e.Exists || e.Type != "" {
 			continue
 		}
@@ -117,21 +117,21 @@ func (m *management) exchanges(ctx context.Context, found *Inspection) error {
 			return err
 		}
 		e.Type, e.Durable = info.Type, &info.Durable
-		if e == &found.Fanout {
+		if e == &found.Exchange {
 			e.Writers = m.writers(info.Incoming)
 		}
 	}
 	var err error
-	if found.OfTopic, err = m.bindings(ctx, found.Topic.Name, rabbithole.BindingSource); err != nil || !found.Fanout.Exists {
+	if found.OfTopic, err = m.bindings(ctx, found.Topic.Name, rabbithole.BindingSource); err != nil || !found.Exchange.Exists {
 		return err
 	}
-	found.Bindings, err = m.bindings(ctx, found.Fanout.Name, rabbithole.BindingSource, rabbithole.BindingDestination)
+	found.Bindings, err = m.bindings(ctx, found.Exchange.Name, rabbithole.BindingSource, rabbithole.BindingDestination)
 	return err
 }
 
 // bindings answers those of which exchange is one of ends; nil after an error.
-func (m *management) bindings(ctx context.Context, exchange string, ends ...rabbithole.BindingVertex) ([]event.Binding, error) {
-	bindings := []event.Binding{}
+func (m *management) bindings(ctx context.Context, exchange string, ends ...rabbithole.BindingVertex) ([]Binding, error) {
+	bindings := []Binding{}
 	for _, end := range ends {
 		some, err := ask(ctx, func() ([]rabbithole.BindingInfo, error) {
 			return m.client.ListExchangeBindings(m.vhost, exchange, end)
@@ -140,7 +140,7 @@ func (m *management) bindings(ctx context.Context, exchange string, ends ...rabb
 			return nil, err
 		}
 		for _, b := range some {
-			bindings = append(bindings, event.Binding{
+			bindings = append(bindings, Binding{
 				Source: b.Source, Destination: b.Destination, Kind: b.DestinationType, Key: b.RoutingKey,
 			})
 		}
@@ -151,23 +151,23 @@ func (m *management) bindings(ctx context.Context, exchange string, ends ...rabb
 // writers answers whose the channels are that have published, one entry per connection; nil when not known. The API names
 // channels only where management.rates_mode is detailed, and none otherwise. A connection
 // of ours says so in its name; one that has ended since the API has counted is not listed any more, and left out.
-func (m *management) writers(channels []rabbithole.ExchangeIngressDetails) []event.Writer {
+func (m *management) writers(channels []rabbithole.ExchangeIngressDetails) []Writer {
 	if m.clients == nil {
 		return nil
 	}
-	writers := []event.Writer{}
+	writers := []Writer{}
 	for _, c := range channels {
 		name := c.ChannelDetails.ConnectionName
 		client, there := m.clients[name]
-		if there && !slices.ContainsFunc(writers, func(w event.Writer) bool { return w.Connection == name }) {
-			writers = append(writers, event.Writer{Ours: strings.HasPrefix(client, event.Service+"-"), Client: client, Connection: name})
+		if there && !slices.ContainsFunc(writers, func(w Writer) bool { return w.Connection == name }) {
+			writers = append(writers, Writer{Ours: strings.HasPrefix(client, event.Service+"-"), Client: client, Connection: name})
 		}
 	}
 	return writers
 }
 
 // queues adds what AMQP does not tell of each queue.
-func (m *management) queues(ctx context.Context, queues []event.QueueState) error {
+func (m *management) queues(ctx context.Context, queues []QueueState) error {
 	samples := url.Values{
 		"msg_rates_age":  {strconv.Itoa(int(arrivalWindow.Seconds()))},
 		"msg_rates_incr": {strconv.Itoa(int(arrivalStep.Seconds()))},
@@ -196,16 +196,16 @@ func (m *management) queues(ctx context.Context, queues []event.QueueState) erro
 // describeQueue takes over what the API has figures for. A queue that is some seconds old has none, and one that
 // collects no statistics never has: what is missing in the answer is read as 0 by the library, so presence is told by
 // what comes with it.
-func describeQueue(q *event.QueueState, info *rabbithole.DetailedQueueInfo, clients map[string]string) {
+func describeQueue(q *QueueState, info *rabbithole.DetailedQueueInfo, clients map[string]string) {
 	if info.MessagesUnacknowledgedDetails != nil {
 		q.Unacked, q.Arrived = &info.MessagesUnacknowledged, arrivals(info.MessageStats)
 	}
 	if info.ConsumerDetails == nil || len(*info.ConsumerDetails) != q.Consumers {
 		return // AMQP has counted them just now: the API's list is of another moment
 	}
-	q.Readers = []event.Reader{}
+	q.Readers = []Reader{}
 	for _, c := range *info.ConsumerDetails {
-		q.Readers = append(q.Readers, event.Reader{
+		q.Readers = append(q.Readers, Reader{
 			Tag: c.ConsumerTag, Ours: c.ConsumerTag == event.Service,
 			Client: clients[c.ChannelDetails.ConnectionName], Connection: c.ChannelDetails.ConnectionName,
 		})

@@ -9,9 +9,9 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// toPublishing answers m as AMQP has it (docs/events.md). It never sets expiration: with a dead-letter exchange that
+// ToPublishing returns m as AMQP has it (docs/events.md). It never sets expiration: with a dead-letter exchange that
 // would park live-looking codes in the dead queue.
-func toPublishing(m event.Message) amqp.Publishing {
+func ToPublishing(m event.Message) amqp.Publishing {
 	headers := make(amqp.Table, len(m.Headers))
 	for k, v := range m.Headers {
 		headers[k] = v
@@ -22,9 +22,9 @@ func toPublishing(m event.Message) amqp.Publishing {
 	}
 }
 
-// toMessage reads a delivery. Only plain headers are kept, and none of the broker's own: copied along, x-death and
+// ToMessage returns the message of a delivery. Only plain headers are kept, and none of the broker's own: copied along, x-death and
 // its kin are ignored by newer brokers and trip cycle detection (celery#9867).
-func toMessage(d amqp.Delivery) event.Message {
+func ToMessage(d amqp.Delivery) event.Message {
 	headers := make(map[string]string, len(d.Headers))
 	for k, v := range d.Headers {
 		if brokerHeader(k) {

@@ -29,15 +29,12 @@ var errNoConfirm = errors.New("rabbitmq: no confirm in time; rebuilding the conn
 type Publisher struct {
 	options  rabbitmq.Options
 	topology Topology
-	others   []Other
 	requests chan request
-	freshFor time.Duration                  // see declaration; a test changes it
 	live     atomic.Pointer[publishSession] // nil while there is no connection
 	refusal  atomic.Pointer[error]          // why the last connection could not be used; nil when it could
 }
 
 type request struct {
-	ctx     context.Context // of the Send; ends the wait for a single that a blocked broker has
 	message *event.Message
 	done    func(error)
 }
@@ -48,45 +45,32 @@ type pending struct {
 	sentAt  time.Time
 }
 
-// Other is a topology the Publisher can do without: when the broker refuses it, only messages to its exchanges wait. It
-// belongs to others as well, so it is declared anew for a message when the last time is more than a second ago: where
-// somebody else is bound to the exchange, nothing tells that our queue or its binding has gone.
-type Other struct {
-	Topology
-	// AtOnce has it declared on every connection. Without it that is left to the first message that is sent to one of its
-	// exchanges: for what may be cleaned up for good, and must be there again for a late message.
-	AtOnce bool
-}
-
-// NewPublisher answers a Publisher that works once Run does. It declares t on every connection, so that a message has
+// NewPublisher returns a Publisher that works once Run does. It declares t on every connection, so that a message has
 // its queue even when no consumer has ever run, and does nothing while the broker refuses that.
-func NewPublisher(o rabbitmq.Options, t Topology, others ...Other) *Publisher {
-	return &Publisher{options: o, topology: t, others: others, requests: make(chan request), freshFor: freshFor}
+func NewPublisher(o rabbitmq.Options, t Topology) *Publisher {
+	return &Publisher{options: o, topology: t, requests: make(chan request)}
 }
 
-// Run keeps the connection until ctx ends, and then answers nil.
+// Run keeps the connection until ctx ends, and then returns nil.
 func (p *Publisher) Run(ctx context.Context) error {
 	return rabbitmq.Supervise(ctx, p.options, p.session)
 }
 
 // Send implements event.Sender. Without a connection, and while the broker takes no messages (memory or disk alarm), it
-// answers event.ErrUnavailable at once; else it returns within about twice confirmTimeout whatever the broker does. A
-// Single that was under way when an alarm began is waited for as long as the alarm and ctx last: the broker takes it
-// afterwards, whatever becomes of the connection, so nobody may send it again before. Messages are sent in the order
-// given. One for an exchange
-// that is in no topology of the Publisher, or that the broker does not let us declare, is event.ErrUnroutable and is not
-// sent: publishing to an exchange that is missing would end the connection for all others.
+// returns event.ErrUnavailable at once; else it returns within about twice confirmTimeout whatever the broker does.
+// Messages are sent in the order given. One for an exchange that is not in the Publisher's topology is
+// event.ErrUnroutable and is not sent.
 func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error {
 	results := make([]error, len(messages))
 	session := p.live.Load()
 	var wg sync.WaitGroup
 	for i := range messages {
-		if session == nil || session.blocked.Load() != nil {
+		if session == nil || session.alarm.Raised() {
 			results[i] = event.ErrUnavailable
 			continue
 		}
 		wg.Add(1)
-		r := request{ctx: ctx, message: &messages[i], done: func(err error) { results[i] = err; wg.Done() }}
+		r := request{message: &messages[i], done: func(err error) { results[i] = err; wg.Done() }}
 		select {
 		case p.requests <- r:
 		case <-session.ended:
@@ -107,13 +91,10 @@ type publishSession struct {
 	channel   *amqp.Channel
 	inflight  chan pending
 	returns   chan amqp.Return
-	blocked   atomic.Pointer[string] // why the broker takes no messages; nil while it does
+	alarm     Alarm
 	ended     chan struct{}
-	settling  sync.Mutex     // of returns and returned
 	returned  map[string]int // messages that came back, by their copyKey
-	overdue   sync.WaitGroup // singles that a blocked broker has
-	// What this session publishes to: the Publisher's topology, then the others.
-	declarations []*declaration
+	healing   atomic.Bool
 }
 
 func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
@@ -135,14 +116,9 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 		// Every message in flight can come back: those in the window, the one whose confirm is awaited and the one that
 		// waits for a place. With room for all of them the library's reader never waits for us, and never drops one.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window+2)),
-		// The first has just been declared.
-		declarations: []*declaration{{Topology: p.topology, declaredAt: time.Now()}},
-	}
-	for _, o := range p.others {
-		s.declarations = append(s.declarations, &declaration{Topology: o.Topology, atOnce: o.AtOnce, freshFor: p.freshFor})
 	}
 	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
-	go s.watchBlocked(conn.NotifyBlocked(make(chan amqp.Blocking, 16)))
+	go s.alarm.Watch(conn.NotifyBlocked(make(chan amqp.Blocking, 16)), p.options.Log)
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -168,38 +144,32 @@ func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
 
 // publish hands requests to the channel until ctx ends or the channel fails.
 func (s *publishSession) publish(ctx context.Context, closed <-chan *amqp.Error) error {
-	if err := s.declareAtOnce(ctx); err != nil {
-		return err
-	}
 	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case err := <-closed: // as for an exchange that somebody has deleted
+		case err := <-closed: // as for an exchange that was deleted
 			return fmt.Errorf("rabbitmq: the broker closed the channel that publishes: %w", cmp.Or(err, amqp.ErrClosed))
 		case r := <-s.publisher.requests:
-			if err := s.publishOne(ctx, r); err != nil {
+			if err := s.publishOne(r); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// publishOne hands one request to the channel, or answers it. An error ends the session.
-func (s *publishSession) publishOne(ctx context.Context, r request) error {
+// publishOne hands one request to the channel, or fails it. An error ends the session.
+func (s *publishSession) publishOne(r request) error {
 	m := r.message
-	if s.blocked.Load() != nil { // since Send has looked
+	if s.alarm.Raised() { // since Send has looked
 		r.done(event.ErrUnavailable)
 		return nil
 	}
-	if err := s.reach(ctx, m.Exchange); err != nil {
-		r.done(err)
-		if errors.Is(err, event.ErrUnavailable) {
-			return err
-		}
+	if !s.knows(m.Exchange) {
+		r.done(fmt.Errorf("%w: exchange %q is not in the topology of this process", event.ErrUnroutable, m.Exchange))
 		return nil
 	}
-	confirm, err := s.channel.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, m.Mandatory, false, toPublishing(*m))
+	confirm, err := s.channel.PublishWithDeferredConfirm(m.Exchange, m.RoutingKey, m.Mandatory, false, ToPublishing(*m))
 	if err != nil {
 		r.done(fmt.Errorf("%w: %w", event.ErrUnavailable, err))
 		return fmt.Errorf("rabbitmq: publishing: %w", err)
@@ -208,10 +178,9 @@ func (s *publishSession) publishOne(ctx context.Context, r request) error {
 	return nil
 }
 
-// collect waits for the confirms in the order of publishing and answers each request. Out of order confirms only
+// collect waits for the confirms in the order of publishing and ends each request. Out of order confirms only
 // wait for their turn here, which costs nothing but a place in the window.
 func (s *publishSession) collect(cancel context.CancelCauseFunc) {
-	defer s.overdue.Wait()
 	timer := time.NewTimer(confirmTimeout)
 	defer timer.Stop()
 	for p := range s.inflight {
@@ -222,7 +191,11 @@ func (s *publishSession) collect(cancel context.CancelCauseFunc) {
 			select {
 			case <-p.confirm.Done():
 			case <-timer.C:
-				s.late(p, cancel)
+				// It is sent again with the same id. A broker under an alarm is alive, and keeps its connection.
+				if !s.alarm.Raised() {
+					cancel(errNoConfirm)
+				}
+				p.done(event.ErrUnavailable)
 				continue
 			}
 		}
@@ -233,8 +206,6 @@ func (s *publishSession) collect(cancel context.CancelCauseFunc) {
 // outcome reads a finished confirm. A return always arrives before the confirm of the same message, so draining the
 // returns first tells an unroutable message from a good one.
 func (s *publishSession) outcome(p pending) error {
-	s.settling.Lock()
-	defer s.settling.Unlock()
 	for drained := false; !drained; {
 		select {
 		case r, ok := <-s.returns:
@@ -252,7 +223,7 @@ func (s *publishSession) outcome(p pending) error {
 		if s.returned[key]--; s.returned[key] == 0 {
 			delete(s.returned, key)
 		}
-		s.heal(m.Exchange)
+		s.heal()
 		return event.ErrUnroutable
 	}
 	switch {

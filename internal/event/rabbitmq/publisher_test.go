@@ -15,28 +15,57 @@ import (
 	"github.com/smap-platform/identity/internal/event/eventtest"
 )
 
-func TestSendWithoutAConnectionIsUnavailableAtOnce(t *testing.T) {
+func TestPublisher(t *testing.T) {
 	t.Parallel()
-	p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
-	for _, err := range p.Send(context.Background(), make([]event.Message, 3)) {
-		require.ErrorIs(t, err, event.ErrUnavailable)
-	}
-	require.Empty(t, p.Send(context.Background(), nil))
+	t.Run("without a connection everything is unavailable at once", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
+		for _, err := range p.Send(context.Background(), make([]event.Message, 3)) {
+			require.ErrorIs(t, err, event.ErrUnavailable)
+		}
+		require.Empty(t, p.Send(context.Background(), nil))
+	})
+	t.Run("a send on a connection that takes nothing ends with its context", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
+		p.live.Store(&publishSession{ended: make(chan struct{})}) // nobody reads its requests
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		for _, err := range p.Send(ctx, make([]event.Message, 2)) {
+			require.ErrorIs(t, err, event.ErrUnavailable)
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	})
+	t.Run("a blocked broker is sent nothing", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
+		s := &publishSession{publisher: p, ended: make(chan struct{})} // nobody reads its requests
+		s.alarm.reason.Store(new("low on memory"))
+		p.live.Store(s)
+		for _, err := range p.Send(context.Background(), make([]event.Message, 2)) {
+			require.ErrorIs(t, err, event.ErrUnavailable)
+		}
+		var results []error // and when the notice comes after the message was handed over:
+		err := s.publishOne(request{message: &event.Message{}, done: func(err error) { results = append(results, err) }})
+		require.NoError(t, err, "the session goes on")
+		require.Equal(t, []error{event.ErrUnavailable}, results)
+	})
+	onServer(t, map[string]func(*testing.T){
+		"a message carries its properties":                         messageProperties,
+		"a result is nil only for what was confirmed":              confirmWait,
+		"confirmed messages survive cuts":                          confirmedSurviveCuts,
+		"returns are matched among pipelined publishes":            returnsMatched,
+		"a window full of returns blocks nothing":                  windowOfReturns,
+		"a deleted binding is returned, then healed":               deletedBinding,
+		"an exchange that is in no topology is never published to": unknownExchange,
+		"a full queue refuses":                                     refused,
+		"a message delayed by an alarm is sent again":              underAlarm,
+		"check: connected, frozen, gone":                           checkConnection,
+		"check: wrong exchange":                                    checkWrongExchange,
+	})
 }
 
-func TestSendOnAConnectionThatTakesNothingEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
-	p.live.Store(&publishSession{ended: make(chan struct{})}) // nobody reads its requests
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	for _, err := range p.Send(ctx, make([]event.Message, 2)) {
-		require.ErrorIs(t, err, event.ErrUnavailable)
-		require.ErrorIs(t, err, context.Canceled)
-	}
-}
-
-func TestPublishing(t *testing.T) {
+func TestToPublishing(t *testing.T) {
 	t.Parallel()
 	when := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
 	m := event.Message{
@@ -47,15 +76,15 @@ func TestPublishing(t *testing.T) {
 		MessageId: "evt_1", Type: "email.x", ContentType: "application/json", DeliveryMode: amqp.Persistent,
 		AppId: "identity", Timestamp: when, Headers: amqp.Table{event.HeaderTraceparent: "00-1"}, Body: []byte("{}"),
 	}
-	require.Equal(t, want, toPublishing(m))
-	moved := toPublishing(m.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: "email.x"}))
+	require.Equal(t, want, ToPublishing(m))
+	moved := ToPublishing(m.Moved("q.retry.1s", map[string]string{event.HeaderRoutingKey: "email.x"}))
 	require.Equal(t, "email.x", moved.Type, "the type stays the event's key, wherever the message travels")
 	require.Empty(t, moved.Expiration)
 }
 
-func TestMessageOfADelivery(t *testing.T) {
+func TestToMessage(t *testing.T) {
 	t.Parallel()
-	m := toMessage(amqp.Delivery{
+	m := ToMessage(amqp.Delivery{
 		MessageId: "evt_1", Exchange: "", RoutingKey: "q", Headers: amqp.Table{
 			"text": "a", "number": int64(7), "yes": true, "nested": amqp.Table{"a": "b"}, "list": []any{"a"}, "nothing": nil,
 			"x-death": []any{amqp.Table{}}, "x-delivery-count": int64(3), "x-first-death-queue": "q",
@@ -68,6 +97,23 @@ func TestMessageOfADelivery(t *testing.T) {
 	require.Equal(t, "email.x", m.RoutingKey)
 	require.Equal(t, 3, handedOut(amqp.Delivery{Headers: amqp.Table{"x-delivery-count": int64(3)}}))
 	require.Zero(t, handedOut(amqp.Delivery{}))
+}
+
+func unknownExchange(t *testing.T) {
+	q := newQueue(t, 1, 10)
+	p := startPublisher(t, brokerURL(t), q)
+	require.Equal(t, []error{nil}, eventtest.SendAll(t, p, messageTo(q, "warm")))
+	live := p.live.Load()
+	lost := messageTo(q, "lost")
+	lost.Exchange = q.Name + ".nobody"
+	results := p.Send(context.Background(), []event.Message{messageTo(q, "before"), lost, messageTo(q, "after"), lost})
+	require.NoError(t, results[0])
+	require.NoError(t, results[2])
+	for _, i := range []int{1, 3} {
+		require.ErrorIs(t, results[i], event.ErrUnroutable)
+		require.ErrorContains(t, results[i], lost.Exchange)
+	}
+	require.Same(t, live, p.live.Load(), "the broker, which would close the channel, has not seen it")
 }
 
 func messageProperties(t *testing.T) {

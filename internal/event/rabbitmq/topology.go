@@ -23,8 +23,7 @@ const (
 	deadDeliveryLimit = 1_000_000
 )
 
-// exchange, queue and binding are rows of the one table that is declared at every connection and exported for
-// operators, so that the two cannot differ.
+// exchange, queue and binding are rows of the one table that is declared on every connection.
 type exchange struct {
 	Name, Kind string
 }
@@ -45,8 +44,7 @@ type Topology struct {
 	bindings  []binding
 }
 
-// NewTopology derives exchanges, queues and bindings from the queues this service consumes (docs/adr/0003). A Source
-// belongs to somebody else and is not declared.
+// NewTopology derives exchanges, queues and bindings from the queues this service consumes (docs/adr/0003).
 func NewTopology(queues []event.Queue) Topology {
 	t := Topology{exchanges: []exchange{
 		{event.Exchange, amqp.ExchangeTopic}, // no arguments: neighbours declare it so, anything else is 406 for them
@@ -72,17 +70,7 @@ func NewTopology(queues []event.Queue) Topology {
 	return t
 }
 
-// FanoutTopology is a durable fanout exchange, and one durable queue bound to it with the empty key, both without any
-// argument: what others declare so, anything else would be 406 for them (docs/adr/0006).
-func FanoutTopology(exchangeName, queueName string) Topology {
-	return Topology{
-		exchanges: []exchange{{exchangeName, amqp.ExchangeFanout}},
-		queues:    []queue{{queueName, nil}},
-		bindings:  []binding{{queueName, "", exchangeName}},
-	}
-}
-
-// declares tells whether exchange is one of t's.
+// declares reports whether exchange is one of t's.
 func (t Topology) declares(name string) bool {
 	return slices.ContainsFunc(t.exchanges, func(e exchange) bool { return e.Name == name })
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
-	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -18,9 +17,6 @@ import (
 // flight at once.
 const rememberedAcks = 1024
 
-// moveRetry is the pause between tries to publish to a retry or dead queue while the broker takes nothing.
-const moveRetry = 500 * time.Millisecond
-
 // acker is the part of a channel that settles deliveries.
 type acker interface {
 	Ack(tag uint64, multiple bool) error
@@ -31,8 +27,6 @@ type acker interface {
 type worker struct {
 	options  ConsumerOptions
 	consumer event.Consumer
-	reads    string  // Queue.Name, or Queue.Source
-	source   *source // reads Queue.Source for the same handlers; nil without one
 	jobs     chan job
 	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
 
@@ -54,7 +48,7 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 	if err != nil {
 		panic(err) // only for a size below one
 	}
-	return &worker{options: o, consumer: c, reads: c.Queue.Name, jobs: make(chan job), done: done}
+	return &worker{options: o, consumer: c, jobs: make(chan job), done: done}
 }
 
 // feed consumes on conn and hands deliveries to the handlers until the connection is lost. When stop ends it cancels
@@ -66,15 +60,15 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 	}
 	defer w.detach(generation)
 	cancelled := ch.NotifyCancel(make(chan string, 1))
-	deliveries, err := ch.Consume(w.reads, event.Service, false, false, false, false, nil)
+	deliveries, err := ch.Consume(w.consumer.Queue.Name, event.Service, false, false, false, false, nil)
 	if err != nil {
-		return fmt.Errorf("rabbitmq: consuming %s: %w", w.reads, err)
+		return fmt.Errorf("rabbitmq: consuming %s: %w", w.consumer.Queue.Name, err)
 	}
 	started <- struct{}{}
 	return w.handOver(stop, life, ch, generation, deliveries, cancelled)
 }
 
-// open answers a channel of conn that is the one to settle on from now on, and its generation.
+// open returns a channel of conn that is the one to settle on from now on, and its generation.
 func (w *worker) open(conn *amqp.Connection) (*amqp.Channel, uint64, error) {
 	ch, err := conn.Channel()
 	if err != nil {
@@ -94,12 +88,12 @@ func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generati
 		case <-life.Done():
 			return nil
 		case <-cancelled:
-			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.reads)
+			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.consumer.Queue.Name)
 		case <-stop.Done():
 			return w.drain(life, ch, deliveries)
 		case d, ok := <-deliveries:
 			if !ok {
-				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.reads)
+				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.consumer.Queue.Name)
 			}
 			select {
 			case w.jobs <- job{Delivery: d, worker: w, generation: generation, life: life}:
@@ -112,19 +106,10 @@ func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generati
 	}
 }
 
-// drain stops taking first and gives back second: the other way round the broker would hand the same messages to us
-// again, until they count as a crash loop. unbegun are those that have already been read from deliveries.
+// drain gives back what no handler has begun, and keeps the connection for the acks still to come.
 func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
-	if err := ch.Cancel(event.Service, false); err != nil {
-		return fmt.Errorf("rabbitmq: cancelling the consumer of %s: %w", w.reads, err)
-	}
-	for d := range deliveries {
-		unbegun = append(unbegun, d)
-	}
-	for _, d := range unbegun {
-		if err := ch.Nack(d.DeliveryTag, false, true); err != nil {
-			return fmt.Errorf("rabbitmq: giving back a message of %s: %w", w.reads, err)
-		}
+	if err := GiveBack(ch, deliveries, unbegun...); err != nil {
+		return err
 	}
 	<-life.Done()
 	return nil
@@ -143,24 +128,19 @@ func work(stop, handlers context.Context, jobs <-chan job) {
 }
 
 func (w *worker) handle(stop, handlers context.Context, j job) {
-	d := event.Delivery{Message: toMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
+	d := event.Delivery{Message: ToMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
 	ctx, finish := w.consumer.Observer.Begin(handlers, w.consumer.Queue, d)
 	decision, err := w.decide(ctx, stop, j, d)
 	finish(w.carryOut(stop, j, d, decision), err)
 }
 
-// carryOut answers what has become of the message: what was decided, or requeued.
+// carryOut returns what has become of the message: what was decided, or requeued.
 func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decision event.Decision) event.Decision {
 	queue := w.consumer.Queue
 	switch decision.Action {
 	case event.Ack:
 		w.ack(j, d)
-	case adopt:
-		return w.move(stop, j, d, queue.Name, decision)
 	case event.Requeue:
-		if w.foreign() { // it has been begun: from here on it is for a reader who remembers that
-			return w.move(stop, j, d, queue.Name, adopted(d))
-		}
 		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
 	case event.Retry:
 		return w.move(stop, j, d, queue.RetryQueue(decision.Level), decision)
@@ -175,40 +155,22 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 	if j.Redelivered && w.done.Remove(copyName(d)) {
 		return event.Decision{Action: event.Ack, Outcome: event.DropDuplicate}, nil
 	}
-	if w.foreign() && j.Redelivered {
-		return adopted(d), nil
-	}
 	err := w.consumer.Handle(ctx, d)
 	return event.Decide(err, d, w.consumer.Queue.Retry, stop.Err() != nil, w.options.Now()), err
 }
 
-// move publishes to one of our own queues and only then acks. While the broker takes nothing it waits, as long as
-// the delivery is still ours to settle. It answers what has become of the message: moved as decided, or requeued.
+// move publishes to one of our own queues and only then acks. It returns what has become of the message: moved as
+// decided, or requeued.
 func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) event.Decision {
-	requeued := event.Decision{Action: event.Requeue, Outcome: "requeue"}
 	moved := d.Moved(queue, decision.Headers) // once: sent again, it has the same id
-	for tries := 0; ; tries++ {
-		err := w.options.Sender.Send(context.WithoutCancel(j.life), []event.Message{moved})[0]
-		if err == nil {
-			w.ack(j, d)
-			return decision
-		}
-		if tries == 0 {
-			w.options.Connection.Log.Warn().Err(err).Str("event_id", moved.ID).Str("to", queue).
-				Msg("a message cannot be moved yet; its handler's place stays taken until it can")
-		}
-		timer := time.NewTimer(moveRetry)
-		select {
-		case <-timer.C:
-		case <-j.life.Done(): // unacked: the broker hands it out again
-			timer.Stop()
-			return requeued
-		case <-stop.Done():
-			timer.Stop()
-			w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
-			return requeued
-		}
+	if Move(stop, j.life, w.options.Sender, moved, w.options.Connection.Log) {
+		w.ack(j, d)
+		return decision
 	}
+	if j.life.Err() == nil { // else the broker hands it out again by itself
+		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
+	}
+	return event.Decision{Action: event.Requeue, Outcome: "requeue"}
 }
 
 // ack settles a finished delivery, or remembers it when that is no longer possible.

@@ -16,8 +16,8 @@ type TokenChecker interface {
 }
 
 // Authenticate sets the request's principal from the token in the cookie or, when there is none, in
-// `Authorization: Bearer`; it answers ErrUnauthenticated to everybody else. It believes the token without asking the
-// database: a route that must know whether the user still exists, or still has his role, looks for itself.
+// `Authorization: Bearer`, and refuses every other request with ErrUnauthenticated. It believes the token without asking
+// the database: a route that must know whether the user still exists, or still has the role, looks for itself.
 func Authenticate(tokens TokenChecker, cookieName string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {

@@ -10,10 +10,10 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// body is a request that knows what is missing or misshapen in it.
+// body is a request that reports what is missing or malformed in it.
 type body interface{ problems() map[string]string }
 
-// read answers ErrBody with every field at fault; see httpserver.Bind for what is no JSON object.
+// read returns ErrBody with every field at fault; see httpserver.Bind for what is no JSON object.
 func read(c echo.Context, b body) error {
 	if err := httpserver.Bind(c, b, authentication.ErrBody); err != nil {
 		return err
@@ -52,7 +52,7 @@ type verifyRequest struct {
 
 var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
 
-// problems calls an otp that cannot be one ErrBody, not ErrWrongCode: it is a slip of typing and costs no try.
+// problems reports an otp that cannot be one as ErrBody, not as ErrWrongCode: it is a typing error and costs no try.
 func (r *verifyRequest) problems() map[string]string {
 	problems := map[string]string{}
 	require(problems, "email", r.Email)
@@ -62,7 +62,7 @@ func (r *verifyRequest) problems() map[string]string {
 	return problems
 }
 
-// digits allows for spaces that come along when a code is copied from a mail.
+// digits removes the spaces that come along when a code is copied from a mail.
 func (r *verifyRequest) digits() string { return strings.TrimSpace(r.OTP) }
 
 func require(problems map[string]string, field, value string) {
@@ -71,16 +71,16 @@ func require(problems map[string]string, field, value string) {
 	}
 }
 
-type userAnswer struct {
+type userResponse struct {
 	ID       string `json:"id"`
 	Email    string `json:"email"`
 	FullName string `json:"full_name,omitempty"`
 }
 
-type loginAnswer struct {
-	User userAnswer `json:"user"`
+type loginResponse struct {
+	User userResponse `json:"user"`
 }
 
-func present(u authentication.User) userAnswer {
-	return userAnswer{ID: u.ID, Email: u.Email, FullName: u.FullName}
+func present(u authentication.User) userResponse {
+	return userResponse{ID: u.ID, Email: u.Email, FullName: u.FullName}
 }

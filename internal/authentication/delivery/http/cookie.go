@@ -3,8 +3,6 @@ package http
 import (
 	"net/http"
 	"time"
-
-	"github.com/smap-platform/identity/internal/authentication"
 )
 
 // CookieOptions are the attributes of the login cookie (docs/compatibility.md). It is always HttpOnly and for the whole site; it
@@ -16,8 +14,9 @@ type CookieOptions struct {
 	SameSite http.SameSite
 }
 
-func (o CookieOptions) login(t authentication.Token) *http.Cookie {
-	return o.cookie(t.Value, int(t.Lifetime/time.Second))
+// Login returns the cookie of a session.
+func (o CookieOptions) Login(token string, lifetime time.Duration) *http.Cookie {
+	return o.cookie(token, int(lifetime/time.Second))
 }
 
 // logout has the attributes of login, or browsers would take it for another cookie. A negative age goes out as 0.

@@ -1,8 +1,8 @@
-// Package http serves registration, verification, login and the answer to "who am I" (docs/compatibility.md), and proves who
-// other routes' requests come from. It judges the shape of a request; the rules are the use cases'.
+// Package http serves registration, verification, login and the present user (docs/compatibility.md), and authenticates
+// the requests of other routes. It judges the shape of a request; the rules are the use cases'.
 //
-// It never logs a body, and does not limit how often somebody may ask: the resend rule and the bounded hashing pool
-// are behind it. Limits per client belong in front of it, at the edge.
+// It never logs a body. It does not limit how often a client may call: the resend rule and the bounded hashing pool are
+// behind it, and limits per client belong in front of it, at the edge.
 package http
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// Accounts is what the routes ask of the domain.
+// Accounts are the use cases behind the routes.
 type Accounts interface {
 	Register(ctx context.Context, c authentication.Credentials, locale string) error
 	SendCode(ctx context.Context, c authentication.Credentials, locale string) error
@@ -29,8 +29,8 @@ type handler struct {
 	cookie   CookieOptions
 }
 
-// Register puts the routes below /authentication on g. authenticated must set the principal or refuse the request;
-// see Authenticate.
+// Register puts the routes below /authentication on g. authenticated must set the principal or refuse the request; see
+// [Authenticate].
 func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.MiddlewareFunc) {
 	h := handler{a, o}
 	g.POST("/authentication/register", h.register)
@@ -46,7 +46,7 @@ func (h handler) register(c echo.Context) error {
 	if err := read(c, &r); err != nil {
 		return err
 	}
-	if err := h.accounts.Register(c.Request().Context(), r.credentials(), locale(c)); err != nil {
+	if err := h.accounts.Register(c.Request().Context(), r.credentials(), httpserver.Locale(c.Request())); err != nil {
 		return err
 	}
 	return httpserver.Success(c, http.StatusCreated, nil)
@@ -57,7 +57,7 @@ func (h handler) sendOTP(c echo.Context) error {
 	if err := read(c, &r); err != nil {
 		return err
 	}
-	if err := h.accounts.SendCode(c.Request().Context(), r.credentials(), locale(c)); err != nil {
+	if err := h.accounts.SendCode(c.Request().Context(), r.credentials(), httpserver.Locale(c.Request())); err != nil {
 		return err
 	}
 	return httpserver.Success(c, http.StatusOK, nil)
@@ -73,7 +73,7 @@ func (h handler) verifyOTP(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie.login(session.Token))
+	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 
@@ -86,11 +86,11 @@ func (h handler) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie.login(session.Token))
-	return httpserver.Success(c, http.StatusOK, loginAnswer{present(session.User)})
+	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
+	return httpserver.Success(c, http.StatusOK, loginResponse{present(session.User)})
 }
 
-// logout takes the cookie away. The token in it lives on until it expires: nothing is remembered about tokens.
+// logout removes the cookie. The token in it lives on until it expires: nothing is stored about tokens.
 func (h handler) logout(c echo.Context) error {
 	c.SetCookie(h.cookie.logout())
 	return httpserver.Success(c, http.StatusOK, nil)

@@ -36,17 +36,21 @@ func TestSendOTP(t *testing.T) {
 	require.Equal(t, &accounts{called: "SendCode", credentials: credentials, locale: "en"}, a)
 }
 
-func TestVerifyOTPLogsIn(t *testing.T) {
+func TestVerifyOTP(t *testing.T) {
 	t.Parallel()
-	a := &accounts{session: session}
-	response := serve(a, post("/authentication/verify-otp", `{"email":"an@example.com","otp":" 012345 "}`))
-	requireAnswer(t, response, http.StatusOK, success)
-	require.Equal(t, "Verify", a.called)
-	require.Equal(t, "an@example.com", a.email)
-	require.Equal(t, "012345", a.digits)
-	require.Equal(t, []string{
-		"smap_auth_token=signed; Path=/; Domain=smap.example; Max-Age=7200; HttpOnly; Secure; SameSite=Lax",
-	}, response.Header["Set-Cookie"])
+
+	t.Run("logs in", func(t *testing.T) {
+		t.Parallel()
+		a := &accounts{session: session}
+		response := serve(a, post("/authentication/verify-otp", `{"email":"an@example.com","otp":" 012345 "}`))
+		requireAnswer(t, response, http.StatusOK, success)
+		require.Equal(t, "Verify", a.called)
+		require.Equal(t, "an@example.com", a.email)
+		require.Equal(t, "012345", a.digits)
+		require.Equal(t, []string{
+			"smap_auth_token=signed; Path=/; Domain=smap.example; Max-Age=7200; HttpOnly; Secure; SameSite=Lax",
+		}, response.Header["Set-Cookie"])
+	})
 }
 
 func TestLogin(t *testing.T) {
@@ -87,119 +91,135 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-func TestLogoutTakesTheCookieAway(t *testing.T) {
+func TestLogout(t *testing.T) {
 	t.Parallel()
-	a := &accounts{}
-	r := httptest.NewRequest(http.MethodPost, "/authentication/logout", nil)
-	response := serve(a, withCookie(r, "good"))
-	requireAnswer(t, response, http.StatusOK, success)
-	require.Empty(t, a.called)
-	require.Equal(t, []string{
-		"smap_auth_token=; Path=/; Domain=smap.example; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
-	}, response.Header["Set-Cookie"])
+
+	t.Run("removes the cookie", func(t *testing.T) {
+		t.Parallel()
+		a := &accounts{}
+		r := httptest.NewRequest(http.MethodPost, "/authentication/logout", nil)
+		response := serve(a, withCookie(r, "good"))
+		requireAnswer(t, response, http.StatusOK, success)
+		require.Empty(t, a.called)
+		require.Equal(t, []string{
+			"smap_auth_token=; Path=/; Domain=smap.example; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
+		}, response.Header["Set-Cookie"])
+	})
 }
 
 func TestMe(t *testing.T) {
 	t.Parallel()
-	a := &accounts{user: an}
-	response := serve(a, withCookie(httptest.NewRequest(http.MethodGet, "/authentication/me", nil), "good"))
-	requireAnswer(t, response, http.StatusOK, `{"error_code":0,"message":"Success","data":`+
-		`{"id":"`+userID+`","email":"an@example.com","full_name":"Nguyễn An"}}`)
-	require.Equal(t, userID, a.userID)
+
+	t.Run("returns the user", func(t *testing.T) {
+		t.Parallel()
+		a := &accounts{user: an}
+		response := serve(a, withCookie(httptest.NewRequest(http.MethodGet, "/authentication/me", nil), "good"))
+		requireAnswer(t, response, http.StatusOK, `{"error_code":0,"message":"Success","data":`+
+			`{"id":"`+userID+`","email":"an@example.com","full_name":"Nguyễn An"}}`)
+		require.Equal(t, userID, a.userID)
+	})
+
+	t.Run("refuses a user who is gone", func(t *testing.T) {
+		t.Parallel()
+		a := &accounts{err: authentication.ErrUnauthenticated}
+		response := serve(a, withCookie(httptest.NewRequest(http.MethodGet, "/authentication/me", nil), "good"))
+		requireAnswer(t, response, http.StatusUnauthorized, `{"error_code":401,"message":"Please log in"}`)
+	})
 }
 
-func TestMeWhenTheUserIsGone(t *testing.T) {
+func TestRequests(t *testing.T) {
 	t.Parallel()
-	a := &accounts{err: authentication.ErrUnauthenticated}
-	response := serve(a, withCookie(httptest.NewRequest(http.MethodGet, "/authentication/me", nil), "good"))
-	requireAnswer(t, response, http.StatusUnauthorized, `{"error_code":401,"message":"Please log in"}`)
-}
 
-func TestBadRequestsNeverReachTheUseCase(t *testing.T) {
-	t.Parallel()
-	const start = `{"error_code":20001,"message":"The request is not valid","errors":`
-	for name, tc := range map[string]struct{ path, body, errors string }{
-		"register: empty":           {"register", ``, `{"body":"is not one JSON object"}`},
-		"register: no JSON":         {"register", `email=an`, `{"body":"is not one JSON object"}`},
-		"register: a list":          {"register", `[]`, `{"body":"is not one JSON object"}`},
-		"register: two objects":     {"register", `{} {}`, `{"body":"is not one JSON object"}`},
-		"register: null":            {"register", `null`, `{"email":"is required","password":"is required"}`},
-		"register: nothing in it":   {"register", `{}`, `{"email":"is required","password":"is required"}`},
-		"register: wrong type":      {"register", `{"email":1,"password":"x"}`, `{"email":"has the wrong type"}`},
-		"send-otp: no password":     {"send-otp", `{"email":"an@example.com"}`, `{"password":"is required"}`},
-		"login: no address":         {"login", `{"password":"x"}`, `{"email":"is required"}`},
-		"login: remember as text":   {"login", `{"email":"a","password":"x","remember":"yes"}`, `{"remember":"has the wrong type"}`},
-		"verify-otp: nothing":       {"verify-otp", `{}`, `{"email":"is required","otp":"must be 6 digits"}`},
-		"verify-otp: five digits":   {"verify-otp", `{"email":"a","otp":"12345"}`, `{"otp":"must be 6 digits"}`},
-		"verify-otp: seven digits":  {"verify-otp", `{"email":"a","otp":"1234567"}`, `{"otp":"must be 6 digits"}`},
-		"verify-otp: letters":       {"verify-otp", `{"email":"a","otp":"12345a"}`, `{"otp":"must be 6 digits"}`},
-		"verify-otp: other digits":  {"verify-otp", `{"email":"a","otp":"１２３４５６"}`, `{"otp":"must be 6 digits"}`},
-		"verify-otp: a second line": {"verify-otp", `{"email":"a","otp":"123456\n7"}`, `{"otp":"must be 6 digits"}`},
-		"verify-otp: a number":      {"verify-otp", `{"email":"a","otp":123456}`, `{"otp":"has the wrong type"}`},
-	} {
-		t.Run(name, func(t *testing.T) {
+	t.Run("never reach the use case when they are bad", func(t *testing.T) {
+		t.Parallel()
+		const start = `{"error_code":20001,"message":"The request is not valid","errors":`
+		for name, tc := range map[string]struct{ path, body, errors string }{
+			"register: empty":           {"register", ``, `{"body":"is not one JSON object"}`},
+			"register: no JSON":         {"register", `email=an`, `{"body":"is not one JSON object"}`},
+			"register: a list":          {"register", `[]`, `{"body":"is not one JSON object"}`},
+			"register: two objects":     {"register", `{} {}`, `{"body":"is not one JSON object"}`},
+			"register: null":            {"register", `null`, `{"email":"is required","password":"is required"}`},
+			"register: nothing in it":   {"register", `{}`, `{"email":"is required","password":"is required"}`},
+			"register: wrong type":      {"register", `{"email":1,"password":"x"}`, `{"email":"has the wrong type"}`},
+			"send-otp: no password":     {"send-otp", `{"email":"an@example.com"}`, `{"password":"is required"}`},
+			"login: no address":         {"login", `{"password":"x"}`, `{"email":"is required"}`},
+			"login: remember as text":   {"login", `{"email":"a","password":"x","remember":"yes"}`, `{"remember":"has the wrong type"}`},
+			"verify-otp: nothing":       {"verify-otp", `{}`, `{"email":"is required","otp":"must be 6 digits"}`},
+			"verify-otp: five digits":   {"verify-otp", `{"email":"a","otp":"12345"}`, `{"otp":"must be 6 digits"}`},
+			"verify-otp: seven digits":  {"verify-otp", `{"email":"a","otp":"1234567"}`, `{"otp":"must be 6 digits"}`},
+			"verify-otp: letters":       {"verify-otp", `{"email":"a","otp":"12345a"}`, `{"otp":"must be 6 digits"}`},
+			"verify-otp: other digits":  {"verify-otp", `{"email":"a","otp":"１２３４５６"}`, `{"otp":"must be 6 digits"}`},
+			"verify-otp: a second line": {"verify-otp", `{"email":"a","otp":"123456\n7"}`, `{"otp":"must be 6 digits"}`},
+			"verify-otp: a number":      {"verify-otp", `{"email":"a","otp":123456}`, `{"otp":"has the wrong type"}`},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				a := &accounts{}
+				response := serve(a, post("/authentication/"+tc.path, tc.body))
+				requireAnswer(t, response, http.StatusBadRequest, start+tc.errors+`}`)
+				require.Empty(t, a.called)
+				require.Empty(t, response.Cookies())
+			})
+		}
+		t.Run("wrong content type", func(t *testing.T) {
 			t.Parallel()
 			a := &accounts{}
-			response := serve(a, post("/authentication/"+tc.path, tc.body))
-			requireAnswer(t, response, http.StatusBadRequest, start+tc.errors+`}`)
+			r := post("/authentication/login", `{"email":"a","password":"x"}`)
+			r.Header.Set("Content-Type", "text/plain")
+			require.Equal(t, http.StatusUnsupportedMediaType, serve(a, r).StatusCode)
 			require.Empty(t, a.called)
-			require.Empty(t, response.Cookies())
 		})
-	}
-	t.Run("wrong content type", func(t *testing.T) {
-		t.Parallel()
-		a := &accounts{}
-		r := post("/authentication/login", `{"email":"a","password":"x"}`)
-		r.Header.Set("Content-Type", "text/plain")
-		require.Equal(t, http.StatusUnsupportedMediaType, serve(a, r).StatusCode)
-		require.Empty(t, a.called)
-	})
-	t.Run("too large", func(t *testing.T) {
-		t.Parallel()
-		a := &accounts{}
-		r := post("/authentication/login", `{"email":"a","password":"`+strings.Repeat("x", 64<<10)+`"}`)
-		require.Equal(t, http.StatusRequestEntityTooLarge, serve(a, r).StatusCode)
-		require.Empty(t, a.called)
+		t.Run("too large", func(t *testing.T) {
+			t.Parallel()
+			a := &accounts{}
+			r := post("/authentication/login", `{"email":"a","password":"`+strings.Repeat("x", 64<<10)+`"}`)
+			require.Equal(t, http.StatusRequestEntityTooLarge, serve(a, r).StatusCode)
+			require.Empty(t, a.called)
+		})
 	})
 }
 
-// What the front end decides by, for every error a use case can answer.
-func TestErrorsOfTheDomain(t *testing.T) {
+func TestErrors(t *testing.T) {
 	t.Parallel()
-	for name, tc := range map[string]struct {
-		path, body string
-		err        error
-		status     int
-		answer     string
-	}{
-		"taken": {"register", `{"email":"a","password":"x"}`, authentication.ErrEmailTaken, http.StatusConflict,
-			`{"error_code":20003,"message":"This e-mail address is already registered"}`},
-		"address": {"register", `{"email":"a","password":"x"}`, authentication.ErrInvalidEmail, http.StatusBadRequest,
-			`{"error_code":20011,"message":"This is not a valid e-mail address"}`},
-		"password": {"register", `{"email":"a","password":"x"}`, authentication.CheckPassword("x"), http.StatusBadRequest,
-			`{"error_code":20001,"message":"The request is not valid","errors":{"password":"must have at least 8 characters"}}`},
-		"busy": {"register", `{"email":"a","password":"x"}`, authentication.ErrBusy, http.StatusServiceUnavailable,
-			`{"error_code":503,"message":"The service is busy; please try again in a moment"}`},
-		"verified": {"send-otp", `{"email":"a","password":"x"}`, authentication.ErrAlreadyVerified, http.StatusConflict,
-			`{"error_code":20006,"message":"This e-mail address is already verified"}`},
-		"wrong password": {"login", `{"email":"a","password":"x"}`, authentication.ErrWrongPassword, http.StatusUnauthorized,
-			`{"error_code":20004,"message":"Wrong e-mail or password"}`},
-		"not verified": {"login", `{"email":"a","password":"x"}`, authentication.ErrNotVerified, http.StatusForbidden,
-			`{"error_code":20009,"message":"This e-mail address is not verified yet"}`},
-		"wrong code": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrWrongCode, http.StatusBadRequest,
-			`{"error_code":20005,"message":"Wrong code"}`},
-		"expired": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrCodeExpired, http.StatusBadRequest,
-			`{"error_code":20007,"message":"This code has expired; request a new one"}`},
-		"tries": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrTooManyTries, http.StatusTooManyRequests,
-			`{"error_code":20008,"message":"Too many wrong codes; request a new one"}`},
-		"fault of ours": {"login", `{"email":"a","password":"x"}`, errors.New("pq: secret"), http.StatusInternalServerError,
-			`{"error_code":500,"message":"Internal server error"}`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			response := serve(&accounts{err: tc.err}, post("/authentication/"+tc.path, tc.body))
-			requireAnswer(t, response, tc.status, tc.answer)
-			require.Empty(t, response.Cookies())
-		})
-	}
+
+	// What the front end decides by, for every error a use case can answer.
+	t.Run("have the codes the front end decides by", func(t *testing.T) {
+		t.Parallel()
+		for name, tc := range map[string]struct {
+			path, body string
+			err        error
+			status     int
+			answer     string
+		}{
+			"taken": {"register", `{"email":"a","password":"x"}`, authentication.ErrEmailTaken, http.StatusConflict,
+				`{"error_code":20003,"message":"This e-mail address is already registered"}`},
+			"address": {"register", `{"email":"a","password":"x"}`, authentication.ErrInvalidEmail, http.StatusBadRequest,
+				`{"error_code":20011,"message":"This is not a valid e-mail address"}`},
+			"password": {"register", `{"email":"a","password":"x"}`, authentication.CheckPassword("x"), http.StatusBadRequest,
+				`{"error_code":20001,"message":"The request is not valid","errors":{"password":"must have at least 8 characters"}}`},
+			"busy": {"register", `{"email":"a","password":"x"}`, authentication.ErrBusy, http.StatusServiceUnavailable,
+				`{"error_code":503,"message":"The service is busy; please try again in a moment"}`},
+			"verified": {"send-otp", `{"email":"a","password":"x"}`, authentication.ErrAlreadyVerified, http.StatusConflict,
+				`{"error_code":20006,"message":"This e-mail address is already verified"}`},
+			"wrong password": {"login", `{"email":"a","password":"x"}`, authentication.ErrWrongPassword, http.StatusUnauthorized,
+				`{"error_code":20004,"message":"Wrong e-mail or password"}`},
+			"not verified": {"login", `{"email":"a","password":"x"}`, authentication.ErrNotVerified, http.StatusForbidden,
+				`{"error_code":20009,"message":"This e-mail address is not verified yet"}`},
+			"wrong code": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrWrongCode, http.StatusBadRequest,
+				`{"error_code":20005,"message":"Wrong code"}`},
+			"expired": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrCodeExpired, http.StatusBadRequest,
+				`{"error_code":20007,"message":"This code has expired; request a new one"}`},
+			"tries": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrTooManyTries, http.StatusTooManyRequests,
+				`{"error_code":20008,"message":"Too many wrong codes; request a new one"}`},
+			"fault of ours": {"login", `{"email":"a","password":"x"}`, errors.New("pq: secret"), http.StatusInternalServerError,
+				`{"error_code":500,"message":"Internal server error"}`},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				response := serve(&accounts{err: tc.err}, post("/authentication/"+tc.path, tc.body))
+				requireAnswer(t, response, tc.status, tc.answer)
+				require.Empty(t, response.Cookies())
+			})
+		}
+	})
 }

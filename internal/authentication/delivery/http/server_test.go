@@ -30,7 +30,7 @@ var (
 	}
 )
 
-// accounts answers what it is told and remembers what it was asked.
+// accounts returns what it is given and remembers its arguments.
 type accounts struct {
 	user    authentication.User
 	session authentication.Session

@@ -38,71 +38,38 @@ func message(t *testing.T) event.Message {
 	return m
 }
 
-func TestTheEventReachesTheUseCaseAsItWasPublished(t *testing.T) {
+func TestSendCode(t *testing.T) {
 	t.Parallel()
-	for name, answer := range map[string]error{"sent": nil, "superseded": event.Drop(event.DropSuperseded)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			router, mail := event.NewRouter(), &codeMail{err: answer}
-			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
-			require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
-			require.Equal(t, &codeMail{"evt_1", data, 1, answer}, mail)
-		})
-	}
-}
 
-func TestAnEventThatLacksAFieldIsNotTried(t *testing.T) {
-	t.Parallel()
-	for _, field := range []string{"user_id", "recipient", "otp_code", "expires_at"} {
-		t.Run(field, func(t *testing.T) {
-			t.Parallel()
-			router, mail := event.NewRouter(), &codeMail{}
-			router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
-			m := message(t)
-			m.Body = []byte(strings.Replace(string(m.Body), `"`+field+`"`, `"renamed"`, 1))
-			err := router.Dispatch(context.Background(), event.Delivery{Message: m})
-			require.ErrorContains(t, err, "lacks "+field)
-			decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, data.ExpiresAt)
-			require.Equal(t, event.Dead, decision.Action)
-			require.Equal(t, event.ReasonInvalid, decision.Outcome)
-			require.Zero(t, mail.calls)
-		})
-	}
-}
-
-type invitationMail struct {
-	eventID string
-	data    event.InvitationRequested
-	calls   int
-	err     error
-}
-
-func (m *invitationMail) Send(_ context.Context, eventID string, d event.InvitationRequested) error {
-	m.eventID, m.data, m.calls = eventID, d, m.calls+1
-	return m.err
-}
-
-func invitationMessage(t *testing.T) (event.Message, event.InvitationRequested) {
-	t.Helper()
-	d := event.InvitationRequested{
-		UserID: "user-1", Recipient: "an@example.com", Token: "a token", Locale: "vi", ExpiresAt: data.ExpiresAt,
-	}
-	m, err := event.Encode(event.Event{
-		ID: "evt_2", Key: event.EmailInvitationRequested, Time: data.ExpiresAt, ProjectID: "proj_1", Data: d,
+	t.Run("hands the event over as it was published", func(t *testing.T) {
+		t.Parallel()
+		for name, answer := range map[string]error{"sent": nil, "superseded": event.Drop(event.DropSuperseded)} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				router, mail := event.NewRouter(), &codeMail{err: answer}
+				router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
+				require.Equal(t, answer, router.Dispatch(context.Background(), event.Delivery{Message: message(t)}))
+				require.Equal(t, &codeMail{"evt_1", data, 1, answer}, mail)
+			})
+		}
 	})
-	require.NoError(t, err)
-	return m, d
-}
 
-func TestInvitationsReachTheUseCaseAsTheyWerePublished(t *testing.T) {
-	t.Parallel()
-	router, mail := event.NewRouter(), &invitationMail{err: event.Drop(event.DropSuperseded)}
-	router.On(event.EmailInvitationRequested, rabbitmq.SendInvitation(mail))
-	m, d := invitationMessage(t)
-	require.Equal(t, mail.err, router.Dispatch(context.Background(), event.Delivery{Message: m}))
-	require.Equal(t, &invitationMail{"evt_2", d, 1, mail.err}, mail)
-
-	m.Body = []byte(strings.Replace(string(m.Body), `"token"`, `"renamed"`, 1))
-	require.ErrorContains(t, router.Dispatch(context.Background(), event.Delivery{Message: m}), "lacks token")
-	require.Equal(t, 1, mail.calls)
+	t.Run("refuses an event that lacks a field", func(t *testing.T) {
+		t.Parallel()
+		for _, field := range []string{"user_id", "recipient", "otp_code", "expires_at"} {
+			t.Run(field, func(t *testing.T) {
+				t.Parallel()
+				router, mail := event.NewRouter(), &codeMail{}
+				router.On(event.EmailVerificationRequested, rabbitmq.SendCode(mail))
+				m := message(t)
+				m.Body = []byte(strings.Replace(string(m.Body), `"`+field+`"`, `"renamed"`, 1))
+				err := router.Dispatch(context.Background(), event.Delivery{Message: m})
+				require.ErrorContains(t, err, "lacks "+field)
+				decision := event.Decide(err, event.Delivery{Message: m}, event.Policy{}, false, data.ExpiresAt)
+				require.Equal(t, event.Dead, decision.Action)
+				require.Equal(t, event.ReasonInvalid, decision.Outcome)
+				require.Zero(t, mail.calls)
+			})
+		}
+	})
 }

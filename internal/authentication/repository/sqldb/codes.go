@@ -8,13 +8,13 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Codes is an authentication.CodeRepository. Safe for concurrent use.
+// Codes is an [authentication.CodeRepository]. It is safe for concurrent use.
 type Codes struct{ db *database.DB }
 
-// NewCodes answers a repository on db.
+// NewCodes returns a repository on db.
 func NewCodes(db *database.DB) *Codes { return &Codes{db} }
 
-// Find answers ErrCodeNotFound when none was ever stored, also for a user id that is no uuid.
+// Find returns ErrCodeNotFound when none was ever stored, also for a user id that is no uuid.
 func (r *Codes) Find(ctx context.Context, userID string, purpose authentication.Purpose) (authentication.Code, error) {
 	userID, ok := canonical(userID)
 	if !ok {
@@ -31,27 +31,28 @@ FROM verification_codes WHERE user_id = $1 AND purpose = $2`, userID, string(pur
 	if err != nil {
 		return authentication.Code{}, wrap("reading a code", err)
 	}
-	c.CreatedAt, c.ExpiresAt = c.CreatedAt.UTC(), c.ExpiresAt.UTC()
+	c.CreatedAt = c.CreatedAt.UTC()
+	c.ExpiresAt = c.ExpiresAt.UTC()
 	if used.Valid {
 		c.UsedAt = used.Time.UTC()
 	}
 	return c, nil
 }
 
-// Save stores c in place of whatever was there. It answers database.ErrNoTx outside a transaction: a code belongs
+// Save stores c in place of whatever was there. It returns database.ErrNoTx outside a transaction: a code belongs
 // together with its event, and is only changed under its user's lock.
 func (r *Codes) Save(ctx context.Context, c authentication.Code) error {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
 		return err
 	}
-	used := sql.NullTime{Time: stored(c.UsedAt), Valid: !c.UsedAt.IsZero()}
+	used := sql.NullTime{Time: truncate(c.UsedAt), Valid: !c.UsedAt.IsZero()}
 	_, err = tx.ExecContext(ctx, `INSERT INTO verification_codes
 (user_id, purpose, digest, event_id, wrong_tries, created_at, expires_at, used_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (user_id, purpose) DO UPDATE SET digest = excluded.digest, event_id = excluded.event_id,
 wrong_tries = excluded.wrong_tries, created_at = excluded.created_at, expires_at = excluded.expires_at,
 used_at = excluded.used_at`,
-		c.UserID, string(c.Purpose), c.Digest, c.EventID, c.WrongTries, stored(c.CreatedAt), stored(c.ExpiresAt), used)
+		c.UserID, string(c.Purpose), c.Digest, c.EventID, c.WrongTries, truncate(c.CreatedAt), truncate(c.ExpiresAt), used)
 	return wrap("storing a code", err)
 }

@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	_ authentication.UserRepository       = (*sqldb.Users)(nil)
-	_ authentication.CodeRepository       = (*sqldb.Codes)(nil)
-	_ authentication.LegacyCodeRepository = (*sqldb.LegacyCodes)(nil)
+	_ authentication.UserRepository    = (*sqldb.Users)(nil)
+	_ authentication.InvitedRepository = (*sqldb.Users)(nil)
+	_ authentication.CodeRepository    = (*sqldb.Codes)(nil)
 )
 
 const purpose = authentication.PurposeVerification
@@ -27,17 +27,16 @@ var now = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
 
 type suite struct {
 	*testing.T
-	db     *database.DB
-	users  *sqldb.Users
-	codes  *sqldb.Codes
-	legacy *sqldb.LegacyCodes
+	db    *database.DB
+	users *sqldb.Users
+	codes *sqldb.Codes
 }
 
 // each runs test on every engine.
 func each(t *testing.T, test func(s suite)) {
 	t.Helper()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
-		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodes(db), sqldb.NewLegacyCodes(db)})
+		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodes(db)})
 	})
 }
 

@@ -13,183 +13,187 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-func TestUserIsReadAsItWasCreated(t *testing.T) {
+func TestUsers(t *testing.T) {
 	t.Parallel()
-	each(t, func(s suite) {
-		full := newUser("an@example.com")
-		require.NoError(s, s.users.Create(context.Background(), full))
-		bare := authentication.User{
-			ID: uuid.NewString(), Email: "binh@example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
-		}
-		require.NoError(s, s.within(func(ctx context.Context) error { return s.users.Create(ctx, bare) }))
-		require.False(s, s.column("full_name", bare.ID).Valid, "what was not given is NULL")
 
-		for _, want := range []authentication.User{full, bare} {
+	t.Run("are read as they were created", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			full := newUser("an@example.com")
+			require.NoError(s, s.users.Create(context.Background(), full))
+			bare := authentication.User{
+				ID: uuid.NewString(), Email: "binh@example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
+			}
+			require.NoError(s, s.within(func(ctx context.Context) error { return s.users.Create(ctx, bare) }))
+			require.False(s, s.column("full_name", bare.ID).Valid, "what was not given is NULL")
+
+			for _, want := range []authentication.User{full, bare} {
+				s.bothWays(func(ctx context.Context) {
+					got, err := s.users.ByID(ctx, want.ID)
+					require.NoError(s, err)
+					require.Equal(s, want, got)
+					got, err = s.users.ByEmail(ctx, want.Email)
+					require.NoError(s, err)
+					require.Equal(s, want, got)
+				})
+				require.NoError(s, s.within(func(ctx context.Context) error {
+					got, err := s.users.LockByEmail(ctx, want.Email)
+					require.Equal(s, want, got)
+					return err
+				}))
+			}
+		})
+	})
+
+	t.Run("have times in UTC and microseconds", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			u := newUser("an@example.com")
+			u.CreatedAt = time.Date(2026, 1, 31, 16, 30, 0, 123456789, time.FixedZone("ICT", 7*60*60))
+			require.NoError(s, s.users.Create(context.Background(), u))
+			got, err := s.users.ByID(context.Background(), u.ID)
+			require.NoError(s, err)
+			require.Equal(s, now, got.CreatedAt)
+		})
+	})
+
+	t.Run("are not found", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			gone := s.createUser("gone@example.com")
+			s.exec("UPDATE users SET deleted_at = $2 WHERE id = $1", gone.ID, now)
+			notFound := func(ctx context.Context, id, email string) {
+				_, err := s.users.ByID(ctx, id)
+				require.ErrorIs(s, err, authentication.ErrUserNotFound)
+				_, err = s.users.ByEmail(ctx, email)
+				require.ErrorIs(s, err, authentication.ErrUserNotFound)
+				err = s.users.Update(ctx, authentication.User{ID: id, Email: email, UpdatedAt: now})
+				require.ErrorIs(s, err, authentication.ErrUserNotFound)
+			}
 			s.bothWays(func(ctx context.Context) {
-				got, err := s.users.ByID(ctx, want.ID)
+				notFound(ctx, uuid.NewString(), "nobody@example.com")
+				notFound(ctx, gone.ID, gone.Email)
+				notFound(ctx, "no uuid", "")
+				notFound(ctx, "", "%")
+			})
+			require.NoError(s, s.within(func(ctx context.Context) error {
+				_, err := s.users.LockByEmail(ctx, gone.Email)
+				require.ErrorIs(s, err, authentication.ErrUserNotFound)
+				_, err = s.users.ByID(ctx, uuid.NewString())
+				require.ErrorIs(s, err, authentication.ErrUserNotFound, "the transaction is still usable")
+				return nil
+			}))
+		})
+	})
+
+	t.Run("are locked in a transaction only", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			_, err := s.users.LockByEmail(context.Background(), "an@example.com")
+			require.ErrorIs(s, err, database.ErrNoTx)
+		})
+	})
+
+	t.Run("have an address of their own, whatever its case", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			first := s.createUser("an@example.com")
+			for _, email := range []string{"an@example.com", "AN@Example.COM"} {
+				require.ErrorIs(s, s.users.Create(context.Background(), newUser(email)), authentication.ErrEmailTaken)
+				err := s.within(func(ctx context.Context) error { return s.users.Create(ctx, newUser(email)) })
+				require.ErrorIs(s, err, authentication.ErrEmailTaken)
+				require.NotContains(s, err.Error(), "an@", "addresses do not get into logs")
+			}
+			s.exec("UPDATE users SET deleted_at = $2 WHERE id = $1", first.ID, now)
+			second := s.createUser("An@example.com")
+			got, err := s.users.ByEmail(context.Background(), "an@EXAMPLE.com")
+			require.NoError(s, err)
+			require.Equal(s, second.ID, got.ID, "a deleted user does not stand in the way, and is not found")
+		})
+	})
+
+	t.Run("are rolled back", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			u, refused := newUser("an@example.com"), errors.New("refused")
+			err := s.within(func(ctx context.Context) error {
+				require.NoError(s, s.users.Create(ctx, u))
+				require.NoError(s, s.codes.Save(ctx, newCode(u.ID)))
+				return refused
+			})
+			require.ErrorIs(s, err, refused)
+			_, err = s.users.ByID(context.Background(), u.ID)
+			require.ErrorIs(s, err, authentication.ErrUserNotFound)
+			_, err = s.codes.Find(context.Background(), u.ID, purpose)
+			require.ErrorIs(s, err, authentication.ErrCodeNotFound)
+		})
+	})
+
+	t.Run("are updated, and keep what this package does not know", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			before, other := s.createUser("an@example.com"), s.createUser("binh@example.com")
+			s.exec("UPDATE users SET avatar_url = 'a.png', otp = '123456' WHERE id = $1", before.ID)
+			s.bothWays(func(ctx context.Context) {
+				u := authentication.User{
+					ID: before.ID, Email: "changed@example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
+					CreatedAt: now.Add(-time.Hour), UpdatedAt: now.Add(time.Hour),
+				}
+				require.NoError(s, s.users.Update(ctx, u))
+				got, err := s.users.ByID(ctx, before.ID)
+				require.NoError(s, err)
+				u.Email, u.CreatedAt = before.Email, before.CreatedAt
+				require.Equal(s, u, got)
+			})
+			require.Equal(s, "a.png", s.column("avatar_url", before.ID).String, "what this package does not know stays")
+			require.Equal(s, "123456", s.column("otp", before.ID).String)
+			got, err := s.users.ByID(context.Background(), other.ID)
+			require.NoError(s, err)
+			require.Equal(s, other, got)
+		})
+	})
+
+	t.Run("are read from rows of the previous release", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			id := uuid.NewString()
+			s.exec(`INSERT INTO users (id, username, is_active, created_at, updated_at) VALUES ($1, 'An@Example.com', NULL, $2, $2)`,
+				id, now)
+			want := authentication.User{
+				ID: id, Email: "an@example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
+			}
+			s.bothWays(func(ctx context.Context) {
+				got, err := s.users.ByID(ctx, id)
 				require.NoError(s, err)
 				require.Equal(s, want, got)
-				got, err = s.users.ByEmail(ctx, want.Email)
+				got, err = s.users.ByEmail(ctx, "an@example.com")
 				require.NoError(s, err)
 				require.Equal(s, want, got)
 			})
-			require.NoError(s, s.within(func(ctx context.Context) error {
-				got, err := s.users.LockByEmail(ctx, want.Email)
-				require.Equal(s, want, got)
-				return err
-			}))
-		}
-	})
-}
-
-func TestTimesAreStoredInUTCAndMicroseconds(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		u := newUser("an@example.com")
-		u.CreatedAt = time.Date(2026, 1, 31, 16, 30, 0, 123456789, time.FixedZone("ICT", 7*60*60))
-		require.NoError(s, s.users.Create(context.Background(), u))
-		got, err := s.users.ByID(context.Background(), u.ID)
-		require.NoError(s, err)
-		require.Equal(s, now, got.CreatedAt)
-	})
-}
-
-func TestUserNotFound(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		gone := s.createUser("gone@example.com")
-		s.exec("UPDATE users SET deleted_at = $2 WHERE id = $1", gone.ID, now)
-		notFound := func(ctx context.Context, id, email string) {
-			_, err := s.users.ByID(ctx, id)
-			require.ErrorIs(s, err, authentication.ErrUserNotFound)
-			_, err = s.users.ByEmail(ctx, email)
-			require.ErrorIs(s, err, authentication.ErrUserNotFound)
-			err = s.users.Update(ctx, authentication.User{ID: id, Email: email, UpdatedAt: now})
-			require.ErrorIs(s, err, authentication.ErrUserNotFound)
-		}
-		s.bothWays(func(ctx context.Context) {
-			notFound(ctx, uuid.NewString(), "nobody@example.com")
-			notFound(ctx, gone.ID, gone.Email)
-			notFound(ctx, "no uuid", "")
-			notFound(ctx, "", "%")
 		})
-		require.NoError(s, s.within(func(ctx context.Context) error {
-			_, err := s.users.LockByEmail(ctx, gone.Email)
-			require.ErrorIs(s, err, authentication.ErrUserNotFound)
-			_, err = s.users.ByID(ctx, uuid.NewString())
-			require.ErrorIs(s, err, authentication.ErrUserNotFound, "the transaction is still usable")
-			return nil
-		}))
 	})
-}
 
-func TestLockByEmailNeedsATransaction(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		_, err := s.users.LockByEmail(context.Background(), "an@example.com")
-		require.ErrorIs(s, err, database.ErrNoTx)
-	})
-}
+	// The hashes were computed apart from this program: printf 'ADMIN:smap:role' | openssl dgst -sha256 -binary | base64
+	t.Run("have roles spelt as the previous release does", func(t *testing.T) {
+		t.Parallel()
+		const admin, user = "0zSAZYTmciCygbBTf9Oy3uv4NOZ5ofqp1cIUNJ20uuc=", "Qo/0rRZsRtxX/swtnaZUEuxYysrbsb1ts6QzdXycMnQ="
+		each(t, func(s suite) {
+			u := newUser("an@example.com")
+			u.Role = authentication.RoleAdmin
+			require.NoError(s, s.users.Create(context.Background(), u))
+			require.Equal(s, admin, s.column("role_hash", u.ID).String)
+			u.Role = authentication.RoleUser
+			require.NoError(s, s.users.Update(context.Background(), u))
+			require.Equal(s, user, s.column("role_hash", u.ID).String)
 
-func TestEmailTaken(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		first := s.createUser("an@example.com")
-		for _, email := range []string{"an@example.com", "AN@Example.COM"} {
-			require.ErrorIs(s, s.users.Create(context.Background(), newUser(email)), authentication.ErrEmailTaken)
-			err := s.within(func(ctx context.Context) error { return s.users.Create(ctx, newUser(email)) })
-			require.ErrorIs(s, err, authentication.ErrEmailTaken)
-			require.NotContains(s, err.Error(), "an@", "addresses do not get into logs")
-		}
-		s.exec("UPDATE users SET deleted_at = $2 WHERE id = $1", first.ID, now)
-		second := s.createUser("An@example.com")
-		got, err := s.users.ByEmail(context.Background(), "an@EXAMPLE.com")
-		require.NoError(s, err)
-		require.Equal(s, second.ID, got.ID, "a deleted user does not stand in the way, and is not found")
-	})
-}
-
-func TestRollbackTakesTheUserBack(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		u, refused := newUser("an@example.com"), errors.New("refused")
-		err := s.within(func(ctx context.Context) error {
-			require.NoError(s, s.users.Create(ctx, u))
-			require.NoError(s, s.codes.Save(ctx, newCode(u.ID)))
-			return refused
-		})
-		require.ErrorIs(s, err, refused)
-		_, err = s.users.ByID(context.Background(), u.ID)
-		require.ErrorIs(s, err, authentication.ErrUserNotFound)
-		_, err = s.codes.Find(context.Background(), u.ID, purpose)
-		require.ErrorIs(s, err, authentication.ErrCodeNotFound)
-	})
-}
-
-func TestUpdate(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		before, other := s.createUser("an@example.com"), s.createUser("binh@example.com")
-		s.exec("UPDATE users SET avatar_url = 'a.png', otp = '123456' WHERE id = $1", before.ID)
-		s.bothWays(func(ctx context.Context) {
-			u := authentication.User{
-				ID: before.ID, Email: "changed@example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
-				CreatedAt: now.Add(-time.Hour), UpdatedAt: now.Add(time.Hour),
+			for stored, want := range map[string]authentication.Role{
+				admin: authentication.RoleAdmin, user: authentication.RoleUser, "ADMIN": authentication.RoleUser, "": authentication.RoleUser,
+			} {
+				s.exec("UPDATE users SET role_hash = $2 WHERE id = $1", u.ID, stored)
+				got, err := s.users.ByID(context.Background(), u.ID)
+				require.NoError(s, err)
+				require.Equal(s, want, got.Role, stored)
 			}
-			require.NoError(s, s.users.Update(ctx, u))
-			got, err := s.users.ByID(ctx, before.ID)
-			require.NoError(s, err)
-			u.Email, u.CreatedAt = before.Email, before.CreatedAt
-			require.Equal(s, u, got)
 		})
-		require.Equal(s, "a.png", s.column("avatar_url", before.ID).String, "what this package does not know stays")
-		require.Equal(s, "123456", s.column("otp", before.ID).String)
-		got, err := s.users.ByID(context.Background(), other.ID)
-		require.NoError(s, err)
-		require.Equal(s, other, got)
-	})
-}
-
-func TestRowsOfThePreviousRelease(t *testing.T) {
-	t.Parallel()
-	each(t, func(s suite) {
-		id := uuid.NewString()
-		s.exec(`INSERT INTO users (id, username, is_active, created_at, updated_at) VALUES ($1, 'An@Example.com', NULL, $2, $2)`,
-			id, now)
-		want := authentication.User{
-			ID: id, Email: "an@example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
-		}
-		s.bothWays(func(ctx context.Context) {
-			got, err := s.users.ByID(ctx, id)
-			require.NoError(s, err)
-			require.Equal(s, want, got)
-			got, err = s.users.ByEmail(ctx, "an@example.com")
-			require.NoError(s, err)
-			require.Equal(s, want, got)
-		})
-	})
-}
-
-// The hashes were computed apart from this program: printf 'ADMIN:smap:role' | openssl dgst -sha256 -binary | base64
-func TestRolesAreSpeltAsThePreviousReleaseDoes(t *testing.T) {
-	t.Parallel()
-	const admin, user = "0zSAZYTmciCygbBTf9Oy3uv4NOZ5ofqp1cIUNJ20uuc=", "Qo/0rRZsRtxX/swtnaZUEuxYysrbsb1ts6QzdXycMnQ="
-	each(t, func(s suite) {
-		u := newUser("an@example.com")
-		u.Role = authentication.RoleAdmin
-		require.NoError(s, s.users.Create(context.Background(), u))
-		require.Equal(s, admin, s.column("role_hash", u.ID).String)
-		u.Role = authentication.RoleUser
-		require.NoError(s, s.users.Update(context.Background(), u))
-		require.Equal(s, user, s.column("role_hash", u.ID).String)
-
-		for stored, want := range map[string]authentication.Role{
-			admin: authentication.RoleAdmin, user: authentication.RoleUser, "ADMIN": authentication.RoleUser, "": authentication.RoleUser,
-		} {
-			s.exec("UPDATE users SET role_hash = $2 WHERE id = $1", u.ID, stored)
-			got, err := s.users.ByID(context.Background(), u.ID)
-			require.NoError(s, err)
-			require.Equal(s, want, got.Role, stored)
-		}
 	})
 }

@@ -10,9 +10,6 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// roleAdmin is the role that may see every project (docs/compatibility.md).
-const roleAdmin = "ADMIN"
-
 // Reading is the use case for people.
 type Reading interface {
 	Progress(ctx context.Context, actor project.Actor, projectID string) (project.Progress, error)
@@ -46,5 +43,5 @@ func actorOf(c echo.Context) (project.Actor, error) {
 	if !ok {
 		return project.Actor{}, echo.NewHTTPError(http.StatusUnauthorized, "Please log in")
 	}
-	return project.Actor{UserID: p.Subject, Admin: p.Role == roleAdmin}, nil
+	return project.Actor{UserID: p.Subject, Admin: p.Admin()}, nil
 }

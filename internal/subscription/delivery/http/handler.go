@@ -16,9 +16,6 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// roleAdmin is the role that may act for other users (docs/compatibility.md).
-const roleAdmin = "ADMIN"
-
 // Lifecycle is the use case behind the routes.
 type Lifecycle interface {
 	Current(ctx context.Context, userID string) (subscription.Subscription, error)
@@ -78,7 +75,7 @@ func actorOf(c echo.Context) (subscription.Actor, error) {
 	if !ok {
 		return subscription.Actor{}, echo.NewHTTPError(http.StatusUnauthorized, "Please log in")
 	}
-	return subscription.Actor{UserID: p.Subject, Admin: p.Role == roleAdmin}, nil
+	return subscription.Actor{UserID: p.Subject, Admin: p.Admin()}, nil
 }
 
 // hasBody reports whether r has a body. It peeks at the first byte, because a chunked body has no length; the next

@@ -1,0 +1,240 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/password"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/legacy"
+	notifications "github.com/smap-platform/identity/internal/notification/usecase"
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
+)
+
+// LegacyQueue holds mails of the previous release's queue that could not be sent at once.
+const LegacyQueue = "identity.legacy"
+
+// wing is what the previous release adds to a process, all of it from internal/legacy. Ending the migration deletes that
+// package and this file, and then what the compiler names (docs/adr/0010).
+type wing struct {
+	*infra
+	connection *legacy.Sender // role "legacy publisher"
+	relay      *legacy.Relay  // role "legacy relay"
+	reader     *legacy.Reader // role "legacy consumer"; nil where the old queue is not read
+	metrics    *legacy.Metrics
+	digests    legacy.Digests
+}
+
+func newWing(in *infra) *wing {
+	w := &wing{
+		infra:   in,
+		metrics: legacy.NewMetrics(in.phase()),
+		digests: legacy.NewDigests(in.cfg.Secrets.EventsSeal),
+	}
+	w.metrics.Register(in.metrics.registry)
+	w.connection = legacy.NewSender(w.options(in.process.name()+"-legacy-publisher"), in.phase().Declares())
+	w.relay = legacy.NewRelay(legacy.RelayDeps{
+		DB:       in.db,
+		Clock:    in.clock,
+		Sealer:   in.sealer,
+		Send:     w.connection.Send,
+		Observer: w.metrics.Observe(&publishObserver{log: in.log, metrics: in.metrics}, in.log),
+		Log:      in.log,
+	})
+	return w
+}
+
+func (w *wing) options(purpose string) rabbitmq.Options {
+	return rabbitmq.Options{URL: string(w.cfg.RabbitMQ.URL), Name: "identity-" + purpose, Log: w.log}
+}
+
+// checkedBroker is a broker whose health includes the connection of the legacy copies: an alarm is only told to a
+// connection that publishes.
+type checkedBroker struct {
+	broker
+	copies *legacy.Sender
+}
+
+// Check implements broker.
+func (b checkedBroker) Check(ctx context.Context) (eventmq.ExchangeHealth, error) {
+	health, err := b.broker.Check(ctx)
+	if err == nil {
+		err = b.copies.Blocked()
+	}
+	return health, err
+}
+
+// publisher decides in which copies a mail with a code is committed, and writes the code where old api pods look.
+func (w *wing) publisher(next event.Publisher) event.Publisher {
+	return legacy.NewPublisher(legacy.PublisherDeps{
+		Phase:   w.phase(),
+		Next:    next,
+		DB:      w.db,
+		Clock:   w.clock,
+		Sealer:  w.sealer,
+		Render:  w.render,
+		Digests: w.digests,
+		Wake:    w.relay.Wake,
+	})
+}
+
+// codes finds codes of the previous release as well.
+func (w *wing) codes(next authentication.CodeRepository) authentication.CodeRepository {
+	return legacy.NewCodes(legacy.CodesDeps{
+		CodeRepository: next,
+		DB:             w.db,
+		Clock:          w.clock,
+		Key:            authentication.CodeKey(w.cfg.Secrets.CodeHMAC),
+	})
+}
+
+// passwords makes hashes that binaries of the previous release can read, as long as they may have to take over again.
+func (w *wing) passwords(core *password.Hasher) authentication.PasswordHasher {
+	if !w.phase().Returnable() {
+		return core
+	}
+	return legacy.NewPasswords(core)
+}
+
+// shadow compares stamped copies instead of sending them.
+func (w *wing) shadow() *legacy.Shadow {
+	return legacy.NewShadow(legacy.ShadowDeps{
+		DB:       w.db,
+		Clock:    w.clock,
+		Render:   w.render,
+		Digests:  w.digests,
+		Compared: w.metrics.Compared,
+	})
+}
+
+// unnamed guards the mails of the previous release's api against repeats.
+func (w *wing) unnamed() *legacy.Unnamed {
+	return legacy.NewUnnamed(legacy.UnnamedDeps{
+		DB:      w.db,
+		Clock:   w.clock,
+		SealKey: w.cfg.Secrets.EventsSeal,
+		Lease:   w.mailLease(),
+		Log:     w.log,
+	})
+}
+
+// legacyQueues are the wing's queues. The standalone, which has no previous release behind it, has none.
+func legacyQueues(cfg config.Config, retry event.Policy) []event.Queue {
+	if cfg.Events.Phase == "" {
+		return nil
+	}
+	return []event.Queue{{Name: LegacyQueue, Retry: retry, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}}
+}
+
+// read prepares the reading of the old queue, for the handler that LegacyQueue has among consumers.
+func (w *wing) read(consumers []event.Consumer) {
+	i := slices.IndexFunc(consumers, func(c event.Consumer) bool { return c.Queue.Name == LegacyQueue })
+	if i < 0 || !w.cfg.Events.ConsumeLegacy {
+		return
+	}
+	w.reader = legacy.NewReader(legacy.ReaderDeps{
+		Connection:   w.options("consumer-legacy"),
+		Consumer:     consumers[i],
+		Sender:       w.broker,
+		Now:          w.clock.Now,
+		DrainTimeout: w.cfg.Service.ShutdownTimeout / 2,
+		StaleAck:     func(queue string) { w.infra.metrics.staleAcks.WithLabelValues(queue).Inc() },
+		Refused:      w.metrics.Refused,
+	})
+}
+
+// runReader is the role that reads the old queue.
+func (w *wing) runReader(ctx context.Context) error {
+	if w.reader == nil { // EVENTS_CONSUME_LEGACY=off
+		<-ctx.Done()
+		return nil
+	}
+	return w.reader.Run(ctx)
+}
+
+// purgeComparisons and purgeUnnamed delete expired rows of the wing's tables.
+func (w *wing) purgeComparisons(ctx context.Context, then time.Time) (int64, error) {
+	return legacy.PurgeShadows(ctx, w.db, then)
+}
+
+func (w *wing) purgeUnnamed(ctx context.Context, then time.Time) (int64, error) {
+	return legacy.PurgeUnnamed(ctx, w.db, then)
+}
+
+// render writes the mail with a code: for the previous release's consumers, and to compare with what they got.
+func (w *wing) render(locale, code string, now, expiresAt time.Time) (subject, html string, err error) {
+	r, err := w.renderer.Verification(locale, code, now, expiresAt)
+	return r.Subject, r.HTML, err
+}
+
+// phase is the phase of the migration; the standalone has none behind it.
+func (in *infra) phase() legacy.Phase {
+	if in.embedded != nil {
+		return legacy.Complete
+	}
+	return legacy.Phase(in.cfg.Events.Phase)
+}
+
+// outboxDepth returns how full the outbox is, legacy copies included.
+func outboxDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
+	own, err := outbox.ReadDepth(ctx, db, now)
+	if err != nil {
+		return own, err
+	}
+	copies, err := legacy.ReadDepth(ctx, db, now)
+	return own.Add(copies), err
+}
+
+// retryOutbox makes every given-up row due again, legacy copies included, and returns how many there were.
+func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
+	own, err := outbox.Retry(ctx, db, now)
+	if err != nil {
+		return own, err
+	}
+	copies, err := legacy.Retry(ctx, db, now)
+	return own + copies, err
+}
+
+// LegacyTool returns the operator's view on the migration. A database that lacks a schema migration is an error.
+func LegacyTool(ctx context.Context, cfg config.Config, db *database.DB) (*legacy.Tool, error) {
+	if err := schema.Current(ctx, db); err != nil {
+		return nil, err
+	}
+	clock, err := startClock(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	return legacy.NewTool(legacy.ToolDeps{
+		DB:            db,
+		Clock:         clock,
+		Connection:    rabbitmq.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-migration", Log: zerolog.Nop()},
+		ManagementURL: string(cfg.RabbitMQ.ManagementURL),
+		Queues:        Queues(cfg),
+		Email:         EmailQueue,
+		Legacy:        LegacyQueue,
+	}), nil
+}
+
+// Forward implements legacy.Forwarder.
+func (m loggedMails) Forward(ctx context.Context, c legacy.Copy) error {
+	err := m.sender.Forward(ctx, notifications.Forwarded{
+		EventID:   c.EventID,
+		Recipient: c.Recipient,
+		Cc:        c.CcAddresses,
+		ReplyTo:   c.ReplyTo,
+		Subject:   c.Subject,
+		HTML:      c.Body,
+		ExpiresAt: c.ExpiresAt,
+	})
+	m.logAccepted(ctx, c.EventID, c.Recipient, err)
+	return err
+}

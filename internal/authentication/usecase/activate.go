@@ -1,0 +1,33 @@
+package usecase
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// Activate stores the hash of a password that the owner of the user's address has chosen, activates the user and starts
+// the trial, in the transaction of ctx and under the user's lock. The caller has proof of the address. A password that
+// was stored before is replaced: its owner could not prove the address. The session is worth something once the
+// transaction has committed.
+//
+// Activate returns ErrUserNotFound, or ErrAlreadyVerified for a user who is active already and keeps their password.
+func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (authentication.Session, error) {
+	user, err := uc.deps.Users.LockByID(ctx, userID)
+	if err != nil {
+		return authentication.Session{}, err
+	}
+	if user.Active {
+		return authentication.Session{}, authentication.ErrAlreadyVerified
+	}
+	user.PasswordHash = passwordHash
+	user.Active = true
+	user.UpdatedAt = uc.deps.Clock.Now()
+	if err := uc.deps.Users.Update(ctx, user); err != nil {
+		return authentication.Session{}, err
+	}
+	if err := uc.deps.Trials.StartTrial(ctx, user.ID); err != nil {
+		return authentication.Session{}, err
+	}
+	return uc.openSession(user, false)
+}

@@ -1,0 +1,62 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/golang/mock/gomock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+func TestActivate(t *testing.T) {
+	t.Parallel()
+	token := authentication.Token{Value: "signed", Lifetime: time.Hour}
+	activated := activeUser()
+	activated.PasswordHash, activated.UpdatedAt = "new hash", start
+	for name, tc := range map[string]struct {
+		user   authentication.User
+		lock   error
+		update bool
+		trial  error
+		want   error
+	}{
+		"activates an invited user":         {user: invitedUser(), update: true},
+		"replaces an unproven password":     {user: pendingUser(), update: true},
+		"refuses a user who is active":      {user: activeUser(), want: authentication.ErrAlreadyVerified},
+		"refuses a user who is gone":        {lock: authentication.ErrUserNotFound, want: authentication.ErrUserNotFound},
+		"fails when the trial cannot begin": {user: invitedUser(), update: true, trial: errBroken, want: errBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			calls := []*gomock.Call{f.users.EXPECT().LockByID(inside, userID).Return(tc.user, tc.lock)}
+			if tc.update {
+				calls = append(calls, f.users.EXPECT().Update(inside, activated),
+					f.trials.EXPECT().StartTrial(inside, userID).Return(tc.trial))
+			}
+			if tc.want == nil {
+				calls = append(calls, f.tokens.EXPECT().Issue(activated, false).Return(token, nil))
+			}
+			gomock.InOrder(calls...)
+			var session authentication.Session
+			err := f.tx.WithinTx(context.Background(), func(ctx context.Context) (err error) {
+				session, err = f.Activate(ctx, userID, "new hash")
+				return err
+			})
+			require.ErrorIs(t, err, tc.want)
+			if tc.want == nil {
+				require.Equal(t, authentication.Session{User: activated, Token: token}, session)
+			}
+		})
+	}
+}
+
+// invitedUser has nothing but an address.
+func invitedUser() authentication.User {
+	u := pendingUser()
+	u.PasswordHash = ""
+	return u
+}

@@ -1,0 +1,66 @@
+package usecase
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// Invited has the verbs of accounts that were created for an address its owner has not proven yet. It needs no secrets
+// and is safe for concurrent use.
+type Invited struct {
+	users authentication.InvitedRepository
+}
+
+// NewInvited returns an [Invited]. It panics when the repository is missing.
+func NewInvited(users authentication.InvitedRepository) *Invited {
+	if users == nil {
+		panic("authentication/usecase: NewInvited needs an InvitedRepository")
+	}
+	return &Invited{users: users}
+}
+
+// CreateInvited creates an account, inactive and without a password, for each address that no account has, and returns
+// the new ids by address. The addresses are as ParseEmail returns them. It needs a transaction in ctx, and waits for
+// registrations of these addresses that are under way.
+func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.Time) (map[string]string, error) {
+	users := make([]authentication.User, len(emails))
+	for n, email := range emails {
+		users[n] = authentication.User{
+			ID:        uuid.Must(uuid.NewV7()).String(),
+			Email:     email,
+			Role:      authentication.RoleUser,
+			CreatedAt: now,
+			UpdatedAt: now,
+		}
+	}
+	created, err := i.users.CreateInvited(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	isNew := make(map[string]bool, len(created))
+	for _, email := range created {
+		isNew[email] = true
+	}
+	ids := make(map[string]string, len(created))
+	for _, u := range users {
+		if isNew[u.Email] {
+			ids[u.Email] = u.ID
+		}
+	}
+	return ids, nil
+}
+
+// DeleteInvited deletes those of the accounts that are still Invited, and returns how many. Their addresses are free
+// again.
+func (i *Invited) DeleteInvited(ctx context.Context, userIDs []string, now time.Time) (int64, error) {
+	return i.users.DeleteInvited(ctx, userIDs, now)
+}
+
+// EraseInvited removes every trace of those of the accounts that were deleted and never used.
+func (i *Invited) EraseInvited(ctx context.Context, userIDs []string) error {
+	return i.users.EraseInvited(ctx, userIDs)
+}

@@ -1,0 +1,86 @@
+package heartbeat
+
+import (
+	"context"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+const (
+	// BeatEvery is how often a process renews its row.
+	BeatEvery = 10 * time.Second
+	// beatTimeout bounds one write, the last included: a database that hangs does not hold up a stop.
+	beatTimeout = 2 * time.Second
+)
+
+// Clock returns the database's time.
+type Clock interface{ Now() time.Time }
+
+// Deps are what a Heartbeat needs; all but Note are required.
+type Deps struct {
+	DB      *database.DB
+	Clock   Clock
+	Role    string // api or consumer
+	Version string
+	Note    string // stored with the row as it is
+	Log     zerolog.Logger
+}
+
+// Heartbeat keeps the row of this process.
+type Heartbeat struct {
+	deps    Deps
+	self    Process
+	ticks   <-chan time.Time // nil: every BeatEvery
+	failing bool             // the last write failed
+}
+
+// New returns a Heartbeat that beats once Run does.
+func New(d Deps) *Heartbeat {
+	return &Heartbeat{deps: d, self: Process{
+		ID:      uuid.Must(uuid.NewV7()).String(),
+		Role:    d.Role,
+		Version: d.Version,
+		Note:    d.Note,
+	}}
+}
+
+// Run beats at once and every BeatEvery until ctx ends, records that the process has stopped, and returns nil. A write
+// that fails is logged once per outage.
+func (h *Heartbeat) Run(ctx context.Context) error {
+	ticks := h.ticks
+	if ticks == nil {
+		ticker := time.NewTicker(BeatEvery)
+		defer ticker.Stop()
+		ticks = ticker.C
+	}
+	h.self.StartedAt = h.deps.Clock.Now()
+	for {
+		h.beat(ctx)
+		select {
+		case <-ctx.Done():
+			h.self.StoppedAt = new(h.deps.Clock.Now())
+			h.beat(ctx)
+			return nil
+		case <-ticks:
+		}
+	}
+}
+
+// beat has a deadline of its own, so that the last beat is not cut short by the end of ctx.
+func (h *Heartbeat) beat(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatTimeout)
+	defer cancel()
+	h.self.SeenAt = h.deps.Clock.Now()
+	err := save(ctx, h.deps.DB, h.self)
+	switch {
+	case err != nil && !h.failing:
+		h.deps.Log.Warn().Err(err).Msg("heartbeat failed; operators' commands may overlook this process")
+	case err == nil && h.failing:
+		h.deps.Log.Info().Msg("heartbeat recovered")
+	}
+	h.failing = err != nil
+}

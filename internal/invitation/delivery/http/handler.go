@@ -1,0 +1,200 @@
+// Package http serves bulk invitations (docs/compatibility.md). It judges the shape of a request; the rules are the use
+// cases'.
+//
+// An upload and its report are spooled to disk and read as streams: neither is ever held in memory. The package does not
+// prove who makes a request, and does not limit how often.
+package http
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/smap-platform/identity/internal/invitation"
+	"github.com/smap-platform/identity/pkg/httpserver"
+)
+
+// Invitations are the use cases behind the routes.
+type Invitations interface {
+	Invite(ctx context.Context, actor invitation.Actor, u invitation.Upload) (invitation.Receipt, error)
+	Cancel(ctx context.Context, actor invitation.Actor, batchID string) (cancelled int64, err error)
+	Accept(ctx context.Context, token, password string) (invitation.Session, error)
+}
+
+// LoginCookie returns the cookie of a session.
+type LoginCookie func(token string, lifetime time.Duration) *http.Cookie
+
+type handler struct {
+	invitations Invitations
+	cookie      LoginCookie
+}
+
+const (
+	inviteRoute = "/users/invitations"
+	cancelRoute = inviteRoute + "/:project_id/cancel"
+)
+
+// Timeout bounds one upload, from its first byte to the response. Storing it is most of that.
+const Timeout = 3 * time.Minute
+
+// Limits returns the limits of the routes whose requests are larger or slower than others.
+func Limits() map[string]httpserver.Limits {
+	return map[string]httpserver.Limits{
+		http.MethodPost + " " + inviteRoute: {Body: invitation.MaxUploadBytes, Timeout: Timeout},
+		http.MethodPost + " " + cancelRoute: {Timeout: Timeout},
+	}
+}
+
+// Register puts the routes of invitations on g, whose server needs their Limits. authenticated must set the principal or
+// refuse the request.
+func Register(g *echo.Group, i Invitations, cookie LoginCookie, authenticated echo.MiddlewareFunc) {
+	h := handler{invitations: i, cookie: cookie}
+	g.POST(inviteRoute, h.invite, authenticated)
+	g.POST(cancelRoute, h.cancel, authenticated)
+	g.POST("/authentication/accept-invitation", h.accept)
+}
+
+func (h handler) invite(c echo.Context) error {
+	actor, err := actorOf(c)
+	if err != nil {
+		return err
+	}
+	if !actor.Admin { // before a byte of the body is read
+		return invitation.ErrForbidden
+	}
+	key, err := idempotencyKey(c.Request())
+	if err != nil {
+		return err
+	}
+	sent, err := receive(c)
+	if err != nil {
+		return err
+	}
+	defer sent.close()
+	rejected, err := newSpool()
+	if err != nil {
+		return err
+	}
+	defer rejected.close()
+	receipt, err := h.invitations.Invite(c.Request().Context(), actor, invitation.Upload{
+		Addresses:      sent,
+		Digest:         sent.digest,
+		IdempotencyKey: key,
+		Locale:         httpserver.Locale(c.Request()),
+		Rejected:       rejected.File,
+	})
+	if err != nil {
+		return err
+	}
+	return respond(c, receipt, rejected)
+}
+
+// respond writes the usual envelope around the spooled report.
+func respond(c echo.Context, receipt invitation.Receipt, rejected io.ReadSeeker) error {
+	if _, err := rejected.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("invitation/http: reading the report of rejected lines: %w", err)
+	}
+	report, err := gzip.NewReader(rejected)
+	if err != nil {
+		return fmt.Errorf("invitation/http: reading the report of rejected lines: %w", err)
+	}
+	id, err := json.Marshal(receipt.BatchID)
+	if err != nil {
+		return err
+	}
+	w := c.Response()
+	w.Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
+	w.WriteHeader(http.StatusAccepted)
+	_, err = fmt.Fprintf(w, `{"error_code":0,"message":"Success","data":{"project_id":%s,"accepted":%d,"rejected":`,
+		id, receipt.Accepted)
+	if err == nil {
+		_, err = io.Copy(w, report) //nolint:gosec // G110: our own list, of at most MaxInvitations lines
+	}
+	if err == nil {
+		_, err = io.WriteString(w, "}}\n")
+	}
+	if err != nil { // a response that was cut must not look like a whole one
+		panic(http.ErrAbortHandler)
+	}
+	return nil
+}
+
+type cancelResponse struct {
+	ProjectID string `json:"project_id"`
+	Cancelled int64  `json:"cancelled"`
+}
+
+func (h handler) cancel(c echo.Context) error {
+	actor, err := actorOf(c)
+	if err != nil {
+		return err
+	}
+	id := c.Param("project_id")
+	n, err := h.invitations.Cancel(c.Request().Context(), actor, id)
+	if err != nil {
+		return err
+	}
+	return httpserver.Success(c, http.StatusOK, cancelResponse{id, n})
+}
+
+// accept also logs in, as verifying a code does.
+func (h handler) accept(c echo.Context) error {
+	var request struct {
+		Token    string `json:"token"`
+		Password string `json:"password"`
+	}
+	if err := httpserver.BindStrict(c, &request, invitation.ErrBody); err != nil {
+		return err
+	}
+	problems := map[string]string{}
+	for field, value := range map[string]string{"token": request.Token, "password": request.Password} {
+		if value == "" {
+			problems[field] = "is required"
+		}
+	}
+	if len(problems) > 0 {
+		return invitation.ErrBody.WithFields(problems)
+	}
+	session, err := h.invitations.Accept(c.Request().Context(), request.Token, request.Password)
+	if err != nil {
+		return err
+	}
+	c.SetCookie(h.cookie(session.Token, session.Lifetime))
+	return httpserver.Success(c, http.StatusOK, nil)
+}
+
+func actorOf(c echo.Context) (invitation.Actor, error) {
+	p, ok := httpserver.PrincipalOf(c)
+	if !ok {
+		return invitation.Actor{}, invitation.ErrUnauthenticated
+	}
+	return invitation.Actor{UserID: p.Subject, Admin: p.Admin()}, nil
+}
+
+const maxKeyBytes = 200
+
+// idempotencyKey returns the key of a request, empty when there is none. It returns ErrBody unless that is printable
+// ASCII.
+func idempotencyKey(r *http.Request) (string, error) {
+	values := r.Header.Values("Idempotency-Key")
+	if len(values) == 0 {
+		return "", nil
+	}
+	key := values[0]
+	ok := len(values) == 1 && key != "" && len(key) <= maxKeyBytes
+	for _, b := range []byte(key) {
+		ok = ok && ' ' <= b && b <= '~'
+	}
+	if !ok {
+		return "", invitation.ErrBody.WithFields(map[string]string{
+			"Idempotency-Key": "must be 1 to 200 printable characters",
+		})
+	}
+	return key, nil
+}

@@ -1,0 +1,97 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/golang/mock/gomock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/invitation"
+)
+
+func TestAccept(t *testing.T) {
+	t.Parallel()
+	token := invitation.NewToken()
+	digest, err := tokenKey.Digest(token)
+	require.NoError(t, err)
+
+	for name, tc := range map[string]struct {
+		token, password string
+		invitation      invitation.Invitation
+		err             error
+		hashes          bool
+		want            error
+	}{
+		"an impossible token":  {token: "guess", password: password, want: invitation.ErrInvalid},
+		"a short password":     {token: token, password: "short", want: errPassword},
+		"both":                 {token: "guess", password: "short", want: errPassword},
+		"an unknown token":     {token: token, password: password, err: invitation.ErrNotFound, want: invitation.ErrInvalid},
+		"a broken database":    {token: token, password: password, err: errBroken, want: errBroken},
+		"a used token":         {token: token, password: password, invitation: newInvitation(accepted), want: invitation.ErrUsed},
+		"a cancelled token":    {token: token, password: password, invitation: newInvitation(cancelled), want: invitation.ErrInvalid},
+		"an expired token":     {token: token, password: password, invitation: newInvitation(expired), want: invitation.ErrExpired},
+		"an exhausted hashing": {token: token, password: password, invitation: newInvitation(nil), hashes: true, want: errBroken},
+	} {
+		t.Run("refuses before any transaction: "+name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t) // a guess costs no hash, and one that cannot be a token no query
+			if tc.token == token && tc.password == password {
+				f.invitations.EXPECT().ByDigest(outside, digest).Return(tc.invitation, tc.err)
+			}
+			if tc.hashes {
+				f.passwords.EXPECT().Hash(outside, password).Return("", errBroken)
+			}
+			_, err := f.Accept(context.Background(), tc.token, tc.password)
+			require.ErrorIs(t, err, tc.want)
+			f.tx.requireTx(t, 0, 0)
+		})
+	}
+
+	session := invitation.Session{Token: "signed", Lifetime: time.Hour}
+	for name, tc := range map[string]struct {
+		then func(f *fixture)
+		want error
+	}{
+		"accepts under the invitation's lock": {then: func(f *fixture) {
+			gomock.InOrder(
+				f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(nil), nil),
+				f.activator.EXPECT().Activate(inside, userID, "hash").Return(session, nil),
+				f.invitations.EXPECT().Save(inside, newInvitation(accepted)),
+			)
+		}},
+		"refuses what was accepted meanwhile": {then: func(f *fixture) {
+			f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(accepted), nil)
+		}, want: invitation.ErrUsed},
+		"refuses what was purged meanwhile": {then: func(f *fixture) {
+			f.invitations.EXPECT().LockByDigest(inside, digest).Return(invitation.Invitation{}, invitation.ErrNotFound)
+		}, want: invitation.ErrInvalid},
+		"rolls back when the account is active": {then: func(f *fixture) {
+			f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(nil), nil)
+			f.activator.EXPECT().Activate(inside, userID, "hash").Return(invitation.Session{}, invitation.ErrUsed)
+		}, want: invitation.ErrUsed},
+		"rolls back when the invitation cannot be saved": {then: func(f *fixture) {
+			f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(nil), nil)
+			f.activator.EXPECT().Activate(inside, userID, "hash").Return(session, nil)
+			f.invitations.EXPECT().Save(inside, gomock.Any()).Return(errBroken)
+		}, want: errBroken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.invitations.EXPECT().ByDigest(outside, digest).Return(newInvitation(nil), nil)
+			f.passwords.EXPECT().Hash(outside, password).Return("hash", nil)
+			tc.then(f)
+			got, err := f.Accept(context.Background(), token, password)
+			require.ErrorIs(t, err, tc.want)
+			if tc.want == nil {
+				require.Equal(t, session, got)
+				f.tx.requireTx(t, 1, 0)
+				return
+			}
+			require.Zero(t, got)
+			f.tx.requireTx(t, 0, 1)
+		})
+	}
+}

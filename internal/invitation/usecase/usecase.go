@@ -1,0 +1,94 @@
+// Package usecase has one file per verb of bulk invitations: invite, cancel and accept belong to the api, send mail,
+// close, repair and purge to the consumer, rebuild to its command line.
+//
+// What is written for one request is in one commit, and authorization is read from the database. No password is hashed
+// and no progress is counted inside a transaction. Counting follows the commit and can fail alone; [Repairer] makes up
+// for it.
+package usecase
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/invitation"
+)
+
+// Deps are the dependencies of a [UseCase]. All are required.
+type Deps struct {
+	Tx          invitation.Transactor
+	LongTx      invitation.Transactor // the same database, with time for a hundred thousand rows in one commit
+	Batches     invitation.BatchRepository
+	Invitations invitation.Repository
+	Pace        invitation.PaceRepository
+	Accounts    invitation.AccountCreator
+	Finder      invitation.AccountFinder
+	Activator   invitation.Activator
+	Passwords   invitation.PasswordHasher
+	Events      event.Publisher
+	Outbox      invitation.Outbox
+	Progress    invitation.Progress
+	Clock       invitation.Clock
+	TokenKey    invitation.TokenKey
+	PerSecond   int // mails of all batches together, the same in every process
+
+	ParseEmail    func(address string) (string, error) // returns an address in the form in which it is stored
+	CheckPassword func(password string) error          // returns why a new password cannot be used
+}
+
+// UseCase has one method per verb of the API. It is safe for concurrent use.
+type UseCase struct {
+	deps    Deps
+	writing chan struct{} // has room for one: a process writes its batches one after the other
+}
+
+// New returns a [UseCase]. It panics when a dependency is missing.
+func New(d Deps) *UseCase {
+	require(d)
+	return &UseCase{deps: d, writing: make(chan struct{}, 1)}
+}
+
+// require panics when a field of the struct deps is zero: that is a mistake in the wiring, to be seen at the start.
+func require(deps any) {
+	v := reflect.ValueOf(deps)
+	for i := range v.NumField() {
+		if v.Field(i).IsZero() {
+			panic(fmt.Sprintf("invitation/usecase: %s.%s is missing", v.Type().Name(), v.Type().Field(i).Name))
+		}
+	}
+}
+
+// authorize returns nil when the actor is an administrator, by the token and still: a token outlives the role it states.
+// Else it returns ErrForbidden, or ErrUnauthenticated when the account is gone.
+func (uc *UseCase) authorize(ctx context.Context, actor invitation.Actor) error {
+	if !actor.Admin {
+		return invitation.ErrForbidden
+	}
+	account, err := uc.deps.Finder.Account(ctx, actor.UserID)
+	switch {
+	case errors.Is(err, invitation.ErrAccountNotFound), err == nil && !account.Active:
+		return invitation.ErrUnauthenticated
+	case err != nil:
+		return err
+	case !account.Admin:
+		return invitation.ErrForbidden
+	}
+	return nil
+}
+
+// spacing is the time between two mails.
+func (uc *UseCase) spacing() time.Duration { return time.Second / time.Duration(uc.deps.PerSecond) }
+
+// progressTimeout is how long a request waits for its progress to be updated.
+const progressTimeout = 2 * time.Second
+
+// updateProgress calls update beside a commit, also when the client has gone. It returns no error because nothing is
+// lost by one: the [Repairer] compares every open batch with its project and repeats what is missing there.
+func updateProgress(ctx context.Context, update func(ctx context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), progressTimeout)
+	defer cancel()
+	_ = update(ctx)
+}

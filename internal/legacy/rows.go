@@ -1,0 +1,138 @@
+package legacy
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// row is one legacy copy that has not left, under the lease of a relay. Its body is sealed in the database.
+type row struct {
+	id         string
+	message    event.Message
+	leaseUntil time.Time
+	attempts   int
+}
+
+// insert stores m, which is due at once.
+func insert(ctx context.Context, tx database.Querier, s Sealer, m event.Message, now time.Time) error {
+	headers, err := json.Marshal(m.Headers)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `
+		INSERT INTO legacy_mails (id, event_id, headers, body, event_time, created_at, available_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $6)`,
+		uuid.Must(uuid.NewV7()).String(), m.ID, string(headers), s.Seal(m.ID, m.Body), m.Timestamp, now)
+	return err
+}
+
+// claim leases the row that has been due for longest until until. It returns false when none is due and free.
+func claim(ctx context.Context, db *database.DB, now, until time.Time) (r row, found bool, err error) {
+	var eventID, headers string
+	var at time.Time
+	var body []byte
+	err = db.Conn(ctx).QueryRowContext(ctx, `
+		UPDATE legacy_mails SET lease_until = $2 WHERE id = (
+			SELECT id FROM legacy_mails
+			WHERE failed_at IS NULL AND available_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
+			ORDER BY available_at, id LIMIT 1`+db.Dialect().ForUpdateSkipLocked()+`)
+		RETURNING id, event_id, headers, body, event_time, lease_until, attempts`, now, until).
+		Scan(&r.id, &eventID, &headers, &body, &at, &r.leaseUntil, &r.attempts)
+	if database.IsNotFound(err) {
+		return row{}, false, nil
+	}
+	if err != nil {
+		return row{}, false, fmt.Errorf("legacy: claiming a row: %w", err)
+	}
+	r.message = copyOf(eventID, at, body, nil)
+	if err := json.Unmarshal([]byte(headers), &r.message.Headers); err != nil {
+		return row{}, false, fmt.Errorf("legacy: reading a claimed row: %w", err)
+	}
+	return r, true, nil
+}
+
+// errLeaseLost is returned when another relay holds the lease of a row, or has published it.
+var errLeaseLost = errors.New("legacy: the lease was lost")
+
+// renew extends the lease of r to until.
+func (r *row) renew(ctx context.Context, db *database.DB, until time.Time) error {
+	result, err := db.Conn(ctx).ExecContext(ctx, `
+		UPDATE legacy_mails SET lease_until = $1 WHERE id = $2 AND lease_until = $3`, until, r.id, r.leaseUntil.UTC())
+	if err != nil {
+		return fmt.Errorf("legacy: renewing a lease: %w", err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		return cmp.Or(err, errLeaseLost)
+	}
+	r.leaseUntil = until
+	return nil
+}
+
+// release gives r back untouched and due at once: nothing was wrong with it. A row that another relay has leased
+// meanwhile is left to it.
+func (r *row) release(ctx context.Context, db *database.DB) error {
+	_, err := db.Conn(ctx).ExecContext(ctx, `
+		UPDATE legacy_mails SET lease_until = NULL WHERE id = $1 AND lease_until = $2`, r.id, r.leaseUntil.UTC())
+	return err
+}
+
+// postpone counts a failed try of r. With failedAt set the row stays where it is until Retry.
+func (r *row) postpone(
+	ctx context.Context, db *database.DB, class string, availableAt time.Time, failedAt *time.Time,
+) error {
+	_, err := db.Conn(ctx).ExecContext(ctx, `
+		UPDATE legacy_mails
+		SET lease_until = NULL, attempts = attempts + 1, last_error = $2, available_at = $3, failed_at = $4
+		WHERE id = $1`, r.id, class, availableAt, failedAt)
+	return err
+}
+
+// removeRow deletes a row whose message was confirmed.
+func removeRow(ctx context.Context, db *database.DB, id string) error {
+	_, err := db.Conn(ctx).ExecContext(ctx, "DELETE FROM legacy_mails WHERE id = $1", id)
+	return err
+}
+
+// ReadDepth reads how many rows wait, as outbox.ReadDepth does for its own.
+func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
+	var d outbox.Depth
+	q := db.Conn(ctx)
+	err := q.QueryRowContext(ctx, `
+		SELECT (SELECT count(*) FROM legacy_mails WHERE failed_at IS NULL),
+		       (SELECT count(*) FROM legacy_mails WHERE failed_at IS NOT NULL)`).Scan(&d.Rows, &d.Failed)
+	if err != nil {
+		return d, fmt.Errorf("legacy: counting rows: %w", err)
+	}
+	var oldest time.Time
+	err = q.QueryRowContext(ctx, `
+		SELECT available_at FROM legacy_mails WHERE failed_at IS NULL AND available_at <= $1
+		ORDER BY available_at LIMIT 1`, now).Scan(&oldest)
+	if database.IsNotFound(err) {
+		return d, nil
+	}
+	if err != nil {
+		return d, fmt.Errorf("legacy: reading the oldest due row: %w", err)
+	}
+	d.OldestDue = now.Sub(oldest)
+	return d, nil
+}
+
+// Retry makes every row that was given up due again and returns how many there were.
+func Retry(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
+	result, err := db.Conn(ctx).ExecContext(ctx, `
+		UPDATE legacy_mails SET failed_at = NULL, attempts = 0, available_at = $1 WHERE failed_at IS NOT NULL`, now)
+	if err != nil {
+		return 0, fmt.Errorf("legacy: retrying failed rows: %w", err)
+	}
+	return result.RowsAffected()
+}
