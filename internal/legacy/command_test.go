@@ -179,7 +179,7 @@ not yet: cannot know whether another team is bound to smtp_send_email_exc: only 
 	})
 }
 
-// troubled returns facts of a night on which nothing fits.
+// troubled returns facts of a night on which nothing is as it should be.
 func troubled() Facts {
 	f := dual()
 	f.Topic.Type, f.Topic.Durable = "", nil

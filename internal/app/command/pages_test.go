@@ -37,7 +37,9 @@ func TestPages(t *testing.T) {
 	t.Run("consumer state rebuild", func(t *testing.T) {
 		t.Parallel()
 		out, _ := output(t)
-		printRebuilt(out, app.Rebuilt{States: subscriptions.Rebuilt{Read: 48210, Written: 48210}})
+		printRebuilt(out, app.Rebuilt{
+			States: subscriptions.Rebuilt{Read: 48210, Written: 48210},
+		})
 		doctest.Equal(t, "state-rebuild", "$ consumer state rebuild\n"+out.String())
 	})
 }

@@ -112,7 +112,7 @@ func TestBatch(t *testing.T) {
 			require.Equal(t, []string{"evt_past", "evt_later"}, o.broker.ids())
 		})
 	})
-	// However many of a batch are due, and since when: a row that stands for itself goes first, in the same claim or an earlier.
+	// However many of a batch are due, and since when: a row of its own goes first, in the same claim or an earlier one.
 	t.Run("leaves behind rows that stand for themselves", func(t *testing.T) {
 		t.Parallel()
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
