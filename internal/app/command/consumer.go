@@ -24,12 +24,17 @@ func state() *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
 			r, err := app.RebuildState(i.Context(), i.cfg, db, i.log)
-			i.print("subscriptions: read %d, written %d, already newer %d", r.States.Read, r.States.Written, r.States.Stale)
-			i.print("invitations: %d batches, %d mails that have ended", r.Progress.Batches, r.Progress.Items)
+			printRebuilt(i, r)
 			return err
 		}),
 	})
 	return group
+}
+
+// printRebuilt shows what was rebuilt, also before an error.
+func printRebuilt(i invocation, r app.Rebuilt) {
+	i.print("subscriptions: read %d, written %d, already newer %d", r.States.Read, r.States.Written, r.States.Stale)
+	i.print("invitations: %d batches, %d mails that have ended", r.Progress.Batches, r.Progress.Items)
 }
 
 func outboxCommand() *cobra.Command {

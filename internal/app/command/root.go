@@ -53,7 +53,7 @@ func Execute(root *cobra.Command) int {
 // newRoot returns the root command of the binary named like role. It serves what start returns when no subcommand is
 // named; the logs of that go to logs.
 func newRoot(
-	role config.Role, short, serveShort string, logs output, start func(invocation) (*app.App, error),
+	role config.Role, short, serveShort string, logs stream, start func(invocation) (*app.App, error),
 ) *cobra.Command {
 	serve := &cobra.Command{
 		Use: "serve", Short: serveShort + " (the default)", Args: cobra.NoArgs,
@@ -86,19 +86,19 @@ func (i invocation) print(format string, args ...any) {
 	fmt.Fprintf(i.OutOrStdout(), format+"\n", args...)
 }
 
-// output is a stream of a command.
-type output func(*cobra.Command) io.Writer
+// stream is where a command writes.
+type stream func(*cobra.Command) io.Writer
 
 var (
-	stdout output = (*cobra.Command).OutOrStdout
-	stderr output = (*cobra.Command).ErrOrStderr
+	stdout stream = (*cobra.Command).OutOrStdout
+	stderr stream = (*cobra.Command).ErrOrStderr
 )
 
 // runFunc is what cobra runs.
 type runFunc = func(cmd *cobra.Command, args []string) error
 
 // configured makes a command that needs the configuration of role. Its logs go to logs.
-func configured(role config.Role, logs output, run func(invocation) error) runFunc {
+func configured(role config.Role, logs stream, run func(invocation) error) runFunc {
 	return func(cmd *cobra.Command, args []string) error {
 		cfg, err := config.Load(role)
 		if err != nil {
