@@ -6,6 +6,7 @@
 package logger
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -42,10 +43,7 @@ func New(o Options) (zerolog.Logger, error) {
 	if err != nil {
 		return zerolog.Nop(), err
 	}
-	out := o.Out
-	if out == nil {
-		out = os.Stdout
-	}
+	out := cmp.Or[io.Writer](o.Out, os.Stdout)
 	switch o.Format {
 	case Pretty:
 		out = pretty(out)

@@ -33,7 +33,7 @@ const welcome = `SMAP Identity Service, standalone
   Inbox     %[2]s
   Metrics   %[3]s/metrics
 
-Register somebody and look into the inbox; Ctrl-C stops everything.
+Register a user and look into the inbox; Ctrl-C stops everything.
 
   curl -s %[1]s/authentication/register -H 'Content-Type: application/json' \
        -d '{"email":"you@example.com","password":"correct horse"}'
