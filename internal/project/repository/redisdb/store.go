@@ -56,45 +56,26 @@ var (
 // sets. A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the
 // same.
 func (s *Store) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
-	if err := project.CheckTotal(total); err != nil {
-		return project.Change{}, err
-	}
-	return s.change(ctx, "initialising a project", initScript, projectID, append(arguments(projectID, 2), owner, total))
+	return s.change(ctx, "initialising a project", initScript, projectID, owner, total)
 }
 
 // SetTotal implements [project.ProgressStore].
 func (s *Store) SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error) {
-	if err := project.CheckTotal(total); err != nil {
-		return project.Change{}, err
-	}
 	status := project.StatusCrawling
 	if final {
 		status = project.StatusProcessing
 	}
-	return s.change(ctx, "storing a total", totalScript, projectID, append(arguments(projectID, 2), total, string(status)))
+	return s.change(ctx, "storing a total", totalScript, projectID, total, string(status))
 }
 
-// Mark implements [project.ProgressStore]. An item that is listed both as ok and as failed is ok. Mark returns
-// [project.ErrBody] for no items and for more than [project.MaxItems].
+// Mark implements [project.ProgressStore]. An item that is listed both as ok and as failed is ok.
 func (s *Store) Mark(ctx context.Context, projectID string, items []project.Item) (project.Change, error) {
-	if len(items) == 0 || len(items) > project.MaxItems {
-		return project.Change{}, project.CheckItems(items)
-	}
-	return s.change(ctx, "marking items", markScript, projectID, markArguments(projectID, items))
+	return s.change(ctx, "marking items", markScript, projectID, markArguments(items)...)
 }
 
-// markArguments returns the arguments of mark.lua: the ok items before the failed ones, each id once.
-func markArguments(projectID string, items []project.Item) []any {
-	args := arguments(projectID, 1+len(items))
-	if len(items) == 1 {
-		ok := 1
-		if items[0].Failed {
-			ok = 0
-		}
-		return append(args, ok, items[0].ID)
-	}
-	count := len(args)
-	args = append(args, 0)
+// markArguments returns the number of the ok items, these, and then the failed ones, each id once.
+func markArguments(items []project.Item) []any {
+	args := []any{0}
 	seen := make(map[string]bool, len(items))
 	for _, failed := range []bool{false, true} {
 		for _, item := range items {
@@ -104,7 +85,7 @@ func markArguments(projectID string, items []project.Item) []any {
 			}
 		}
 		if !failed {
-			args[count] = len(seen)
+			args[0] = len(seen)
 		}
 	}
 	return args
@@ -112,32 +93,32 @@ func markArguments(projectID string, items []project.Item) []any {
 
 // Fail implements [project.ProgressStore]. The reason is stored in the field failed_reason of the hash.
 func (s *Store) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
-	return s.change(ctx, "failing a project", failScript, projectID, append(arguments(projectID, 1), reason))
+	return s.change(ctx, "failing a project", failScript, projectID, reason)
 }
 
 // Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them
 // if it does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other
 // keys.
 func (s *Store) Check(ctx context.Context, projectID string) (project.Change, error) {
-	return s.change(ctx, "checking a project", checkScript, projectID, arguments(projectID, 0))
+	return s.change(ctx, "checking a project", checkScript, projectID)
 }
 
 // MarkSignalled implements [project.OpenProjects].
 func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
-	err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err()
+	err := s.run(ctx, signalledScript, projectID).Err()
 	return asUnavailable(ctx, "recording a signal", err)
 }
 
 // Forget implements [project.ProgressStore].
 func (s *Store) Forget(ctx context.Context, projectID string) error {
 	s.owners.Remove(projectID)
-	err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err()
+	err := s.run(ctx, forgetScript, projectID).Err()
 	return asUnavailable(ctx, "deleting a project", err)
 }
 
 // ListOpen implements [project.OpenProjects], by the clock of the server.
 func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
-	ids, err := s.run(ctx, openScript, 1, []any{2: nil, OpenKey, idle.Milliseconds(), max(limit, 0)}).StringSlice()
+	ids, err := openScript.Run(ctx, s.client, []string{OpenKey}, idle.Milliseconds(), max(limit, 0)).StringSlice()
 	return ids, asUnavailable(ctx, "listing open projects", err)
 }
 
