@@ -15,13 +15,8 @@ type Invited struct {
 	users authentication.InvitedRepository
 }
 
-// NewInvited returns an [Invited]. It panics when the repository is missing.
-func NewInvited(users authentication.InvitedRepository) *Invited {
-	if users == nil {
-		panic("authentication/usecase: NewInvited needs an InvitedRepository")
-	}
-	return &Invited{users: users}
-}
+// NewInvited returns an [Invited].
+func NewInvited(users authentication.InvitedRepository) *Invited { return &Invited{users} }
 
 // CreateInvited creates an account, inactive and without a password, for each address that no account has, and returns
 // the new ids by address. The addresses are as ParseEmail returns them. It needs a transaction in ctx, and waits for

@@ -16,11 +16,8 @@ type PurgerDeps struct {
 // Purger deletes what is out of date. Any number of processes may run one.
 type Purger struct{ deps PurgerDeps }
 
-// NewPurger returns a [Purger]. It panics when a dependency is missing.
-func NewPurger(d PurgerDeps) *Purger {
-	require(d)
-	return &Purger{deps: d}
-}
+// NewPurger returns a [Purger].
+func NewPurger(d PurgerDeps) *Purger { return &Purger{deps: d} }
 
 // PurgeExpired deletes the accounts of expired invitations that were never used, and returns how many: their addresses
 // are free again. An account has one invitation at most, because an address with an account is not invited.
