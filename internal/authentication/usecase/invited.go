@@ -23,9 +23,11 @@ func NewInvited(users authentication.InvitedRepository) *Invited { return &Invit
 // registrations of these addresses that are under way.
 func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.Time) (map[string]string, error) {
 	users := make([]authentication.User, len(emails))
+	ids := make(map[string]string, len(emails))
 	for n, email := range emails {
+		ids[email] = uuid.Must(uuid.NewV7()).String()
 		users[n] = authentication.User{
-			ID:        uuid.Must(uuid.NewV7()).String(),
+			ID:        ids[email],
 			Email:     email,
 			Role:      authentication.RoleUser,
 			CreatedAt: now,
@@ -36,17 +38,11 @@ func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.T
 	if err != nil {
 		return nil, err
 	}
-	isNew := make(map[string]bool, len(created))
+	createdIDs := make(map[string]string, len(created))
 	for _, email := range created {
-		isNew[email] = true
+		createdIDs[email] = ids[email]
 	}
-	ids := make(map[string]string, len(created))
-	for _, u := range users {
-		if isNew[u.Email] {
-			ids[u.Email] = u.ID
-		}
-	}
-	return ids, nil
+	return createdIDs, nil
 }
 
 // DeleteInvited deletes those of the accounts that are still Invited, and returns how many. Their addresses are free

@@ -24,8 +24,8 @@ func NewPurger(d PurgerDeps) *Purger { return &Purger{deps: d} }
 func (p *Purger) PurgeExpired(ctx context.Context, now time.Time) (deleted int64, err error) {
 	err = eachPage(func(after string) ([]invitation.Invitation, error) {
 		return p.deps.Invitations.ExpiredPage(ctx, now, after, invitation.AccountChunk)
-	}, func(userIDs []string) error {
-		n, err := p.deps.Accounts.DeleteInvited(ctx, userIDs, now)
+	}, func(page []invitation.Invitation) error {
+		n, err := p.deps.Accounts.DeleteInvited(ctx, userIDs(page), now)
 		deleted += n
 		return err
 	})
@@ -38,8 +38,8 @@ func (p *Purger) PurgeExpired(ctx context.Context, now time.Time) (deleted int64
 func (p *Purger) PurgeBatches(ctx context.Context, then time.Time) (int64, error) {
 	err := eachPage(func(after string) ([]invitation.Invitation, error) {
 		return p.deps.Invitations.OldPage(ctx, then, after, invitation.AccountChunk)
-	}, func(userIDs []string) error {
-		return p.deps.Accounts.EraseInvited(ctx, userIDs)
+	}, func(page []invitation.Invitation) error {
+		return p.deps.Accounts.EraseInvited(ctx, userIDs(page))
 	})
 	if err != nil {
 		return 0, err
@@ -47,15 +47,17 @@ func (p *Purger) PurgeBatches(ctx context.Context, then time.Time) (int64, error
 	return p.deps.Invitations.DeleteOld(ctx, then)
 }
 
-// eachPage calls fn with the account ids of every page, until one is empty.
-func eachPage(read func(after string) ([]invitation.Invitation, error), fn func(userIDs []string) error) error {
+// eachPage calls fn with every page, until one is empty.
+func eachPage(
+	read func(after string) ([]invitation.Invitation, error), fn func(page []invitation.Invitation) error,
+) error {
 	after := ""
 	for {
 		page, err := read(after)
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		if err := fn(userIDs(page)); err != nil {
+		if err := fn(page); err != nil {
 			return err
 		}
 		after = page[len(page)-1].ID
