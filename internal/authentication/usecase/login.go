@@ -24,7 +24,10 @@ func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, reme
 
 func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Session, error) {
 	token, err := uc.deps.Tokens.Issue(user, remember)
-	return authentication.Session{User: user, Token: token}, err
+	if err != nil {
+		return authentication.Session{}, err
+	}
+	return authentication.Session{User: user, Token: token}, nil
 }
 
 // replaceHash returns no error because nothing is lost by one: the old hash still verifies and the next login tries
