@@ -20,31 +20,18 @@ import (
 	"strconv"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// cachedOwners is the number of owners in the cache of one process, of a few hundred bytes each.
-const cachedOwners = 10_000
-
 // Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent
 // use.
-type Store struct {
-	client *redis.Client
-	owners *lru.Cache[string, string] // project id → user id; an owner never changes
-}
+type Store struct{ client *redis.Client }
 
 // New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every
 // operation is idempotent.
-func New(client *redis.Client) *Store {
-	owners, err := lru.New[string, string](cachedOwners)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return &Store{client, owners}
-}
+func New(client *redis.Client) *Store { return &Store{client} }
 
 var (
 	_ project.ProgressStore  = (*Store)(nil)
@@ -111,7 +98,6 @@ func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
 
 // Forget implements [project.ProgressStore].
 func (s *Store) Forget(ctx context.Context, projectID string) error {
-	s.owners.Remove(projectID)
 	err := s.run(ctx, forgetScript, projectID).Err()
 	return asUnavailable(ctx, "deleting a project", err)
 }
@@ -147,17 +133,11 @@ func parseCount(text string) int64 {
 	return int64(n)
 }
 
-// Owner implements [project.ProgressReader]. A known owner is cached.
+// Owner implements [project.ProgressReader].
 func (s *Store) Owner(ctx context.Context, projectID string) (string, error) {
-	if owner, known := s.owners.Get(projectID); known {
-		return owner, nil
-	}
 	owner, err := s.client.Get(ctx, OwnerKey(projectID)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", asUnavailable(ctx, "reading a project's owner", err)
+	if errors.Is(err, redis.Nil) {
+		return "", nil
 	}
-	if owner != "" {
-		s.owners.Add(projectID, owner)
-	}
-	return owner, nil
+	return owner, asUnavailable(ctx, "reading a project's owner", err)
 }
