@@ -41,7 +41,7 @@ func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.Mid
 	g.GET("/authentication/me", h.me, authenticated)
 }
 
-// mailCode returns the handler of a verb that has a code mailed to whoever owns these credentials.
+// mailCode returns the handler of a verb that has a code mailed to the user of these credentials.
 func (h handler) mailCode(
 	status int, verb func(ctx context.Context, c authentication.Credentials, locale string) error,
 ) echo.HandlerFunc {
