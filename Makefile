@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 
 GOLANGCI_VERSION := v2.15.0
+GOLANGCI := go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
 GOVULNCHECK_VERSION := v1.9.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/smap-platform/identity/internal/app/command.Version=$(VERSION)
@@ -88,9 +89,25 @@ verify-generate: ## Fail when generated files or go.mod are not up to date
 	before=$$(state); go generate ./... && go mod tidy; after=$$(state); \
 	if [ "$$before" != "$$after" ]; then echo "Out of date; run make generate and go mod tidy, and commit:" >&2; git --no-pager diff --stat >&2; exit 1; fi
 
+.PHONY: fmt
+fmt: ## Format the Go code as lint wants it
+	$(GOLANGCI) fmt
+
 .PHONY: lint
-lint: ## Run golangci-lint (pinned)
-	go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION) run
+lint: ## Run golangci-lint (pinned), and check imports and the wording of comments and pages
+	$(GOLANGCI) run
+	go test ./internal/architecture
+
+# What CI runs, in this order. .ci/run calls check.
+CHECKS := lint verify-generate demo test stack-up test-integration stack-down
+
+.PHONY: check
+check: ## Run exactly what CI runs (about a quarter of an hour)
+	@for step in $(CHECKS); do \
+		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
+		$(MAKE) --no-print-directory $$step || exit; \
+		printf '==> make %s: %d s\n' $$step $$((SECONDS - began)); \
+	done
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what is called

@@ -28,7 +28,7 @@ const (
 	unhealthy = "unhealthy"
 )
 
-// health answers how this process and its dependencies are. It asks them each time: nothing is remembered.
+// health reports the state of this process and its dependencies. It asks them each time: nothing is cached.
 type health struct {
 	db       *database.DB
 	redis    *goredis.Client
@@ -56,7 +56,7 @@ func (h *health) register(e *echo.Echo) {
 	e.GET("/health/rabbitmq", h.rabbitmqHealth)
 }
 
-// live says that the process answers, nothing else: restarting it would not repair a dependency.
+// live says that the process responds, nothing else: restarting it would not repair a dependency.
 func (h *health) live(c echo.Context) error {
 	return httpserver.Success(c, http.StatusOK, report{Status: "alive", Version: h.version})
 }

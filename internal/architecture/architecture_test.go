@@ -23,7 +23,7 @@ type pkg struct {
 	Imports    []string
 }
 
-// packages answers every package of the module: path below the module → what it imports, tests left out.
+// packages returns every package of the module: path below the module → what it imports, tests left out.
 func packages(t *testing.T) map[string][]string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", "./...")

@@ -59,7 +59,7 @@ func (d ProjectCompletedMail) Validate() error {
 // JobCompletedData is the data of job.completed: every item of a project has been finished.
 type JobCompletedData struct {
 	ProjectID   string    `json:"project_id"`
-	UserID      string    `json:"user_id,omitempty"` // the owner, where he is known
+	UserID      string    `json:"user_id,omitempty"` // the owner, where known
 	Total       int64     `json:"total"`
 	Done        int64     `json:"done"` // failures included
 	Errors      int64     `json:"errors"`

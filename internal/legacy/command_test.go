@@ -30,7 +30,7 @@ func known(name string, consumers int) eventmq.QueueState {
 	return eventmq.QueueState{Name: name, Exists: true, Unacked: new(0), Arrived: new(0), Consumers: consumers, Readers: ours(consumers)}
 }
 
-// dual answers facts of the third week: both paths are used, and everything is as it should be.
+// dual returns facts of the third week: both paths are used, and everything is as it should be.
 func dual() Facts {
 	ladder := func(name string) Ladder {
 		return Ladder{
@@ -179,7 +179,7 @@ not yet: cannot know whether another team is bound to smtp_send_email_exc: only 
 	})
 }
 
-// troubled answers facts of a night on which nothing fits.
+// troubled returns facts of a night on which nothing is as it should be.
 func troubled() Facts {
 	f := dual()
 	f.Topic.Type, f.Topic.Durable = "", nil

@@ -399,7 +399,7 @@ func TestRelay(t *testing.T) {
 	})
 }
 
-// silent is a broker under an alarm: it has a message and confirms nothing. It answers what it is told to, or
+// silent is a broker under an alarm: it has a message and confirms nothing. It returns what the test sets, or
 // event.ErrUnavailable once the send is given up.
 type silent struct {
 	*bureau

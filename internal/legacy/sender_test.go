@@ -117,7 +117,7 @@ func sendSoon(t *testing.T, s *Sender, id string) {
 
 func send(s *Sender, id string) error { return s.Send(context.Background(), copyNamed(id)) }
 
-// declaresAsOld: neither side's declaration stands in the way of the other's, whoever comes first.
+// declaresAsOld: neither side's declaration stands in the way of the other's, whichever comes first.
 func declaresAsOld(t *testing.T) {
 	for _, oldFirst := range []bool{false, true} {
 		broker := newVirtualHost(t)
@@ -334,7 +334,7 @@ func blockedInFlight(t *testing.T) {
 	require.Equal(t, 3, ready(t, rawChannel(t, a.broker), Queue), "warm, in flight, after: each once")
 }
 
-// blockedGivenUp: whoever cannot wait any longer is told what is true, that it is unknown.
+// blockedGivenUp: a caller that cannot wait any longer gets an unknown outcome, which is the truth.
 func blockedGivenUp(t *testing.T) {
 	ctx, giveUp := context.WithCancel(context.Background())
 	defer giveUp()

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -38,13 +39,17 @@ func state() *cobra.Command {
 		Use: "rebuild", Short: "Write subscription states and the progress of invitations to Redis again, from the database", Args: cobra.NoArgs,
 		RunE: withConfig(func(cmd *cobra.Command, cfg config.Config, db *database.DB, _ []string) error {
 			r, err := app.RebuildState(cmd.Context(), cfg, db, zerolog.New(cmd.ErrOrStderr()).With().Timestamp().Logger())
-			fmt.Fprintf(cmd.OutOrStdout(), "subscriptions: read %d, written %d, already newer %d\n",
-				r.States.Read, r.States.Written, r.States.Stale)
-			fmt.Fprintf(cmd.OutOrStdout(), "invitations: %d batches, %d mails that have ended\n", r.Progress.Batches, r.Progress.Items)
+			printRebuilt(cmd.OutOrStdout(), r)
 			return err
 		}),
 	})
 	return group
+}
+
+// printRebuilt shows what was rebuilt, also before an error.
+func printRebuilt(out io.Writer, r app.Rebuilt) {
+	fmt.Fprintf(out, "subscriptions: read %d, written %d, already newer %d\n", r.States.Read, r.States.Written, r.States.Stale)
+	fmt.Fprintf(out, "invitations: %d batches, %d mails that have ended\n", r.Progress.Batches, r.Progress.Items)
 }
 
 func outboxCommand() *cobra.Command {

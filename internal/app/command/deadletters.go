@@ -20,8 +20,8 @@ import (
 func deadLetters() *cobra.Command {
 	group := &cobra.Command{
 		Use: "dlq", Short: "List, replay or discard dead letters",
-		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + ", " + app.SubscriptionQueue + " or " + app.LegacyQueue +
-			". Bodies are never shown: they can hold codes and addresses.",
+		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + ", " + app.SubscriptionQueue + ", " +
+			app.ProjectQueue + " or " + app.LegacyQueue + ". Bodies are never shown: they can hold codes and addresses.",
 	}
 	var asJSON bool
 	var ids []string

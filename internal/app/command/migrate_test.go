@@ -13,7 +13,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// api runs the binary's command line and answers what it prints.
+// api runs the binary's command line and returns what it prints.
 func api(args ...string) (output string, err error) {
 	root := command.API()
 	var out bytes.Buffer

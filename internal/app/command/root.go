@@ -36,7 +36,7 @@ func version() string {
 }
 
 // Execute runs root until it ends or SIGINT or SIGTERM asks it to; a second signal ends the process at once. It
-// answers the process's exit code: 0, or 1 after an error, which it has printed.
+// returns the process's exit code: 0, or 1 after an error, which it has printed.
 func Execute(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -48,7 +48,7 @@ func Execute(root *cobra.Command) int {
 	return 0
 }
 
-// newRoot answers a root command that serves when no subcommand is named.
+// newRoot returns a root command that serves when no subcommand is named.
 func newRoot(name, short string, serve *cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use: name, Short: short, Version: version(), Args: cobra.NoArgs,

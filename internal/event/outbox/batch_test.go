@@ -26,7 +26,7 @@ func (o *office) invitation(id, batch string, notBefore time.Time) event.Event {
 	}
 }
 
-// invitations answers n of one batch, spaced from first on, with ids that sort as they come.
+// invitations returns n of one batch, spaced from first on, with ids that sort as they come.
 func (o *office) invitations(n int, batch string, first time.Time, spacing time.Duration) []event.Event {
 	events := make([]event.Event, n)
 	for i := range events {
@@ -45,7 +45,7 @@ func (o *office) withdraw(batch string) (ids []string) {
 	return ids
 }
 
-// idsOf answers the event ids, in their order.
+// idsOf returns the event ids, in their order.
 func idsOf(events []event.Event) []string {
 	ids := make([]string, len(events))
 	for i, e := range events {
@@ -112,7 +112,7 @@ func TestBatch(t *testing.T) {
 			require.Equal(t, []string{"evt_past", "evt_later"}, o.broker.ids())
 		})
 	})
-	// However many of a batch are due, and since when: whoever stands for himself goes first, in the same claim or an earlier.
+	// However many of a batch are due, and since when: a row of its own goes first, in the same claim or an earlier one.
 	t.Run("leaves behind rows that stand for themselves", func(t *testing.T) {
 		t.Parallel()
 		schematest.Each(t, func(t *testing.T, db *database.DB) {

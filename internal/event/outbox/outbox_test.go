@@ -33,7 +33,7 @@ func (c *clock) advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// broker is a Sender that keeps what it was sent and answers what it is told to.
+// broker is a Sender that keeps what it was sent and returns what the test sets.
 type broker struct {
 	mu     sync.Mutex
 	answer func(event.Message) error // nil: everything is confirmed

@@ -68,7 +68,7 @@ func TestCancelOnDatabase(t *testing.T) {
 		require.Equal(f, []int{1, 1}, []int{done, failed}, "what has arrived has not failed")
 	}))
 
-	// Somebody who has registered by himself meanwhile loses the invitation and nothing else.
+	// A user who has registered meanwhile loses the invitation and nothing else.
 	t.Run("spares registered accounts", onDatabase(func(f flow) {
 		batch := f.invite("an@example.com", "binh@example.com")
 		require.NoError(f, f.people.Register(context.Background(),
