@@ -74,7 +74,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		rules = append(rules,
 			rule{root, []string{"pkg/apperror"}, []string{uuid}},
 			rule{root + "/usecase", []string{root, "internal/event", "pkg/apperror"}, []string{uuid}},
-			rule{root + "/repository/", []string{root, "pkg/database", "pkg/redis", "pkg/apperror"}, []string{uuid, "github.com/redis/go-redis/v9", "github.com/hashicorp/golang-lru/v2"}},
+			rule{root + "/repository/", []string{root, "pkg/database", "pkg/redis", "pkg/apperror"}, []string{uuid, "github.com/redis/go-redis/v9"}},
 			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver"}, []string{uuid, "github.com/labstack/echo/v4"}},
 		)
 	}

@@ -42,15 +42,15 @@ type Invitation struct {
 	CancelledAt time.Time // zero: not cancelled
 }
 
-// NewToken returns a token of 256 random bits that can stand in a URL as it is.
-func NewToken() string {
-	token := make([]byte, tokenBytes)
-	_, _ = rand.Read(token) // never fails since Go 1.24
-	return base64.RawURLEncoding.EncodeToString(token)
-}
-
 // TokenKey is CODE_HMAC_KEY. It lives outside the database, so that a stolen table gives no token away.
 type TokenKey []byte
+
+// NewToken returns a token of 256 random bits that can stand in a URL as it is, and what is stored of it.
+func (k TokenKey) NewToken() (token string, digest []byte) {
+	raw := make([]byte, tokenBytes)
+	_, _ = rand.Read(raw) // never fails since Go 1.24
+	return base64.RawURLEncoding.EncodeToString(raw), k.digest(raw)
+}
 
 // Digest returns what is stored of a token. It returns [ErrInvalid] for a text that cannot be one of ours, which is not
 // worth a query.
@@ -59,10 +59,14 @@ func (k TokenKey) Digest(token string) ([]byte, error) {
 	if err != nil || len(raw) != tokenBytes {
 		return nil, ErrInvalid
 	}
+	return k.digest(raw), nil
+}
+
+func (k TokenKey) digest(raw []byte) []byte {
 	mac := hmac.New(sha256.New, k)
 	mac.Write([]byte("invitation\x00"))
 	mac.Write(raw)
-	return mac.Sum(nil), nil
+	return mac.Sum(nil)
 }
 
 // Usable returns nil while i can be accepted, else [ErrUsed], [ErrInvalid] when it was cancelled, or [ErrExpired].

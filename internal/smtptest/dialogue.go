@@ -12,10 +12,14 @@ import (
 	"time"
 )
 
-// errEnd ends a dialogue: it was cut by a rule, ended by QUIT, or has failed.
-var errEnd = errors.New("the dialogue is over")
+var (
+	// errEnd ends a dialogue: it was cut by a rule, ended by QUIT, or has failed.
+	errEnd = errors.New("the dialogue is over")
+	// errRefused ends a command that a rule has refused. The dialogue goes on.
+	errRefused = errors.New("the command was refused")
+)
 
-// dialogue is one connection. Its steps return an error when it has ended.
+// dialogue is one connection. Its steps return errRefused, or another error when it has ended.
 type dialogue struct {
 	srv       *Server
 	conn      net.Conn // the socket, or the TLS connection on it
@@ -32,7 +36,7 @@ func (s *Server) serve(conn net.Conn) {
 	if s.opts.TLS == ImplicitTLS && d.encrypt() != nil {
 		return
 	}
-	if d.step(Greeting, "220 smtptest ESMTP ready") != nil {
+	if d.act(Greeting, "220 smtptest ESMTP ready") != nil {
 		return
 	}
 	for {
@@ -41,7 +45,7 @@ func (s *Server) serve(conn net.Conn) {
 			return
 		}
 		verb, arg, _ := strings.Cut(line, " ")
-		if d.command(strings.ToUpper(verb), arg) != nil {
+		if err := d.command(strings.ToUpper(verb), arg); err != nil && !errors.Is(err, errRefused) {
 			return
 		}
 	}
@@ -65,10 +69,10 @@ func (d *dialogue) command(verb, arg string) error {
 	switch verb {
 	case "EHLO":
 		d.mail = nil
-		return d.step(Ehlo, d.greeting()...)
+		return d.act(Ehlo, d.greeting()...)
 	case "HELO":
 		d.mail = nil
-		return d.step(Ehlo, "250 smtptest")
+		return d.act(Ehlo, "250 smtptest")
 	case "STARTTLS":
 		return d.startTLS()
 	case "AUTH":
@@ -85,9 +89,7 @@ func (d *dialogue) command(verb, arg string) error {
 	case "NOOP":
 		return d.write("250 2.0.0 nothing done")
 	case "QUIT":
-		if err := d.step(Quit, "221 2.0.0 bye"); err != nil {
-			return err
-		}
+		_ = d.act(Quit, "221 2.0.0 bye")
 		return errEnd
 	default:
 		return d.write("500 5.5.2 unknown command")
@@ -106,8 +108,7 @@ func (d *dialogue) startTLS() error {
 	if d.srv.opts.TLS != StartTLS || d.encrypted {
 		return d.write("502 5.5.1 STARTTLS is not offered")
 	}
-	refused, err := d.act(Upgrade, "220 2.0.0 go ahead")
-	if err != nil || refused {
+	if err := d.act(Upgrade, "220 2.0.0 go ahead"); err != nil {
 		return err
 	}
 	d.mail, d.authed = nil, false // RFC 3207 §4.2: discard what was said in the clear
@@ -115,8 +116,7 @@ func (d *dialogue) startTLS() error {
 }
 
 func (d *dialogue) auth(arg string) error {
-	refused, err := d.act(Auth)
-	if err != nil || refused {
+	if err := d.act(Auth); err != nil {
 		return err
 	}
 	mechanism, initial, _ := strings.Cut(arg, " ")
@@ -168,30 +168,30 @@ func (d *dialogue) from(arg string) error {
 	if d.srv.opts.Username != "" && !d.authed {
 		return d.write("530 5.7.0 authentication required")
 	}
-	refused, err := d.act(Mail, "250 2.1.0 sender ok")
-	if err == nil && !refused {
-		d.mail = &Message{From: path(arg), TLS: d.encrypted}
+	if err := d.act(Mail, "250 2.1.0 sender ok"); err != nil {
+		return err
 	}
-	return err
+	d.mail = &Message{From: path(arg), TLS: d.encrypted}
+	return nil
 }
 
 func (d *dialogue) to(arg string) error {
 	if d.mail == nil {
 		return d.write("503 5.5.1 MAIL first")
 	}
-	refused, err := d.act(Rcpt, "250 2.1.5 recipient ok")
-	if err == nil && !refused {
-		d.mail.To = append(d.mail.To, path(arg))
+	if err := d.act(Rcpt, "250 2.1.5 recipient ok"); err != nil {
+		return err
 	}
-	return err
+	d.mail.To = append(d.mail.To, path(arg))
+	return nil
 }
 
 func (d *dialogue) data() error {
 	if d.mail == nil || len(d.mail.To) == 0 {
 		return d.write("503 5.5.1 MAIL and RCPT first")
 	}
-	refused, err := d.act(Data, "354 end with a dot on a line of its own")
-	if err != nil || refused {
+	err := d.act(Data, "354 end with a dot on a line of its own")
+	if err != nil {
 		return err
 	}
 	mail := d.mail
@@ -204,7 +204,8 @@ func (d *dialogue) data() error {
 		return err
 	}
 	d.srv.setAccepted(mail, rule.accepts())
-	if _, err = d.perform(rule, "250 2.0.0 accepted"); errors.Is(err, errWrite) {
+	err = d.perform(rule, "250 2.0.0 accepted")
+	if errors.Is(err, errWrite) {
 		d.srv.setAccepted(mail, false)
 	}
 	return err
@@ -230,42 +231,38 @@ func (d *dialogue) readLine() (string, error) {
 	return strings.TrimRight(line, "\r\n"), err
 }
 
-// step is act for verbs whose refusal has no further effect.
-func (d *dialogue) step(verb Verb, normal ...string) error {
-	_, err := d.act(verb, normal...)
-	return err
-}
-
 // act counts a verb and applies its rule. normal is the reply of a healthy server, nothing if that comes later.
-func (d *dialogue) act(verb Verb, normal ...string) (refused bool, err error) {
+func (d *dialogue) act(verb Verb, normal ...string) error {
 	rule := d.srv.nextRule(verb)
 	if err := d.srv.pause(rule.delay); err != nil {
-		return false, err
+		return err
 	}
 	return d.perform(rule, normal...)
 }
 
 // perform applies a rule after its delay.
-func (d *dialogue) perform(rule Rule, normal ...string) (refused bool, err error) {
+func (d *dialogue) perform(rule Rule, normal ...string) error {
 	switch rule.end {
 	case hang:
 		<-d.srv.stopped.Done()
-		return false, errEnd
+		return errEnd
 	case cut:
-		return false, errEnd
+		return errEnd
 	}
-	if refused = rule.code != 0; refused {
+	var refused error
+	if rule.code != 0 {
 		normal = []string{refusal(rule)}
+		refused = errRefused
 	}
 	if len(normal) > 0 {
 		if err := d.write(normal...); err != nil {
-			return refused, err
+			return err
 		}
 	}
-	if rule.end == answerAndCut || rule.code == 421 || refused && rule.verb == Greeting {
-		return refused, errEnd
+	if rule.end == answerAndCut || rule.code == 421 || rule.code != 0 && rule.verb == Greeting {
+		return errEnd
 	}
-	return refused, nil
+	return refused
 }
 
 // refusal returns a reply with an enhanced code where a client may expect one (RFC 2034 §4).

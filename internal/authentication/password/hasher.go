@@ -63,7 +63,7 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdate
 	}
 	stored, err := parsePHC(hash)
 	if err != nil {
-		// The time an answer takes must not show who has an account.
+		// The time a response takes must not show who has an account.
 		current.derive(password, make([]byte, saltBytes), keyBytes)
 		return false, false, nil
 	}

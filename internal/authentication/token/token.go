@@ -18,18 +18,12 @@ import (
 // issuerName is the `iss` of every token. It is not checked, because the previous release wrote none.
 const issuerName = "smap-identity"
 
-// Defaults of Options, the values of the previous release.
-const (
-	DefaultLifetime         = 7200 * time.Second
-	DefaultRememberLifetime = 2592000 * time.Second
-)
-
 // leeway is what the clocks of two services may differ.
 const leeway = 30 * time.Second
 
 const accessType = "access"
 
-// Options of an Issuer. Zero lifetimes take the defaults; they count in whole seconds.
+// Options of an Issuer. All are required. Lifetimes count in whole seconds.
 type Options struct {
 	Secret           []byte // JWT_SECRET; RFC 7518 §3.2 wants at least 32 bytes
 	Lifetime         time.Duration
@@ -55,12 +49,6 @@ type claims struct {
 func New(o Options) *Issuer {
 	if len(o.Secret) == 0 || o.Clock == nil {
 		panic("authentication/token: Options needs a Secret and a Clock")
-	}
-	if o.Lifetime == 0 {
-		o.Lifetime = DefaultLifetime
-	}
-	if o.RememberLifetime == 0 {
-		o.RememberLifetime = DefaultRememberLifetime
 	}
 	return &Issuer{options: o, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // or the token's own header would choose (RFC 8725 §3.1)

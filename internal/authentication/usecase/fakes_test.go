@@ -96,7 +96,7 @@ type fixture struct {
 	clock     *fakeClock
 }
 
-func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	ctrl := gomock.NewController(t)
 	f := &fixture{
@@ -109,14 +109,10 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		events:    &txRecorder{},
 		clock:     &fakeClock{now: start},
 	}
-	deps := usecase.Deps{
+	f.UseCase = usecase.New(usecase.Deps{
 		Tx: f.tx, Users: f.users, Codes: f.codes, Passwords: f.passwords, Tokens: f.tokens,
 		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKey: codeKey,
-	}
-	for _, option := range options {
-		option(&deps)
-	}
-	f.UseCase = usecase.New(deps)
+	})
 	return f
 }
 

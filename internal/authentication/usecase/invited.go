@@ -15,22 +15,19 @@ type Invited struct {
 	users authentication.InvitedRepository
 }
 
-// NewInvited returns an [Invited]. It panics when the repository is missing.
-func NewInvited(users authentication.InvitedRepository) *Invited {
-	if users == nil {
-		panic("authentication/usecase: NewInvited needs an InvitedRepository")
-	}
-	return &Invited{users: users}
-}
+// NewInvited returns an [Invited].
+func NewInvited(users authentication.InvitedRepository) *Invited { return &Invited{users} }
 
 // CreateInvited creates an account, inactive and without a password, for each address that no account has, and returns
 // the new ids by address. The addresses are as ParseEmail returns them. It needs a transaction in ctx, and waits for
 // registrations of these addresses that are under way.
 func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.Time) (map[string]string, error) {
 	users := make([]authentication.User, len(emails))
+	ids := make(map[string]string, len(emails))
 	for n, email := range emails {
+		ids[email] = uuid.Must(uuid.NewV7()).String()
 		users[n] = authentication.User{
-			ID:        uuid.Must(uuid.NewV7()).String(),
+			ID:        ids[email],
 			Email:     email,
 			Role:      authentication.RoleUser,
 			CreatedAt: now,
@@ -41,17 +38,11 @@ func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.T
 	if err != nil {
 		return nil, err
 	}
-	isNew := make(map[string]bool, len(created))
+	createdIDs := make(map[string]string, len(created))
 	for _, email := range created {
-		isNew[email] = true
+		createdIDs[email] = ids[email]
 	}
-	ids := make(map[string]string, len(created))
-	for _, u := range users {
-		if isNew[u.Email] {
-			ids[u.Email] = u.ID
-		}
-	}
-	return ids, nil
+	return createdIDs, nil
 }
 
 // DeleteInvited deletes those of the accounts that are still Invited, and returns how many. Their addresses are free

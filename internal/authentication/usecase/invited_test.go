@@ -50,8 +50,4 @@ func TestInvited(t *testing.T) {
 		users.EXPECT().EraseInvited(ctx, []string{userID}).Return(errBroken)
 		require.ErrorIs(t, invited.EraseInvited(ctx, []string{userID}), errBroken)
 	})
-	t.Run("needs a repository", func(t *testing.T) {
-		t.Parallel()
-		require.Panics(t, func() { usecase.NewInvited(nil) })
-	})
 }

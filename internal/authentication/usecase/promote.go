@@ -16,11 +16,8 @@ type PromoterDeps struct {
 // Promoter is the verb of the command line, which has a database and no secrets. It is safe for concurrent use.
 type Promoter struct{ deps PromoterDeps }
 
-// NewPromoter returns a [Promoter]. It panics when a dependency is missing.
-func NewPromoter(d PromoterDeps) *Promoter {
-	require(d)
-	return &Promoter{deps: d}
-}
+// NewPromoter returns a [Promoter].
+func NewPromoter(d PromoterDeps) *Promoter { return &Promoter{deps: d} }
 
 // Promote makes a registered user, verified or not, an administrator from their next login on. A second call changes
 // nothing. Promote returns ErrInvalidEmail or ErrUserNotFound.

@@ -24,13 +24,9 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 	if err != nil {
 		return err
 	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
 	now := uc.deps.Clock.Now()
 	user := authentication.User{
-		ID:           id.String(),
+		ID:           uuid.Must(uuid.NewV7()).String(),
 		Email:        email,
 		PasswordHash: hash,
 		Role:         authentication.RoleUser,

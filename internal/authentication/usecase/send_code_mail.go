@@ -27,11 +27,8 @@ type CodeMailSenderDeps struct {
 // CodeMailSender sends the mails of codes. It is safe for concurrent use.
 type CodeMailSender struct{ deps CodeMailSenderDeps }
 
-// NewCodeMailSender returns a [CodeMailSender]. It panics when a dependency is missing.
-func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender {
-	require(d)
-	return &CodeMailSender{deps: d}
-}
+// NewCodeMailSender returns a [CodeMailSender].
+func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender { return &CodeMailSender{deps: d} }
 
 // Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its user is gone:
 // then Send records that and returns event.Drop. A code that is replaced between this look and the mail is still sent;

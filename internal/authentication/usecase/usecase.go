@@ -9,9 +9,6 @@
 package usecase
 
 import (
-	"fmt"
-	"reflect"
-
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -32,18 +29,5 @@ type Deps struct {
 // UseCase has one method per verb of the API. It is safe for concurrent use.
 type UseCase struct{ deps Deps }
 
-// New returns a [UseCase]. It panics when a dependency is missing.
-func New(d Deps) *UseCase {
-	require(d)
-	return &UseCase{deps: d}
-}
-
-// require panics when a field of the struct deps is zero: that is a mistake in the wiring, to be seen at the start.
-func require(deps any) {
-	v := reflect.ValueOf(deps)
-	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
-			panic(fmt.Sprintf("authentication/usecase: %s.%s is missing", v.Type().Name(), v.Type().Field(i).Name))
-		}
-	}
-}
+// New returns a [UseCase].
+func New(d Deps) *UseCase { return &UseCase{deps: d} }

@@ -1,6 +1,7 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -27,11 +28,9 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 		user, refusal, err = uc.spendCode(ctx, email, digits)
 		return err
 	})
-	if err != nil { // also when there is a refusal: a try that could not be counted reveals nothing about the code
+	// An error comes first: a try that could not be counted reveals nothing about the code.
+	if err := cmp.Or(err, refusal); err != nil {
 		return authentication.Session{}, err
-	}
-	if refusal != nil {
-		return authentication.Session{}, refusal
 	}
 	return uc.openSession(user, false)
 }

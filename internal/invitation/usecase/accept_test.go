@@ -13,9 +13,7 @@ import (
 
 func TestAccept(t *testing.T) {
 	t.Parallel()
-	token := invitation.NewToken()
-	digest, err := tokenKey.Digest(token)
-	require.NoError(t, err)
+	token, digest := tokenKey.NewToken()
 
 	for name, tc := range map[string]struct {
 		token, password string

@@ -18,11 +18,8 @@ type CloserDeps struct {
 // Closer closes batches whose project is complete. It is safe for concurrent use.
 type Closer struct{ deps CloserDeps }
 
-// NewCloser returns a [Closer]. It panics when a dependency is missing.
-func NewCloser(d CloserDeps) *Closer {
-	require(d)
-	return &Closer{deps: d}
-}
+// NewCloser returns a [Closer].
+func NewCloser(d CloserDeps) *Closer { return &Closer{deps: d} }
 
 // Close closes the batch that the project is, if it is one, and publishes the mail to its administrator, once and to
 // their present address. It takes part in the transaction of ctx, the one that announces the completion.

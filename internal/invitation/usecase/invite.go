@@ -200,10 +200,7 @@ func (w *batchWriter) flush(ctx context.Context) error {
 			}
 			continue
 		}
-		i, e, err := w.invite(id, c.email)
-		if err != nil {
-			return err
-		}
+		i, e := w.invite(id, c.email)
 		invitations = append(invitations, i)
 		events = append(events, e)
 	}
@@ -219,12 +216,8 @@ func (w *batchWriter) flush(ctx context.Context) error {
 }
 
 // invite returns the invitation of a new account and the event that mails it in its turn.
-func (w *batchWriter) invite(userID, email string) (invitation.Invitation, event.Event, error) {
-	token := invitation.NewToken()
-	digest, err := w.deps.TokenKey.Digest(token)
-	if err != nil {
-		return invitation.Invitation{}, event.Event{}, err
-	}
+func (w *batchWriter) invite(userID, email string) (invitation.Invitation, event.Event) {
+	token, digest := w.deps.TokenKey.NewToken()
 	due := w.due
 	w.batch.LastDueAt = due
 	w.due = due.Add(w.spacing)
@@ -251,5 +244,5 @@ func (w *batchWriter) invite(userID, email string) (invitation.Invitation, event
 			Locale:    w.batch.Locale,
 			ExpiresAt: i.ExpiresAt,
 		},
-	}, nil
+	}
 }

@@ -61,7 +61,8 @@ func TestInviteOnDatabase(t *testing.T) {
 		f.clock.now = now.Add(8 * 24 * time.Hour)
 		_, err = f.Accept(context.Background(), token(events[1]), "correct horse")
 		require.ErrorIs(f, err, invitation.ErrExpired)
-		_, err = f.Accept(context.Background(), invitation.NewToken(), "correct horse")
+		unknown, _ := tokenKey.NewToken()
+		_, err = f.Accept(context.Background(), unknown, "correct horse")
 		require.ErrorIs(f, err, invitation.ErrInvalid)
 	}))
 

@@ -16,19 +16,16 @@ type PurgerDeps struct {
 // Purger deletes what is out of date. Any number of processes may run one.
 type Purger struct{ deps PurgerDeps }
 
-// NewPurger returns a [Purger]. It panics when a dependency is missing.
-func NewPurger(d PurgerDeps) *Purger {
-	require(d)
-	return &Purger{deps: d}
-}
+// NewPurger returns a [Purger].
+func NewPurger(d PurgerDeps) *Purger { return &Purger{deps: d} }
 
 // PurgeExpired deletes the accounts of expired invitations that were never used, and returns how many: their addresses
 // are free again. An account has one invitation at most, because an address with an account is not invited.
 func (p *Purger) PurgeExpired(ctx context.Context, now time.Time) (deleted int64, err error) {
 	err = eachPage(func(after string) ([]invitation.Invitation, error) {
 		return p.deps.Invitations.ExpiredPage(ctx, now, after, invitation.AccountChunk)
-	}, func(userIDs []string) error {
-		n, err := p.deps.Accounts.DeleteInvited(ctx, userIDs, now)
+	}, func(page []invitation.Invitation) error {
+		n, err := p.deps.Accounts.DeleteInvited(ctx, userIDs(page), now)
 		deleted += n
 		return err
 	})
@@ -41,8 +38,8 @@ func (p *Purger) PurgeExpired(ctx context.Context, now time.Time) (deleted int64
 func (p *Purger) PurgeBatches(ctx context.Context, then time.Time) (int64, error) {
 	err := eachPage(func(after string) ([]invitation.Invitation, error) {
 		return p.deps.Invitations.OldPage(ctx, then, after, invitation.AccountChunk)
-	}, func(userIDs []string) error {
-		return p.deps.Accounts.EraseInvited(ctx, userIDs)
+	}, func(page []invitation.Invitation) error {
+		return p.deps.Accounts.EraseInvited(ctx, userIDs(page))
 	})
 	if err != nil {
 		return 0, err
@@ -50,15 +47,17 @@ func (p *Purger) PurgeBatches(ctx context.Context, then time.Time) (int64, error
 	return p.deps.Invitations.DeleteOld(ctx, then)
 }
 
-// eachPage calls fn with the account ids of every page, until one is empty.
-func eachPage(read func(after string) ([]invitation.Invitation, error), fn func(userIDs []string) error) error {
+// eachPage calls fn with every page, until one is empty.
+func eachPage(
+	read func(after string) ([]invitation.Invitation, error), fn func(page []invitation.Invitation) error,
+) error {
 	after := ""
 	for {
 		page, err := read(after)
 		if err != nil || len(page) == 0 {
 			return err
 		}
-		if err := fn(userIDs(page)); err != nil {
+		if err := fn(page); err != nil {
 			return err
 		}
 		after = page[len(page)-1].ID

@@ -47,28 +47,23 @@ func (r *Repairer) rebuild(ctx context.Context, b invitation.Batch) (items int, 
 	if err := r.deps.Progress.Open(ctx, b.ID, b.AdminID, b.Total); err != nil {
 		return 0, fmt.Errorf("invitation: opening the project of batch %s: %w", b.ID, err)
 	}
-	after := ""
-	for {
-		page, err := r.deps.Invitations.Page(ctx, b.ID, after, invitation.MaxItems)
-		if err != nil {
-			return items, err
-		}
-		if len(page) == 0 {
-			return items, r.deps.Batches.Marked(ctx, b.ID, now)
-		}
-		after = page[len(page)-1].ID
+	err = eachPage(func(after string) ([]invitation.Invitation, error) {
+		return r.deps.Invitations.Page(ctx, b.ID, after, invitation.MaxItems)
+	}, func(page []invitation.Invitation) error {
 		ended, err := r.ended(ctx, page)
-		if err != nil {
-			return items, err
-		}
-		if len(ended) == 0 {
-			continue
+		if err != nil || len(ended) == 0 {
+			return err
 		}
 		if err := r.deps.Progress.Mark(ctx, b.ID, ended); err != nil {
-			return items, fmt.Errorf("invitation: counting in the project of batch %s: %w", b.ID, err)
+			return err
 		}
 		items += len(ended)
+		return nil
+	})
+	if err != nil {
+		return items, fmt.Errorf("invitation: counting in the project of batch %s: %w", b.ID, err)
 	}
+	return items, r.deps.Batches.Marked(ctx, b.ID, now)
 }
 
 // ended returns the items of a page whose mails are known to need no more work.

@@ -30,11 +30,8 @@ type RepairerDeps struct {
 // Any number of processes may run one.
 type Repairer struct{ deps RepairerDeps }
 
-// NewRepairer returns a [Repairer]. It panics when a dependency is missing.
-func NewRepairer(d RepairerDeps) *Repairer {
-	require(d)
-	return &Repairer{deps: d}
-}
+// NewRepairer returns a [Repairer].
+func NewRepairer(d RepairerDeps) *Repairer { return &Repairer{deps: d} }
 
 // Run repairs until ctx ends, and goes on after errors: the database or Redis may be unavailable.
 func (r *Repairer) Run(ctx context.Context) error {

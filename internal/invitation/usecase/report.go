@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/smap-platform/identity/internal/invitation"
 )
@@ -66,14 +65,7 @@ func (r *report) close() error {
 // abridge cuts an address between two characters to what is shown of it.
 func abridge(address string) string {
 	address = strings.ToValidUTF8(address, "\uFFFD")
-	if len(address) <= invitation.MaxAddressBytes {
-		return address
-	}
-	end := invitation.MaxAddressBytes
-	for !utf8.RuneStart(address[end]) {
-		end--
-	}
-	return address[:end]
+	return strings.ToValidUTF8(address[:min(len(address), invitation.MaxAddressBytes)], "")
 }
 
 // saveReport stores a report in the transaction of ctx.

@@ -28,11 +28,8 @@ type MailSenderDeps struct {
 // MailSender sends the mails of invitations. It is safe for concurrent use.
 type MailSender struct{ deps MailSenderDeps }
 
-// NewMailSender returns a [MailSender]. It panics when a dependency is missing.
-func NewMailSender(d MailSenderDeps) *MailSender {
-	require(d)
-	return &MailSender{deps: d}
-}
+// NewMailSender returns a [MailSender].
+func NewMailSender(d MailSenderDeps) *MailSender { return &MailSender{deps: d} }
 
 // Send mails the invitation of the event eventID, unless it is of no use any more: it was cancelled or purged, or its
 // account is gone or was activated another way. Then Send records that and returns event.Drop. An accepted invitation

@@ -9,8 +9,6 @@ package usecase
 import (
 	"context"
 	"errors"
-	"fmt"
-	"reflect"
 	"time"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -45,20 +43,9 @@ type UseCase struct {
 	writing chan struct{} // has room for one: a process writes its batches one after the other
 }
 
-// New returns a [UseCase]. It panics when a dependency is missing.
+// New returns a [UseCase].
 func New(d Deps) *UseCase {
-	require(d)
 	return &UseCase{deps: d, writing: make(chan struct{}, 1)}
-}
-
-// require panics when a field of the struct deps is zero: that is a mistake in the wiring, to be seen at the start.
-func require(deps any) {
-	v := reflect.ValueOf(deps)
-	for i := range v.NumField() {
-		if v.Field(i).IsZero() {
-			panic(fmt.Sprintf("invitation/usecase: %s.%s is missing", v.Type().Name(), v.Type().Field(i).Name))
-		}
-	}
 }
 
 // authorize returns nil when the actor is an administrator, by the token and still: a token outlives the role it states.

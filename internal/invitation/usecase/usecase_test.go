@@ -2,39 +2,13 @@ package usecase_test
 
 import (
 	"context"
-	"reflect"
 	"testing"
 
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/invitation"
-	"github.com/smap-platform/identity/internal/invitation/usecase"
 )
-
-func TestNew(t *testing.T) {
-	t.Parallel()
-	for i := range reflect.TypeFor[usecase.Deps]().NumField() {
-		field := reflect.TypeFor[usecase.Deps]().Field(i).Name
-		t.Run("names what is missing: "+field, func(t *testing.T) {
-			t.Parallel()
-			require.PanicsWithValue(t, "invitation/usecase: Deps."+field+" is missing", func() {
-				newFixture(t, func(d *usecase.Deps) { reflect.ValueOf(d).Elem().Field(i).SetZero() })
-			})
-		})
-	}
-	for name, construct := range map[string]func(){
-		"CloserDeps.Batches":         func() { usecase.NewCloser(usecase.CloserDeps{}) },
-		"MailSenderDeps.Invitations": func() { usecase.NewMailSender(usecase.MailSenderDeps{}) },
-		"PurgerDeps.Invitations":     func() { usecase.NewPurger(usecase.PurgerDeps{}) },
-		"RepairerDeps.Batches":       func() { usecase.NewRepairer(usecase.RepairerDeps{}) },
-	} {
-		t.Run("names what is missing: "+name, func(t *testing.T) {
-			t.Parallel()
-			require.PanicsWithValue(t, "invitation/usecase: "+name+" is missing", construct)
-		})
-	}
-}
 
 // TestAuthorization holds for every verb of an administrator.
 func TestAuthorization(t *testing.T) {

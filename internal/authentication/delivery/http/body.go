@@ -30,14 +30,7 @@ type credentialsRequest struct {
 }
 
 func (r *credentialsRequest) problems() map[string]string {
-	problems := map[string]string{}
-	require(problems, "email", r.Email)
-	require(problems, "password", r.Password)
-	return problems
-}
-
-func (r *credentialsRequest) credentials() authentication.Credentials {
-	return authentication.Credentials{Email: r.Email, Password: r.Password}
+	return httpserver.Missing(map[string]string{"email": r.Email, "password": r.Password})
 }
 
 type loginRequest struct {
@@ -54,8 +47,7 @@ var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
 
 // problems reports an otp that cannot be one as ErrBody, not as ErrWrongCode: it is a typing error and costs no try.
 func (r *verifyRequest) problems() map[string]string {
-	problems := map[string]string{}
-	require(problems, "email", r.Email)
+	problems := httpserver.Missing(map[string]string{"email": r.Email})
 	if !sixDigits.MatchString(r.digits()) {
 		problems["otp"] = "must be 6 digits"
 	}
@@ -64,12 +56,6 @@ func (r *verifyRequest) problems() map[string]string {
 
 // digits removes the spaces that come along when a code is copied from a mail.
 func (r *verifyRequest) digits() string { return strings.TrimSpace(r.OTP) }
-
-func require(problems map[string]string, field, value string) {
-	if value == "" {
-		problems[field] = "is required"
-	}
-}
 
 type userResponse struct {
 	ID       string `json:"id"`

@@ -33,34 +33,29 @@ type handler struct {
 // [Authenticate].
 func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.MiddlewareFunc) {
 	h := handler{a, o}
-	g.POST("/authentication/register", h.register)
-	g.POST("/authentication/send-otp", h.sendOTP)
+	g.POST("/authentication/register", h.mailCode(http.StatusCreated, a.Register))
+	g.POST("/authentication/send-otp", h.mailCode(http.StatusOK, a.SendCode))
 	g.POST("/authentication/verify-otp", h.verifyOTP)
 	g.POST("/authentication/login", h.login)
 	g.POST("/authentication/logout", h.logout, authenticated)
 	g.GET("/authentication/me", h.me, authenticated)
 }
 
-func (h handler) register(c echo.Context) error {
-	var r credentialsRequest
-	if err := read(c, &r); err != nil {
-		return err
+// mailCode returns the handler of a verb that has a code mailed to the user of these credentials.
+func (h handler) mailCode(
+	status int, verb func(ctx context.Context, c authentication.Credentials, locale string) error,
+) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		var r credentialsRequest
+		if err := read(c, &r); err != nil {
+			return err
+		}
+		err := verb(c.Request().Context(), authentication.Credentials(r), httpserver.Locale(c.Request()))
+		if err != nil {
+			return err
+		}
+		return httpserver.Success(c, status, nil)
 	}
-	if err := h.accounts.Register(c.Request().Context(), r.credentials(), httpserver.Locale(c.Request())); err != nil {
-		return err
-	}
-	return httpserver.Success(c, http.StatusCreated, nil)
-}
-
-func (h handler) sendOTP(c echo.Context) error {
-	var r credentialsRequest
-	if err := read(c, &r); err != nil {
-		return err
-	}
-	if err := h.accounts.SendCode(c.Request().Context(), r.credentials(), httpserver.Locale(c.Request())); err != nil {
-		return err
-	}
-	return httpserver.Success(c, http.StatusOK, nil)
 }
 
 // verifyOTP also logs in: the front end goes straight to its home page.
@@ -82,7 +77,8 @@ func (h handler) login(c echo.Context) error {
 	if err := read(c, &r); err != nil {
 		return err
 	}
-	session, err := h.accounts.Login(c.Request().Context(), r.credentials(), r.Remember)
+	credentials := authentication.Credentials(r.credentialsRequest)
+	session, err := h.accounts.Login(c.Request().Context(), credentials, r.Remember)
 	if err != nil {
 		return err
 	}

@@ -2,17 +2,12 @@
 // of the previous release and ours beside them.
 //
 // It promises that every method takes part in the transaction of its context. Columns it does not know, such as
-// avatar_url, keep their values. It deletes nobody who has ever had a password.
+// avatar_url, keep their values. It deletes nobody who has ever had a password. An id that is no UUID is not found.
 package sqldb
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
 	"strings"
-	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/pkg/database"
@@ -24,116 +19,76 @@ type Users struct{ db *database.DB }
 // NewUsers returns a repository on db.
 func NewUsers(db *database.DB) *Users { return &Users{db} }
 
-const selectUser = `SELECT id, username, full_name, password_hash, role_hash, is_active, created_at, updated_at
-FROM users WHERE deleted_at IS NULL AND `
+// selectUser reads rows of the previous release as well: there every column but the id, the name and the times can be
+// NULL.
+const selectUser = `SELECT id, username, COALESCE(full_name, ''), COALESCE(password_hash, ''), COALESCE(role_hash, ''),
+is_active IS TRUE, created_at, updated_at FROM users WHERE deleted_at IS NULL AND `
+
+// The conditions for one user.
+const (
+	byID    = "id = $1"
+	byEmail = "lower(username) = lower($1)"
+)
 
 // Create inserts u. It returns ErrEmailTaken when a user who is not deleted has the address in any case of letters;
 // on PostgreSQL the transaction is aborted then.
 func (r *Users) Create(ctx context.Context, u authentication.User) error {
-	_, err := r.db.Conn(ctx).ExecContext(ctx, `INSERT INTO users
+	_, err := r.db.Exec(ctx, "authentication: creating a user", `INSERT INTO users
 (id, username, full_name, password_hash, role_hash, is_active, created_at, updated_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		u.ID, u.Email, nullable(u.FullName), nullable(u.PasswordHash), roleHash(u.Role), u.Active,
-		truncate(u.CreatedAt), truncate(u.UpdatedAt))
+VALUES ($1, $2, NULLIF($3, ''), NULLIF($4, ''), $5, $6, $7, $8)`,
+		u.ID, u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Active,
+		database.Truncate(u.CreatedAt), database.Truncate(u.UpdatedAt))
 	if r.db.Dialect().IsUniqueViolation(err) {
 		return authentication.ErrEmailTaken.WithCause(err)
 	}
-	return wrap("creating a user", err)
+	return err
 }
 
-// ByID returns ErrUserNotFound when there is none, also for an id that is no uuid.
+// ByID returns ErrUserNotFound when there is none.
 func (r *Users) ByID(ctx context.Context, id string) (authentication.User, error) {
-	id, ok := canonical(id)
-	if !ok {
-		return authentication.User{}, authentication.ErrUserNotFound
-	}
-	return scanUser(r.db.Conn(ctx).QueryRowContext(ctx, selectUser+"id = $1", id))
+	return scanUser(r.db.Conn(ctx).QueryRowContext(ctx, selectUser+byID, database.UUID(id)))
 }
 
 // ByEmail compares without regard to case. It returns ErrUserNotFound when there is none.
 func (r *Users) ByEmail(ctx context.Context, email string) (authentication.User, error) {
-	return scanUser(r.db.Conn(ctx).QueryRowContext(ctx, selectUser+"lower(username) = lower($1)", email))
+	return scanUser(r.db.Conn(ctx).QueryRowContext(ctx, selectUser+byEmail, email))
 }
 
 // LockByEmail is ByEmail that holds the row until the transaction ends. It returns database.ErrNoTx outside a transaction.
 func (r *Users) LockByEmail(ctx context.Context, email string) (authentication.User, error) {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return authentication.User{}, err
-	}
-	return scanUser(tx.QueryRowContext(ctx, selectUser+"lower(username) = lower($1)"+r.db.Dialect().ForUpdate(), email))
+	return r.lock(ctx, byEmail, email)
 }
 
 // LockByID is ByID that holds the row until the transaction ends. It returns database.ErrNoTx outside a transaction.
 func (r *Users) LockByID(ctx context.Context, id string) (authentication.User, error) {
+	return r.lock(ctx, byID, database.UUID(id))
+}
+
+func (r *Users) lock(ctx context.Context, where, arg string) (authentication.User, error) {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
 		return authentication.User{}, err
 	}
-	id, ok := canonical(id)
-	if !ok {
-		return authentication.User{}, authentication.ErrUserNotFound
-	}
-	return scanUser(tx.QueryRowContext(ctx, selectUser+"id = $1"+r.db.Dialect().ForUpdate(), id))
+	return scanUser(tx.QueryRowContext(ctx, selectUser+where+r.db.Dialect().ForUpdate(), arg))
 }
 
 // Update stores everything but ID, Email and CreatedAt. It returns ErrUserNotFound when there is none.
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
-	id, ok := canonical(u.ID)
-	if !ok {
-		return authentication.ErrUserNotFound
-	}
-	result, err := r.db.Conn(ctx).ExecContext(ctx, `UPDATE users
-SET full_name = $2, password_hash = $3, role_hash = $4, is_active = $5, updated_at = $6
+	changed, err := r.db.Exec(ctx, "authentication: updating a user", `UPDATE users
+SET full_name = NULLIF($2, ''), password_hash = NULLIF($3, ''), role_hash = $4, is_active = $5, updated_at = $6
 WHERE id = $1 AND deleted_at IS NULL`,
-		id, nullable(u.FullName), nullable(u.PasswordHash), roleHash(u.Role), u.Active, truncate(u.UpdatedAt))
-	if err != nil {
-		return wrap("updating a user", err)
-	}
-	changed, err := result.RowsAffected()
+		database.UUID(u.ID), u.FullName, u.PasswordHash, roleHash(u.Role), u.Active, database.Truncate(u.UpdatedAt))
 	if err == nil && changed == 0 {
 		return authentication.ErrUserNotFound
 	}
-	return wrap("updating a user", err)
+	return err
 }
 
-// scanUser reads rows of the previous release as well: there every column but the id, the name and the times can
-// be NULL, and a name can have capital letters.
-func scanUser(row *sql.Row) (authentication.User, error) {
-	var u authentication.User
-	var fullName, passwordHash, role sql.NullString
-	var active sql.NullBool
-	err := row.Scan(&u.ID, &u.Email, &fullName, &passwordHash, &role, &active, &u.CreatedAt, &u.UpdatedAt)
-	if database.IsNotFound(err) {
-		return authentication.User{}, authentication.ErrUserNotFound
-	}
-	if err != nil {
-		return authentication.User{}, wrap("reading a user", err)
-	}
-	u.Email = strings.ToLower(u.Email)
-	u.FullName = fullName.String
-	u.PasswordHash = passwordHash.String
-	u.Role = roleOf(role.String)
-	u.Active = active.Bool
-	u.CreatedAt = u.CreatedAt.UTC()
-	u.UpdatedAt = u.UpdatedAt.UTC()
-	return u, nil
-}
-
-// canonical returns id as the engines store it. PostgreSQL would abort the transaction over one that is no uuid.
-func canonical(id string) (string, bool) {
-	parsed, err := uuid.Parse(id)
-	return parsed.String(), err == nil
-}
-
-func nullable(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
-
-// truncate returns t as both engines can give it back.
-func truncate(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
-
-func wrap(doing string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("authentication/sqldb: %s: %w", doing, err)
+func scanUser(row database.Row) (u authentication.User, err error) {
+	var role string
+	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.PasswordHash, &role, &u.Active,
+		database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
+	u.Email = strings.ToLower(u.Email) // the previous release kept capital letters
+	u.Role = roleOf(role)
+	return u, database.WrapRow("authentication: reading a user", err, authentication.ErrUserNotFound)
 }

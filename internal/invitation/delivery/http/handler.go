@@ -8,10 +8,10 @@ package http
 import (
 	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -104,15 +104,11 @@ func respond(c echo.Context, receipt invitation.Receipt, rejected io.ReadSeeker)
 	if err != nil {
 		return fmt.Errorf("invitation/http: reading the report of rejected lines: %w", err)
 	}
-	id, err := json.Marshal(receipt.BatchID)
-	if err != nil {
-		return err
-	}
 	w := c.Response()
 	w.Header().Set(echo.HeaderContentType, echo.MIMEApplicationJSON)
 	w.WriteHeader(http.StatusAccepted)
-	_, err = fmt.Fprintf(w, `{"error_code":0,"message":"Success","data":{"project_id":%s,"accepted":%d,"rejected":`,
-		id, receipt.Accepted)
+	_, err = fmt.Fprintf(w, `{"error_code":0,"message":"Success","data":{"project_id":%q,"accepted":%d,"rejected":`,
+		receipt.BatchID, receipt.Accepted)
 	if err == nil {
 		_, err = io.Copy(w, report) //nolint:gosec // G110: our own list, of at most MaxInvitations lines
 	}
@@ -152,12 +148,7 @@ func (h handler) accept(c echo.Context) error {
 	if err := httpserver.BindStrict(c, &request, invitation.ErrBody); err != nil {
 		return err
 	}
-	problems := map[string]string{}
-	for field, value := range map[string]string{"token": request.Token, "password": request.Password} {
-		if value == "" {
-			problems[field] = "is required"
-		}
-	}
+	problems := httpserver.Missing(map[string]string{"token": request.Token, "password": request.Password})
 	if len(problems) > 0 {
 		return invitation.ErrBody.WithFields(problems)
 	}
@@ -187,11 +178,8 @@ func idempotencyKey(r *http.Request) (string, error) {
 		return "", nil
 	}
 	key := values[0]
-	ok := len(values) == 1 && key != "" && len(key) <= maxKeyBytes
-	for _, b := range []byte(key) {
-		ok = ok && ' ' <= b && b <= '~'
-	}
-	if !ok {
+	printable := !strings.ContainsFunc(key, func(r rune) bool { return r < ' ' || r > '~' })
+	if len(values) > 1 || key == "" || len(key) > maxKeyBytes || !printable {
 		return "", invitation.ErrBody.WithFields(map[string]string{
 			"Idempotency-Key": "must be 1 to 200 printable characters",
 		})

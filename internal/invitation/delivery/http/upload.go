@@ -12,8 +12,6 @@ import (
 	"github.com/smap-platform/identity/internal/invitation"
 )
 
-const mimeCSV = "text/csv"
-
 // keptBytes is more than any address can have: what is longer is no address, however it goes on.
 const keptBytes = 1024
 
@@ -21,18 +19,8 @@ const keptBytes = 1024
 // cannot be read any further, and the reader's error. It holds one address at a time, and no more of it than keptBytes.
 type parser func(r *bufio.Reader, fn func(line int, address string) error) error
 
-// parserOf returns the parser of a request's content type and its name. It returns 415 for another type.
-func parserOf(c echo.Context) (parser, string, error) {
-	media, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType))
-	switch {
-	case err == nil && media == echo.MIMEApplicationJSON:
-		return parseJSON, media, nil
-	case err == nil && media == mimeCSV:
-		return parseCSV, media, nil
-	}
-	return nil, "", echo.NewHTTPError(http.StatusUnsupportedMediaType,
-		"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv")
-}
+// parsers are by the content type of the request.
+var parsers = map[string]parser{echo.MIMEApplicationJSON: parseJSON, "text/csv": parseCSV}
 
 // upload is a request's body on disk. It implements [invitation.Addresses].
 type upload struct {
@@ -44,9 +32,11 @@ type upload struct {
 // receive spools the body. It returns 415, or 413 for more than invitation.MaxUploadBytes, whatever the server's own
 // limit is. The caller closes the upload.
 func receive(c echo.Context) (*upload, error) {
-	parse, media, err := parserOf(c)
-	if err != nil {
-		return nil, err
+	media, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType))
+	parse, known := parsers[media]
+	if err != nil || !known {
+		return nil, echo.NewHTTPError(http.StatusUnsupportedMediaType,
+			"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv")
 	}
 	s, err := newSpool()
 	if err != nil {

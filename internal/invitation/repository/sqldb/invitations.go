@@ -2,11 +2,8 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"slices"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/smap-platform/identity/internal/invitation"
 	"github.com/smap-platform/identity/pkg/database"
@@ -24,12 +21,13 @@ const invitationColumns = "id, batch_id, user_id, event_id, digest, created_at, 
 // Create returns database.ErrNoTx outside a transaction.
 func (r *Invitations) Create(ctx context.Context, invitations []invitation.Invitation) error {
 	const columns = 7
-	for chunk := range slices.Chunk(invitations, rowsPer(r.db.Dialect())) {
+	for chunk := range slices.Chunk(invitations, r.db.Dialect().RowsPer()) {
 		args := make([]any, 0, len(chunk)*columns)
 		for _, i := range chunk {
-			args = append(args, i.ID, i.BatchID, i.UserID, i.EventID, i.Digest, truncate(i.CreatedAt), truncate(i.ExpiresAt))
+			args = append(args, i.ID, i.BatchID, i.UserID, i.EventID, i.Digest,
+				database.Truncate(i.CreatedAt), database.Truncate(i.ExpiresAt))
 		}
-		_, err := exec(ctx, r.db, "storing invitations", `INSERT INTO invitations
+		_, err := r.db.ExecTx(ctx, "invitation: storing invitations", `INSERT INTO invitations
 (id, batch_id, user_id, event_id, digest, created_at, expires_at) VALUES `+database.Rows(len(chunk), columns), args...)
 		if err != nil {
 			return err
@@ -62,32 +60,26 @@ func (r *Invitations) ByEvent(ctx context.Context, eventID string) (invitation.I
 
 // Save stores AcceptedAt. It returns database.ErrNoTx outside a transaction.
 func (r *Invitations) Save(ctx context.Context, i invitation.Invitation) error {
-	_, err := exec(ctx, r.db, "changing an invitation",
-		"UPDATE invitations SET accepted_at = $2 WHERE id = $1", i.ID, nullTime(i.AcceptedAt))
+	_, err := r.db.ExecTx(ctx, "invitation: changing an invitation",
+		"UPDATE invitations SET accepted_at = $2 WHERE id = $1", i.ID, database.NullTime(i.AcceptedAt))
 	return err
 }
 
 // Cancel returns database.ErrNoTx outside a transaction.
-func (r *Invitations) Cancel(ctx context.Context, eventIDs []string, now time.Time) ([]invitation.Invitation, error) {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
+func (r *Invitations) Cancel(
+	ctx context.Context, eventIDs []string, now time.Time,
+) (cancelled []invitation.Invitation, err error) {
+	if _, err := r.db.Tx(ctx); err != nil {
 		return nil, err
 	}
-	var cancelled []invitation.Invitation
-	for chunk := range slices.Chunk(eventIDs, rowsPer(r.db.Dialect())) {
-		args := []any{truncate(now)}
-		for _, id := range chunk {
-			args = append(args, id)
-		}
+	for chunk := range slices.Chunk(eventIDs, r.db.Dialect().RowsPer()) {
+		args, in := database.In(chunk, database.Truncate(now))
 		// No index fits a CASE, on purpose: PostgreSQL knows nothing yet about the rows of a fresh batch, expects one that
 		// is open, and would compare all of them with every id of the list.
-		rows, err := tx.QueryContext(ctx, `UPDATE invitations SET cancelled_at = $1
+		some, err := database.All(ctx, r.db, "invitation: cancelling invitations", scanInvitation,
+			`UPDATE invitations SET cancelled_at = $1
 WHERE CASE WHEN accepted_at IS NULL AND cancelled_at IS NULL THEN 1 ELSE 0 END = 1
-AND event_id IN (`+database.Placeholders(2, len(chunk))+") RETURNING "+invitationColumns, args...)
-		if err != nil {
-			return nil, wrap("cancelling invitations", err)
-		}
-		some, err := scanAll(rows, scanInvitation)
+AND event_id IN (`+in+") RETURNING "+invitationColumns, args...)
 		if err != nil {
 			return nil, err
 		}
@@ -100,7 +92,7 @@ AND event_id IN (`+database.Placeholders(2, len(chunk))+") RETURNING "+invitatio
 func (r *Invitations) CountCancelled(ctx context.Context, batchID string) (n int64, err error) {
 	err = r.db.Conn(ctx).QueryRowContext(ctx,
 		"SELECT count(*) FROM invitations WHERE batch_id = $1 AND cancelled_at IS NOT NULL", batchID).Scan(&n)
-	return n, wrap("counting cancelled invitations", err)
+	return n, database.Wrap("invitation: counting cancelled invitations", err)
 }
 
 // Page implements [invitation.Pager]; after is empty for the first page.
@@ -114,7 +106,8 @@ func (r *Invitations) Page(
 func (r *Invitations) ExpiredPage(
 	ctx context.Context, now time.Time, after string, limit int,
 ) ([]invitation.Invitation, error) {
-	return r.page(ctx, "expires_at <= $1 AND accepted_at IS NULL AND id > $2 ORDER BY id LIMIT $3", truncate(now), after, limit)
+	return r.page(ctx, "expires_at <= $1 AND accepted_at IS NULL AND id > $2 ORDER BY id LIMIT $3",
+		database.Truncate(now), after, limit)
 }
 
 // OldPage implements [invitation.PurgeRepository]; after is empty for the first page.
@@ -122,45 +115,25 @@ func (r *Invitations) OldPage(
 	ctx context.Context, then time.Time, after string, limit int,
 ) ([]invitation.Invitation, error) {
 	return r.page(ctx, `batch_id IN (SELECT id FROM invitation_batches WHERE last_due_at < $1)
-AND id > $2 ORDER BY id LIMIT $3`, truncate(then), after, limit)
+AND id > $2 ORDER BY id LIMIT $3`, database.Truncate(then), after, limit)
 }
 
 func (r *Invitations) page(
 	ctx context.Context, where string, arg any, after string, limit int,
 ) ([]invitation.Invitation, error) {
-	if after == "" {
-		after = uuid.Nil.String() // below every id of ours, and a uuid to PostgreSQL
-	}
-	rows, err := r.db.Conn(ctx).QueryContext(ctx,
-		"SELECT "+invitationColumns+" FROM invitations WHERE "+where, arg, after, limit)
-	if err != nil {
-		return nil, wrap("reading invitations", err)
-	}
-	return scanAll(rows, scanInvitation)
+	// after: the empty one becomes an id below every other.
+	return database.All(ctx, r.db, "invitation: reading invitations", scanInvitation,
+		"SELECT "+invitationColumns+" FROM invitations WHERE "+where, arg, database.UUID(after), limit)
 }
 
 // DeleteOld implements [invitation.PurgeRepository]. Invitations and reports go with their batch.
 func (r *Invitations) DeleteOld(ctx context.Context, then time.Time) (int64, error) {
-	result, err := r.db.Conn(ctx).ExecContext(ctx, "DELETE FROM invitation_batches WHERE last_due_at < $1", truncate(then))
-	if err != nil {
-		return 0, wrap("deleting old batches", err)
-	}
-	return result.RowsAffected()
+	return r.db.Exec(ctx, "invitation: deleting old batches",
+		"DELETE FROM invitation_batches WHERE last_due_at < $1", database.Truncate(then))
 }
 
-func scanInvitation(row scanner) (invitation.Invitation, error) {
-	var i invitation.Invitation
-	var accepted, cancelled sql.NullTime
-	err := row.Scan(&i.ID, &i.BatchID, &i.UserID, &i.EventID, &i.Digest, &i.CreatedAt, &i.ExpiresAt, &accepted, &cancelled)
-	if database.IsNotFound(err) {
-		return invitation.Invitation{}, invitation.ErrNotFound
-	}
-	if err != nil {
-		return invitation.Invitation{}, wrap("reading an invitation", err)
-	}
-	i.CreatedAt = i.CreatedAt.UTC()
-	i.ExpiresAt = i.ExpiresAt.UTC()
-	i.AcceptedAt = zeroTime(accepted)
-	i.CancelledAt = zeroTime(cancelled)
-	return i, nil
+func scanInvitation(row database.Row) (i invitation.Invitation, err error) {
+	err = row.Scan(&i.ID, &i.BatchID, &i.UserID, &i.EventID, &i.Digest, database.UTC(&i.CreatedAt),
+		database.UTC(&i.ExpiresAt), database.UTC(&i.AcceptedAt), database.UTC(&i.CancelledAt))
+	return i, database.WrapRow("invitation: reading an invitation", err, invitation.ErrNotFound)
 }

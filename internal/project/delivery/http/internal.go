@@ -38,76 +38,84 @@ type Counting interface {
 	Fail(ctx context.Context, projectID, reason string) (project.Change, error)
 }
 
-type internalHandler struct{ counting Counting }
-
 // RegisterInternal registers POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The
 // middleware internal must admit other services only. Every route may be called again after any error, and responds
 // with the project's progress.
 func RegisterInternal(g *echo.Group, c Counting, internal echo.MiddlewareFunc) {
-	h := internalHandler{c}
-	g.POST("/internal/projects/:id", h.init, internal)
-	g.PUT("/internal/projects/:id/total", h.setTotal, internal)
-	g.POST(itemsRoute, h.mark, internal)
-	g.POST("/internal/projects/:id/fail", h.fail, internal)
+	g.POST("/internal/projects/:id", handle[initRequest](c), internal)
+	g.PUT("/internal/projects/:id/total", handle[totalRequest](c), internal)
+	g.POST(itemsRoute, handle[itemsRequest](c), internal)
+	g.POST("/internal/projects/:id/fail", handle[failRequest](c), internal)
 }
 
-func (h internalHandler) init(c echo.Context) error {
-	var request struct {
-		UserID string `json:"user_id"`
-		Total  int64  `json:"total"`
-	}
-	if err := httpserver.BindStrict(c, &request, project.ErrBody); err != nil {
-		return err
-	}
-	return respond(c)(h.counting.Init(c.Request().Context(), projectID(c), request.UserID, request.Total))
+// request is a body that asks for one verb.
+type request interface {
+	call(ctx context.Context, c Counting, projectID string) (project.Change, error)
 }
 
-func (h internalHandler) setTotal(c echo.Context) error {
-	var request struct {
-		Total *int64 `json:"total"`
-		Final *bool  `json:"final"`
+func handle[R request](counting Counting) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		var r R
+		if err := httpserver.BindStrict(c, &r, project.ErrBody); err != nil {
+			return err
+		}
+		change, err := r.call(c.Request().Context(), counting, projectID(c))
+		if err != nil {
+			return err
+		}
+		return httpserver.Success(c, http.StatusOK, changeView{present(change.Progress), change.Crossed})
 	}
-	if err := httpserver.BindStrict(c, &request, project.ErrBody); err != nil {
-		return err
-	}
+}
+
+type initRequest struct {
+	UserID string `json:"user_id"`
+	Total  int64  `json:"total"`
+}
+
+func (r initRequest) call(ctx context.Context, c Counting, projectID string) (project.Change, error) {
+	return c.Init(ctx, projectID, r.UserID, r.Total)
+}
+
+type totalRequest struct {
+	Total *int64 `json:"total"`
+	Final *bool  `json:"final"`
+}
+
+func (r totalRequest) call(ctx context.Context, c Counting, projectID string) (project.Change, error) {
 	missing := map[string]string{}
-	if request.Total == nil {
+	if r.Total == nil {
 		missing["total"] = "is required"
 	}
-	if request.Final == nil {
+	if r.Final == nil {
 		missing["final"] = "is required"
 	}
 	if len(missing) > 0 {
-		return project.ErrBody.WithFields(missing)
+		return project.Change{}, project.ErrBody.WithFields(missing)
 	}
-	return respond(c)(h.counting.SetTotal(c.Request().Context(), projectID(c), *request.Total, *request.Final))
+	return c.SetTotal(ctx, projectID, *r.Total, *r.Final)
 }
 
-func (h internalHandler) mark(c echo.Context) error {
-	var request struct {
-		Items []struct {
-			ID     string `json:"item_id"`
-			Failed bool   `json:"failed"`
-		} `json:"items"`
-	}
-	if err := httpserver.BindStrict(c, &request, project.ErrBody); err != nil {
-		return err
-	}
-	items := make([]project.Item, len(request.Items))
-	for i, item := range request.Items {
+type itemsRequest struct {
+	Items []struct {
+		ID     string `json:"item_id"`
+		Failed bool   `json:"failed"`
+	} `json:"items"`
+}
+
+func (r itemsRequest) call(ctx context.Context, c Counting, projectID string) (project.Change, error) {
+	items := make([]project.Item, len(r.Items))
+	for i, item := range r.Items {
 		items[i] = project.Item(item) // conversions ignore tags
 	}
-	return respond(c)(h.counting.Mark(c.Request().Context(), projectID(c), items))
+	return c.Mark(ctx, projectID, items)
 }
 
-func (h internalHandler) fail(c echo.Context) error {
-	var request struct {
-		Reason string `json:"reason"`
-	}
-	if err := httpserver.BindStrict(c, &request, project.ErrBody); err != nil {
-		return err
-	}
-	return respond(c)(h.counting.Fail(c.Request().Context(), projectID(c), request.Reason))
+type failRequest struct {
+	Reason string `json:"reason"`
+}
+
+func (r failRequest) call(ctx context.Context, c Counting, projectID string) (project.Change, error) {
+	return c.Fail(ctx, projectID, r.Reason)
 }
 
 // projectID returns the project id of the path, unescaped. Echo returns a path parameter in its raw form when the path
@@ -118,14 +126,4 @@ func projectID(c echo.Context) string {
 		id, _ = url.PathUnescape(id)
 	}
 	return id
-}
-
-// respond returns a function that responds with the result of a verb.
-func respond(c echo.Context) func(project.Change, error) error {
-	return func(change project.Change, err error) error {
-		if err != nil {
-			return err
-		}
-		return httpserver.Success(c, http.StatusOK, changeView{present(change.Progress), change.Crossed})
-	}
 }

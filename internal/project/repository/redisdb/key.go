@@ -19,12 +19,7 @@ func FailedKey(projectID string) string { return Key(projectID) + ":failed" }
 // OwnerKey returns the string that holds the owner's user id.
 func OwnerKey(projectID string) string { return "smap:user:" + projectID }
 
-// keys returns the keys of a project in the order of begin.lua. They are slices of one string, because they are built
-// for every item.
-func keys(projectID string) [5]string {
-	all := Key(projectID) + ":items" + Key(projectID) + ":failed" + OwnerKey(projectID)
-	hash := len(Key("")) + len(projectID)
-	items := hash + len(":items")
-	failed := items + hash + len(":failed")
-	return [5]string{all[:hash], all[:items], all[items:failed], all[failed:], OpenKey}
+// keys returns the keys of a project in the order of begin.lua.
+func keys(projectID string) []string {
+	return []string{Key(projectID), ItemsKey(projectID), FailedKey(projectID), OwnerKey(projectID), OpenKey}
 }

@@ -45,57 +45,30 @@ var forgetSource string
 var openSource string
 
 var (
-	initScript      = newScript(beginSource + initSource + finishSource)
-	totalScript     = newScript(beginSource + totalSource + finishSource)
-	markScript      = newScript(beginSource + markSource + finishSource)
-	failScript      = newScript(beginSource + failSource + finishSource)
-	checkScript     = newScript(beginSource + checkSource + finishSource)
-	signalledScript = newScript(beginSource + signalledSource)
-	forgetScript    = newScript(forgetSource)
-	openScript      = newScript(openSource)
+	initScript      = redis.NewScript(beginSource + initSource + finishSource)
+	totalScript     = redis.NewScript(beginSource + totalSource + finishSource)
+	markScript      = redis.NewScript(beginSource + markSource + finishSource)
+	failScript      = redis.NewScript(beginSource + failSource + finishSource)
+	checkScript     = redis.NewScript(beginSource + checkSource + finishSource)
+	signalledScript = redis.NewScript(beginSource + signalledSource)
+	forgetScript    = redis.NewScript(forgetSource)
+	openScript      = redis.NewScript(openSource)
 )
 
-// script is the text of a script and its digest.
-type script struct {
-	text, digest any
-}
-
-func newScript(text string) script { return script{text, redis.NewScript(text).Hash()} }
-
-// run runs a script by its digest, and by its text if the server does not have it. It is redis.Script.Run with half the
-// allocations: the caller leaves args[:3] free.
-func (s *Store) run(ctx context.Context, script script, keys int, args []any) *redis.Cmd {
-	args[0], args[1], args[2] = "evalsha", script.digest, keys
-	cmd := redis.NewCmd(ctx, args...)
-	_ = s.client.Process(ctx, cmd) // cmd has the error
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
-		args[0], args[1] = "eval", script.text
-		cmd = redis.NewCmd(ctx, args...)
-		_ = s.client.Process(ctx, cmd)
-	}
-	return cmd
-}
-
-// arguments returns the arguments common to all operations, with room for run's and for more of the operation's own.
-func arguments(projectID string, more int) []any {
-	keys := keys(projectID)
-	args := make([]any, 9, 9+more)
-	for i, key := range keys {
-		args[3+i] = key
-	}
-	args[8] = projectID
-	return args
+// run runs a script on the keys of a project. Its first argument is the project's id.
+func (s *Store) run(ctx context.Context, script *redis.Script, projectID string, args ...any) *redis.Cmd {
+	return script.Run(ctx, s.client, keys(projectID), append([]any{projectID}, args...)...)
 }
 
 // change runs an operation and returns the project after it.
 func (s *Store) change(
-	ctx context.Context, doing string, script script, projectID string, args []any,
+	ctx context.Context, doing string, script *redis.Script, projectID string, args ...any,
 ) (project.Change, error) {
-	reply, err := s.run(ctx, script, 5, args).Text()
-	if err != nil {
-		return project.Change{}, asUnavailable(ctx, doing, err)
+	var change project.Change
+	reply, err := s.run(ctx, script, projectID, args...).Text()
+	if err == nil {
+		change, err = decode(projectID, reply)
 	}
-	change, err := decode(projectID, reply)
 	return change, asUnavailable(ctx, doing, err)
 }
 

@@ -20,31 +20,18 @@ import (
 	"strconv"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/smap-platform/identity/internal/project"
 )
 
-// cachedOwners is the number of owners in the cache of one process, of a few hundred bytes each.
-const cachedOwners = 10_000
-
 // Store implements [project.ProgressStore], [project.OpenProjects] and [project.ProgressReader]. Safe for concurrent
 // use.
-type Store struct {
-	client *redis.Client
-	owners *lru.Cache[string, string] // project id → user id; an owner never changes
-}
+type Store struct{ client *redis.Client }
 
 // New returns a Store on the database that client has selected (REDIS_STATE_DB). The client may retry: every
 // operation is idempotent.
-func New(client *redis.Client) *Store {
-	owners, err := lru.New[string, string](cachedOwners)
-	if err != nil {
-		panic(err) // only for a size below 1
-	}
-	return &Store{client, owners}
-}
+func New(client *redis.Client) *Store { return &Store{client} }
 
 var (
 	_ project.ProgressStore  = (*Store)(nil)
@@ -56,45 +43,26 @@ var (
 // sets. A total is refused for a project that is DONE or FAILED without one; the other fields are filled all the
 // same.
 func (s *Store) Init(ctx context.Context, projectID, owner string, total int64) (project.Change, error) {
-	if err := project.CheckTotal(total); err != nil {
-		return project.Change{}, err
-	}
-	return s.change(ctx, "initialising a project", initScript, projectID, append(arguments(projectID, 2), owner, total))
+	return s.change(ctx, "initialising a project", initScript, projectID, owner, total)
 }
 
 // SetTotal implements [project.ProgressStore].
 func (s *Store) SetTotal(ctx context.Context, projectID string, total int64, final bool) (project.Change, error) {
-	if err := project.CheckTotal(total); err != nil {
-		return project.Change{}, err
-	}
 	status := project.StatusCrawling
 	if final {
 		status = project.StatusProcessing
 	}
-	return s.change(ctx, "storing a total", totalScript, projectID, append(arguments(projectID, 2), total, string(status)))
+	return s.change(ctx, "storing a total", totalScript, projectID, total, string(status))
 }
 
-// Mark implements [project.ProgressStore]. An item that is listed both as ok and as failed is ok. Mark returns
-// [project.ErrBody] for no items and for more than [project.MaxItems].
+// Mark implements [project.ProgressStore]. An item that is listed both as ok and as failed is ok.
 func (s *Store) Mark(ctx context.Context, projectID string, items []project.Item) (project.Change, error) {
-	if len(items) == 0 || len(items) > project.MaxItems {
-		return project.Change{}, project.CheckItems(items)
-	}
-	return s.change(ctx, "marking items", markScript, projectID, markArguments(projectID, items))
+	return s.change(ctx, "marking items", markScript, projectID, markArguments(items)...)
 }
 
-// markArguments returns the arguments of mark.lua: the ok items before the failed ones, each id once.
-func markArguments(projectID string, items []project.Item) []any {
-	args := arguments(projectID, 1+len(items))
-	if len(items) == 1 {
-		ok := 1
-		if items[0].Failed {
-			ok = 0
-		}
-		return append(args, ok, items[0].ID)
-	}
-	count := len(args)
-	args = append(args, 0)
+// markArguments returns the number of the ok items, these, and then the failed ones, each id once.
+func markArguments(items []project.Item) []any {
+	args := []any{0}
 	seen := make(map[string]bool, len(items))
 	for _, failed := range []bool{false, true} {
 		for _, item := range items {
@@ -104,7 +72,7 @@ func markArguments(projectID string, items []project.Item) []any {
 			}
 		}
 		if !failed {
-			args[count] = len(seen)
+			args[0] = len(seen)
 		}
 	}
 	return args
@@ -112,32 +80,31 @@ func markArguments(projectID string, items []project.Item) []any {
 
 // Fail implements [project.ProgressStore]. The reason is stored in the field failed_reason of the hash.
 func (s *Store) Fail(ctx context.Context, projectID, reason string) (project.Change, error) {
-	return s.change(ctx, "failing a project", failScript, projectID, append(arguments(projectID, 1), reason))
+	return s.change(ctx, "failing a project", failScript, projectID, reason)
 }
 
 // Check implements [project.OpenProjects]. It moves the project to the end of the open ones, or removes it from them
 // if it does not exist. If another service extended the lifetime of the hash alone, Check extends that of the other
 // keys.
 func (s *Store) Check(ctx context.Context, projectID string) (project.Change, error) {
-	return s.change(ctx, "checking a project", checkScript, projectID, arguments(projectID, 0))
+	return s.change(ctx, "checking a project", checkScript, projectID)
 }
 
 // MarkSignalled implements [project.OpenProjects].
 func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
-	err := s.run(ctx, signalledScript, 5, arguments(projectID, 0)).Err()
+	err := s.run(ctx, signalledScript, projectID).Err()
 	return asUnavailable(ctx, "recording a signal", err)
 }
 
 // Forget implements [project.ProgressStore].
 func (s *Store) Forget(ctx context.Context, projectID string) error {
-	s.owners.Remove(projectID)
-	err := s.run(ctx, forgetScript, 5, arguments(projectID, 0)).Err()
+	err := s.run(ctx, forgetScript, projectID).Err()
 	return asUnavailable(ctx, "deleting a project", err)
 }
 
 // ListOpen implements [project.OpenProjects], by the clock of the server.
 func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error) {
-	ids, err := s.run(ctx, openScript, 1, []any{2: nil, OpenKey, idle.Milliseconds(), max(limit, 0)}).StringSlice()
+	ids, err := openScript.Run(ctx, s.client, []string{OpenKey}, idle.Milliseconds(), max(limit, 0)).StringSlice()
 	return ids, asUnavailable(ctx, "listing open projects", err)
 }
 
@@ -166,17 +133,11 @@ func parseCount(text string) int64 {
 	return int64(n)
 }
 
-// Owner implements [project.ProgressReader]. A known owner is cached.
+// Owner implements [project.ProgressReader].
 func (s *Store) Owner(ctx context.Context, projectID string) (string, error) {
-	if owner, known := s.owners.Get(projectID); known {
-		return owner, nil
-	}
 	owner, err := s.client.Get(ctx, OwnerKey(projectID)).Result()
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return "", asUnavailable(ctx, "reading a project's owner", err)
+	if errors.Is(err, redis.Nil) {
+		return "", nil
 	}
-	if owner != "" {
-		s.owners.Add(projectID, owner)
-	}
-	return owner, nil
+	return owner, asUnavailable(ctx, "reading a project's owner", err)
 }

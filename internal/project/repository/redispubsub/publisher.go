@@ -3,7 +3,6 @@ package redispubsub
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -137,6 +136,9 @@ type message struct {
 	Payload any    `json:"payload"`
 }
 
+// MarshalBinary lets the client write a message as JSON.
+func (m message) MarshalBinary() ([]byte, error) { return json.Marshal(m) }
+
 type payload struct {
 	ProjectID string `json:"project_id"`
 	Status    string `json:"status"`
@@ -158,7 +160,6 @@ type userPayload struct {
 // send publishes every update on both of its channels, in one round trip.
 func (s sender) send(ctx context.Context, updates []update) error {
 	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		var errs []error
 		for _, u := range updates {
 			kind := "project_progress"
 			if u.progress.Status == project.StatusDone {
@@ -172,22 +173,13 @@ func (s sender) send(ctx context.Context, updates []update) error {
 				Errors:    u.progress.Errors,
 			}
 			percent := u.progress.Percent()
-			errs = append(errs,
-				publish(ctx, pipe, projectChannel(common.ProjectID, u.owner), message{kind, projectPayload{common, percent}}),
-				publish(ctx, pipe, userChannel(u.owner), message{kind, userPayload{common, percent}}))
+			pipe.Publish(ctx, projectChannel(common.ProjectID, u.owner), message{kind, projectPayload{common, percent}})
+			pipe.Publish(ctx, userChannel(u.owner), message{kind, userPayload{common, percent}})
 		}
-		return errors.Join(errs...)
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("project: publishing progress: %w", err)
 	}
 	return nil
-}
-
-func publish(ctx context.Context, pipe redis.Pipeliner, channel string, m message) error {
-	text, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	return pipe.Publish(ctx, channel, text).Err()
 }

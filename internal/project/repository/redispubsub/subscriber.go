@@ -139,20 +139,17 @@ func (s *Subscriber) hintAll() {
 
 // poll is the goroutine of one topic.
 func (s *Subscriber) poll(t *topic) {
-	anyway := time.NewTicker(readAnyway)
-	defer anyway.Stop()
-	var retry <-chan time.Time
+	wait := readAnyway
 	for {
 		select {
 		case <-t.ctx.Done():
 			return
 		case <-t.changed:
-		case <-anyway.C:
-		case <-retry:
+		case <-time.After(wait):
 		}
-		retry = nil
+		wait = readAnyway - readEvery
 		if err := s.read(t); err != nil {
-			retry = time.After(readRetry)
+			wait = readRetry - readEvery
 		}
 		select {
 		case <-t.ctx.Done():

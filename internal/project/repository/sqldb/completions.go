@@ -4,7 +4,6 @@ package sqldb
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/smap-platform/identity/internal/project"
@@ -22,25 +21,14 @@ var _ project.CompletionRepository = (*Completions)(nil)
 // Add implements [project.CompletionRepository]. It returns [database.ErrNoTx] outside a transaction. Of two concurrent
 // calls for one project the second waits for the transaction of the first.
 func (c *Completions) Add(ctx context.Context, projectID, eventID string, at time.Time) (bool, error) {
-	tx, err := c.db.Tx(ctx)
-	if err != nil {
-		return false, err
-	}
-	var id string
-	err = tx.QueryRowContext(ctx, `INSERT INTO project_completions (project_id, event_id, completed_at)
-		VALUES ($1, $2, $3) ON CONFLICT (project_id) DO NOTHING RETURNING project_id`, projectID, eventID, at).Scan(&id)
-	if err != nil && !database.IsNotFound(err) {
-		return false, fmt.Errorf("project: storing a completion: %w", err)
-	}
-	return err == nil, nil
+	n, err := c.db.ExecTx(ctx, "project: storing a completion", `INSERT INTO project_completions
+		(project_id, event_id, completed_at) VALUES ($1, $2, $3) ON CONFLICT (project_id) DO NOTHING`,
+		projectID, eventID, at)
+	return n == 1, err
 }
 
 // PurgeOlderThan deletes the completions before then and returns their number. A project that Redis may still hold
 // (seven days after its last change) must be kept: it would be announced a second time.
 func (c *Completions) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
-	result, err := c.db.Conn(ctx).ExecContext(ctx, "DELETE FROM project_completions WHERE completed_at < $1", then)
-	if err != nil {
-		return 0, fmt.Errorf("project: purging completions: %w", err)
-	}
-	return result.RowsAffected()
+	return c.db.Exec(ctx, "project: purging completions", "DELETE FROM project_completions WHERE completed_at < $1", then)
 }

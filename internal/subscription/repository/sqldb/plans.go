@@ -41,29 +41,21 @@ func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.P
 
 // insert stores p, or restores the deleted plan with its code. It does nothing if a plan has its code or name.
 func (r *Plans) insert(ctx context.Context, p subscription.Plan) error {
-	conn := r.db.Conn(ctx)
-	_, err := conn.ExecContext(ctx, `INSERT INTO plans (id, name, code, description, max_usage, created_at, updated_at)
+	_, err := r.db.Exec(ctx, "subscription: storing the plan "+p.Code, `INSERT INTO plans
+		(id, name, code, description, max_usage, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING`,
 		p.ID, p.Name, p.Code, p.Description, p.MaxUsage, p.CreatedAt, p.UpdatedAt)
 	if err != nil {
-		return fmt.Errorf("subscription: storing plan %q: %w", p.Code, err)
+		return err
 	}
-	_, err = conn.ExecContext(ctx, `UPDATE plans SET deleted_at = NULL, updated_at = $2
+	_, err = r.db.Exec(ctx, "subscription: restoring the plan "+p.Code, `UPDATE plans SET deleted_at = NULL, updated_at = $2
 		WHERE code = $1 AND deleted_at IS NOT NULL`, p.Code, p.UpdatedAt)
-	if err != nil {
-		return fmt.Errorf("subscription: restoring plan %q: %w", p.Code, err)
-	}
-	return nil
+	return err
 }
 
-func (r *Plans) byCode(ctx context.Context, code string) (subscription.Plan, error) {
-	var p subscription.Plan
-	err := r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, name, code, COALESCE(description, ''), max_usage, created_at,
+func (r *Plans) byCode(ctx context.Context, code string) (p subscription.Plan, err error) {
+	err = r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, name, code, COALESCE(description, ''), max_usage, created_at,
 		updated_at FROM plans WHERE code = $1 AND deleted_at IS NULL`, code).
-		Scan(&p.ID, &p.Name, &p.Code, &p.Description, &p.MaxUsage, &p.CreatedAt, &p.UpdatedAt)
-	if err != nil {
-		return subscription.Plan{}, fmt.Errorf("subscription: reading plan %q: %w", code, err)
-	}
-	p.CreatedAt, p.UpdatedAt = p.CreatedAt.UTC(), p.UpdatedAt.UTC()
-	return p, nil
+		Scan(&p.ID, &p.Name, &p.Code, &p.Description, &p.MaxUsage, database.UTC(&p.CreatedAt), database.UTC(&p.UpdatedAt))
+	return p, database.Wrap("subscription: reading the plan "+code, err)
 }

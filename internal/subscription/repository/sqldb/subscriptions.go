@@ -1,5 +1,5 @@
 // Package sqldb owns the tables plans, subscriptions and subscription_versions in PostgreSQL and SQLite. It ignores
-// rows with a deleted_at, and finds nothing for an id that is no uuid.
+// rows with a deleted_at, and finds nothing for an id that is no UUID.
 //
 // Conflicts are handled by ON CONFLICT DO NOTHING, so that a PostgreSQL transaction stays usable after them. The
 // package does not decide whether a trial has ended: see [subscription.Subscription.Live].
@@ -7,11 +7,7 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
-	"fmt"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/pkg/database"
@@ -50,40 +46,32 @@ func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, 
 	err = tx.QueryRowContext(ctx, `INSERT INTO subscription_versions (user_id, version) VALUES ($1, 1)
 		ON CONFLICT (user_id) DO UPDATE SET version = subscription_versions.version + 1
 		RETURNING version`, userID).Scan(&version)
-	if err != nil {
-		return 0, fmt.Errorf("subscription: raising the user's version: %w", err)
-	}
-	return version, nil
+	return version, database.Wrap("subscription: raising the user's version", err)
 }
 
 // Create implements [subscription.Repository].
 func (r *Subscriptions) Create(ctx context.Context, s subscription.Subscription) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
-	result, err := tx.ExecContext(ctx, `INSERT INTO subscriptions
+	n, err := r.db.ExecTx(ctx, "subscription: storing a subscription", `INSERT INTO subscriptions
 		(id, user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at, version, created_at, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
 		s.ID, s.UserID, s.PlanID, string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version,
 		s.CreatedAt, s.UpdatedAt)
-	return requireRow(result, err, "storing a subscription", subscription.ErrActiveExists)
+	if err == nil && n == 0 {
+		return subscription.ErrActiveExists
+	}
+	return err
 }
 
 // Update implements [subscription.Repository].
 func (r *Subscriptions) Update(ctx context.Context, s subscription.Subscription) error {
-	tx, err := r.db.Tx(ctx)
-	if err != nil {
-		return err
-	}
-	id, err := uuid.Parse(s.ID)
-	if err != nil {
+	n, err := r.db.ExecTx(ctx, "subscription: changing a subscription", `UPDATE subscriptions SET status = $2,
+		trial_ends_at = $3, starts_at = $4, ends_at = $5, cancelled_at = $6, version = $7, updated_at = $8
+		WHERE id = $1 AND deleted_at IS NULL`, database.UUID(s.ID), string(s.Status), s.TrialEndsAt, s.StartsAt,
+		s.EndsAt, s.CancelledAt, s.Version, s.UpdatedAt)
+	if err == nil && n == 0 {
 		return subscription.ErrNotFound
 	}
-	result, err := tx.ExecContext(ctx, `UPDATE subscriptions SET status = $2, trial_ends_at = $3, starts_at = $4,
-		ends_at = $5, cancelled_at = $6, version = $7, updated_at = $8 WHERE id = $1 AND deleted_at IS NULL`,
-		id.String(), string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version, s.UpdatedAt)
-	return requireRow(result, err, "changing a subscription", subscription.ErrNotFound)
+	return err
 }
 
 // ByID implements [subscription.Repository].
@@ -97,19 +85,8 @@ func (r *Subscriptions) LiveByUser(ctx context.Context, userID string) (subscrip
 }
 
 func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription.Subscription, error) {
-	parsed, err := uuid.Parse(id)
-	if err != nil {
-		return subscription.Subscription{}, subscription.ErrNotFound
-	}
-	// The canonical form, because SQLite compares text.
-	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, parsed.String()))
-	if database.IsNotFound(err) {
-		return subscription.Subscription{}, subscription.ErrNotFound
-	}
-	if err != nil {
-		return subscription.Subscription{}, fmt.Errorf("subscription: reading one: %w", err)
-	}
-	return s, nil
+	s, err := scan(r.db.Conn(ctx).QueryRowContext(ctx, selectOne+where, database.UUID(id)))
+	return s, database.WrapRow("subscription: reading one", err, subscription.ErrNotFound)
 }
 
 // LatestPerUser implements [subscription.LatestRepository]. It selects the users of the page first and ranks only
@@ -117,58 +94,23 @@ func (r *Subscriptions) one(ctx context.Context, where, id string) (subscription
 func (r *Subscriptions) LatestPerUser(
 	ctx context.Context, afterUserID string, limit int,
 ) ([]subscription.Subscription, error) {
-	if afterUserID == "" {
-		afterUserID = uuid.Nil.String() // below every id in use
-	}
-	rows, err := r.db.Conn(ctx).QueryContext(ctx, `SELECT `+columns+` FROM (
+	// The UUID of "" is below every id in use.
+	return database.All(ctx, r.db, "subscription: reading the latest of each user", scan, `SELECT `+columns+` FROM (
 			SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY version DESC,
 				CASE WHEN status IN `+live+` THEN 0 ELSE 1 END, updated_at DESC, id DESC) AS place
 			FROM subscriptions WHERE deleted_at IS NULL AND user_id IN (
 				SELECT DISTINCT user_id FROM subscriptions WHERE deleted_at IS NULL AND user_id > $1
 				ORDER BY user_id LIMIT $2)
-		) s JOIN plans p ON p.id = s.plan_id WHERE s.place = 1 ORDER BY s.user_id`, afterUserID, limit)
-	if err != nil {
-		return nil, fmt.Errorf("subscription: reading the latest of each user: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var latest []subscription.Subscription
-	for rows.Next() {
-		s, err := scan(rows)
-		if err != nil {
-			return nil, fmt.Errorf("subscription: reading the latest of each user: %w", err)
-		}
-		latest = append(latest, s)
-	}
-	return latest, rows.Err()
+		) s JOIN plans p ON p.id = s.plan_id WHERE s.place = 1 ORDER BY s.user_id`, database.UUID(afterUserID), limit)
 }
 
-func scan(row interface{ Scan(...any) error }) (subscription.Subscription, error) {
-	var s subscription.Subscription
-	err := row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, &s.StartsAt, &s.EndsAt,
+func scan(row database.Row) (s subscription.Subscription, err error) {
+	err = row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, &s.StartsAt, &s.EndsAt,
 		&s.CancelledAt, &s.Version, &s.CreatedAt, &s.UpdatedAt)
-	if err != nil {
-		return subscription.Subscription{}, err
-	}
-	times := []*time.Time{s.TrialEndsAt, &s.StartsAt, s.EndsAt, s.CancelledAt, &s.CreatedAt, &s.UpdatedAt}
-	for _, t := range times {
+	for _, t := range []*time.Time{s.TrialEndsAt, &s.StartsAt, s.EndsAt, s.CancelledAt, &s.CreatedAt, &s.UpdatedAt} {
 		if t != nil {
 			*t = t.UTC()
 		}
 	}
-	return s, nil
-}
-
-// requireRow returns none if the statement changed no row.
-func requireRow(result sql.Result, err error, doing string, none error) error {
-	if err != nil {
-		return fmt.Errorf("subscription: %s: %w", doing, err)
-	}
-	n, err := result.RowsAffected()
-	if err != nil {
-		return fmt.Errorf("subscription: %s: %w", doing, err)
-	}
-	if n == 0 {
-		return none
-	}
-	return nil
+	return s, err
 }
