@@ -2,10 +2,12 @@ package app
 
 import (
 	"context"
+	"time"
 
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	"github.com/smap-platform/identity/pkg/logger"
 )
@@ -30,6 +32,13 @@ func (m loggedMails) SendVerification(ctx context.Context, eventID string, d eve
 func (m loggedMails) SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error {
 	err := m.sender.SendInvitation(ctx, eventID, d)
 	m.logAccepted(ctx, eventID, d.Recipient, err)
+	return err
+}
+
+// SendMail implements legacy.Mailer.
+func (m loggedMails) SendMail(ctx context.Context, eventID string, mail notification.Mail, expiresAt time.Time) error {
+	err := m.sender.SendMail(ctx, eventID, mail, expiresAt)
+	m.logAccepted(ctx, eventID, mail.To, err)
 	return err
 }
 

@@ -212,7 +212,7 @@ func (a *App) assembleConsumer() error {
 	logged := loggedMails{mails, a.log}
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
-	consumers := a.consumers(handlers{
+	a.consumer = a.newConsumer(a.consumers(handlers{
 		codeMail:       authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{Codes: authsql.NewCodes(a.db), Mailer: logged}),
 		invitationMail: a.newInvitationMail(logged),
 		mails:          mails,
@@ -224,10 +224,8 @@ func (a *App) assembleConsumer() error {
 		},
 		shadow:  a.legacy.shadow(),
 		unnamed: a.legacy.unnamed(),
-		forward: logged,
-	})
-	a.consumer = a.newConsumer(consumers)
-	a.legacy.read(consumers)
+		written: logged,
+	}))
 	a.health.consuming = a.consumer.Consuming
 	a.monitor = a.newEcho(nil, nil)
 	return nil
