@@ -174,21 +174,21 @@ func (in *infra) phase() legacy.Phase {
 
 // outboxDepth returns how full the outbox is, legacy copies included.
 func outboxDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
-	own, err := outbox.ReadDepth(ctx, db, now)
+	own, err := outbox.Rows.Depth(ctx, db, now)
 	if err != nil {
 		return own, err
 	}
-	copies, err := legacy.ReadDepth(ctx, db, now)
+	copies, err := legacy.Rows.Depth(ctx, db, now)
 	return own.Add(copies), err
 }
 
 // retryOutbox makes every given-up row due again, legacy copies included, and returns how many there were.
 func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
-	own, err := outbox.Retry(ctx, db, now)
+	own, err := outbox.Rows.Retry(ctx, db, now)
 	if err != nil {
 		return own, err
 	}
-	copies, err := legacy.Retry(ctx, db, now)
+	copies, err := legacy.Rows.Retry(ctx, db, now)
 	return own + copies, err
 }
 

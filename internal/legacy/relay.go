@@ -183,7 +183,7 @@ func (r *Relay) postpone(ctx context.Context, one row, class string) error {
 	defer cancel()
 	due, failedAt := outbox.Backoff(one.attempts, r.deps.Clock.Now())
 	r.deps.Observer.Failed(one.message, class, failedAt != nil)
-	return one.postpone(ctx, r.deps.DB, class, due, failedAt)
+	return Rows.Postpone(ctx, r.deps.DB, one.id, class, due, failedAt)
 }
 
 func (r *Relay) removeConfirmed(ctx context.Context) error {
@@ -192,7 +192,7 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 	}
 	ctx, cancel := record(ctx)
 	defer cancel()
-	if err := removeRow(ctx, r.deps.DB, r.confirmed); err != nil {
+	if err := Rows.Remove(ctx, r.deps.DB, r.confirmed); err != nil {
 		return err
 	}
 	r.confirmed = ""

@@ -178,7 +178,7 @@ func (s *session) declare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.sender.patience)
 	defer cancel()
 	log := s.sender.options.Log.With().Str("exchange", Exchange).Logger()
-	err := eventmq.Within(ctx, func() error { return declareOn(s.conn) })
+	err := eventmq.Within(ctx, func() error { return eventmq.OnChannel(s.conn, Declare) })
 	refusal, ok := errors.AsType[*amqp.Error](err)
 	switch {
 	case err == nil:
@@ -194,18 +194,6 @@ func (s *session) declare(ctx context.Context) error {
 		s.end(err)
 	}
 	return fmt.Errorf("%w: %w", event.ErrUnavailable, err)
-}
-
-// declareOn declares on a channel of its own, because a refusal closes its channel.
-func declareOn(conn *amqp.Connection) error {
-	ch, err := conn.Channel()
-	if err != nil {
-		return fmt.Errorf("legacy: opening a channel: %w", err)
-	}
-	if err := Declare(ch); err != nil {
-		return err
-	}
-	return ch.Close()
 }
 
 // Declare creates what is missing of the previous release's topology, exactly as it declares it itself.

@@ -76,7 +76,7 @@ func (t *Tool) Facts(ctx context.Context, since time.Duration) (f Facts, err err
 	if f.Shadows, err = ReadShadows(ctx, t.deps.DB, f.At.Add(-since)); err != nil {
 		return f, err
 	}
-	depth, err := ReadDepth(ctx, t.deps.DB, f.At)
+	depth, err := Rows.Depth(ctx, t.deps.DB, f.At)
 	if err != nil {
 		return f, err
 	}

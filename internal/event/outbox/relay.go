@@ -198,7 +198,7 @@ func (r *Relay) postpone(ctx context.Context, row row, class string) error {
 	now := r.clock.Now()
 	due, failedAt := Backoff(row.attempts, now)
 	r.observer.Failed(row.message, class, failedAt != nil)
-	return postpone(ctx, r.db, row.id, class, due, failedAt)
+	return Rows.Postpone(ctx, r.db, row.id, class, due, failedAt)
 }
 
 // Backoff returns when a row that had failed attempts times, and now has once more, is due again. With failedAt it is
@@ -214,7 +214,7 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 	if len(r.confirmed) == 0 {
 		return nil
 	}
-	if err := remove(ctx, r.db, r.confirmed); err != nil {
+	if err := Rows.Remove(ctx, r.db, r.confirmed...); err != nil {
 		return err
 	}
 	r.confirmed = nil

@@ -106,7 +106,7 @@ func TestRelay(t *testing.T) {
 					require.Equal(t, "evt_1 "+class+" final=false", o.outcomes.seen[maxAttempts-2])
 					require.Equal(t, "evt_1 "+class+" final=true", o.outcomes.seen[maxAttempts-1])
 
-					n, err := Retry(context.Background(), db, o.clock.Now())
+					n, err := Rows.Retry(context.Background(), db, o.clock.Now())
 					require.NoError(t, err)
 					require.EqualValues(t, 1, n)
 					require.Equal(t, Depth{Rows: 1}, o.depth())
@@ -239,7 +239,7 @@ func TestRelay(t *testing.T) {
 	})
 }
 
-func TestReadDepth(t *testing.T) {
+func TestDepth(t *testing.T) {
 	t.Parallel()
 	t.Run("counts what waits and what is late", func(t *testing.T) {
 		t.Parallel()
@@ -251,7 +251,7 @@ func TestReadDepth(t *testing.T) {
 			require.Equal(t, Depth{Rows: 1}, o.depth(), "a row that is not due yet is waiting, and not late")
 			_, err := db.Conn(context.Background()).ExecContext(context.Background(), "DROP TABLE outbox")
 			require.NoError(t, err)
-			_, err = ReadDepth(context.Background(), db, o.clock.Now())
+			_, err = Rows.Depth(context.Background(), db, o.clock.Now())
 			require.Error(t, err)
 			require.NotErrorIs(t, err, sql.ErrNoRows)
 		})

@@ -74,7 +74,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 // session feeds every worker from one connection. The first queue that fails ends it for all: the supervisor then
 // rebuilds connection, topology and consumers in one way, whatever went wrong.
 func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, workers []*worker) error {
-	if err := c.options.Topology.declareOn(conn); err != nil {
+	if err := OnChannel(conn, c.options.Topology.Declare); err != nil {
 		return err
 	}
 	group, life := errgroup.WithContext(life)

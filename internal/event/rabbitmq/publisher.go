@@ -98,7 +98,7 @@ type publishSession struct {
 }
 
 func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
-	if err := p.topology.declareOn(conn); err != nil {
+	if err := OnChannel(conn, p.topology.Declare); err != nil {
 		p.refusal.Store(&err)
 		return err
 	}
