@@ -382,7 +382,7 @@ func TestRelay(t *testing.T) {
 			return nil
 		}
 		r := b.relay()
-		r.deps.Log = zerolog.New(&log)
+		r.Loop = outbox.NewLoop(Rows, zerolog.New(&log))
 		b.store("one_1")
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
@@ -394,7 +394,7 @@ func TestRelay(t *testing.T) {
 		stop()
 		require.NoError(t, eventtest.Next(t, ended))
 		require.Equal(t, 1, strings.Count(log.String(), `"level":"warn"`), log.String())
-		require.Equal(t, 1, strings.Count(log.String(), "moving again"), log.String())
+		require.Equal(t, 1, strings.Count(log.String(), "published again"), log.String())
 		require.NotContains(t, log.String(), code)
 	})
 }

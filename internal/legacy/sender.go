@@ -130,8 +130,7 @@ func (s *Sender) session(ctx context.Context, conn *amqp.Connection) error {
 
 // await returns what became of the message id.
 func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation, id string) error {
-	look := time.NewTicker(s.sender.patience)
-	defer look.Stop()
+	look := time.Tick(s.sender.patience)
 	stop := ctx.Done()
 	for wasBlocked := false; ; {
 		select {
@@ -142,7 +141,7 @@ func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation,
 				return event.ErrUnavailable
 			}
 			stop = nil // a broker that takes messages confirms this one, or is late
-		case <-look.C:
+		case <-look:
 			blocked := s.alarm.Raised()
 			switch {
 			case !blocked && !wasBlocked: // an alarm that is over leaves as much time again

@@ -185,12 +185,10 @@ func (t *Tool) remove(ctx context.Context, f Facts, dryRun bool) (removed []stri
 }
 
 func waitForFigures(ctx context.Context) error {
-	timer := time.NewTimer(figuresLag)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timer.C:
+	case <-time.After(figuresLag):
 		return nil
 	}
 }

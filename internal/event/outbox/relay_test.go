@@ -222,7 +222,7 @@ func TestRelay(t *testing.T) {
 			return nil
 		}
 		r := o.relay()
-		r.log = zerolog.New(&log)
+		r.Loop = NewLoop(Rows, zerolog.New(&log))
 		o.publish(o.mail("evt_1"))
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
@@ -234,7 +234,7 @@ func TestRelay(t *testing.T) {
 		stop()
 		require.NoError(t, eventtest.Next(t, ended))
 		require.Equal(t, 1, strings.Count(log.String(), `"level":"warn"`), log.String())
-		require.Equal(t, 1, strings.Count(log.String(), "moving again"), log.String())
+		require.Equal(t, 1, strings.Count(log.String(), "published again"), log.String())
 		require.NotContains(t, log.String(), code)
 	})
 }

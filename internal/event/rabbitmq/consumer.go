@@ -31,7 +31,7 @@ type ConsumerOptions struct {
 type Consumer struct {
 	options   ConsumerOptions
 	consumers []event.Consumer
-	consuming atomic.Bool
+	consuming atomic.Int32 // how many of them have their queue's deliveries
 }
 
 // NewConsumer returns a Consumer; Run does the work.
@@ -40,7 +40,7 @@ func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
 }
 
 // Consuming reports whether every queue is being consumed right now.
-func (c *Consumer) Consuming() bool { return c.consuming.Load() }
+func (c *Consumer) Consuming() bool { return int(c.consuming.Load()) == len(c.consumers) }
 
 // Run consumes until ctx ends. Then it takes nothing new, gives back what no handler has begun, lets running
 // handlers finish within DrainTimeout, and returns nil.
@@ -78,21 +78,11 @@ func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, wo
 		return err
 	}
 	group, life := errgroup.WithContext(life)
-	started := make(chan struct{}, len(workers))
 	for _, w := range workers {
-		group.Go(func() error { return w.feed(stop, life, conn, started) })
+		group.Go(func() error {
+			return w.feed(stop, life, conn, func() { c.consuming.Add(1) })
+		})
 	}
-	group.Go(func() error {
-		for range workers {
-			select {
-			case <-started:
-			case <-life.Done():
-				return nil
-			}
-		}
-		c.consuming.Store(true)
-		return nil
-	})
-	defer c.consuming.Store(false)
+	defer c.consuming.Store(0)
 	return group.Wait()
 }

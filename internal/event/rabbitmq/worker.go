@@ -42,7 +42,7 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 
 // feed consumes on conn and hands deliveries to the handlers until the connection is lost. When stop ends it cancels
 // the consumer, gives back what nobody has begun, and keeps the channel for the acks still to come.
-func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started chan<- struct{}) error {
+func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started func()) error {
 	ch, err := conn.Channel()
 	if err != nil {
 		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
@@ -55,7 +55,7 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 	if err != nil {
 		return fmt.Errorf("rabbitmq: consuming %s: %w", w.consumer.Queue.Name, err)
 	}
-	started <- struct{}{}
+	started()
 	return w.handOver(stop, life, ch, deliveries, cancelled)
 }
 
