@@ -30,7 +30,7 @@ type Facts struct {
 	Fanout    eventmq.ExchangeState `json:"fanout_exchange"`
 	Old       eventmq.QueueState    `json:"fanout_queue"`
 	Email     Ladder                `json:"email"`          // where topic copies go
-	Legacy    Ladder                `json:"legacy"`         // what the old queue gave our consumers and they could not send
+	Legacy    Ladder                `json:"legacy"`         // where the mails of the old queue are sent from
 	Others    []eventmq.QueueState  `json:"others"`         // shown, and not judged
 	Bindings  []eventmq.Binding     `json:"bindings"`       // with the old exchange as source or destination
 	OfTopic   []eventmq.Binding     `json:"topic_bindings"` // with the topic exchange as source
@@ -55,7 +55,7 @@ type ToolDeps struct {
 	ManagementURL string        // of the broker's management API; see rabbitmq.NewInspector
 	Queues        []event.Queue // all of this service
 	Email         string        // which of them takes mails from the topic
-	Legacy        string        // which of them takes what could not be sent from the old queue
+	Legacy        string        // which of them takes the mails of the old queue
 }
 
 // Tool is the operator's view on the migration.

@@ -25,7 +25,7 @@ var (
 )
 
 // Check asks the broker, on the connection that publishes, whether the exchange is what it must be. A passive
-// declaration would not reveal a wrong type, so it declares actively. The answer is at most as late as ctx.
+// declaration would not reveal a wrong type, so it declares actively. It returns when ctx ends at the latest.
 func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 	unknown := ExchangeHealth{Name: event.Exchange}
 	s := p.live.Load()
