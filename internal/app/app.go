@@ -258,7 +258,7 @@ func (a *App) assembleConsumer() error {
 	})
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
-	consumers := a.consumers(handlers{
+	a.consumer = a.newConsumer(a.consumers(handlers{
 		codeMail: authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
 			Codes:  authsql.NewCodes(a.db),
 			Mailer: mails,
@@ -277,10 +277,8 @@ func (a *App) assembleConsumer() error {
 		},
 		shadow:  a.legacy.shadow(),
 		unnamed: a.legacy.unnamed(),
-		forward: copyForwarder{mails},
-	})
-	a.consumer = a.newConsumer(consumers)
-	a.legacy.read(consumers)
+		written: mails,
+	}))
 	a.health.consuming = a.consumer.Consuming
 	a.monitor = a.newEcho(nil, nil)
 	return nil

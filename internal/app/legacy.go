@@ -14,13 +14,12 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/legacy"
-	notifications "github.com/smap-platform/identity/internal/notification/usecase"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
-// LegacyQueue holds mails of the previous release's queue that could not be sent at once.
+// LegacyQueue is where the mails of the previous release's queue are sent from.
 const LegacyQueue = "identity.legacy"
 
 // wing is what the previous release adds to a process, all of it from internal/legacy. Ending the migration deletes that
@@ -29,7 +28,6 @@ type wing struct {
 	*infra
 	connection *legacy.Sender // role "legacy publisher"
 	relay      *legacy.Relay  // role "legacy relay"
-	reader     *legacy.Reader // role "legacy consumer"; nil where the old queue is not read
 	metrics    *legacy.Metrics
 	digests    legacy.Digests
 }
@@ -123,7 +121,6 @@ func (w *wing) unnamed() *legacy.Unnamed {
 		Clock:   w.clock,
 		SealKey: w.cfg.Secrets.EventsSeal,
 		Lease:   w.mailLease(),
-		Log:     w.log,
 	})
 }
 
@@ -135,30 +132,21 @@ func legacyQueues(cfg config.Config, retry event.Policy) []event.Queue {
 	return []event.Queue{{Name: LegacyQueue, Retry: retry, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch}}
 }
 
-// read prepares the reading of the old queue, for the handler that LegacyQueue has among consumers.
-func (w *wing) read(consumers []event.Consumer) {
-	i := slices.IndexFunc(consumers, func(c event.Consumer) bool { return c.Queue.Name == LegacyQueue })
-	if i < 0 || !w.cfg.Events.ConsumeLegacy {
-		return
-	}
-	w.reader = legacy.NewReader(legacy.ReaderDeps{
-		Connection:   w.options("consumer-legacy"),
-		Consumer:     consumers[i],
-		Sender:       w.broker,
-		Now:          w.clock.Now,
-		DrainTimeout: w.cfg.Service.ShutdownTimeout / 2,
-		StaleAck:     func(queue string) { w.infra.metrics.staleAcks.WithLabelValues(queue).Inc() },
-		Refused:      w.metrics.Refused,
-	})
-}
-
-// runReader is the role that reads the old queue.
-func (w *wing) runReader(ctx context.Context) error {
-	if w.reader == nil { // EVENTS_CONSUME_LEGACY=off
+// readOldQueue is the role that moves the mails of the old queue to ours.
+func (w *wing) readOldQueue(ctx context.Context) error {
+	if !w.cfg.Events.ConsumeLegacy {
 		<-ctx.Done()
 		return nil
 	}
-	return w.reader.Run(ctx)
+	queues := Queues(w.cfg)
+	i := slices.IndexFunc(queues, func(q event.Queue) bool { return q.Name == LegacyQueue })
+	return legacy.NewReader(legacy.ReaderDeps{
+		Connection: w.options("consumer-legacy"),
+		Queue:      queues[i],
+		Sender:     w.broker,
+		StaleAck:   func(queue string) { w.infra.metrics.staleAcks.WithLabelValues(queue).Inc() },
+		Refused:    w.metrics.Refused,
+	}).Run(ctx)
 }
 
 // purgeComparisons and purgeUnnamed delete expired rows of the wing's tables.
@@ -186,21 +174,21 @@ func (in *infra) phase() legacy.Phase {
 
 // outboxDepth returns how full the outbox is, legacy copies included.
 func outboxDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
-	own, err := outbox.ReadDepth(ctx, db, now)
+	own, err := outbox.Rows.Depth(ctx, db, now)
 	if err != nil {
 		return own, err
 	}
-	copies, err := legacy.ReadDepth(ctx, db, now)
+	copies, err := legacy.Rows.Depth(ctx, db, now)
 	return own.Add(copies), err
 }
 
 // retryOutbox makes every given-up row due again, legacy copies included, and returns how many there were.
 func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
-	own, err := outbox.Retry(ctx, db, now)
+	own, err := outbox.Rows.Retry(ctx, db, now)
 	if err != nil {
 		return own, err
 	}
-	copies, err := legacy.Retry(ctx, db, now)
+	copies, err := legacy.Rows.Retry(ctx, db, now)
 	return own + copies, err
 }
 
@@ -222,20 +210,4 @@ func LegacyTool(ctx context.Context, cfg config.Config, db *database.DB) (*legac
 		Email:         EmailQueue,
 		Legacy:        LegacyQueue,
 	}), nil
-}
-
-// copyForwarder is notification's Forward as legacy sees it.
-type copyForwarder struct{ sender *notifications.Sender }
-
-// Forward implements legacy.Forwarder.
-func (f copyForwarder) Forward(ctx context.Context, c legacy.Copy) error {
-	return f.sender.Forward(ctx, notifications.Forwarded{
-		EventID:   c.EventID,
-		Recipient: c.Recipient,
-		Cc:        c.CcAddresses,
-		ReplyTo:   c.ReplyTo,
-		Subject:   c.Subject,
-		HTML:      c.Body,
-		ExpiresAt: c.ExpiresAt,
-	})
 }

@@ -42,7 +42,7 @@ var roles = []struct {
 	{"http", serving, inAPI | inStandalone, func(a *App) run { return a.serve(a.web, a.apiListener) }},
 	{"monitor", serving, inConsumer | inStandalone, func(a *App) run { return a.serve(a.monitor, a.monitorListener) }},
 	{"consumer", serving, inConsumer | inStandalone, func(a *App) run { return a.consumer.Run }},
-	{"legacy consumer", serving, inConsumer, func(a *App) run { return a.legacy.runReader }},
+	{"legacy consumer", serving, inConsumer, func(a *App) run { return a.legacy.readOldQueue }},
 
 	{"relay", background, everywhere, func(a *App) run { return a.relay.Run }},
 	{"progress publisher", background, everywhere, func(a *App) run { return a.progress.updates.Run }},

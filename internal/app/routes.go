@@ -35,7 +35,7 @@ type handlers struct {
 	counting       *projects.Counting
 	shadow         *legacy.Shadow
 	unnamed        *legacy.Unnamed
-	forward        legacy.Forwarder
+	written        legacy.Mailer
 	// counted is around events that are items of a project.
 	counted []event.Middleware
 }
@@ -59,7 +59,7 @@ func routes(h handlers) []route {
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionStatusChanged, subscriptionevents.StatusChanged(h.projection), nil},
 		{ProjectQueue, "project.created", event.ProjectCreated, projectevents.Created(h.counting), nil},
-		{LegacyQueue, "", "", h.unnamed.Guard(legacy.Forward(h.forward)), nil},
+		{LegacyQueue, "", "", h.unnamed.Guard(legacy.Forward(h.written)), nil},
 	}
 }
 

@@ -63,7 +63,8 @@ func TestWhoMayImportWhom(t *testing.T) {
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/heartbeat", []string{"pkg/"}, []string{"*"}},
 		{"internal/legacy", []string{
-			"internal/event", "internal/event/outbox", "internal/event/rabbitmq", "internal/heartbeat", "internal/authentication", "pkg/",
+			"internal/event", "internal/event/outbox", "internal/event/rabbitmq", "internal/heartbeat", "internal/authentication",
+			"internal/notification", "pkg/",
 		}, []string{"*"}},
 		{"pkg/", []string{"pkg/"}, []string{"*"}},
 		{"config", []string{}, []string{"github.com/spf13/viper"}},

@@ -53,9 +53,7 @@ func New(d Deps) *Heartbeat {
 func (h *Heartbeat) Run(ctx context.Context) error {
 	ticks := h.ticks
 	if ticks == nil {
-		ticker := time.NewTicker(BeatEvery)
-		defer ticker.Stop()
-		ticks = ticker.C
+		ticks = time.Tick(BeatEvery)
 	}
 	h.self.StartedAt = h.deps.Clock.Now()
 	for {

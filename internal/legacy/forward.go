@@ -1,36 +1,37 @@
 package legacy
 
 import (
+	"cmp"
 	"context"
 	"time"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
 )
 
-// Copy is a legacy copy as it was received.
-type Copy struct {
-	EventID   string    // empty: the previous release published it, which gave its mails none
-	ExpiresAt time.Time // from then on the mail is of no use; zero: unknown
-	Mail
+// Mailer sends a mail that was written elsewhere once per event, unless it has expired; a zero expiresAt is unknown.
+// Its errors are a handler's: see event.Decide.
+type Mailer interface {
+	SendMail(ctx context.Context, eventID string, m notification.Mail, expiresAt time.Time) error
 }
 
-// Forwarder sends the mail of a legacy copy as it stands. Its errors are a handler's: see event.Decide.
-type Forwarder interface {
-	Forward(ctx context.Context, c Copy) error
-}
-
-// Forward returns the handler of legacy copies. One that cannot be read, has no recipient or has attachments is
-// dead-lettered with the reason, and not handed to f.
-func Forward(f Forwarder) event.Handler {
-	return func(ctx context.Context, m event.Delivery) error {
-		mail, err := decode(m.Body)
+// Forward returns the handler of legacy copies, which sends each as it stands. One that cannot be read, has no recipient
+// or has attachments is dead-lettered with the reason, and not handed to mailer.
+func Forward(mailer Mailer) event.Handler {
+	return func(ctx context.Context, d event.Delivery) error {
+		m, err := decode(d.Body)
 		if err != nil {
 			return err
 		}
-		c := Copy{EventID: m.ID, Mail: mail}
-		if t, err := time.Parse(time.RFC3339Nano, m.Headers[HeaderExpiresAt]); err == nil {
-			c.ExpiresAt = t.UTC()
+		mail := notification.Mail{
+			To:      m.Recipient,
+			Cc:      m.CcAddresses,
+			ReplyTo: m.ReplyTo,
+			Content: notification.Content{Subject: m.Subject, HTML: m.Body},
 		}
-		return f.Forward(ctx, c)
+		// An unreadable time is the zero time: unknown.
+		expiresAt, _ := time.Parse(time.RFC3339Nano, d.Headers[HeaderExpiresAt])
+		// Only a message that an operator has put into our queue by hand has no id.
+		return mailer.SendMail(ctx, cmp.Or(d.ID, event.NewID()), mail, expiresAt.UTC())
 	}
 }

@@ -9,17 +9,25 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/schema/schematest"
 )
 
-// office is a Forwarder that keeps what it is given.
-type office struct {
-	copies []Copy
-	err    error
+// written is a mail as a Mailer is given it.
+type written struct {
+	eventID   string
+	mail      notification.Mail
+	expiresAt time.Time
 }
 
-func (o *office) Forward(_ context.Context, c Copy) error {
-	o.copies = append(o.copies, c)
+// office is a Mailer that keeps what it is given.
+type office struct {
+	mails []written
+	err   error
+}
+
+func (o *office) SendMail(_ context.Context, eventID string, m notification.Mail, expiresAt time.Time) error {
+	o.mails = append(o.mails, written{eventID, m, expiresAt})
 	return o.err
 }
 
@@ -34,12 +42,9 @@ func TestForward(t *testing.T) {
 		require.NoError(t, Forward(o)(context.Background(), event.Delivery{Message: m}))
 		l, err := write(context.Background(), plain, stampedCopy(t, verification()))
 		require.NoError(t, err)
-		require.Len(t, o.copies, 1)
-		require.Equal(t, eventID, o.copies[0].EventID)
-		require.Equal(t, start.Add(10*time.Minute), o.copies[0].ExpiresAt)
-		require.Equal(t, l.mail.Body, o.copies[0].Body)
-		require.Equal(t, l.mail.Subject, o.copies[0].Subject)
-		require.Equal(t, recipient, o.copies[0].Recipient)
+		require.Equal(t, []written{{eventID, notification.Mail{
+			To: recipient, Content: notification.Content{Subject: l.mail.Subject, HTML: l.mail.Body},
+		}, start.Add(10 * time.Minute)}}, o.mails)
 	})
 	t.Run("hands on what the previous release published", func(t *testing.T) {
 		t.Parallel()
@@ -49,19 +54,22 @@ func TestForward(t *testing.T) {
 			"": {}, "tomorrow": {}, "2026-01-31T16:40:00+07:00": time.Date(2026, 1, 31, 9, 40, 0, 0, time.UTC),
 		} {
 			o := &office{err: errors.New("450")}
-			m := event.Message{Body: []byte(body)}
+			m := event.Message{ID: "evt_from_the_reader", Body: []byte(body)}
 			if header != "" {
 				m.Headers = map[string]string{"x-expires-at": header}
 			}
 			require.ErrorIs(t, Forward(o)(context.Background(), event.Delivery{Message: m}), o.err, "its word is the handler's")
-			require.Len(t, o.copies, 1)
-			got := o.copies[0]
-			require.Empty(t, got.Attachments)
-			got.Attachments = nil
-			require.Equal(t, Copy{ExpiresAt: want, Mail: Mail{
-				Subject: "Mã", Recipient: recipient, Body: "<p>1</p>", ReplyTo: "r@example.com", CcAddresses: []string{"c@example.com"},
-			}}, got)
+			require.Equal(t, []written{{"evt_from_the_reader", notification.Mail{
+				To: recipient, Cc: []string{"c@example.com"}, ReplyTo: "r@example.com",
+				Content: notification.Content{Subject: "Mã", HTML: "<p>1</p>"},
+			}, want}}, o.mails)
 		}
+	})
+	t.Run("a mail that was put into our queue without an id gets one", func(t *testing.T) {
+		t.Parallel()
+		o := &office{}
+		require.NoError(t, Forward(o)(context.Background(), event.Delivery{Message: unnamedMail()}))
+		require.NotEmpty(t, o.mails[0].eventID)
 	})
 	t.Run("dead-letters what is no mail", func(t *testing.T) {
 		t.Parallel()
@@ -79,7 +87,7 @@ func TestForward(t *testing.T) {
 			err := Forward(o)(context.Background(), event.Delivery{Message: m})
 			requireDecision(t, event.Dead, reason, err, m)
 			require.NotContains(t, err.Error(), code)
-			require.Empty(t, o.copies)
+			require.Empty(t, o.mails)
 		}
 	})
 }

@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/smap-platform/identity/internal/event"
-	"github.com/smap-platform/identity/internal/event/eventtest"
 )
 
 // TestCutsLeakNothing runs alone: it counts goroutines.
@@ -24,10 +21,7 @@ func TestCutsLeakNothing(t *testing.T) {
 	before := stacksOfOurs()
 	for range 5 { // each round begins with a short back-off
 		s := NewSender(options(through, t.Name(), nil), false)
-		r := NewReader(ReaderDeps{
-			Connection: options(through, t.Name(), nil), Now: time.Now, DrainTimeout: time.Second,
-			Consumer: event.Consumer{Queue: ourQueue(), Handle: handled, Observer: eventtest.NewObserver()},
-		})
+		r := NewReader(ReaderDeps{Connection: options(through, t.Name(), nil), Queue: ourQueue()})
 		r.probeEvery = time.Millisecond // the queue is missing, and looked for all the time
 		ctx, cancel := context.WithCancel(context.Background())
 		var both sync.WaitGroup

@@ -27,12 +27,18 @@ const (
 
 func handled(context.Context, event.Delivery) error { return nil }
 
-// acks remembers what was acked and given back.
-type acks struct{ acked, requeued []uint64 }
+// acks remembers what was acked.
+type acks struct {
+	amqp.Acknowledger
+	acked []uint64
+}
 
-func (a *acks) Ack(tag uint64, _ bool) error     { a.acked = append(a.acked, tag); return nil }
-func (a *acks) Nack(tag uint64, _, _ bool) error { a.requeued = append(a.requeued, tag); return nil }
-func (a *acks) Reject(uint64, bool) error        { return errors.New("not used") }
+func (a *acks) Ack(tag uint64, _ bool) error { a.acked = append(a.acked, tag); return nil }
+
+// gone is a channel that has gone.
+type gone struct{ amqp.Acknowledger }
+
+func (gone) Ack(uint64, bool) error { return amqp.ErrClosed }
 
 // senderFunc is a Sender made of a function.
 type senderFunc func(event.Message) error
@@ -50,116 +56,82 @@ func ourQueue(levels ...time.Duration) event.Queue {
 	}
 }
 
-// fakeReader handles deliveries without a broker; calls counts the handler's runs.
-func fakeReader(sender senderFunc, handle event.Handler) (r *Reader, observer *eventtest.Observer, calls *int) {
-	calls, observer = new(int), eventtest.NewObserver()
+// fakeReader moves deliveries without a broker; stale counts the acks that had no channel.
+func fakeReader(sender senderFunc) (r *Reader, stale *int) {
+	stale = new(int)
 	r = NewReader(ReaderDeps{
-		Connection: rabbitmq.Options{Log: zerolog.Nop()}, Sender: sender, Now: time.Now, StaleAck: func(string) {},
-		Consumer: event.Consumer{Queue: ourQueue(), Observer: observer, Handle: func(ctx context.Context, d event.Delivery) error {
-			*calls++
-			return handle(ctx, d)
-		}},
+		Connection: rabbitmq.Options{Log: zerolog.Nop()}, Queue: ourQueue(), Sender: sender,
+		StaleAck: func(string) { *stale++ },
 	})
-	return r, observer, calls
+	return r, stale
 }
 
-func delivered(a *acks, id string, redelivered bool) job {
-	return job{
-		Delivery: amqp.Delivery{Acknowledger: a, MessageId: id, DeliveryTag: 1, Redelivered: redelivered},
-		life:     context.Background(),
-	}
+func delivered(a amqp.Acknowledger, id string, redelivered bool) amqp.Delivery {
+	return amqp.Delivery{Acknowledger: a, MessageId: id, DeliveryTag: 1, Redelivered: redelivered}
 }
 
 func TestReader(t *testing.T) {
 	t.Parallel()
-	t.Run("a redelivered message is adopted: named once, and acked once it is there", func(t *testing.T) {
+	t.Run("a message is named once, moved, and acked once it is there", func(t *testing.T) {
 		t.Parallel()
-		a := &acks{}
-		var sent []event.Message
-		r, observer, calls := fakeReader(func(m event.Message) error {
-			require.Empty(t, a.acked)
-			if sent = append(sent, m); len(sent) == 1 {
-				return event.ErrUnavailable // it may be there all the same
-			}
-			return nil
-		}, handled)
-		ctx := context.Background()
-		r.handle(ctx, ctx, delivered(a, "", true))
-		require.Equal(t, []uint64{1}, a.acked)
-		require.Len(t, sent, 2)
-		require.NotEmpty(t, sent[0].ID)
-		require.Equal(t, sent[0], sent[1], "the same message again, by the same name")
-		require.Equal(t, "identity.legacy", sent[0].RoutingKey)
-		require.Empty(t, sent[0].Exchange)
-		require.Equal(t, 1, sent[0].Moves())
-		require.Zero(t, sent[0].Attempts())
-		require.Zero(t, *calls)
-		require.Equal(t, event.Decision{Action: adopt, Outcome: "adopted", Headers: map[string]string{
-			event.HeaderMoves: "1", event.HeaderRoutingKey: "",
-		}}, eventtest.Next(t, observer.Seen).Decision)
-	})
-
-	t.Run("a message that ours has begun does not go back to the old queue", func(t *testing.T) {
-		t.Parallel()
-		stop, end := context.WithCancel(context.Background())
-		a := &acks{}
-		var sent []event.Message
-		r, _, _ := fakeReader(func(m event.Message) error { sent = append(sent, m); return nil },
-			func(context.Context, event.Delivery) error {
-				end()
-				return context.Canceled // cut off in the middle
-			})
-		r.handle(stop, context.Background(), delivered(a, "evt_a", false))
-		require.Equal(t, []uint64{1}, a.acked)
-		require.Empty(t, a.requeued)
-		require.Len(t, sent, 1)
-		require.Equal(t, "identity.legacy", sent[0].RoutingKey)
-		require.Zero(t, sent[0].Attempts(), "it has not failed")
-	})
-
-	for name, c := range map[string]struct {
-		err   error
-		queue string
-	}{
-		"a failed message moves to a retry level":        {errors.New("450"), "identity.legacy.retry.1h"},
-		"a message that can never work is dead-lettered": {event.Permanent(event.ReasonRejected, errors.New("550")), "identity.legacy.dead"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
+		for redelivered, want := range map[bool]struct {
+			queue string
+			moves int
+		}{
+			false: {"identity.legacy", 0},
+			true:  {"identity.legacy.retry.1h", 1}, // behind a copy that may have been moved before
+		} {
 			a := &acks{}
 			var sent []event.Message
-			r, _, _ := fakeReader(func(m event.Message) error {
+			r, stale := fakeReader(func(m event.Message) error {
 				require.Empty(t, a.acked)
-				sent = append(sent, m)
+				if sent = append(sent, m); len(sent) == 1 {
+					return event.ErrUnavailable // it may be there all the same
+				}
 				return nil
-			}, func(context.Context, event.Delivery) error { return c.err })
-			ctx := context.Background()
-			r.handle(ctx, ctx, delivered(a, "evt_a", false))
+			})
+			require.True(t, r.move(context.Background(), delivered(a, "", redelivered)))
 			require.Equal(t, []uint64{1}, a.acked)
-			require.Len(t, sent, 1)
-			require.Equal(t, c.queue, sent[0].RoutingKey)
-		})
-	}
+			require.Len(t, sent, 2)
+			require.NotEmpty(t, sent[0].ID)
+			require.Equal(t, sent[0], sent[1], "the same message again, by the same name")
+			require.True(t, sent[0].CameUnnamed())
+			require.Equal(t, want.queue, sent[0].RoutingKey)
+			require.Empty(t, sent[0].Exchange)
+			require.Empty(t, sent[0].Arrived().RoutingKey)
+			require.Equal(t, want.moves, sent[0].Moves())
+			require.Zero(t, sent[0].Attempts())
+			require.Zero(t, *stale)
+		}
+	})
+
+	t.Run("a message with an id keeps it", func(t *testing.T) {
+		t.Parallel()
+		for _, redelivered := range []bool{false, true} {
+			r, _ := fakeReader(func(m event.Message) error {
+				require.Equal(t, "evt_a", m.ID)
+				require.False(t, m.CameUnnamed())
+				return nil
+			})
+			require.True(t, r.move(context.Background(), delivered(&acks{}, "evt_a", redelivered)))
+		}
+	})
 
 	t.Run("a message that cannot be moved stays the old queue's when the process stops or the connection is lost", func(t *testing.T) {
 		t.Parallel()
 		ended, end := context.WithCancel(context.Background())
 		end()
-		unreachable := func(event.Message) error { return event.ErrUnavailable }
 		a := &acks{}
-		r, observer, _ := fakeReader(unreachable, handled)
-		r.handle(ended, context.Background(), delivered(a, "evt_a", true))
+		r, _ := fakeReader(func(event.Message) error { return event.ErrUnavailable })
+		require.False(t, r.move(ended, delivered(a, "evt_a", true)))
 		require.Empty(t, a.acked)
-		require.Equal(t, []uint64{1}, a.requeued)
-		require.Equal(t, event.Requeue, eventtest.Next(t, observer.Seen).Decision.Action)
+	})
 
-		a = &acks{}
-		j := delivered(a, "evt_a", true)
-		j.life = ended
-		r.handle(context.Background(), context.Background(), j)
-		require.Empty(t, a.acked)
-		require.Empty(t, a.requeued, "the broker hands it out again by itself")
-		require.Equal(t, event.Requeue, eventtest.Next(t, observer.Seen).Decision.Action)
+	t.Run("an ack whose channel has gone is counted, and the message is moved", func(t *testing.T) {
+		t.Parallel()
+		r, stale := fakeReader(func(event.Message) error { return nil })
+		require.True(t, r.move(context.Background(), delivered(gone{}, "evt_a", false)))
+		require.Equal(t, 1, *stale)
 	})
 
 	// A queue that is there and may not be read is worth a warning; one that is not there is not.
@@ -184,44 +156,51 @@ func TestReader(t *testing.T) {
 
 	onServer(t, map[string]func(*testing.T){
 		"finds the old queue, loses it, and finds it again":            comesAndGoes,
-		"acks what is handled while its queue is deleted":              deletedAtWork,
+		"moves what it holds of a queue that is deleted":               deletedAtWork,
 		"is served behind every other reader":                          servedLast,
-		"adopts what was begun before":                                 adoptsBegun,
+		"marks what was handed out before":                             marksRedelivered,
 		"a retry comes back to our own queue":                          retriedInOurs,
-		"a stop gives back what no handler has begun":                  drained,
+		"a stop gives back what is not moved":                          givesBack,
 		"an ack of a lost connection reaches no other message":         cutConnection,
-		"hands out no more than it has handlers":                       boundedByHandlers,
 		"reads a queue that another reader had to itself, once it may": exclusive,
 	})
 }
 
-// reading is a Reader at work, and a consumer of our own queue with the same handler.
+// reading is a Reader at work, and a consumer of our own queue.
 type reading struct {
 	*eventtest.Observer
-	broker string
-	raw    *amqp.Channel
-	queue  event.Queue
-	log    lines
-	stale  atomic.Int64
-	stop   func()
+	raw   *amqp.Channel
+	log   lines
+	stale atomic.Int64
+	stop  func()
 }
 
-// startReader runs both. through is the broker's URL for the Reader alone.
-func startReader(t *testing.T, broker, through string, q event.Queue, drain time.Duration, handle event.Handler) *reading {
+// startReader runs both. through is the broker's URL for the Reader alone; moving, which may be nil, runs before a
+// message is moved, which its error prevents.
+func startReader(
+	t *testing.T, broker, through string, q event.Queue, handle event.Handler, moving func(event.Message) error,
+) *reading {
 	t.Helper()
-	r := &reading{Observer: eventtest.NewObserver(), broker: broker, raw: rawChannel(t, broker), queue: q}
+	r := &reading{Observer: eventtest.NewObserver(), raw: rawChannel(t, broker)}
 	queues := []event.Queue{q}
 	publisher := eventmq.NewPublisher(options(broker, t.Name()+" publisher", nil), eventmq.NewTopology(queues))
 	run(t, publisher.Run)
-	ours := event.Consumer{Queue: q, Handle: handle, Observer: r.Observer}
 	consumer := eventmq.NewConsumer(eventmq.ConsumerOptions{
 		Connection: options(broker, t.Name()+" consumer", nil), Topology: eventmq.NewTopology(queues), Sender: publisher, Now: time.Now,
-		DrainTimeout: drain, StaleAck: func(string) {},
-	}, []event.Consumer{ours})
+		DrainTimeout: time.Second, StaleAck: func(string) {},
+	}, []event.Consumer{{Queue: q, Handle: handle, Observer: r.Observer}})
 	run(t, consumer.Run)
 	require.Eventually(t, consumer.Consuming, 15*time.Second, time.Millisecond)
 	reader := NewReader(ReaderDeps{
-		Connection: options(through, t.Name(), &r.log), Consumer: ours, Sender: publisher, Now: time.Now, DrainTimeout: drain,
+		Connection: options(through, t.Name(), &r.log), Queue: q,
+		Sender: senderFunc(func(m event.Message) error {
+			if moving != nil {
+				if err := moving(m); err != nil {
+					return err
+				}
+			}
+			return publisher.Send(context.Background(), []event.Message{m})[0]
+		}),
 		StaleAck: func(string) { r.stale.Add(1) }, Refused: func(bool) {},
 	})
 	reader.probeEvery = 5 * time.Millisecond
@@ -247,12 +226,12 @@ func (r *reading) deleteOld(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// gate returns a handler that says what it has begun and ends when it is told to.
-func gate(t *testing.T) (begun chan string, finish chan struct{}, handle event.Handler) {
+// gate returns a function that says what it has begun and ends when it is told to.
+func gate(t *testing.T) (begun chan string, finish chan struct{}, moving func(event.Message) error) {
 	t.Helper()
 	begun, finish = make(chan string, 10), make(chan struct{})
-	return begun, finish, func(_ context.Context, d event.Delivery) error {
-		begun <- d.ID
+	return begun, finish, func(m event.Message) error {
+		begun <- m.ID
 		select {
 		case <-finish:
 		case <-t.Context().Done(): // the test has failed
@@ -263,7 +242,7 @@ func gate(t *testing.T) (begun chan string, finish chan struct{}, handle event.H
 
 func comesAndGoes(t *testing.T) {
 	broker := newVirtualHost(t)
-	r := startReader(t, broker, broker, ourQueue(), time.Second, handled)
+	r := startReader(t, broker, broker, ourQueue(), handled, nil)
 	r.log.await(t, logLooked, 2)
 	require.Zero(t, r.log.count(logFound))
 	for round := range 3 {
@@ -272,8 +251,8 @@ func comesAndGoes(t *testing.T) {
 		r.publish(t, id)
 		seen := eventtest.Next(t, r.Seen)
 		require.Equal(t, id, seen.Delivery.ID)
-		require.Equal(t, r.queue.Name, seen.Queue)
-		require.Equal(t, Exchange, seen.Delivery.Exchange)
+		require.Empty(t, seen.Delivery.Exchange, "it was handled from our own queue")
+		require.Empty(t, seen.Delivery.RoutingKey, "as it was published")
 		require.Equal(t, event.Ack, seen.Decision.Action)
 		r.deleteOld(t)
 		r.log.await(t, logGone, round+1)
@@ -287,27 +266,18 @@ func comesAndGoes(t *testing.T) {
 // deletedAtWork: what we hold of a queue that is deleted is nowhere else any more.
 func deletedAtWork(t *testing.T) {
 	broker := newVirtualHost(t)
-	begun, finish, handle := gate(t)
-	r := startReader(t, broker, broker, ourQueue(), time.Second, handle)
+	begun, finish, moving := gate(t)
+	r := startReader(t, broker, broker, ourQueue(), handled, moving)
 	r.declare(t)
-	r.publish(t, "at work")
+	r.publish(t, "at work", "read ahead")
 	require.Equal(t, "at work", eventtest.Next(t, begun))
+	awaitReady(t, r.raw, Queue, 0)
 	r.deleteOld(t)
+	for _, id := range []string{"at work", "read ahead"} {
+		finish <- struct{}{}
+		require.Equal(t, id, eventtest.Next(t, r.Seen).Delivery.ID)
+	}
 	r.log.await(t, logGone, 1)
-	finish <- struct{}{} // this one ends when its queue has been given up
-	require.Equal(t, "at work", eventtest.Next(t, r.Seen).Delivery.ID)
-	r.declare(t)
-	r.publish(t, "last")
-	require.Equal(t, "last", eventtest.Next(t, begun))
-	r.deleteOld(t)
-	r.log.await(t, logGone, 2)
-	stopped := make(chan struct{})
-	go func() { defer close(stopped); r.stop() }()
-	finish <- struct{}{}
-	<-stopped
-	seen := eventtest.Next(t, r.Seen)
-	require.Equal(t, "last", seen.Delivery.ID)
-	require.Equal(t, event.Ack, seen.Decision.Action)
 	require.Zero(t, r.stale.Load(), "every ack had its channel")
 	require.Equal(t, 1, r.log.count("connected to rabbitmq"))
 }
@@ -315,7 +285,7 @@ func deletedAtWork(t *testing.T) {
 func servedLast(t *testing.T) {
 	const n = 50
 	broker := newVirtualHost(t)
-	r := startReader(t, broker, broker, ourQueue(), time.Second, handled)
+	r := startReader(t, broker, broker, ourQueue(), handled, nil)
 	r.declare(t)
 	awaitReaders(t, r.raw, Queue, 1)
 	reader := rawChannel(t, broker)
@@ -334,7 +304,7 @@ func servedLast(t *testing.T) {
 	require.Equal(t, event.Handled, eventtest.Next(t, r.Seen).Decision.Outcome)
 }
 
-func adoptsBegun(t *testing.T) {
+func marksRedelivered(t *testing.T) {
 	broker := newVirtualHost(t)
 	raw := rawChannel(t, broker)
 	require.NoError(t, Declare(raw))
@@ -345,27 +315,21 @@ func adoptsBegun(t *testing.T) {
 	second := get(t, raw, Queue)
 	require.NoError(t, raw.Nack(second.DeliveryTag, true, true))
 
-	r := startReader(t, broker, broker, ourQueue(), time.Second, handled)
-	var adoptions int
+	r := startReader(t, broker, broker, ourQueue(50*time.Millisecond), handled, nil)
 	works := map[string]event.Delivery{}
-	for range 5 {
-		switch seen := eventtest.Next(t, r.Seen); seen.Decision.Outcome {
-		case "adopted":
-			adoptions++
-		case event.Handled:
-			works[string(seen.Delivery.Body)] = seen.Delivery
-		}
+	for range 3 {
+		seen := eventtest.Next(t, r.Seen)
+		works[string(seen.Delivery.Body)] = seen.Delivery
 	}
-	require.Equal(t, 2, adoptions)
 	require.Len(t, works, 3)
-	untouched := works[`{"Subject":"untouched"}`]
-	require.Equal(t, Exchange, untouched.Exchange)
-	require.Zero(t, untouched.Moves())
-	for _, body := range []string{`{"Subject":"with an id"}`, `{"Subject":"without an id"}`} {
+	for body, moves := range map[string]int{
+		`{"Subject":"untouched"}`: 0, `{"Subject":"with an id"}`: 1, `{"Subject":"without an id"}`: 1,
+	} {
 		require.Contains(t, works, body)
-		require.Empty(t, works[body].Exchange, "it was handled from our own queue")
-		require.Equal(t, 1, works[body].Moves())
+		require.Equal(t, moves, works[body].Moves(), body)
 		require.Zero(t, works[body].Attempts())
+		require.Zero(t, works[body].HandedOut)
+		require.Equal(t, moves == 1 && body != `{"Subject":"with an id"}`, works[body].CameUnnamed())
 		require.NotEmpty(t, works[body].ID)
 		require.Equal(t, "text/plain", works[body].ContentType)
 	}
@@ -377,14 +341,14 @@ func adoptsBegun(t *testing.T) {
 func retriedInOurs(t *testing.T) {
 	broker := newVirtualHost(t)
 	decide := make(chan error)
-	r := startReader(t, broker, broker, ourQueue(50*time.Millisecond), time.Second, func(context.Context, event.Delivery) error {
+	r := startReader(t, broker, broker, ourQueue(50*time.Millisecond), func(context.Context, event.Delivery) error {
 		select {
 		case err := <-decide:
 			return err
 		case <-t.Context().Done(): // the test has failed
 			return nil
 		}
-	})
+	}, nil)
 	r.declare(t)
 	r.publish(t, "twice")
 	decide <- errors.New("not this time")
@@ -400,68 +364,49 @@ func retriedInOurs(t *testing.T) {
 	require.Empty(t, old)
 }
 
-func drained(t *testing.T) {
+func givesBack(t *testing.T) {
 	broker := newVirtualHost(t)
-	begun, finish, handle := gate(t)
-	r := startReader(t, broker, broker, ourQueue(), time.Minute, handle)
+	tried := make(chan string, 10)
+	r := startReader(t, broker, broker, ourQueue(), handled, func(m event.Message) error {
+		tried <- m.ID
+		return event.ErrUnavailable
+	})
 	r.declare(t)
-	r.publish(t, "finished", "first back", "second back")
-	require.Equal(t, "finished", eventtest.Next(t, begun))
-	stopped := make(chan struct{})
-	go func() { defer close(stopped); r.stop() }()
-	awaitReaders(t, r.raw, Queue, 0)
-	finish <- struct{}{}
-	<-stopped
-	require.Equal(t, "finished", eventtest.Next(t, r.Seen).Delivery.ID)
+	ids := []string{"tried", "read ahead", "read ahead too"}
+	r.publish(t, ids...)
+	require.Equal(t, ids[0], eventtest.Next(t, tried))
+	awaitReady(t, r.raw, Queue, 0)
+	r.stop()
 	require.Empty(t, r.Seen)
-	require.Zero(t, r.stale.Load())
-	for _, id := range []string{"first back", "second back"} {
+	for _, id := range ids {
 		require.Equal(t, id, get(t, r.raw, Queue).MessageId)
 	}
 	require.Zero(t, ready(t, r.raw, Queue))
 }
 
-// cutConnection: a handler outlives its connection, and its ack must not reach the message that has its tag by then.
+// cutConnection: a move outlives its connection, and its ack must not reach the message that has its tag by then.
 func cutConnection(t *testing.T) {
 	broker := newVirtualHost(t)
 	proxy, through := startProxy(t, broker)
-	begun, finish, handle := gate(t)
-	q := ourQueue()
-	q.Workers = 2
-	r := startReader(t, broker, through, q, time.Minute, handle)
+	begun, finish, moving := gate(t)
+	r := startReader(t, broker, through, ourQueue(50*time.Millisecond), handled, moving)
 	r.declare(t)
 	r.publish(t, "A")
 	require.Equal(t, "A", eventtest.Next(t, begun))
 	proxy.Stop()
-	require.Equal(t, "A", get(t, r.raw, Queue).MessageId) // it is with us
-	r.publish(t, "B")
+	again := get(t, r.raw, Queue)
+	require.Equal(t, "A", again.MessageId)
+	finish <- struct{}{} // it is moved, and cannot be acked
+	require.Equal(t, "A", eventtest.Next(t, r.Seen).Delivery.ID)
+	require.NoError(t, again.Nack(false, true))
 	require.NoError(t, proxy.Start())
-	require.Equal(t, "B", eventtest.Next(t, begun))
-	finish <- struct{}{} // either of them
+	require.Equal(t, "A", eventtest.Next(t, begun))
 	finish <- struct{}{}
-	for range 2 {
-		require.Equal(t, event.Ack, eventtest.Next(t, r.Seen).Decision.Action)
-	}
-	require.EqualValues(t, 1, r.stale.Load(), "the ack of A")
+	seen := eventtest.Next(t, r.Seen)
+	require.Equal(t, "A", seen.Delivery.ID)
+	require.Equal(t, 1, seen.Delivery.Moves())
+	require.EqualValues(t, 1, r.stale.Load())
 	require.Zero(t, ready(t, r.raw, Queue))
-}
-
-// boundedByHandlers: what is not begun is better left to others.
-func boundedByHandlers(t *testing.T) {
-	broker := newVirtualHost(t)
-	begun, finish, handle := gate(t)
-	q := ourQueue()
-	q.Workers = 2
-	r := startReader(t, broker, broker, q, time.Second, handle)
-	r.declare(t)
-	r.publish(t, "1", "2", "3", "4", "5")
-	eventtest.Next(t, begun)
-	eventtest.Next(t, begun)
-	awaitReady(t, r.raw, Queue, 3)
-	for range 5 {
-		finish <- struct{}{}
-		require.Equal(t, event.Handled, eventtest.Next(t, r.Seen).Decision.Outcome)
-	}
 }
 
 // exclusive: the old queue is there, and not to be read for a while.
@@ -471,7 +416,7 @@ func exclusive(t *testing.T) {
 	require.NoError(t, Declare(raw))
 	alone, err := raw.Consume(Queue, "alone", false, true, false, false, nil)
 	require.NoError(t, err)
-	r := startReader(t, broker, broker, ourQueue(), time.Second, handled)
+	r := startReader(t, broker, broker, ourQueue(), handled, nil)
 	r.log.await(t, "ACCESS_REFUSED", 2)
 	require.NoError(t, raw.Cancel("alone", false))
 	require.Empty(t, alone)

@@ -20,7 +20,6 @@ const (
 	renewEvery = 10 * time.Second
 	// bookkeeping bounds each statement, however long the send before it took.
 	bookkeeping = 5 * time.Second
-	poll        = time.Second // for rows of a process that died between commit and nudge
 )
 
 // RelayDeps are what a Relay needs; all are required.
@@ -38,8 +37,8 @@ type RelayDeps struct {
 // relay that is killed repeats one copy at most, and no other relay has a row while its send lasts. The readers of
 // these copies recognise no repeats. Any number of relays may run, in any number of processes.
 type Relay struct {
+	*outbox.Loop
 	deps     RelayDeps
-	nudge    chan struct{}
 	renewals <-chan time.Time // nil: every renewEvery
 	// confirmed is a row whose deletion failed: it is deleted before anything else is claimed, so that a short absence
 	// of the database does not send it again.
@@ -47,47 +46,18 @@ type Relay struct {
 }
 
 // NewRelay returns a relay that works once Run does.
-func NewRelay(d RelayDeps) *Relay { return &Relay{deps: d, nudge: make(chan struct{}, 1)} }
-
-// Wake makes the relay look at once. It never blocks.
-func (r *Relay) Wake() {
-	select {
-	case r.nudge <- struct{}{}:
-	default:
-	}
-}
+func NewRelay(d RelayDeps) *Relay { return &Relay{Loop: outbox.NewLoop(Rows, d.Log), deps: d} }
 
 // Run relays until ctx ends and returns nil. A send under way is given up then if the broker is blocked, and else
-// finished. Errors are logged once per outage and tried again after a second.
+// finished.
 func (r *Relay) Run(ctx context.Context) error {
-	failing := false
-	for ctx.Err() == nil {
+	return r.Loop.Run(ctx, func(bool) (int, time.Duration, error) {
 		handled, err := r.next(ctx)
-		switch {
-		case err != nil && !failing:
-			r.deps.Log.Warn().Err(err).Msg("legacy copies are waiting; retrying every second")
-		case err == nil && handled && failing:
-			r.deps.Log.Info().Msg("legacy copies are moving again")
+		if err != nil || !handled {
+			return 0, outbox.Poll, err
 		}
-		failing = err != nil || failing && !handled
-		switch {
-		case err != nil:
-			pause(ctx, nil) // deaf to nudges: a burst of registrations must not turn into a burst of tries
-		case !handled:
-			pause(ctx, r.nudge)
-		}
-	}
-	return nil
-}
-
-func pause(ctx context.Context, nudge <-chan struct{}) {
-	timer := time.NewTimer(poll)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-nudge:
-	case <-timer.C:
-	}
+		return 1, 0, nil
+	})
 }
 
 // next brings one row to the broker and records what became of it. It reports whether there was one; an error says
@@ -143,9 +113,7 @@ func (r *Relay) send(run context.Context, one *row) error {
 func (r *Relay) keepLease(ctx context.Context, one *row) {
 	ticks := r.renewals
 	if ticks == nil {
-		ticker := time.NewTicker(renewEvery)
-		defer ticker.Stop()
-		ticks = ticker.C
+		ticks = time.Tick(renewEvery)
 	}
 	for {
 		select {
@@ -183,7 +151,7 @@ func (r *Relay) postpone(ctx context.Context, one row, class string) error {
 	defer cancel()
 	due, failedAt := outbox.Backoff(one.attempts, r.deps.Clock.Now())
 	r.deps.Observer.Failed(one.message, class, failedAt != nil)
-	return one.postpone(ctx, r.deps.DB, class, due, failedAt)
+	return Rows.Postpone(ctx, r.deps.DB, one.id, class, due, failedAt)
 }
 
 func (r *Relay) removeConfirmed(ctx context.Context) error {
@@ -192,7 +160,7 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 	}
 	ctx, cancel := record(ctx)
 	defer cancel()
-	if err := removeRow(ctx, r.deps.DB, r.confirmed); err != nil {
+	if err := Rows.Remove(ctx, r.deps.DB, r.confirmed); err != nil {
 		return err
 	}
 	r.confirmed = ""

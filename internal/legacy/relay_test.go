@@ -114,7 +114,7 @@ func (b *bureau) rows(id string) int {
 
 func (b *bureau) depth() outbox.Depth {
 	b.Helper()
-	d, err := ReadDepth(context.Background(), b.db, b.clock.Now())
+	d, err := Rows.Depth(context.Background(), b.db, b.clock.Now())
 	require.NoError(b, err)
 	return d
 }
@@ -269,7 +269,7 @@ func TestRelay(t *testing.T) {
 				require.Equal(b, "one_1 "+class+" final=true", b.outcomes.seen[len(b.outcomes.seen)-1])
 				require.Len(b, b.outcomes.seen, 1+maxAttempts)
 
-				n, err := Retry(context.Background(), b.db, b.clock.Now())
+				n, err := Rows.Retry(context.Background(), b.db, b.clock.Now())
 				require.NoError(b, err)
 				require.EqualValues(b, 1, n)
 				require.Equal(b, outbox.Depth{Rows: 1}, b.depth())
@@ -382,7 +382,7 @@ func TestRelay(t *testing.T) {
 			return nil
 		}
 		r := b.relay()
-		r.deps.Log = zerolog.New(&log)
+		r.Loop = outbox.NewLoop(Rows, zerolog.New(&log))
 		b.store("one_1")
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
@@ -394,7 +394,7 @@ func TestRelay(t *testing.T) {
 		stop()
 		require.NoError(t, eventtest.Next(t, ended))
 		require.Equal(t, 1, strings.Count(log.String(), `"level":"warn"`), log.String())
-		require.Equal(t, 1, strings.Count(log.String(), "moving again"), log.String())
+		require.Equal(t, 1, strings.Count(log.String(), "published again"), log.String())
 		require.NotContains(t, log.String(), code)
 	})
 }
@@ -519,7 +519,7 @@ func TestRelayKeepsItsLease(t *testing.T) {
 	})
 }
 
-func TestReadDepthAndRetry(t *testing.T) {
+func TestDepthAndRetry(t *testing.T) {
 	t.Parallel()
 	eachBureau(t, func(b *bureau) {
 		require.Equal(b, outbox.Depth{}, b.depth())
@@ -529,9 +529,9 @@ func TestReadDepthAndRetry(t *testing.T) {
 		b.clock.advance(-time.Minute)
 		require.Equal(b, outbox.Depth{Rows: 2}, b.depth(), "a row that is not due yet is waiting, and not late")
 		b.away()
-		_, err := ReadDepth(context.Background(), b.db, b.clock.Now())
+		_, err := Rows.Depth(context.Background(), b.db, b.clock.Now())
 		require.ErrorContains(b, err, "counting rows")
-		_, err = Retry(context.Background(), b.db, b.clock.Now())
+		_, err = Rows.Retry(context.Background(), b.db, b.clock.Now())
 		require.ErrorContains(b, err, "retrying")
 	})
 }

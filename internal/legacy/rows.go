@@ -15,6 +15,9 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
+// Rows is the table of legacy copies.
+const Rows outbox.Table = "legacy_mails"
+
 // row is one legacy copy that has not left, under the lease of a relay. Its body is sealed in the database.
 type row struct {
 	id         string
@@ -84,55 +87,4 @@ func (r *row) release(ctx context.Context, db *database.DB) error {
 	_, err := db.Conn(ctx).ExecContext(ctx, `
 		UPDATE legacy_mails SET lease_until = NULL WHERE id = $1 AND lease_until = $2`, r.id, r.leaseUntil.UTC())
 	return err
-}
-
-// postpone counts a failed try of r. With failedAt set the row stays where it is until Retry.
-func (r *row) postpone(
-	ctx context.Context, db *database.DB, class string, availableAt time.Time, failedAt *time.Time,
-) error {
-	_, err := db.Conn(ctx).ExecContext(ctx, `
-		UPDATE legacy_mails
-		SET lease_until = NULL, attempts = attempts + 1, last_error = $2, available_at = $3, failed_at = $4
-		WHERE id = $1`, r.id, class, availableAt, failedAt)
-	return err
-}
-
-// removeRow deletes a row whose message was confirmed.
-func removeRow(ctx context.Context, db *database.DB, id string) error {
-	_, err := db.Conn(ctx).ExecContext(ctx, "DELETE FROM legacy_mails WHERE id = $1", id)
-	return err
-}
-
-// ReadDepth reads how many rows wait, as outbox.ReadDepth does for its own.
-func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.Depth, error) {
-	var d outbox.Depth
-	q := db.Conn(ctx)
-	err := q.QueryRowContext(ctx, `
-		SELECT (SELECT count(*) FROM legacy_mails WHERE failed_at IS NULL),
-		       (SELECT count(*) FROM legacy_mails WHERE failed_at IS NOT NULL)`).Scan(&d.Rows, &d.Failed)
-	if err != nil {
-		return d, fmt.Errorf("legacy: counting rows: %w", err)
-	}
-	var oldest time.Time
-	err = q.QueryRowContext(ctx, `
-		SELECT available_at FROM legacy_mails WHERE failed_at IS NULL AND available_at <= $1
-		ORDER BY available_at LIMIT 1`, now).Scan(&oldest)
-	if database.IsNotFound(err) {
-		return d, nil
-	}
-	if err != nil {
-		return d, fmt.Errorf("legacy: reading the oldest due row: %w", err)
-	}
-	d.OldestDue = now.Sub(oldest)
-	return d, nil
-}
-
-// Retry makes every row that was given up due again and returns how many there were.
-func Retry(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
-	result, err := db.Conn(ctx).ExecContext(ctx, `
-		UPDATE legacy_mails SET failed_at = NULL, attempts = 0, available_at = $1 WHERE failed_at IS NOT NULL`, now)
-	if err != nil {
-		return 0, fmt.Errorf("legacy: retrying failed rows: %w", err)
-	}
-	return result.RowsAffected()
 }

@@ -130,8 +130,7 @@ func (s *Sender) session(ctx context.Context, conn *amqp.Connection) error {
 
 // await returns what became of the message id.
 func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation, id string) error {
-	look := time.NewTicker(s.sender.patience)
-	defer look.Stop()
+	look := time.Tick(s.sender.patience)
 	stop := ctx.Done()
 	for wasBlocked := false; ; {
 		select {
@@ -142,7 +141,7 @@ func (s *session) await(ctx context.Context, confirm *amqp.DeferredConfirmation,
 				return event.ErrUnavailable
 			}
 			stop = nil // a broker that takes messages confirms this one, or is late
-		case <-look.C:
+		case <-look:
 			blocked := s.alarm.Raised()
 			switch {
 			case !blocked && !wasBlocked: // an alarm that is over leaves as much time again
@@ -178,7 +177,7 @@ func (s *session) declare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.sender.patience)
 	defer cancel()
 	log := s.sender.options.Log.With().Str("exchange", Exchange).Logger()
-	err := eventmq.Within(ctx, func() error { return declareOn(s.conn) })
+	err := eventmq.Within(ctx, func() error { return eventmq.OnChannel(s.conn, Declare) })
 	refusal, ok := errors.AsType[*amqp.Error](err)
 	switch {
 	case err == nil:
@@ -194,18 +193,6 @@ func (s *session) declare(ctx context.Context) error {
 		s.end(err)
 	}
 	return fmt.Errorf("%w: %w", event.ErrUnavailable, err)
-}
-
-// declareOn declares on a channel of its own, because a refusal closes its channel.
-func declareOn(conn *amqp.Connection) error {
-	ch, err := conn.Channel()
-	if err != nil {
-		return fmt.Errorf("legacy: opening a channel: %w", err)
-	}
-	if err := Declare(ch); err != nil {
-		return err
-	}
-	return ch.Close()
 }
 
 // Declare creates what is missing of the previous release's topology, exactly as it declares it itself.

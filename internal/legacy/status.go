@@ -30,7 +30,7 @@ type Facts struct {
 	Fanout    eventmq.ExchangeState `json:"fanout_exchange"`
 	Old       eventmq.QueueState    `json:"fanout_queue"`
 	Email     Ladder                `json:"email"`          // where topic copies go
-	Legacy    Ladder                `json:"legacy"`         // what the old queue gave our consumers and they could not send
+	Legacy    Ladder                `json:"legacy"`         // where the mails of the old queue are sent from
 	Others    []eventmq.QueueState  `json:"others"`         // shown, and not judged
 	Bindings  []eventmq.Binding     `json:"bindings"`       // with the old exchange as source or destination
 	OfTopic   []eventmq.Binding     `json:"topic_bindings"` // with the topic exchange as source
@@ -55,7 +55,7 @@ type ToolDeps struct {
 	ManagementURL string        // of the broker's management API; see rabbitmq.NewInspector
 	Queues        []event.Queue // all of this service
 	Email         string        // which of them takes mails from the topic
-	Legacy        string        // which of them takes what could not be sent from the old queue
+	Legacy        string        // which of them takes the mails of the old queue
 }
 
 // Tool is the operator's view on the migration.
@@ -76,7 +76,7 @@ func (t *Tool) Facts(ctx context.Context, since time.Duration) (f Facts, err err
 	if f.Shadows, err = ReadShadows(ctx, t.deps.DB, f.At.Add(-since)); err != nil {
 		return f, err
 	}
-	depth, err := ReadDepth(ctx, t.deps.DB, f.At)
+	depth, err := Rows.Depth(ctx, t.deps.DB, f.At)
 	if err != nil {
 		return f, err
 	}
@@ -185,12 +185,10 @@ func (t *Tool) remove(ctx context.Context, f Facts, dryRun bool) (removed []stri
 }
 
 func waitForFigures(ctx context.Context) error {
-	timer := time.NewTimer(figuresLag)
-	defer timer.Stop()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-timer.C:
+	case <-time.After(figuresLag):
 		return nil
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -17,7 +15,7 @@ const (
 	// UnnamedFor is how long a mail that came without an id is remembered once it was sent: much longer than the broker
 	// needs to hand out again what was not acked, and no longer than its code lives.
 	UnnamedFor = 10 * time.Minute
-	// rememberTimeout bounds one write. The mail does not depend on it.
+	// rememberTimeout bounds the note that a mail was sent, which a stop does not cut off.
 	rememberTimeout = 2 * time.Second
 )
 
@@ -27,13 +25,15 @@ type UnnamedDeps struct {
 	Clock   Clock
 	SealKey []byte        // EVENTS_SEAL_KEY, from which the digests' key is derived
 	Lease   time.Duration // how long one try to send may take
-	Log     zerolog.Logger
 }
 
-// Unnamed remembers mails that carry no id, which are those of the previous release's api, by a keyed digest of their
-// bodies. Two such mails may be the same word for word, so the first delivery of each is sent, whatever is remembered.
-// One that the broker has handed out again, or that was tried before, is not sent while another process is sending it,
-// or after it was sent.
+// Unnamed remembers mails that came without an id, which are those of the previous release's api, by a keyed digest of
+// their bodies. The mail ledger knows each copy by the id that the [Reader] gave it; Unnamed finds the second copy of a
+// mail that was moved twice.
+//
+// Two such mails may be the same word for word, so the first delivery of each is sent, whatever is remembered. One that
+// was handed out before, by the old queue or by ours, or that was tried before, is not sent while another process is
+// sending it, or after it was sent.
 type Unnamed struct {
 	deps UnnamedDeps
 	key  []byte
@@ -44,23 +44,26 @@ func NewUnnamed(d UnnamedDeps) *Unnamed {
 	return &Unnamed{d, digest(d.SealKey, "identity: mails without an id")}
 }
 
-// Guard returns a handler that recognises repeats and hands the others to next. While the database is unavailable first
-// deliveries are sent all the same; others are tried again.
+// Guard returns a handler that recognises repeats and hands the others to next. While the database is unavailable mails
+// wait, as they do for the ledger.
 func (u *Unnamed) Guard(next event.Handler) event.Handler {
 	return func(ctx context.Context, m event.Delivery) error {
 		if !m.CameUnnamed() {
 			return next(ctx, m)
 		}
 		body := digest(u.key, string(m.Body))
-		if m.Moves() > 0 {
+		if m.Moves() > 0 || m.HandedOut > 0 {
 			if err := u.check(ctx, body); err != nil {
 				return err
 			}
 		}
-		u.begin(ctx, body)
+		if err := u.begin(ctx, body); err != nil {
+			return err
+		}
 		err := next(ctx, m)
-		u.end(ctx, body, err == nil)
-		return err
+		outcome, _ := event.Ended(err)
+		sent := outcome == event.Handled || outcome == event.DropDuplicate
+		return errors.Join(err, u.end(ctx, body, sent))
 	}
 }
 
@@ -84,33 +87,31 @@ func (u *Unnamed) check(ctx context.Context, body []byte) error {
 	}
 }
 
-func (u *Unnamed) begin(ctx context.Context, body []byte) {
+func (u *Unnamed) begin(ctx context.Context, body []byte) error {
 	now := u.deps.Clock.Now()
-	u.remember(ctx, `
+	return u.remember(ctx, `
 		INSERT INTO unnamed_mails (digest, busy_until, touched_at) VALUES ($1, $2, $3)
 		ON CONFLICT (digest) DO UPDATE SET busy_until = excluded.busy_until, touched_at = excluded.touched_at`,
 		body, now.Add(u.deps.Lease), now)
 }
 
-// end is not cut short by the end of ctx: what is known now is worth the most then.
-func (u *Unnamed) end(ctx context.Context, body []byte, sent bool) {
-	var sentAt *time.Time
+// end is not cut short by the end of ctx: what is known now is worth the most then. When it fails on a mail that was
+// sent, the next try finds the mail in the ledger.
+func (u *Unnamed) end(ctx context.Context, body []byte, sent bool) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), rememberTimeout)
+	defer cancel()
 	now := u.deps.Clock.Now()
-	if sent {
-		sentAt = &now
-	}
-	u.remember(context.WithoutCancel(ctx), `
+	return u.remember(ctx, `
 		INSERT INTO unnamed_mails (digest, sent_at, touched_at) VALUES ($1, $2, $3)
 		ON CONFLICT (digest) DO UPDATE SET busy_until = NULL, sent_at = coalesce(excluded.sent_at, unnamed_mails.sent_at),
-			touched_at = excluded.touched_at`, body, sentAt, now)
+			touched_at = excluded.touched_at`, body, sql.NullTime{Time: now, Valid: sent}, now)
 }
 
-func (u *Unnamed) remember(ctx context.Context, statement string, args ...any) {
-	ctx, cancel := context.WithTimeout(ctx, rememberTimeout)
-	defer cancel()
+func (u *Unnamed) remember(ctx context.Context, statement string, args ...any) error {
 	if _, err := u.deps.DB.Conn(ctx).ExecContext(ctx, statement, args...); err != nil {
-		u.deps.Log.Warn().Err(err).Msg("a mail without an id was not recorded; handed out again, it would be sent again")
+		return fmt.Errorf("legacy: recording a mail without an id: %w", err)
 	}
+	return nil
 }
 
 // PurgeUnnamed deletes what was last touched before then and returns how many mails that were.

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -27,7 +26,7 @@ type pod struct {
 func newPod(db *database.DB, clock Clock) *pod {
 	p := &pod{during: func() {}}
 	p.handle = NewUnnamed(UnnamedDeps{
-		DB: db, Clock: clock, SealKey: sealKey, Lease: tryLease, Log: zerolog.Nop(),
+		DB: db, Clock: clock, SealKey: sealKey, Lease: tryLease,
 	}).Guard(func(context.Context, event.Delivery) error {
 		p.during()
 		if p.err == nil {
@@ -132,14 +131,46 @@ func TestUnnamed(t *testing.T) {
 			require.Zero(t, n)
 		})
 	})
-	t.Run("an outage of the database holds back no first delivery", func(t *testing.T) {
+	t.Run("a mail that our own queue hands out again is looked for", func(t *testing.T) {
 		t.Parallel()
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
 			p := newPod(db, newClock())
-			_, err := db.Conn(t.Context()).ExecContext(t.Context(), "DROP TABLE unnamed_mails")
+			require.NoError(t, p.gets(handedOutAgain(unnamedMail())))
+			givenBack := event.Delivery{Message: unnamedMail(), HandedOut: 1} // the first copy, by a pod that has stopped
+			require.Equal(t, event.DropDuplicate, outcome(p.handle(context.Background(), givenBack), start))
+			require.Equal(t, 1, p.sent)
+		})
+	})
+	t.Run("a mail that the ledger knows was sent is remembered as sent", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			p := newPod(db, newClock())
+			p.err = event.Drop(event.DropDuplicate)
+			require.Equal(t, event.DropDuplicate, outcome(p.gets(unnamedMail()), start))
+			p.err = nil
+			require.Equal(t, event.DropDuplicate, outcome(p.gets(handedOutAgain(unnamedMail())), start))
+			require.Zero(t, p.sent)
+		})
+	})
+	t.Run("an outage of the database makes mails wait", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			p := newPod(db, newClock())
+			_, err := db.Conn(t.Context()).ExecContext(t.Context(), "ALTER TABLE unnamed_mails RENAME TO gone")
 			require.NoError(t, err)
-			require.NoError(t, p.gets(unnamedMail()))
-			require.Equal(t, "retry", outcome(p.gets(handedOutAgain(unnamedMail())), start))
+			for _, m := range []event.Message{unnamedMail(), handedOutAgain(unnamedMail())} {
+				require.Equal(t, "retry", outcome(p.gets(m), start))
+			}
+			require.Zero(t, p.sent)
+			rename := "ALTER TABLE gone RENAME TO unnamed_mails"
+			_, err = db.Conn(t.Context()).ExecContext(t.Context(), rename)
+			require.NoError(t, err)
+
+			p.during = func() {
+				_, err := db.Conn(t.Context()).ExecContext(t.Context(), "ALTER TABLE unnamed_mails RENAME TO gone")
+				require.NoError(t, err)
+			}
+			require.Equal(t, "retry", outcome(p.gets(unnamedMail()), start), "sent, and then found in the ledger")
 			require.Equal(t, 1, p.sent)
 		})
 	})

@@ -81,7 +81,7 @@ func (r *relayBench) fill(ctx context.Context) error {
 }
 
 func (r *relayBench) assertEmpty(ctx context.Context) error {
-	depth, err := outbox.ReadDepth(ctx, r.db, r.clock.Now())
+	depth, err := outbox.Rows.Depth(ctx, r.db, r.clock.Now())
 	if n := depth.Rows + depth.Failed; err == nil && n > 0 {
 		err = fmt.Errorf("%d rows are still in the outbox", n)
 	}

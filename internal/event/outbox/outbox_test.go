@@ -138,7 +138,7 @@ func (o *office) publish(events ...event.Event) {
 
 func (o *office) depth() Depth {
 	o.Helper()
-	d, err := ReadDepth(context.Background(), o.db, o.clock.Now())
+	d, err := Rows.Depth(context.Background(), o.db, o.clock.Now())
 	require.NoError(o, err)
 	return d
 }

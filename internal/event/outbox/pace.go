@@ -39,20 +39,20 @@ func (p *pace) spend() {
 	p.looked = time.Time{}
 }
 
-// rest returns how long the relay may rest: until the next row of a batch is due, poll at most. It looks for that row once a
+// rest returns how long the relay may rest: until the next row of a batch is due, Poll at most. It looks for that row once a
 // second, and whenever one has been claimed or the last one it knew has come due.
 func (r *Relay) rest(ctx context.Context) time.Duration {
 	now := r.clock.Now()
 	p := &r.pace
-	if now.Sub(p.looked) >= poll || (!p.next.IsZero() && !p.next.After(now)) {
+	if now.Sub(p.looked) >= Poll || (!p.next.IsZero() && !p.next.After(now)) {
 		next, err := nextBatched(ctx, r.db, now)
 		if err != nil {
-			return poll // the next claim says what is wrong
+			return Poll // the next claim says what is wrong
 		}
 		p.looked, p.next = now, next
 	}
 	if p.next.IsZero() {
-		return poll
+		return Poll
 	}
-	return min(max(p.next.Sub(now), time.Millisecond), poll)
+	return min(max(p.next.Sub(now), time.Millisecond), Poll)
 }

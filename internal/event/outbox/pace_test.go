@@ -86,8 +86,8 @@ func TestPace(t *testing.T) {
 			o := open(t, db)
 			ctx := context.Background()
 			r := o.paced(20)
-			require.Equal(t, poll, r.rest(ctx), "nothing is to come")
-			o.clock.advance(poll)
+			require.Equal(t, Poll, r.rest(ctx), "nothing is to come")
+			o.clock.advance(Poll)
 			o.publish(o.invitations(3, "batch", o.clock.Now().Add(300*time.Millisecond), 50*time.Millisecond)...)
 			o.publish(o.invitation("evt_late", "batch", o.clock.Now().Add(time.Hour)))
 			require.Equal(t, 300*time.Millisecond, r.rest(ctx))
@@ -100,21 +100,21 @@ func TestPace(t *testing.T) {
 			}
 			o.clock.advance(50 * time.Millisecond)
 			require.Equal(t, 1, o.step(r))
-			require.Equal(t, poll, r.rest(ctx), "what is far away is looked for again by then")
+			require.Equal(t, Poll, r.rest(ctx), "what is far away is looked for again by then")
 
 			o.publish(o.invitations(2, "new", o.clock.Now(), 70*time.Millisecond)...)
 			require.Equal(t, 1, o.step(r))
 			require.Equal(t, 70*time.Millisecond, r.rest(ctx), "the first of a batch is a reason to look for its next")
 			o.clock.advance(70 * time.Millisecond)
 			require.Equal(t, 1, o.step(r))
-			require.Equal(t, poll, r.rest(ctx))
+			require.Equal(t, Poll, r.rest(ctx))
 
 			o.publish(o.invitation("evt_soon", "batch", o.clock.Now().Add(400*time.Millisecond)))
-			o.clock.advance(poll)
+			o.clock.advance(Poll)
 			require.Equal(t, 1, o.step(r), "a batch that came meanwhile is found within a second")
 			o.rename("outbox", "gone")
-			o.clock.advance(poll)
-			require.Equal(t, poll, r.rest(ctx), "a database that is away is the next claim's business")
+			o.clock.advance(Poll)
+			require.Equal(t, Poll, r.rest(ctx), "a database that is away is the next claim's business")
 		})
 	})
 	// Ten rows, each of which comes due 10 ms after the one before has left: a relay that polled would need ten seconds.
@@ -139,7 +139,7 @@ func TestPace(t *testing.T) {
 			for _, e := range events {
 				require.Equal(t, e.ID, eventtest.Next(t, sent))
 			}
-			require.Less(t, time.Since(began), rows*poll/2)
+			require.Less(t, time.Since(began), rows*Poll/2)
 			stop()
 			require.NoError(t, eventtest.Next(t, ended))
 		})

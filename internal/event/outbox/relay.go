@@ -17,7 +17,6 @@ const (
 	// lease is longer than a Send can take, so that no other relay sends the same rows while one is at it.
 	lease        = 30 * time.Second
 	batchTimeout = 25 * time.Second // a Send takes 20 s at most
-	poll         = time.Second      // for rows of a process that died between commit and nudge
 	// maxAttempts with pauses from 1 s doubling to 1 min is about ten minutes: the life of a code.
 	maxAttempts = 15
 	maxPause    = time.Minute
@@ -43,13 +42,13 @@ type Observer interface {
 
 // Relay brings rows to the broker. Any number may run, in any number of processes.
 type Relay struct {
+	*Loop
 	db       *database.DB
 	sealer   *Sealer
 	clock    Clock
 	sender   event.Sender
 	observer Observer
 	log      zerolog.Logger
-	nudge    chan struct{}
 	pace     pace
 	// confirmed are rows whose deletion failed: they are deleted before anything else is claimed, so that a short
 	// absence of the database does not send them again.
@@ -63,53 +62,23 @@ func NewRelay(
 ) *Relay {
 	return &Relay{
 		db: db, sealer: sealer, clock: clock, sender: sender, observer: observer, log: log,
-		nudge: make(chan struct{}, 1), pace: pace{perSecond: perSecond},
+		Loop: NewLoop(Rows, log), pace: pace{perSecond: perSecond},
 	}
 }
 
-// Wake makes the relay look at once. It never blocks.
-func (r *Relay) Wake() {
-	select {
-	case r.nudge <- struct{}{}:
-	default:
-	}
-}
-
-// Run relays until ctx ends, then finishes the batch it is at and returns nil. Errors are logged once per outage
-// and tried again after a second.
+// Run relays until ctx ends, then finishes the batch it is at and returns nil.
 func (r *Relay) Run(ctx context.Context) error {
-	failing := false
-	for ctx.Err() == nil {
+	return r.Loop.Run(ctx, func(failing bool) (int, time.Duration, error) {
 		limit := batchSize
 		if failing {
 			limit = 1 // enough to see that it is over; leasing a whole batch each second only makes dead rows
 		}
 		n, err := r.relay(ctx, limit)
-		if err != nil && !failing {
-			r.log.Warn().Err(err).Msg("the outbox is waiting; retrying every second")
+		if err != nil || n == limit {
+			return n, 0, err
 		}
-		if err == nil && failing && n > 0 {
-			r.log.Info().Msg("the outbox is moving again")
-		}
-		failing = err != nil || (failing && n == 0)
-		switch {
-		case err != nil:
-			r.pause(ctx, poll, nil) // deaf to nudges: a burst of registrations must not turn into a burst of tries
-		case n < limit:
-			r.pause(ctx, r.rest(ctx), r.nudge)
-		}
-	}
-	return nil
-}
-
-func (r *Relay) pause(ctx context.Context, rest time.Duration, nudge <-chan struct{}) {
-	timer := time.NewTimer(rest)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-nudge:
-	case <-timer.C:
-	}
+		return n, r.rest(ctx), nil
+	})
 }
 
 // relay brings up to limit rows to the broker and returns how many it claimed. It has a deadline instead of the end of
@@ -198,7 +167,7 @@ func (r *Relay) postpone(ctx context.Context, row row, class string) error {
 	now := r.clock.Now()
 	due, failedAt := Backoff(row.attempts, now)
 	r.observer.Failed(row.message, class, failedAt != nil)
-	return postpone(ctx, r.db, row.id, class, due, failedAt)
+	return Rows.Postpone(ctx, r.db, row.id, class, due, failedAt)
 }
 
 // Backoff returns when a row that had failed attempts times, and now has once more, is due again. With failedAt it is
@@ -214,7 +183,7 @@ func (r *Relay) removeConfirmed(ctx context.Context) error {
 	if len(r.confirmed) == 0 {
 		return nil
 	}
-	if err := remove(ctx, r.db, r.confirmed); err != nil {
+	if err := Rows.Remove(ctx, r.db, r.confirmed...); err != nil {
 		return err
 	}
 	r.confirmed = nil

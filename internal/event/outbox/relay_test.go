@@ -106,7 +106,7 @@ func TestRelay(t *testing.T) {
 					require.Equal(t, "evt_1 "+class+" final=false", o.outcomes.seen[maxAttempts-2])
 					require.Equal(t, "evt_1 "+class+" final=true", o.outcomes.seen[maxAttempts-1])
 
-					n, err := Retry(context.Background(), db, o.clock.Now())
+					n, err := Rows.Retry(context.Background(), db, o.clock.Now())
 					require.NoError(t, err)
 					require.EqualValues(t, 1, n)
 					require.Equal(t, Depth{Rows: 1}, o.depth())
@@ -222,7 +222,7 @@ func TestRelay(t *testing.T) {
 			return nil
 		}
 		r := o.relay()
-		r.log = zerolog.New(&log)
+		r.Loop = NewLoop(Rows, zerolog.New(&log))
 		o.publish(o.mail("evt_1"))
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
@@ -234,12 +234,12 @@ func TestRelay(t *testing.T) {
 		stop()
 		require.NoError(t, eventtest.Next(t, ended))
 		require.Equal(t, 1, strings.Count(log.String(), `"level":"warn"`), log.String())
-		require.Equal(t, 1, strings.Count(log.String(), "moving again"), log.String())
+		require.Equal(t, 1, strings.Count(log.String(), "published again"), log.String())
 		require.NotContains(t, log.String(), code)
 	})
 }
 
-func TestReadDepth(t *testing.T) {
+func TestDepth(t *testing.T) {
 	t.Parallel()
 	t.Run("counts what waits and what is late", func(t *testing.T) {
 		t.Parallel()
@@ -251,7 +251,7 @@ func TestReadDepth(t *testing.T) {
 			require.Equal(t, Depth{Rows: 1}, o.depth(), "a row that is not due yet is waiting, and not late")
 			_, err := db.Conn(context.Background()).ExecContext(context.Background(), "DROP TABLE outbox")
 			require.NoError(t, err)
-			_, err = ReadDepth(context.Background(), db, o.clock.Now())
+			_, err = Rows.Depth(context.Background(), db, o.clock.Now())
 			require.Error(t, err)
 			require.NotErrorIs(t, err, sql.ErrNoRows)
 		})

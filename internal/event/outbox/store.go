@@ -114,13 +114,6 @@ func scanRows(rows *sql.Rows) (out []row, err error) {
 	return out, rows.Err()
 }
 
-// remove deletes confirmed rows in one statement.
-func remove(ctx context.Context, db *database.DB, ids []string) error {
-	_, err := db.Conn(ctx).ExecContext(ctx,
-		"DELETE FROM outbox WHERE id IN ("+database.Placeholders(1, len(ids))+")", anys(ids)...)
-	return err
-}
-
 // release gives rows of one claim back untouched, due at once: nothing was wrong with them. A row that another relay has
 // leased meanwhile, because this process was stopped for longer than its own lease, is left to it.
 func release(ctx context.Context, db *database.DB, rows []row) error {
@@ -133,14 +126,6 @@ func release(ctx context.Context, db *database.DB, rows []row) error {
 	}
 	_, err := db.Conn(ctx).ExecContext(ctx, "UPDATE outbox SET lease_until = NULL WHERE lease_until = $1 AND id IN ("+
 		database.Placeholders(2, len(rows))+")", args...)
-	return err
-}
-
-// postpone counts a failed try of one row. With failedAt set it stays where it is until a person looks.
-func postpone(ctx context.Context, db *database.DB, id, class string, availableAt time.Time, failedAt *time.Time) error {
-	_, err := db.Conn(ctx).ExecContext(ctx, `
-		UPDATE outbox SET lease_until = NULL, attempts = attempts + 1, last_error = $2, available_at = $3, failed_at = $4
-		WHERE id = $1`, id, class, availableAt, failedAt)
 	return err
 }
 
@@ -183,57 +168,6 @@ func Withdraw(ctx context.Context, db *database.DB, batch string, now time.Time)
 		return nil, fmt.Errorf("outbox: withdrawing batch %s: %w", batch, err)
 	}
 	return ids, nil
-}
-
-// Depth is how full the outbox is.
-type Depth struct {
-	Rows      int           // waiting, due or not
-	Failed    int           // given up; they wait for Retry
-	OldestDue time.Duration // how long the oldest due row has been due; 0 when none is
-}
-
-// Add returns the depth of both tables together.
-func (d Depth) Add(other Depth) Depth {
-	return Depth{
-		Rows:      d.Rows + other.Rows,
-		Failed:    d.Failed + other.Failed,
-		OldestDue: max(d.OldestDue, other.OldestDue),
-	}
-}
-
-// ReadDepth reads how full the outbox is.
-func ReadDepth(ctx context.Context, db *database.DB, now time.Time) (Depth, error) {
-	var d Depth
-	q := db.Conn(ctx)
-	err := q.QueryRowContext(ctx, `
-		SELECT (SELECT count(*) FROM outbox WHERE failed_at IS NULL),
-		       (SELECT count(*) FROM outbox WHERE failed_at IS NOT NULL)`).Scan(&d.Rows, &d.Failed)
-	if err != nil {
-		return d, fmt.Errorf("outbox: counting rows: %w", err)
-	}
-	var oldest time.Time
-	for _, which := range []string{"IS NULL", "IS NOT NULL"} { // each has an index of its own
-		err = q.QueryRowContext(ctx, `
-			SELECT available_at FROM outbox WHERE failed_at IS NULL AND batch_id `+which+` AND available_at <= $1
-			ORDER BY available_at LIMIT 1`, now).Scan(&oldest)
-		if err != nil && !database.IsNotFound(err) {
-			return d, fmt.Errorf("outbox: reading the oldest due row: %w", err)
-		}
-		if err == nil {
-			d.OldestDue = max(d.OldestDue, now.Sub(oldest))
-		}
-	}
-	return d, nil
-}
-
-// Retry makes every failed row due again and returns how many there were.
-func Retry(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
-	result, err := db.Conn(ctx).ExecContext(ctx,
-		"UPDATE outbox SET failed_at = NULL, attempts = 0, available_at = $1 WHERE failed_at IS NOT NULL", now)
-	if err != nil {
-		return 0, fmt.Errorf("outbox: retrying failed rows: %w", err)
-	}
-	return result.RowsAffected()
 }
 
 func anys(ids []string) []any {

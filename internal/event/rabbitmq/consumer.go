@@ -31,7 +31,7 @@ type ConsumerOptions struct {
 type Consumer struct {
 	options   ConsumerOptions
 	consumers []event.Consumer
-	consuming atomic.Bool
+	consuming atomic.Int32 // how many of them have their queue's deliveries
 }
 
 // NewConsumer returns a Consumer; Run does the work.
@@ -40,7 +40,7 @@ func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
 }
 
 // Consuming reports whether every queue is being consumed right now.
-func (c *Consumer) Consuming() bool { return c.consuming.Load() }
+func (c *Consumer) Consuming() bool { return int(c.consuming.Load()) == len(c.consumers) }
 
 // Run consumes until ctx ends. Then it takes nothing new, gives back what no handler has begun, lets running
 // handlers finish within DrainTimeout, and returns nil.
@@ -74,25 +74,15 @@ func (c *Consumer) Run(ctx context.Context) error {
 // session feeds every worker from one connection. The first queue that fails ends it for all: the supervisor then
 // rebuilds connection, topology and consumers in one way, whatever went wrong.
 func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, workers []*worker) error {
-	if err := c.options.Topology.declareOn(conn); err != nil {
+	if err := OnChannel(conn, c.options.Topology.Declare); err != nil {
 		return err
 	}
 	group, life := errgroup.WithContext(life)
-	started := make(chan struct{}, len(workers))
 	for _, w := range workers {
-		group.Go(func() error { return w.feed(stop, life, conn, started) })
+		group.Go(func() error {
+			return w.feed(stop, life, conn, func() { c.consuming.Add(1) })
+		})
 	}
-	group.Go(func() error {
-		for range workers {
-			select {
-			case <-started:
-			case <-life.Done():
-				return nil
-			}
-		}
-		c.consuming.Store(true)
-		return nil
-	})
-	defer c.consuming.Store(false)
+	defer c.consuming.Store(0)
 	return group.Wait()
 }

@@ -61,8 +61,7 @@ func TestMove(t *testing.T) {
 			return nil
 		})
 		ctx := context.Background()
-		generation := w.attach(ch)
-		w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
+		w.handle(ctx, ctx, delivered(ch, "evt_a", 1, false))
 		require.Equal(t, 2, sent)
 		require.Equal(t, []uint64{1}, ch.acked)
 	})
@@ -78,7 +77,7 @@ func TestMove(t *testing.T) {
 			ch := &fakeChannel{}
 			w, _, _ := fakeWorker(t, failing)
 			w.options.Sender = unreachable
-			w.handle(ended, context.Background(), delivered("evt_a", 1, w.attach(ch), false))
+			w.handle(ended, context.Background(), delivered(ch, "evt_a", 1, false))
 			require.Empty(t, ch.acked)
 			require.Equal(t, []uint64{1}, ch.requeued)
 			seen := eventtest.Next(t, w.consumer.Observer.(*eventtest.Observer).Seen)
@@ -89,7 +88,7 @@ func TestMove(t *testing.T) {
 			ch := &fakeChannel{}
 			w, _, _ := fakeWorker(t, failing)
 			w.options.Sender = unreachable
-			j := delivered("evt_a", 1, w.attach(ch), false)
+			j := delivered(ch, "evt_a", 1, false)
 			j.life = ended
 			w.handle(context.Background(), context.Background(), j)
 			require.Empty(t, ch.acked)

@@ -20,12 +20,12 @@ type DeadLetters struct {
 	queues  []event.Queue
 }
 
-// NewDeadLetters answers the tool for the dead queues of these queues.
+// NewDeadLetters returns the tool for the dead queues of these queues.
 func NewDeadLetters(o rabbitmq.Options, queues []event.Queue) *DeadLetters {
 	return &DeadLetters{options: o, queues: queues}
 }
 
-// ErrNoSuchQueue is answered for a name that is not one of this service's queues.
+// ErrNoSuchQueue is returned for a name that is not one of this service's queues.
 var ErrNoSuchQueue = errors.New("rabbitmq: no such queue")
 
 // Handling is what to do with one dead letter.
@@ -46,8 +46,8 @@ const (
 )
 
 // Walk shows every message that is in queue's dead queue when it begins, oldest first, and does with each what
-// decide says. A message is removed only after its replay has been confirmed; settled is told of each that is gone from
-// the dead queue, and of no other. It answers how many messages were seen.
+// decide says. A message is removed only after its replay has been confirmed; settled is called for each that is gone from
+// the dead queue, and for no other. Walk returns how many messages were seen.
 //
 // It consumes, and does not fetch: what one consumer leaves behind, a quorum queue takes back in its old order. One
 // walk at a time: a second one is refused by the broker.
@@ -110,8 +110,8 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 	return seen, nil
 }
 
-// leave gives back what was not acked, and waits until it can be seen in the queue again: the broker answers the
-// close before that, and whoever looked next would find the queue empty.
+// leave gives back what was not acked, and waits until it can be seen in the queue again: the broker confirms the
+// close before that, and the next look would find the queue empty.
 func leave(conn *amqp.Connection, ch *amqp.Channel, queue string, left int) {
 	if err := ch.Close(); err != nil {
 		return // the connection is lost: the broker takes them back when it notices
@@ -130,8 +130,6 @@ func leave(conn *amqp.Connection, ch *amqp.Channel, queue string, left int) {
 }
 
 func next(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, error) {
-	timer := time.NewTimer(handOutTimeout)
-	defer timer.Stop()
 	select {
 	case delivery, ok := <-deliveries:
 		if !ok {
@@ -140,7 +138,7 @@ func next(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, 
 		return delivery, nil
 	case <-ctx.Done():
 		return amqp.Delivery{}, ctx.Err()
-	case <-timer.C:
+	case <-time.After(handOutTimeout):
 		return amqp.Delivery{}, ErrNoAnswer
 	}
 }

@@ -26,7 +26,7 @@ func (s *publishSession) heal() {
 		default:
 		}
 		log := s.publisher.options.Log
-		if err := s.publisher.topology.declareOn(s.conn); err != nil {
+		if err := OnChannel(s.conn, s.publisher.topology.Declare); err != nil {
 			log.Error().Err(err).Msg("a message was unroutable and the topology cannot be declared")
 			return
 		}

@@ -25,7 +25,7 @@ var (
 )
 
 // Check asks the broker, on the connection that publishes, whether the exchange is what it must be. A passive
-// declaration would not reveal a wrong type, so it declares actively. The answer is at most as late as ctx.
+// declaration would not reveal a wrong type, so it declares actively. It returns when ctx ends at the latest.
 func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 	unknown := ExchangeHealth{Name: event.Exchange}
 	s := p.live.Load()
@@ -55,16 +55,11 @@ func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error)
 	}
 	var messages atomic.Int64
 	err := Within(ctx, func() error {
-		ch, err := s.conn.Channel()
-		if err != nil {
-			return fmt.Errorf("rabbitmq opens no channel: %w", err)
-		}
-		state, err := ch.QueueDeclarePassive(q.DeadQueue(), true, false, false, false, nil)
-		if err != nil {
-			return fmt.Errorf("looking at %s: %w", q.DeadQueue(), err) // which has closed the channel
-		}
-		messages.Store(int64(state.Messages))
-		return ch.Close()
+		return OnChannel(s.conn, func(ch *amqp.Channel) error {
+			state, err := ch.QueueDeclarePassive(q.DeadQueue(), true, false, false, false, nil)
+			messages.Store(int64(state.Messages))
+			return about(q.DeadQueue(), err)
+		})
 	})
 	return int(messages.Load()), err
 }
@@ -83,12 +78,22 @@ func Within(ctx context.Context, ask func() error) error {
 }
 
 func checkExchange(conn *amqp.Connection) error {
+	return OnChannel(conn, func(ch *amqp.Channel) error {
+		if err := ch.ExchangeDeclare(event.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
+			return fmt.Errorf("the exchange is not a durable topic exchange: %w", err)
+		}
+		return nil
+	})
+}
+
+// OnChannel asks the broker on a channel of its own, because a refusal closes its channel.
+func OnChannel(conn *amqp.Connection, ask func(*amqp.Channel) error) error {
 	ch, err := conn.Channel()
 	if err != nil {
-		return fmt.Errorf("rabbitmq opens no channel: %w", err)
+		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
 	}
-	if err := ch.ExchangeDeclare(event.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-		return fmt.Errorf("the exchange is not a durable topic exchange: %w", err)
+	if err := ask(ch); err != nil {
+		return err
 	}
 	return ch.Close()
 }

@@ -153,7 +153,7 @@ func lookAtTopic(conn *amqp.Connection) (ExchangeState, error) {
 
 func lookAtExchange(conn *amqp.Connection, name string) (ExchangeState, error) {
 	state := ExchangeState{Name: name}
-	err := onChannel(conn, func(ch *amqp.Channel) error {
+	err := OnChannel(conn, func(ch *amqp.Channel) error {
 		// Asked passively, the broker does not compare the type.
 		return ch.ExchangeDeclarePassive(name, amqp.ExchangeDirect, true, false, false, false, nil)
 	})
@@ -166,7 +166,7 @@ func lookAtExchange(conn *amqp.Connection, name string) (ExchangeState, error) {
 
 func lookAtQueue(conn *amqp.Connection, name string) (QueueState, error) {
 	state := QueueState{Name: name}
-	err := onChannel(conn, func(ch *amqp.Channel) error {
+	err := OnChannel(conn, func(ch *amqp.Channel) error {
 		q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
 		state.Ready, state.Consumers = q.Messages, q.Consumers
 		return err
@@ -179,18 +179,6 @@ func lookAtQueue(conn *amqp.Connection, name string) (QueueState, error) {
 		state.Readers = []Reader{}
 	}
 	return state, about(name, err)
-}
-
-// onChannel asks on a channel of its own, because the answer "there is none" closes it.
-func onChannel(conn *amqp.Connection, ask func(*amqp.Channel) error) error {
-	ch, err := conn.Channel()
-	if err != nil {
-		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
-	}
-	if err := ask(ch); err != nil {
-		return err
-	}
-	return ch.Close()
 }
 
 func missing(err error) bool {

@@ -30,10 +30,10 @@ type management struct {
 	client *rabbithole.Client
 	vhost  string
 	// What look has found.
-	clients   map[string]string // what each connection calls itself, by the broker's name for it; nil when not known
-	whyNot    error             // why clients is not known
+	clients   map[string]string // what each connection calls itself, by the broker's name for it; nil when unknown
+	whyNot    error             // why clients is unknown
 	up        time.Duration     // since when the youngest node of the cluster counts
-	whyNoTime error             // why up is not known
+	whyNoTime error             // why up is unknown
 }
 
 // openManagement finds the API's address; it asks nothing yet.
@@ -65,8 +65,8 @@ func openManagement(brokerURL, managementURL string) (*management, error) {
 	return &management{client: client, vhost: broker.Vhost}, nil
 }
 
-// look asks what the other answers are read by. Without the right to it – connections and nodes are shown to the tag
-// monitoring – the rest can still be asked.
+// look asks for connections and nodes, which explain the other responses. They are shown to the tag monitoring only;
+// without it the rest can still be asked.
 func (m *management) look(ctx context.Context) error {
 	connections, err := ask(ctx, func() ([]rabbithole.ConnectionInfo, error) { return m.client.ListVhostConnections(m.vhost) })
 	if err != nil {
@@ -91,7 +91,7 @@ func (m *management) look(ctx context.Context) error {
 	return nil
 }
 
-// gaps says what look was not told.
+// gaps returns what look could not find out.
 func (m *management) gaps() (gaps []string) {
 	if m.whyNot != nil {
 		gaps = append(gaps, fmt.Sprintf("who publishes, and what readers call themselves: %v", m.whyNot))
@@ -129,7 +129,7 @@ func (m *management) exchanges(ctx context.Context, found *Inspection) error {
 	return err
 }
 
-// bindings answers those of which exchange is one of ends; nil after an error.
+// bindings returns the bindings that have exchange as one of ends; nil after an error.
 func (m *management) bindings(ctx context.Context, exchange string, ends ...rabbithole.BindingVertex) ([]Binding, error) {
 	bindings := []Binding{}
 	for _, end := range ends {
@@ -148,9 +148,9 @@ func (m *management) bindings(ctx context.Context, exchange string, ends ...rabb
 	return bindings, nil
 }
 
-// writers answers whose the channels are that have published, one entry per connection; nil when not known. The API names
-// channels only where management.rates_mode is detailed, and none otherwise. A connection
-// of ours says so in its name; one that has ended since the API has counted is not listed any more, and left out.
+// writers returns the connections that have published, each once; nil when unknown. The API names channels only where
+// management.rates_mode is detailed. A connection of ours says so in its name. One that has ended since the API has
+// counted is no longer listed, and left out.
 func (m *management) writers(channels []rabbithole.ExchangeIngressDetails) []Writer {
 	if m.clients == nil {
 		return nil
@@ -166,7 +166,7 @@ func (m *management) writers(channels []rabbithole.ExchangeIngressDetails) []Wri
 	return writers
 }
 
-// queues adds what AMQP does not tell of each queue.
+// queues adds what AMQP does not show of each queue.
 func (m *management) queues(ctx context.Context, queues []QueueState) error {
 	samples := url.Values{
 		"msg_rates_age":  {strconv.Itoa(int(arrivalWindow.Seconds()))},
@@ -193,9 +193,8 @@ func (m *management) queues(ctx context.Context, queues []QueueState) error {
 	return nil
 }
 
-// describeQueue takes over what the API has figures for. A queue that is some seconds old has none, and one that
-// collects no statistics never has: what is missing in the answer is read as 0 by the library, so presence is told by
-// what comes with it.
+// describeQueue copies what the API has figures for. A queue that is some seconds old has none, and one that collects no
+// statistics never has. The library reads a missing figure as 0, so its presence shows in what comes with it.
 func describeQueue(q *QueueState, info *rabbithole.DetailedQueueInfo, clients map[string]string) {
 	if info.MessagesUnacknowledgedDetails != nil {
 		q.Unacked, q.Arrived = &info.MessagesUnacknowledged, arrivals(info.MessageStats)
@@ -212,7 +211,7 @@ func describeQueue(q *QueueState, info *rabbithole.DetailedQueueInfo, clients ma
 	}
 }
 
-// arrivals is how much the count of messages routed to a queue has grown within arrivalWindow; nil when not known.
+// arrivals is how much the count of messages routed to a queue has grown within arrivalWindow; nil when unknown.
 func arrivals(stats *rabbithole.MessageStats) *int {
 	if stats == nil {
 		return new(0) // a queue that has never seen a message has none
@@ -224,7 +223,7 @@ func arrivals(stats *rabbithole.MessageStats) *int {
 	return new(int(samples[0].Sample - samples[len(samples)-1].Sample))
 }
 
-// answered is a refusal that the API itself has pronounced.
+// answered is a refusal by the API itself.
 type answered struct{ status int }
 
 func (a answered) Error() string {
@@ -236,7 +235,7 @@ func (a answered) Error() string {
 	}
 }
 
-// ask puts one question, unless ctx has ended, and makes an error of it that quotes no URL and no body.
+// ask calls question unless ctx has ended. Its error quotes no URL and no body.
 func ask[T any](ctx context.Context, question func() (T, error)) (answer T, err error) {
 	if err := ctx.Err(); err != nil {
 		return answer, err

@@ -26,15 +26,13 @@ func Move(stop, life context.Context, s event.Sender, m event.Message, log zerol
 			log.Warn().Err(err).Str("event_id", m.ID).Str("to", m.RoutingKey).
 				Msg("a message cannot be moved yet; retrying, with its handler's place taken")
 		}
-		timer := time.NewTimer(moveRetry)
 		select {
-		case <-timer.C:
-			continue
+		case <-time.After(moveRetry):
 		case <-life.Done():
+			return false
 		case <-stop.Done():
+			return false
 		}
-		timer.Stop()
-		return false
 	}
 }
 

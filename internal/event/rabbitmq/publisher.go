@@ -98,7 +98,7 @@ type publishSession struct {
 }
 
 func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
-	if err := p.topology.declareOn(conn); err != nil {
+	if err := OnChannel(conn, p.topology.Declare); err != nil {
 		p.refusal.Store(&err)
 		return err
 	}
@@ -206,17 +206,9 @@ func (s *publishSession) collect(cancel context.CancelCauseFunc) {
 // outcome reads a finished confirm. A return always arrives before the confirm of the same message, so draining the
 // returns first tells an unroutable message from a good one.
 func (s *publishSession) outcome(p pending) error {
-	for drained := false; !drained; {
-		select {
-		case r, ok := <-s.returns:
-			if !ok {
-				s.returns, drained = nil, true
-			} else {
-				s.returned[copyKey(r.MessageId, r.Exchange, r.RoutingKey)]++
-			}
-		default:
-			drained = true
-		}
+	for len(s.returns) > 0 {
+		r := <-s.returns
+		s.returned[copyKey(r.MessageId, r.Exchange, r.RoutingKey)]++
 	}
 	m := p.message
 	if key := copyKey(m.ID, m.Exchange, m.RoutingKey); s.returned[key] > 0 {

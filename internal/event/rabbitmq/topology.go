@@ -105,15 +105,3 @@ func (t Topology) Declare(ch *amqp.Channel) error {
 	}
 	return nil
 }
-
-// declareOn declares on a channel of its own, because a failed declaration closes its channel.
-func (t Topology) declareOn(conn *amqp.Connection) error {
-	ch, err := conn.Channel()
-	if err != nil {
-		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
-	}
-	if err := t.Declare(ch); err != nil {
-		return err
-	}
-	return ch.Close()
-}

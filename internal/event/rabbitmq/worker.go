@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strconv"
-	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -17,30 +16,20 @@ import (
 // flight at once.
 const rememberedAcks = 1024
 
-// acker is the part of a channel that settles deliveries.
-type acker interface {
-	Ack(tag uint64, multiple bool) error
-	Nack(tag uint64, multiple, requeue bool) error
-}
-
 // worker handles the deliveries of one queue, through any number of connections.
 type worker struct {
 	options  ConsumerOptions
 	consumer event.Consumer
 	jobs     chan job
 	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
-
-	mu         sync.Mutex
-	generation uint64 // counts the channels; a delivery belongs to the one it came on
-	channel    acker
 }
 
-// job is one delivery with its worker, and the generation of the channel that may settle it.
+// job is one delivery with its worker. It is acked on the channel it came on: on a newer channel the same tag is a
+// different message, which the broker would delete unprocessed. A channel that has gone refuses the ack.
 type job struct {
 	amqp.Delivery
-	worker     *worker
-	generation uint64
-	life       context.Context // ends with the connection
+	worker *worker
+	life   context.Context // ends with the connection
 }
 
 func newWorker(o ConsumerOptions, c event.Consumer) *worker {
@@ -53,35 +42,25 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 
 // feed consumes on conn and hands deliveries to the handlers until the connection is lost. When stop ends it cancels
 // the consumer, gives back what nobody has begun, and keeps the channel for the acks still to come.
-func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started chan<- struct{}) error {
-	ch, generation, err := w.open(conn)
+func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started func()) error {
+	ch, err := conn.Channel()
 	if err != nil {
-		return err
+		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
 	}
-	defer w.detach(generation)
+	if err := ch.Qos(w.consumer.Queue.Prefetch, 0, false); err != nil {
+		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
+	}
 	cancelled := ch.NotifyCancel(make(chan string, 1))
 	deliveries, err := ch.Consume(w.consumer.Queue.Name, event.Service, false, false, false, false, nil)
 	if err != nil {
 		return fmt.Errorf("rabbitmq: consuming %s: %w", w.consumer.Queue.Name, err)
 	}
-	started <- struct{}{}
-	return w.handOver(stop, life, ch, generation, deliveries, cancelled)
-}
-
-// open returns a channel of conn that is the one to settle on from now on, and its generation.
-func (w *worker) open(conn *amqp.Connection) (*amqp.Channel, uint64, error) {
-	ch, err := conn.Channel()
-	if err != nil {
-		return nil, 0, fmt.Errorf("rabbitmq: opening a channel: %w", err)
-	}
-	if err := ch.Qos(w.consumer.Queue.Prefetch, 0, false); err != nil {
-		return nil, 0, fmt.Errorf("rabbitmq: setting prefetch: %w", err)
-	}
-	return ch, w.attach(ch), nil
+	started()
+	return w.handOver(stop, life, ch, deliveries, cancelled)
 }
 
 // handOver hands deliveries to the handlers until the consumer on ch ends, which is an error, or life or stop do.
-func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generation uint64,
+func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel,
 	deliveries <-chan amqp.Delivery, cancelled <-chan string) error {
 	for {
 		select {
@@ -96,7 +75,7 @@ func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel, generati
 				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.consumer.Queue.Name)
 			}
 			select {
-			case w.jobs <- job{Delivery: d, worker: w, generation: generation, life: life}:
+			case w.jobs <- job{Delivery: d, worker: w, life: life}:
 			case <-life.Done():
 				return nil // unacked: the broker hands it out again
 			case <-stop.Done():
@@ -141,7 +120,7 @@ func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decisio
 	case event.Ack:
 		w.ack(j, d)
 	case event.Requeue:
-		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
+		w.requeue(j)
 	case event.Retry:
 		return w.move(stop, j, d, queue.RetryQueue(decision.Level), decision)
 	case event.Dead:
@@ -168,47 +147,27 @@ func (w *worker) move(stop context.Context, j job, d event.Delivery, queue strin
 		return decision
 	}
 	if j.life.Err() == nil { // else the broker hands it out again by itself
-		w.settle(j, func(ch acker) error { return ch.Nack(j.DeliveryTag, false, true) })
+		w.requeue(j)
 	}
 	return event.Decision{Action: event.Requeue, Outcome: "requeue"}
 }
 
-// ack settles a finished delivery, or remembers it when that is no longer possible.
+// ack acks a finished delivery, or remembers it when that is no longer possible.
 func (w *worker) ack(j job, d event.Delivery) {
-	if !w.settle(j, func(ch acker) error { return ch.Ack(j.DeliveryTag, false) }) {
+	if j.Ack(false) != nil {
+		w.options.StaleAck(w.consumer.Queue.Name)
 		w.done.Add(copyName(d), struct{}{})
 	}
 }
 
-// settle acks or nacks on the channel the delivery came on. On a newer channel the same tag is a different message,
-// which the broker would delete unprocessed: the settlement is dropped and counted instead.
-func (w *worker) settle(j job, settle func(acker) error) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.channel == nil || j.generation != w.generation {
+// requeue gives a delivery back, unless its channel has gone: then the broker hands it out again by itself.
+func (w *worker) requeue(j job) {
+	if j.Nack(false, true) != nil {
 		w.options.StaleAck(w.consumer.Queue.Name)
-		return false
-	}
-	return settle(w.channel) == nil
-}
-
-func (w *worker) attach(ch acker) uint64 {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.generation++
-	w.channel = ch
-	return w.generation
-}
-
-func (w *worker) detach(generation uint64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.generation == generation {
-		w.channel = nil
 	}
 }
 
-// copyName tells one copy of an event from the copies that later travel through retry queues. A message without an id
+// copyName distinguishes one copy of an event from those that later travel through retry queues. A message without an id
 // is known by its body: the digest stays in this process's memory.
 func copyName(d event.Delivery) string {
 	if d.ID == "" {

@@ -171,7 +171,7 @@ func TestSendVerification(t *testing.T) {
 		f.requireOutcome(event.Ack, event.DropExpired)
 	})
 
-	t.Run("requeues what a shutdown cut before the final dot", func(t *testing.T) {
+	t.Run("requeues what a shutdown cut off", func(t *testing.T) {
 		t.Parallel()
 		cut := func(class notification.Class, where string, stop context.CancelFunc) func(context.Context, accept) error {
 			return func(ctx context.Context, _ accept) error {
@@ -181,11 +181,10 @@ func TestSendVerification(t *testing.T) {
 		}
 		for name, test := range map[string]struct {
 			class  notification.Class
-			action event.Action
 			repeat bool
 		}{
-			"before the final dot": {notification.ClassTemporary, event.Requeue, false},
-			"after the final dot":  {notification.ClassAmbiguous, event.Retry, true}, // not as if untouched
+			"before the final dot": {notification.ClassTemporary, false},
+			"after the final dot":  {notification.ClassAmbiguous, true}, // not as if untouched
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -194,7 +193,7 @@ func TestSendVerification(t *testing.T) {
 				ctx, stop := context.WithCancel(context.Background())
 				f.conversation(cut(test.class, "smtp_somewhere", stop))
 				f.observer.EXPECT().MailFailed("smtp_somewhere")
-				require.Equal(t, test.action, f.decide(f.deliver(ctx), true).Action)
+				require.Equal(t, event.Requeue, f.decide(f.deliver(ctx), true).Action)
 				require.Equal(t, "smtp_somewhere", f.entry().ErrorClass, "recorded although the context has ended")
 
 				if test.repeat {

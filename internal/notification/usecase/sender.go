@@ -62,36 +62,16 @@ func (s *Sender) send(ctx context.Context, eventID string, mail notification.Mai
 		return err
 	}
 	mail.MessageID = claimed.MessageID
-	failure, err := s.try(ctx, eventID, mail, func(ctx context.Context) error { return s.recordAccepted(ctx, eventID) })
-	if failure == nil {
-		return err // sent; an error means that recording it failed, which only this process remembers
-	}
-	return s.recordFailure(context.WithoutCancel(ctx), claimed, failure)
-}
-
-// errStoppedWaiting replaces the end of a context after the final dot.
-var errStoppedWaiting = errors.New("stopped waiting for the reply to the final dot")
-
-// try hands the mail to the server once and counts the outcome. It calls record after the server's 250; err is then
-// what record returned, and failure is nil.
-func (s *Sender) try(
-	ctx context.Context, eventID string, mail notification.Mail, record func(context.Context) error,
-) (failure *notification.SendError, err error) {
 	err = s.deps.Mailer.Send(ctx, mail, func(ctx context.Context) error {
 		s.deps.Observer.MailAccepted(ctx, eventID, mail.To)
-		return record(ctx)
+		return s.recordAccepted(ctx, eventID)
 	})
 	failure, failed := errors.AsType[*notification.SendError](err)
 	if !failed {
-		return nil, err
+		return err // nil, or what recordAccepted returned for a mail that was sent: only this process remembers it
 	}
 	s.deps.Observer.MailFailed(failure.Where)
-	if failure.Class == notification.ClassAmbiguous && errors.Is(failure, context.Canceled) {
-		// event.Decide requeues a delivery that a shutdown cancelled, as if nothing had happened. This mail may be out:
-		// back in a queue of the previous release it could reach a consumer without a ledger (docs/adr/0006).
-		failure = &notification.SendError{Class: failure.Class, Where: failure.Where, Err: errStoppedWaiting}
-	}
-	return failure, nil
+	return s.recordFailure(context.WithoutCancel(ctx), claimed, failure)
 }
 
 // claim begins a try in the ledger and returns the entry.

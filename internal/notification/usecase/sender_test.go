@@ -201,35 +201,35 @@ func TestSender(t *testing.T) {
 	})
 
 	// One part, HTML, as it was rendered, to every address it names.
-	t.Run("forwards a mail unchanged", func(t *testing.T) {
+	t.Run("sends a mail written elsewhere unchanged", func(t *testing.T) {
 		t.Parallel()
 		eachWhole(t, func(w whole) {
-			forwarded := usecase.Forwarded{
-				EventID: eventID, Recipient: recipient, Cc: []string{"binh@example.com"}, ReplyTo: "help@smap.example",
-				Subject: "Your code", HTML: "<p>123456</p>",
+			mail := notification.Mail{
+				To:      recipient,
+				Cc:      []string{"binh@example.com"},
+				ReplyTo: "help@smap.example",
+				Content: notification.Content{Subject: "Your code", HTML: "<p>123456</p>"},
 			}
-			require.NoError(w, w.sender.Forward(context.Background(), forwarded))
-			require.Equal(w, event.Drop(event.DropDuplicate), w.sender.Forward(context.Background(), forwarded))
-			forwarded.EventID = ""
-			require.NoError(w, w.sender.Forward(context.Background(), forwarded))
-			forwarded.Recipient = ""
-			require.Error(w, w.sender.Forward(context.Background(), forwarded))
+			send := func(eventID string) error {
+				return w.sender.SendMail(context.Background(), eventID, mail, time.Time{})
+			}
+			require.NoError(w, send(eventID))
+			require.Equal(w, event.Drop(event.DropDuplicate), send(eventID))
+			mail.To = ""
+			require.Error(w, send("evt_without_a_recipient"))
 
 			received := w.server.Received()
-			require.Len(w, received, 2)
+			require.Len(w, received, 1)
 			require.Equal(w, messageID, received[0].MessageID)
-			require.Regexp(w, `^[A-Z2-7]+@smap\.example$`, received[1].MessageID)
-			for _, mail := range received {
-				require.Equal(w, []string{recipient, "binh@example.com"}, mail.To)
-				for _, line := range []string{
-					"Subject: Your code", "Cc: <binh@example.com>", "Reply-To: <help@smap.example>",
-					"Content-Type: text/html; charset=UTF-8", "<p>123456</p>",
-				} {
-					require.Contains(w, string(mail.Data), line+"\r\n")
-				}
+			require.Equal(w, []string{recipient, "binh@example.com"}, received[0].To)
+			for _, line := range []string{
+				"Subject: Your code", "Cc: <binh@example.com>", "Reply-To: <help@smap.example>",
+				"Content-Type: text/html; charset=UTF-8", "<p>123456</p>",
+			} {
+				require.Contains(w, string(received[0].Data), line+"\r\n")
 			}
 			w.requireState(notification.StateAccepted)
-			require.Equal(w, &counts{accepted: 2, failed: 1}, w.counts)
+			require.Equal(w, &counts{accepted: 1, failed: 1}, w.counts)
 		})
 	})
 }

@@ -2,7 +2,6 @@ package rabbitmq
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -14,23 +13,27 @@ import (
 	"github.com/smap-platform/identity/internal/event/eventtest"
 )
 
-// fakeChannel remembers what was settled on it.
+// fakeChannel remembers what was acked and given back on it.
 type fakeChannel struct {
+	amqp.Acknowledger
 	acked, requeued []uint64
-	broken          error
+	gone            bool
 }
 
 func (c *fakeChannel) Ack(tag uint64, _ bool) error {
-	if c.broken != nil {
-		return c.broken
+	if c.gone {
+		return amqp.ErrClosed
 	}
 	c.acked = append(c.acked, tag)
 	return nil
 }
 
 func (c *fakeChannel) Nack(tag uint64, _, _ bool) error {
+	if c.gone {
+		return amqp.ErrClosed
+	}
 	c.requeued = append(c.requeued, tag)
-	return c.broken
+	return nil
 }
 
 // fakeWorker handles deliveries without a broker; calls counts the handler's runs.
@@ -48,86 +51,65 @@ func fakeWorker(t *testing.T, handle func(context.Context, event.Delivery) error
 	return w, stale, calls
 }
 
-func delivered(id string, tag, generation uint64, redelivered bool) job {
+func delivered(ch *fakeChannel, id string, tag uint64, redelivered bool) job {
 	return job{
-		Delivery:   amqp.Delivery{MessageId: id, DeliveryTag: tag, Redelivered: redelivered},
-		generation: generation, life: context.Background(),
+		Delivery: amqp.Delivery{Acknowledger: ch, MessageId: id, DeliveryTag: tag, Redelivered: redelivered},
+		life:     context.Background(),
 	}
 }
 
 func TestWorker(t *testing.T) {
 	t.Parallel()
-	t.Run("an ack of an older generation is dropped and remembered", func(t *testing.T) {
+	t.Run("an ack whose channel has gone is counted and remembered", func(t *testing.T) {
 		t.Parallel()
 		older, newer := &fakeChannel{}, &fakeChannel{}
-		var w *worker
 		w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error {
-			if w.generation == 1 {
-				w.attach(newer) // the connection is replaced while the handler runs
-			}
+			older.gone = true // the connection is replaced while the handler runs
 			return nil
 		})
 		ctx := context.Background()
-		first := w.attach(older)
-		w.handle(ctx, ctx, delivered("evt_a", 1, first, false))
+		w.handle(ctx, ctx, delivered(older, "evt_a", 1, false))
 		require.Empty(t, older.acked)
-		require.Empty(t, newer.acked, "tag 1 is a different message on the newer channel")
 		require.Equal(t, 1, *stale)
 
-		w.handle(ctx, ctx, delivered("evt_b", 1, w.generation, true))
+		w.handle(ctx, ctx, delivered(newer, "evt_b", 1, true))
 		require.Equal(t, []uint64{1}, newer.acked, "the message that really has tag 1")
-		w.handle(ctx, ctx, delivered("evt_a", 2, w.generation, true))
+		w.handle(ctx, ctx, delivered(newer, "evt_a", 2, true))
 		require.Equal(t, []uint64{1, 2}, newer.acked)
 		require.Equal(t, 2, *calls, "finished work is acked when it is handed out again, not done again")
 
-		w.handle(ctx, ctx, delivered("evt_a", 3, w.generation, true))
+		w.handle(ctx, ctx, delivered(newer, "evt_a", 3, true))
 		require.Equal(t, 3, *calls, "remembered for one redelivery only")
 		require.Equal(t, 1, *stale)
 	})
-	t.Run("without a connection nothing is acked", func(t *testing.T) {
+	t.Run("a delivery that cannot be given back is counted", func(t *testing.T) {
 		t.Parallel()
+		w, stale, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return context.Canceled })
+		stop, end := context.WithCancel(context.Background())
+		end()
 		ch := &fakeChannel{}
-		w, stale, _ := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
-		w.detach(w.attach(ch))
-		ctx := context.Background()
-		w.handle(ctx, ctx, delivered("evt_a", 1, 1, false))
-		require.Empty(t, ch.acked)
-		require.Equal(t, 1, *stale)
-
-		old := w.attach(ch)
-		w.attach(&fakeChannel{})
-		w.detach(old)
-		require.NotNil(t, w.channel, "a late goodbye of the old channel does not take the new one away")
-	})
-	t.Run("an ack that cannot be written is remembered", func(t *testing.T) {
-		t.Parallel()
-		ch := &fakeChannel{broken: errors.New("connection reset")}
-		w, stale, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
-		ctx := context.Background()
-		generation := w.attach(ch)
-		w.handle(ctx, ctx, delivered("evt_a", 1, generation, false))
-		ch.broken = nil
-		w.handle(ctx, ctx, delivered("evt_a", 2, generation, true))
-		require.Equal(t, []uint64{2}, ch.acked)
-		require.Equal(t, 1, *calls)
+		w.handle(stop, context.Background(), delivered(ch, "evt_a", 1, false))
+		require.Equal(t, []uint64{1}, ch.requeued)
 		require.Zero(t, *stale)
+		w.handle(stop, context.Background(), delivered(&fakeChannel{gone: true}, "evt_a", 1, false))
+		require.Equal(t, 1, *stale)
 	})
 	t.Run("a copy without an id is never taken for another", func(t *testing.T) {
 		t.Parallel()
 		w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return nil })
 		ctx := context.Background()
-		w.handle(ctx, ctx, delivered("", 1, 1, false)) // no channel: the ack is lost
-		generation := w.attach(&fakeChannel{})
-		another := delivered("", 1, generation, true)
+		w.handle(ctx, ctx, delivered(&fakeChannel{gone: true}, "", 1, false))
+		ch := &fakeChannel{}
+		another := delivered(ch, "", 1, true)
 		another.Body = []byte("another")
 		w.handle(ctx, ctx, another)
 		require.Equal(t, 2, *calls)
-		w.handle(ctx, ctx, delivered("", 2, generation, true))
+		w.handle(ctx, ctx, delivered(ch, "", 2, true))
 		require.Equal(t, 2, *calls, "this one is known by its body")
 	})
 }
 
-// staleAck is the generation guard on a real broker: A's handler outlives its connection, B gets A's delivery tag.
+// staleAck shows on a real broker that an ack reaches no other message: A's handler outlives its connection, B gets A's delivery tag.
 func staleAck(t *testing.T) {
 	q := newQueue(t, 1, 10)
 	declare(t, q)

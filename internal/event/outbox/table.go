@@ -1,0 +1,88 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Table is a table of rows that wait to be published. It holds the columns that a relay works by: id, lease_until,
+// attempts, last_error, available_at and failed_at.
+type Table string
+
+// Rows is the outbox.
+const Rows Table = "outbox"
+
+// Remove deletes rows that were confirmed in one statement.
+func (t Table) Remove(ctx context.Context, db *database.DB, ids ...string) error {
+	_, err := db.Conn(ctx).ExecContext(ctx,
+		"DELETE FROM "+string(t)+" WHERE id IN ("+database.Placeholders(1, len(ids))+")", anys(ids)...)
+	return err
+}
+
+// Postpone counts a failed try of one row. With failedAt set the row stays where it is until Retry.
+func (t Table) Postpone(
+	ctx context.Context, db *database.DB, id, class string, availableAt time.Time, failedAt *time.Time,
+) error {
+	_, err := db.Conn(ctx).ExecContext(ctx, "UPDATE "+string(t)+`
+		SET lease_until = NULL, attempts = attempts + 1, last_error = $2, available_at = $3, failed_at = $4
+		WHERE id = $1`, id, class, availableAt, failedAt)
+	return err
+}
+
+// Retry makes every row that was given up due again and returns how many there were.
+func (t Table) Retry(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
+	result, err := db.Conn(ctx).ExecContext(ctx, "UPDATE "+string(t)+
+		" SET failed_at = NULL, attempts = 0, available_at = $1 WHERE failed_at IS NOT NULL", now)
+	if err != nil {
+		return 0, fmt.Errorf("%s: retrying failed rows: %w", t, err)
+	}
+	return result.RowsAffected()
+}
+
+// Depth is how full a table is.
+type Depth struct {
+	Rows      int           // waiting, due or not
+	Failed    int           // given up; they wait for Retry
+	OldestDue time.Duration // how long the oldest due row has been due; 0 when none is
+}
+
+// Add returns the depth of both tables together.
+func (d Depth) Add(other Depth) Depth {
+	return Depth{
+		Rows:      d.Rows + other.Rows,
+		Failed:    d.Failed + other.Failed,
+		OldestDue: max(d.OldestDue, other.OldestDue),
+	}
+}
+
+// Depth reads how full the table is.
+func (t Table) Depth(ctx context.Context, db *database.DB, now time.Time) (Depth, error) {
+	var d Depth
+	q := db.Conn(ctx)
+	err := q.QueryRowContext(ctx, `
+		SELECT (SELECT count(*) FROM `+string(t)+` WHERE failed_at IS NULL),
+		       (SELECT count(*) FROM `+string(t)+` WHERE failed_at IS NOT NULL)`).Scan(&d.Rows, &d.Failed)
+	if err != nil {
+		return d, fmt.Errorf("%s: counting rows: %w", t, err)
+	}
+	shares := []string{""}
+	if t == Rows {
+		shares = []string{" AND batch_id IS NULL", " AND batch_id IS NOT NULL"} // each has an index of its own
+	}
+	for _, share := range shares {
+		var oldest time.Time
+		err = q.QueryRowContext(ctx, `
+			SELECT available_at FROM `+string(t)+` WHERE failed_at IS NULL`+share+` AND available_at <= $1
+			ORDER BY available_at LIMIT 1`, now).Scan(&oldest)
+		if err != nil && !database.IsNotFound(err) {
+			return d, fmt.Errorf("%s: reading the oldest due row: %w", t, err)
+		}
+		if err == nil {
+			d.OldestDue = max(d.OldestDue, now.Sub(oldest))
+		}
+	}
+	return d, nil
+}

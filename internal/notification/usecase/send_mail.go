@@ -1,0 +1,17 @@
+package usecase
+
+import (
+	"context"
+	"time"
+
+	"github.com/smap-platform/identity/internal/notification"
+)
+
+// SendMail sends a mail that was written elsewhere, unchanged, and drops it once it has expired. A zero expiresAt is
+// unknown: the mail never expires.
+func (s *Sender) SendMail(ctx context.Context, eventID string, m notification.Mail, expiresAt time.Time) error {
+	if !expiresAt.IsZero() && !s.deps.Clock.Now().Before(expiresAt) {
+		return s.expire(ctx, eventID)
+	}
+	return s.send(ctx, eventID, m)
+}
