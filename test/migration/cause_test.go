@@ -133,8 +133,8 @@ func TestUnexplained(t *testing.T) {
 		{"a copy too many", map[cause]int{copyRepeated: 2}, []role{publisher, oldConsumer}, copyRepeated},
 		{"one copy per relay and broker", map[cause]int{copyRepeated: 4}, []role{broker}, ""},
 		{"a copy more than relays", map[cause]int{copyRepeated: 5}, []role{broker}, copyRepeated},
-		{"each old consumer's last", map[cause]int{oldCut: 2, oldKilled: 1}, []role{broker, oldConsumer}, ""},
-		{"more than there are old consumers", map[cause]int{oldCut: 3}, []role{broker}, oldCut},
+		{"each old consumer's last", map[cause]int{oldCut: 2 * lostAcks, oldKilled: 1}, []role{broker, oldConsumer}, ""},
+		{"more than the old consumers' last", map[cause]int{oldCut: 2*lostAcks + 1}, []role{broker}, oldCut},
 		{"an old consumer that was not killed", map[cause]int{oldKilled: 1}, []role{broker}, oldKilled},
 	} {
 		require.Equal(t, test.want, account{doubled: test.doubled}.unexplained(test.kills, 4, 2), test.name)
