@@ -16,6 +16,7 @@ import (
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
 
 	"github.com/smap-platform/identity/api/apitest"
 	"github.com/smap-platform/identity/config"
@@ -196,6 +197,24 @@ func TestStandalone(t *testing.T) {
 			p := start(t, dir)
 			p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
 		})
+	})
+	t.Run("a user whose password the previous release hashed logs in, and is rehashed", func(t *testing.T) {
+		p := start(t, t.TempDir())
+		const email, password = "an@example.com", "set long ago"
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), 10)
+		require.NoError(t, err)
+		_, err = p.db.Exec(t.Context(), "storing a user", `
+			INSERT INTO users (id, username, password_hash, is_active, created_at, updated_at)
+			VALUES ('85127bca-b50f-4bdf-9851-54dccc947b2d', $1, $2, true, '2025-03-02 10:00:00', '2025-03-02 10:00:00')`,
+			email, string(hash))
+		require.NoError(t, err)
+		for range 2 {
+			p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": email, "password": password})
+			var stored string
+			require.NoError(t, p.db.Conn(t.Context()).
+				QueryRowContext(t.Context(), "SELECT password_hash FROM users").Scan(&stored))
+			require.Contains(t, stored, "$argon2id$")
+		}
 	})
 	t.Run("health and metrics", func(t *testing.T) {
 		p := start(t, t.TempDir())

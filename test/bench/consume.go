@@ -90,7 +90,11 @@ func (br *broker) consumeOurs(ctx context.Context) (time.Duration, error) {
 		Now:          time.Now,
 		DrainTimeout: time.Second,
 		StaleAck:     func(string) { watch.others.Add(1) },
-	}, []event.Consumer{{Queue: br.queue, Handle: router.Dispatch, Observer: watch}})
+	}, []event.Consumer{{
+		Queue:    br.queue,
+		Handle:   event.Chain(router.Dispatch, event.Limit(br.queue.Retry, time.Now), event.Recover),
+		Observer: watch,
+	}})
 	defer inBackground(consumer.Run)()
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
