@@ -56,6 +56,7 @@ postgres_create() {
     "${as[@]}" env -i PATH="$PATH" "$bin/initdb" -D /proc/self/fd/8 -U postgres -A trust -E UTF8 --locale=C.UTF-8 --no-sync &&
       "${as[@]}" env -i PATH="$PATH" "$bin/postgres" --single -D /proc/self/fd/8 postgres <<EOT
 CREATE ROLE identity LOGIN CREATEDB PASSWORD '$POSTGRES_PASSWORD';
+GRANT pg_signal_backend TO identity;
 CREATE DATABASE identity OWNER identity;
 EOT
   ) >>"$log" 2>&1 || failed postgres "could not create its data folder"

@@ -104,7 +104,8 @@ func (f *fleet) kill(r role) {
 	f.t.Logf("killed %s after %s", victim.Name, pause.Round(time.Millisecond))
 }
 
-// killBroker kills the broker and starts it again. An old consumer may go on with what it has received before.
+// killBroker kills the broker and starts it again. An old consumer may go on with what it has received before, and the
+// broker may not have written its last acks.
 func (f *fleet) killBroker() {
 	f.t.Helper()
 	f.killed.broker++
@@ -115,7 +116,7 @@ func (f *fleet) killBroker() {
 	harness.Inject(f.t, harness.RabbitMQ.Kill)
 	require.NoError(f.t, harness.RabbitMQ.Restart(f.t.Context()))
 	for i, p := range f.roles[oldConsumer] {
-		for _, event := range received(p, before[i]-1) {
+		for _, event := range received(p, before[i]-lostAcks) {
 			f.killed.inHand[event] = oldCut
 		}
 	}
