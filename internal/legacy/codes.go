@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/pkg/database"
@@ -79,15 +77,11 @@ func replaces(old oldCode, newest authentication.Code, now time.Time) bool {
 
 // findOld returns the zero oldCode when the user has none, is active, was deleted or never existed.
 func (r *Codes) findOld(ctx context.Context, userID string) (oldCode, error) {
-	id, err := uuid.Parse(userID)
-	if err != nil {
-		return oldCode{}, nil //nolint:nilerr // PostgreSQL would abort the transaction over an id that is no uuid
-	}
 	var digits sql.NullString
 	var expires sql.NullTime
-	err = r.DB.Conn(ctx).QueryRowContext(ctx, `
+	err := r.DB.Conn(ctx).QueryRowContext(ctx, `
 		SELECT otp, otp_expired_at FROM users
-		WHERE id = $1 AND deleted_at IS NULL AND is_active IS NOT TRUE`, id.String()).Scan(&digits, &expires)
+		WHERE id = $1 AND deleted_at IS NULL AND is_active IS NOT TRUE`, database.UUID(userID)).Scan(&digits, &expires)
 	if database.IsNotFound(err) || err == nil && !expires.Valid {
 		return oldCode{}, nil
 	}
