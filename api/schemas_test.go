@@ -39,8 +39,8 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 			UserID: userID, Recipient: "an@example.com", OTPCode: "000000", Locale: "en", ExpiresAt: now.Truncate(time.Second),
 		},
 	},
-	event.EmailInvitationRequested: {
-		"invitation": event.InvitationRequested{
+	event.InvitationRequested: {
+		"invitation": event.InvitationMail{
 			UserID: userID, Recipient: "an+x@example.com", Token: "q7vR2mXc0sYt4Kd8_w-Zaa", Locale: "vi", ExpiresAt: then,
 		},
 	},
@@ -94,7 +94,7 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 
 // ofProjects has the keys of events that belong to a project.
 var ofProjects = map[event.RoutingKey]bool{
-	event.EmailInvitationRequested: true, event.EmailProjectCompletedRequested: true, event.JobCompleted: true,
+	event.InvitationRequested: true, event.EmailProjectCompletedRequested: true, event.JobCompleted: true,
 }
 
 // heard has representative bodies of keys that other services publish.

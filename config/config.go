@@ -29,6 +29,7 @@ type Config struct {
 	Secrets      Secrets
 	Cookie       Cookie
 	Email        Workers // of the queue identity.email, and of identity.legacy
+	Invitation   Workers // of the queue identity.invitation
 	Subscription Workers // of the queue identity.subscription
 	Project      Workers // of the queue identity.project
 	Invitations  Invitations
@@ -129,6 +130,7 @@ func Load(role Role) (Config, error) {
 		},
 		Cookie:       readCookie(r),
 		Email:        readWorkers(r, "EMAIL"),
+		Invitation:   readWorkers(r, "INVITATION"),
 		Subscription: readWorkers(r, "SUBSCRIPTION"),
 		Project:      readWorkers(r, "PROJECT"),
 		Invitations:  Invitations{PerSecond: r.integer("INVITATIONS_PER_SECOND", 1, 10_000), URL: r.text("INVITATION_URL")},
@@ -159,6 +161,7 @@ func (cfg Config) problems() Problems {
 		cfg.Service.Validate(), cfg.HTTP.Validate(), cfg.Postgres.Validate(), cfg.RabbitMQ.Validate(),
 		cfg.Redis.Validate(), cfg.SMTP.Validate(), cfg.Secrets.Validate(), cfg.Cookie.Validate(),
 		cfg.Invitations.Validate(), cfg.Embedded.Validate(),
-		cfg.Email.validate("EMAIL"), cfg.Subscription.validate("SUBSCRIPTION"), cfg.Project.validate("PROJECT"),
+		cfg.Email.validate("EMAIL"), cfg.Invitation.validate("INVITATION"),
+		cfg.Subscription.validate("SUBSCRIPTION"), cfg.Project.validate("PROJECT"),
 	)
 }

@@ -50,6 +50,8 @@ var variables = []variable{
 	{"EVENTS_CONSUME_LEGACY", "on", "", mailing},
 	{"EMAIL_WORKERS", "4", "", worker},
 	{"EMAIL_PREFETCH", "8", "", worker},
+	{"INVITATION_WORKERS", "4", "", worker},
+	{"INVITATION_PREFETCH", "8", "", worker},
 	{"SUBSCRIPTION_WORKERS", "8", "", worker},
 	{"SUBSCRIPTION_PREFETCH", "32", "", worker},
 	{"PROJECT_WORKERS", "8", "", worker},

@@ -22,6 +22,7 @@ import (
 // The queues of this service.
 const (
 	EmailQueue        = "identity.email"
+	InvitationQueue   = "identity.invitation"
 	SubscriptionQueue = "identity.subscription"
 	ProjectQueue      = "identity.project"
 )
@@ -53,7 +54,7 @@ type route struct {
 func routes(h handlers) []route {
 	return []route{
 		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), nil},
-		{EmailQueue, "email.#", event.EmailInvitationRequested, invitationevents.SendMail(h.invitationMail), h.counted},
+		{InvitationQueue, "invitation.#", event.InvitationRequested, invitationevents.SendMail(h.invitationMail), h.counted},
 		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
@@ -76,6 +77,7 @@ func Queues(cfg config.Config) []event.Queue {
 	}
 	queues := []event.Queue{
 		{Name: EmailQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch},
+		{Name: InvitationQueue, Retry: mails, Workers: cfg.Invitation.Count, Prefetch: cfg.Invitation.Prefetch},
 		{Name: SubscriptionQueue, Retry: states, Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch},
 		{Name: ProjectQueue, Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch},
 	}

@@ -54,7 +54,9 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 	}
 	attempts := d.Attempts()
 	level := 0
-	if busy, ok := errors.AsType[*notYetError](err); ok {
+	if _, blocked := errors.AsType[*blockedError](err); blocked {
+		level = len(p.Levels) - 1
+	} else if busy, ok := errors.AsType[*notYetError](err); ok {
 		for level < len(p.Levels)-1 && p.Levels[level+1] <= busy.wait {
 			level++ // the longest level that does not overshoot: looking once too often is cheap, a late mail is not
 		}

@@ -259,9 +259,10 @@ func TestRoutingKey(t *testing.T) {
 	t.Parallel()
 	t.Run("actions, sealed keys and mandatory keys", func(t *testing.T) {
 		t.Parallel()
-		require.True(t, event.EmailVerificationRequested.IsEmail())
-		require.False(t, event.SubscriptionCreated.IsEmail())
-		require.False(t, event.RoutingKey("emails.x").IsEmail())
+		require.True(t, event.EmailVerificationRequested.AsksForMail())
+		require.True(t, event.InvitationRequested.AsksForMail())
+		require.False(t, event.SubscriptionCreated.AsksForMail())
+		require.False(t, event.RoutingKey("emails.x").AsksForMail())
 		require.Equal(t, "verification.requested", event.EmailVerificationRequested.Action())
 		require.Equal(t, "status_changed", event.SubscriptionStatusChanged.Action())
 		require.Empty(t, event.RoutingKey("lonely").Action())

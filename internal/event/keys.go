@@ -15,7 +15,7 @@ const (
 	SubscriptionCancelled      RoutingKey = "subscription.cancelled"
 	SubscriptionStatusChanged  RoutingKey = "subscription.status_changed"
 
-	EmailInvitationRequested       RoutingKey = "email.invitation.requested"
+	InvitationRequested            RoutingKey = "invitation.requested"
 	EmailProjectCompletedRequested RoutingKey = "email.project_completed.requested"
 	ProjectCreated                 RoutingKey = "project.created" // the Project service's
 	JobCompleted                   RoutingKey = "job.completed"
@@ -25,8 +25,11 @@ const (
 // no queue of ours takes: while no other service is bound to it, it would be returned for ever.
 func (k RoutingKey) Mandatory() bool { return k != JobCompleted }
 
-// IsEmail reports whether events of this key carry personal data and codes. Their bodies are sealed in the outbox.
-func (k RoutingKey) IsEmail() bool { return strings.HasPrefix(string(k), "email.") }
+// AsksForMail reports whether events of this key carry personal data, codes or tokens. Their bodies are sealed in the
+// outbox.
+func (k RoutingKey) AsksForMail() bool {
+	return strings.HasPrefix(string(k), "email.") || strings.HasPrefix(string(k), "invitation.")
+}
 
 // Action returns the key without its first word, as payload.action has it.
 func (k RoutingKey) Action() string {

@@ -23,9 +23,9 @@ func (d VerificationRequested) Validate() error {
 	)
 }
 
-// InvitationRequested is the data of email.invitation.requested: a token to be mailed. The envelope's project_id is
+// InvitationMail is the data of invitation.requested: a token to be mailed. The envelope's project_id is
 // that of the batch.
-type InvitationRequested struct {
+type InvitationMail struct {
 	UserID    string    `json:"user_id"`
 	Recipient string    `json:"recipient"`
 	Token     string    `json:"token"`  // URL-safe, at least 128 bit
@@ -34,7 +34,7 @@ type InvitationRequested struct {
 }
 
 // Validate names the first missing field.
-func (d InvitationRequested) Validate() error {
+func (d InvitationMail) Validate() error {
 	return firstMissing(
 		field{"user_id", d.UserID == ""}, field{"recipient", d.Recipient == ""}, field{"token", d.Token == ""},
 		field{"expires_at", d.ExpiresAt.IsZero()},

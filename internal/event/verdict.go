@@ -61,6 +61,15 @@ func (e *notYetError) Unwrap() error { return e.err }
 // working on it.
 func NotYet(wait time.Duration, err error) error { return &notYetError{wait, err} }
 
+type blockedError struct{ err error }
+
+func (e *blockedError) Error() string { return e.err.Error() }
+func (e *blockedError) Unwrap() error { return e.err }
+
+// Blocked returns an error that says nothing about the event: what the handler needs refuses this service as a whole.
+// The event is kept, and no failed try is counted.
+func Blocked(err error) error { return &blockedError{err} }
+
 // Classed is implemented by errors with a short class for metrics and headers, such as "smtp_450".
 type Classed interface{ ErrorClass() string }
 

@@ -24,7 +24,8 @@ type Class string
 
 // The classes.
 const (
-	ClassTemporary Class = "temporary" // not sent; another try can succeed
+	ClassTemporary Class = "temporary" // not sent; another try of this mail can succeed
+	ClassBlocked   Class = "blocked"   // not sent; the mail server cannot be reached or refuses this service, whatever the mail
 	ClassRejected  Class = "rejected"  // not sent; the mail server refused it for good
 	ClassInvalid   Class = "invalid"   // not sent; an address or the content is unusable, no server was asked
 	ClassAmbiguous Class = "ambiguous" // it is unknown whether it was sent

@@ -30,6 +30,7 @@ type Mail struct {
 	To        string
 	Cc        []string // optional; a refused copy neither stops the mail nor is reported
 	ReplyTo   string   // optional
+	Bulk      bool     // one of many: it gives way to mails that a person waits for
 	Content
 }
 

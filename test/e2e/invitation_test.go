@@ -265,7 +265,7 @@ func refuseInvitation(t *testing.T) {
 	require.Equal(t, 1, announced(t, s, recorded, batch.ProjectID).Errors)
 	letter := deadLetters(t, s, emailQueue, 1)[0]
 	require.Equal(t, "rejected", letter.Reason)
-	require.Equal(t, "email.invitation.requested", letter.RoutingKey)
+	require.Equal(t, "invitation.requested", letter.RoutingKey)
 
 	require.Equal(t, "replayed", dlq(t, s, "replay", emailQueue, "--id", letter.EventID)[0].Action)
 	harness.Soon(t, func() error {

@@ -19,8 +19,8 @@ import (
 // invitation is one of a batch.
 func (o *office) invitation(id, batch string, notBefore time.Time) event.Event {
 	return event.Event{
-		ID: id, Key: event.EmailInvitationRequested, Time: o.clock.Now(), ProjectID: batch, Batch: batch, NotBefore: notBefore,
-		Data: event.InvitationRequested{
+		ID: id, Key: event.InvitationRequested, Time: o.clock.Now(), ProjectID: batch, Batch: batch, NotBefore: notBefore,
+		Data: event.InvitationMail{
 			UserID: "u1", Recipient: "ann@example.com", Token: "t0ken", Locale: "en", ExpiresAt: o.clock.Now().Add(time.Hour),
 		},
 	}
@@ -82,7 +82,7 @@ func TestBatch(t *testing.T) {
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
 			o := open(t, db)
 			events := o.invitations(rowsPerInsert(db.Dialect())+2, "batch", time.Time{}, 0)
-			events[len(events)-1].Data = event.InvitationRequested{UserID: "u1"}
+			events[len(events)-1].Data = event.InvitationMail{UserID: "u1"}
 			require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
 				require.ErrorContains(t, o.publisher.Publish(ctx, events...), "lacks recipient")
 				return nil

@@ -40,7 +40,7 @@ func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
 		if err != nil {
 			return err
 		}
-		rows[i] = row{message: m, sealed: e.Key.IsEmail(), batch: e.Batch, availableAt: e.NotBefore}
+		rows[i] = row{message: m, sealed: e.Key.AsksForMail(), batch: e.Batch, availableAt: e.NotBefore}
 	}
 	tx, err := p.db.Tx(ctx)
 	if err != nil {

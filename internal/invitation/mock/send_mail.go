@@ -36,7 +36,7 @@ func (m *MockMailer) EXPECT() *MockMailerMockRecorder {
 }
 
 // SendInvitation mocks base method.
-func (m *MockMailer) SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error {
+func (m *MockMailer) SendInvitation(ctx context.Context, eventID string, d event.InvitationMail) error {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "SendInvitation", ctx, eventID, d)
 	ret0, _ := ret[0].(error)

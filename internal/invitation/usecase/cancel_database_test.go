@@ -39,7 +39,7 @@ func TestCancelOnDatabase(t *testing.T) {
 			require.NoError(f, err, "what has left is not taken back")
 		}
 		f.clock.now = now.Add(time.Hour)
-		again := f.invite(dead.Data.(event.InvitationRequested).Recipient)
+		again := f.invite(dead.Data.(event.InvitationMail).Recipient)
 		_, err = f.Accept(context.Background(), token(f.sent(again)[0]), "correct horse")
 		require.NoError(f, err, "the address was free again")
 

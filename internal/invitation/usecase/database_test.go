@@ -338,14 +338,14 @@ func (f flow) invite(addresses ...string) string {
 func (f flow) sent(batch string) []event.Event {
 	var some []event.Event
 	for _, e := range f.events.Events() {
-		if e.Key == event.EmailInvitationRequested && e.Batch == batch {
+		if e.Key == event.InvitationRequested && e.Batch == batch {
 			some = append(some, e)
 		}
 	}
 	return some
 }
 
-func token(e event.Event) string { return e.Data.(event.InvitationRequested).Token }
+func token(e event.Event) string { return e.Data.(event.InvitationMail).Token }
 
 // rows counts.
 func (f flow) rows(query string, args ...any) (n int) {

@@ -232,12 +232,12 @@ func (w *batchWriter) invite(userID, email string) (invitation.Invitation, event
 	}
 	return i, event.Event{
 		ID:        i.EventID,
-		Key:       event.EmailInvitationRequested,
+		Key:       event.InvitationRequested,
 		Time:      w.batch.CreatedAt,
 		ProjectID: w.batch.ID,
 		NotBefore: due,
 		Batch:     w.batch.ID,
-		Data: event.InvitationRequested{
+		Data: event.InvitationMail{
 			UserID:    userID,
 			Recipient: email,
 			Token:     token,

@@ -29,9 +29,9 @@ func TestInviteOnDatabase(t *testing.T) {
 		for i, e := range events {
 			require.Equal(f, batch, e.ProjectID)
 			require.Equal(f, now.Add(time.Duration(i)*time.Second/perSecond), e.NotBefore)
-			require.Equal(f, e.NotBefore.Add(7*24*time.Hour), e.Data.(event.InvitationRequested).ExpiresAt)
+			require.Equal(f, e.NotBefore.Add(7*24*time.Hour), e.Data.(event.InvitationMail).ExpiresAt)
 		}
-		data := events[0].Data.(event.InvitationRequested)
+		data := events[0].Data.(event.InvitationMail)
 		require.Equal(f, "an@example.com", data.Recipient)
 		require.Equal(f, "vi", data.Locale)
 		invitedUser, err := f.users.ByID(context.Background(), data.UserID)

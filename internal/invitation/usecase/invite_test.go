@@ -96,15 +96,15 @@ func TestInvite(t *testing.T) {
 
 		events := f.events.Events()
 		require.Len(t, events, 2)
-		require.Equal(t, event.EmailInvitationRequested, events[0].Key)
+		require.Equal(t, event.InvitationRequested, events[0].Key)
 		require.Equal(t, []string{id, id}, []string{events[0].ProjectID, events[0].Batch})
 		require.Equal(t, due, events[0].NotBefore)
 		require.Equal(t, due.Add(gap), events[1].NotBefore)
-		data := events[0].Data.(event.InvitationRequested)
+		data := events[0].Data.(event.InvitationMail)
 		_, err = tokenKey.Digest(data.Token)
 		require.NoError(t, err)
 		data.Token = ""
-		require.Equal(t, event.InvitationRequested{
+		require.Equal(t, event.InvitationMail{
 			UserID: "an", Recipient: "an@example.com", Locale: "vi", ExpiresAt: due.Add(invitation.Lifetime),
 		}, data)
 	})

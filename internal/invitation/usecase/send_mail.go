@@ -13,7 +13,7 @@ import (
 // Mailer sends the mails of invitations. Its errors are in the vocabulary of [event].
 type Mailer interface {
 	// SendInvitation sends the mail at most once per event id.
-	SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error
+	SendInvitation(ctx context.Context, eventID string, d event.InvitationMail) error
 	// Supersede records that the mail of eventID is not sent because it is of no use any more.
 	Supersede(ctx context.Context, eventID string) error
 }
@@ -34,7 +34,7 @@ func NewMailSender(d MailSenderDeps) *MailSender { return &MailSender{deps: d} }
 // Send mails the invitation of the event eventID, unless it is of no use any more: it was cancelled or purged, or its
 // account is gone or was activated another way. Then Send records that and returns event.Drop. An accepted invitation
 // has arrived before and is a duplicate. Whether it has expired is for the mailer to judge.
-func (m *MailSender) Send(ctx context.Context, eventID string, d event.InvitationRequested) error {
+func (m *MailSender) Send(ctx context.Context, eventID string, d event.InvitationMail) error {
 	i, err := m.deps.Invitations.ByEvent(ctx, eventID)
 	if err == nil && !i.AcceptedAt.IsZero() {
 		return event.Drop(event.DropDuplicate)

@@ -16,7 +16,7 @@ import (
 
 func TestSend(t *testing.T) {
 	t.Parallel()
-	data := event.InvitationRequested{
+	data := event.InvitationMail{
 		UserID: userID, Recipient: "an@example.com", Token: "token", Locale: "vi", ExpiresAt: now.Add(invitation.Lifetime),
 	}
 	superseded := event.Drop(event.DropSuperseded)

@@ -9,7 +9,7 @@ import (
 )
 
 // SendInvitation sends the mail with an invitation's token, and drops it once the invitation has expired.
-func (s *Sender) SendInvitation(ctx context.Context, eventID string, d event.InvitationRequested) error {
+func (s *Sender) SendInvitation(ctx context.Context, eventID string, d event.InvitationMail) error {
 	if !s.deps.Clock.Now().Before(d.ExpiresAt) {
 		return s.expire(ctx, eventID)
 	}

@@ -17,7 +17,7 @@ import (
 const token = "q7vR2mXc0sYt4Kd8_w-Zaa"
 
 func sendInvitation(ctx context.Context, f *fixture, token string, expiresAt time.Time) error {
-	return f.sender.SendInvitation(ctx, eventID, event.InvitationRequested{
+	return f.sender.SendInvitation(ctx, eventID, event.InvitationMail{
 		UserID:    "user-1",
 		Recipient: recipient,
 		Token:     token,

@@ -10,12 +10,12 @@ import (
 
 // MailSender sends the mail of an invitation. Its errors are in the vocabulary of [event].
 type MailSender interface {
-	Send(ctx context.Context, eventID string, d event.InvitationRequested) error
+	Send(ctx context.Context, eventID string, d event.InvitationMail) error
 }
 
-// SendMail returns the handler of email.invitation.requested.
+// SendMail returns the handler of invitation.requested.
 func SendMail(m MailSender) event.Handler {
-	return event.Handle(func(ctx context.Context, e event.Received, d event.InvitationRequested) error {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.InvitationMail) error {
 		return m.Send(ctx, e.ID, d)
 	})
 }
