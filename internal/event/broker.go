@@ -16,6 +16,9 @@ var (
 	ErrUnroutable = errors.New("event: no queue is bound for this routing key; declare the topology")
 	// ErrRefused: the broker nacked the message, as a full queue with reject-publish does.
 	ErrRefused = errors.New("event: the broker refused the message; is a queue full?")
+	// ErrRejected: the message itself is at fault. It cannot be written ([Message.Check]), or the broker closes the channel
+	// for it alone, as where a permission is missing for its routing key or it is too large.
+	ErrRejected = errors.New("event: the message itself cannot be published")
 )
 
 // Sender is a broker as the relay sees it. Send publishes all messages, waits until each is confirmed or has failed, and
