@@ -61,6 +61,7 @@ type infra struct {
 	sealer   *outbox.Sealer
 	renderer *render.Renderer
 	metrics  *metrics
+	lanes    []*event.Lane // of a consumer: how the queues are that send mail
 	tracing  *sdktrace.TracerProvider
 	health   *health
 	embedded *embedded // nil in production
@@ -94,7 +95,6 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 	in.newConsumer = func(consumers []event.Consumer) consumer {
 		return rabbitmq.NewConsumer(rabbitmq.ConsumerOptions{
 			Connection:   connection(p.name()),
-			Topology:     topology,
 			Sender:       in.broker,
 			Now:          in.clock.Now,
 			DrainTimeout: cfg.Service.ShutdownTimeout / 2,

@@ -28,6 +28,7 @@ type metrics struct {
 	retries       *prometheus.CounterVec
 	deadLetters   *prometheus.CounterVec
 	staleAcks     *prometheus.CounterVec
+	lanePaused    *prometheus.GaugeVec
 
 	projectsCompleted prometheus.Counter
 	marksMissed       prometheus.Counter
@@ -64,6 +65,9 @@ func newMetrics() *metrics {
 		retries:     counters("event_retries_total", "Events moved to a retry queue.", "queue", "routing_key"),
 		deadLetters: counters("event_dead_letters_total", "Events moved to a dead queue.", "queue", "reason"),
 		staleAcks:   counters("event_stale_acks_total", "Acknowledgements dropped because their connection had gone.", "queue"),
+		lanePaused: factory.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "lane_paused", Help: "1 while this process sends nothing from the queue because the mail server refuses it.",
+		}, []string{"queue"}),
 
 		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
@@ -74,7 +78,7 @@ func newMetrics() *metrics {
 
 // initSeries creates the series that alerts watch: one that appears with its first event shows no increase.
 func (m *metrics) initSeries() {
-	for _, queue := range []string{EmailQueue, SubscriptionQueue, ProjectQueue, LegacyQueue} {
+	for _, queue := range []string{EmailQueue, InvitationQueue, SubscriptionQueue, ProjectQueue, LegacyQueue} {
 		for _, reason := range []string{
 			event.ReasonUnreadable, event.ReasonInvalid, event.ReasonUnknownKey, event.ReasonRejected, event.ReasonAmbiguous,
 			event.ReasonExhausted, event.ReasonCrashLoop,

@@ -37,7 +37,7 @@ func (o *consumeObserver) Begin(ctx context.Context, q event.Queue, d event.Deli
 		took := time.Since(started)
 		o.count(q, d, decision, took)
 		log := logger.WithTrace(ctx, o.log)
-		line := log.WithLevel(levels[decision.Action]).Str("event_id", d.ID).Str("routing_key", d.RoutingKey).
+		line := log.WithLevel(levelOf(decision)).Str("event_id", d.ID).Str("routing_key", d.RoutingKey).
 			Str("queue", q.Name).Str("outcome", decision.Outcome).Int("attempt", d.Attempts()+1).
 			Float64("duration_ms", float64(took.Microseconds())/1000)
 		if err != nil {
@@ -70,11 +70,33 @@ func (o *consumeObserver) count(q event.Queue, d event.Delivery, decision event.
 	}
 }
 
+// levelOf returns the level of a delivery's line. A lane that pauses has its own: it holds many messages back.
+func levelOf(decision event.Decision) zerolog.Level {
+	if decision.Outcome == event.Paused {
+		return zerolog.DebugLevel
+	}
+	return levels[decision.Action]
+}
+
 var levels = map[event.Action]zerolog.Level{
 	event.Ack:     zerolog.InfoLevel,
 	event.Requeue: zerolog.InfoLevel,
 	event.Retry:   zerolog.WarnLevel,
 	event.Dead:    zerolog.ErrorLevel,
+}
+
+// laneChanged logs and counts that a lane pauses or opens.
+func (in *infra) laneChanged(s event.LaneState) {
+	log := in.log.With().Str("queue", s.Queue).Logger()
+	if s.Paused {
+		in.metrics.lanePaused.WithLabelValues(s.Queue).Set(1)
+		log.Warn().Str("error_class", s.Class).Time("next_probe", s.Next).
+			Msg("mail is paused: the mail server cannot be reached or refuses us; check SMTP_HOST, SMTP_PORT and the account there; " +
+				"messages wait in the queue and leave once the server accepts one")
+		return
+	}
+	in.metrics.lanePaused.WithLabelValues(s.Queue).Set(0)
+	log.Info().Dur("paused_ms", s.Lasted).Msg("mail is sent again")
 }
 
 // publishObserver writes one line and the metrics of every row the relay handles.

@@ -27,6 +27,9 @@ const (
 	ProjectQueue      = "identity.project"
 )
 
+// mailQueues are the queues whose handlers need the mail server.
+var mailQueues = []string{EmailQueue, InvitationQueue, LegacyQueue}
+
 // handlers are what the routing table hands events to.
 type handlers struct {
 	codeMail       *authentications.CodeMailSender
@@ -116,7 +119,19 @@ func (in *infra) consumers(h handlers) []event.Consumer {
 			Queue:    q,
 			Handle:   event.Chain(handle, event.Recover),
 			Observer: &consumeObserver{in.log, in.tracer(), in.metrics},
+			Lane:     in.newLane(q),
 		}
 	}
 	return consumers
+}
+
+// newLane returns the lane of a queue that sends mail, and nil for any other.
+func (in *infra) newLane(q event.Queue) *event.Lane {
+	if !slices.Contains(mailQueues, q.Name) {
+		return nil
+	}
+	lane := event.NewLane(q.Name, event.DefaultProbing, in.clock.Now, in.laneChanged)
+	in.lanes = append(in.lanes, lane)
+	in.metrics.lanePaused.WithLabelValues(q.Name).Set(0)
+	return lane
 }

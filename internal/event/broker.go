@@ -59,6 +59,7 @@ type Consumer struct {
 	Queue    Queue
 	Handle   Handler // usually [Router.Dispatch] inside a [Chain] with [Limit]
 	Observer Observer
+	Lane     *Lane // nil: a message that is blocked waits on the last retry level
 }
 
 // DeadLetter is a message in a dead queue, as it may be shown: no body.

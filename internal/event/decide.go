@@ -18,6 +18,10 @@ type Policy struct {
 // The broker's own x-delivery-limit (20) is only the net below it (docs/adr/0003).
 const CrashLoopLimit = 10
 
+// maxGiveBacks is how often the broker hands out a message of a paused lane before it is moved instead of given back.
+// Each time counts toward [CrashLoopLimit], and a server that comes and goes would end in it.
+const maxGiveBacks = CrashLoopLimit / 2
+
 // Action is what a broker does with a delivery once its handler has ended.
 type Action string
 
@@ -29,13 +33,16 @@ const (
 	Requeue Action = "requeue" // give it back untouched; another process takes it
 )
 
-// Handled is the outcome of a delivery whose handler has returned nil.
-const Handled = "handled"
+// Outcomes that others ask for.
+const (
+	Handled = "handled" // the handler has returned nil
+	Paused  = "paused"  // the lane is paused; the message waits in its queue
+)
 
 // Decision is what becomes of a delivery.
 type Decision struct {
 	Action  Action
-	Outcome string            // for logs and metrics: Handled, a Drop constant, retry, a Reason constant, requeue
+	Outcome string            // for logs and metrics: Handled, Paused, a Drop or Reason constant, retry, requeue
 	Level   int               // Retry: index into Policy.Levels
 	Headers map[string]string // Retry, Dead: what to write over the message's own headers
 }
@@ -52,11 +59,12 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 	if stopping && errors.Is(err, context.Canceled) {
 		return Decision{Action: Requeue, Outcome: "requeue"}
 	}
+	if refusal, blocked := errors.AsType[*blockedError](err); blocked {
+		return refusal.decide(d, p)
+	}
 	attempts := d.Attempts()
 	level := 0
-	if _, blocked := errors.AsType[*blockedError](err); blocked {
-		level = len(p.Levels) - 1
-	} else if busy, ok := errors.AsType[*notYetError](err); ok {
+	if busy, ok := errors.AsType[*notYetError](err); ok {
 		for level < len(p.Levels)-1 && p.Levels[level+1] <= busy.wait {
 			level++ // the longest level that does not overshoot: looking once too often is cheap, a late mail is not
 		}
@@ -64,19 +72,40 @@ func Decide(err error, d Delivery, p Policy, stopping bool, now time.Time) Decis
 		level = min(attempts, len(p.Levels)-1)
 		attempts++
 	}
+	decision := retry(level, err, d)
+	decision.Headers[HeaderAttempts] = strconv.Itoa(attempts)
+	decision.Headers[HeaderFirstFailed] = firstFailed(d, now).UTC().Format(time.RFC3339Nano)
+	return decision
+}
+
+// retry moves d to a level. It counts no failed try.
+func retry(level int, err error, d Delivery) Decision {
 	return Decision{
 		Action:  Retry,
 		Outcome: "retry",
 		Level:   level,
 		Headers: map[string]string{
-			HeaderRoutingKey:  d.RoutingKey,
-			HeaderError:       ErrorClass(err),
-			HeaderMoves:       strconv.Itoa(d.Moves() + 1),
-			HeaderAttempts:    strconv.Itoa(attempts),
-			HeaderFirstFailed: firstFailed(d, now).UTC().Format(time.RFC3339Nano),
+			HeaderRoutingKey: d.RoutingKey,
+			HeaderError:      ErrorClass(err),
+			HeaderMoves:      strconv.Itoa(d.Moves() + 1),
 		},
 	}
 }
+
+// decide returns what becomes of d, which is not at fault.
+func (e *blockedError) decide(d Delivery, p Policy) Decision {
+	switch {
+	case e.then == lastLevel:
+		return retry(len(p.Levels)-1, e, d)
+	case e.then == giveBack && d.HandedOut < maxGiveBacks:
+		return Decision{Action: Requeue, Outcome: Paused}
+	default:
+		return retry(0, e, d) // for the broker a new message
+	}
+}
+
+// HoldBack returns what becomes of d, which was not begun when its lane paused.
+func HoldBack(d Delivery, p Policy) Decision { return errPaused.decide(d, p) }
 
 // firstFailed returns when the first try of d failed, which is now when none has before.
 func firstFailed(d Delivery, now time.Time) time.Time {

@@ -36,6 +36,8 @@ const (
 type Delivery struct {
 	Message
 	HandedOut int // how often the broker has handed it out before, by its own count; a crash loop's only trace
+	// Stood is how long its lane has been paused since FirstFailed: time that does not count toward GiveUpAfter.
+	Stood time.Duration
 	// Decoded, where a middleware sets it, is filled by Handle, so that an event is decoded once.
 	Decoded *Received
 }

@@ -47,8 +47,8 @@ func Timeout(limit time.Duration) Middleware {
 var errCrashLoop = errors.New("event: the broker has handed this message out too often; it seems to kill its handler")
 
 // Limit makes Permanent what would go on for ever: a delivery that was handed out [CrashLoopLimit] times, without
-// running its handler once more, and an error that comes back for p.GiveUpAfter. An error of a context that a shutdown
-// has ended is neither.
+// running its handler once more, and an error that comes back for p.GiveUpAfter, the pauses of its lane not counted. An
+// error of a context that a shutdown has ended is neither, nor is [Blocked].
 func Limit(p Policy, now func() time.Time) Middleware {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, d Delivery) error {
@@ -59,7 +59,10 @@ func Limit(p Policy, now func() time.Time) Middleware {
 			if _, ended := Ended(err); ended || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 				return err
 			}
-			if at := now(); at.Sub(firstFailed(d, at)) >= p.GiveUpAfter {
+			if _, blocked := errors.AsType[*blockedError](err); blocked {
+				return err
+			}
+			if at := now(); at.Sub(firstFailed(d, at))-d.Stood >= p.GiveUpAfter {
 				return Permanent(ReasonExhausted, err)
 			}
 			return err

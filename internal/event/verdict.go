@@ -61,14 +61,30 @@ func (e *notYetError) Unwrap() error { return e.err }
 // working on it.
 func NotYet(wait time.Duration, err error) error { return &notYetError{wait, err} }
 
-type blockedError struct{ err error }
+type blockedError struct {
+	err  error
+	wait time.Duration // at least, before the next probe
+	then afterBlock
+}
 
 func (e *blockedError) Error() string { return e.err.Error() }
 func (e *blockedError) Unwrap() error { return e.err }
 
+// afterBlock is what becomes of a blocked message.
+type afterBlock int
+
+const (
+	lastLevel afterBlock = iota // without a lane: it waits on the last retry level
+	giveBack                    // its lane is paused: it waits in its queue
+	moveAway                    // it has probed for long enough: it goes behind the others
+)
+
 // Blocked returns an error that says nothing about the event: what the handler needs refuses this service as a whole.
-// The event is kept, and no failed try is counted.
-func Blocked(err error) error { return &blockedError{err} }
+// It pauses the [Lane]; the event is kept, and no failed try is counted.
+func Blocked(err error) error { return BlockedFor(0, err) }
+
+// BlockedFor is [Blocked] for a refusal that will stay for a while: the next probe is not made before wait is over.
+func BlockedFor(wait time.Duration, err error) error { return &blockedError{err: err, wait: wait} }
 
 // Classed is implemented by errors with a short class for metrics and headers, such as "smtp_450".
 type Classed interface{ ErrorClass() string }

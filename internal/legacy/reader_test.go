@@ -186,7 +186,7 @@ func startReader(
 	publisher := eventmq.NewPublisher(options(broker, t.Name()+" publisher", nil), eventmq.NewTopology(queues))
 	run(t, publisher.Run)
 	consumer := eventmq.NewConsumer(eventmq.ConsumerOptions{
-		Connection: options(broker, t.Name()+" consumer", nil), Topology: eventmq.NewTopology(queues), Sender: publisher, Now: time.Now,
+		Connection: options(broker, t.Name()+" consumer", nil), Sender: publisher, Now: time.Now,
 		DrainTimeout: time.Second, StaleAck: func(string) {},
 	}, []event.Consumer{{Queue: q, Handle: handle, Observer: r.Observer}})
 	run(t, consumer.Run)

@@ -85,7 +85,6 @@ func (br *broker) consumeOurs(ctx context.Context) (time.Duration, error) {
 	options.Log = warnings
 	consumer := rabbitmq.NewConsumer(rabbitmq.ConsumerOptions{
 		Connection:   options,
-		Topology:     br.topology,
 		Sender:       br.publisher,
 		Now:          time.Now,
 		DrainTimeout: time.Second,

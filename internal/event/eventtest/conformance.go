@@ -44,6 +44,12 @@ func Conformance(t *testing.T, newSubject NewSubject) {
 		"shutdown lets a running handler finish":                     drained,
 		"shutdown gives back what was cut or not begun, untried":     cut,
 		"a failing message does not use its tries while it is cut":   cutRetry,
+		"a paused lane tries one message and fails none":             pausedLane,
+		"a probe that ends without success passes the probe on":      probePassesOn,
+		"a probe that takes long gives way to the next":              probeGivesWay,
+		"pauses are no crash loop, however many":                     flappingLane,
+		"a stop in a pause gives everything back":                    stoppedLane,
+		"a paused lane does not hold up another queue":               laneBeside,
 		"the observer sees every delivery with its own decision":     observer,
 		"the handler's context is the observer's and ends by itself": contexts,
 	} {
@@ -161,6 +167,12 @@ type consumption struct {
 
 func (b *bench) consume(handle event.Handler) *consumption {
 	b.Helper()
+	return b.consumeIn(nil, handle)
+}
+
+// consumeIn is consume with a lane for the first queue.
+func (b *bench) consumeIn(lane *event.Lane, handle event.Handler) *consumption {
+	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &consumption{Observer: NewObserver(), end: cancel}
 	consumers := make([]event.Consumer, len(b.queues))
@@ -171,6 +183,7 @@ func (b *bench) consume(handle event.Handler) *consumption {
 			Observer: c.Observer,
 		}
 	}
+	consumers[0].Lane = lane
 	ended := make(chan error, 1)
 	go func() { ended <- b.Consume(ctx, consumers) }()
 	stopped := false

@@ -39,34 +39,59 @@ func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error 
 	return nil
 }
 
-// next waits for a ready message. Once the broker is closing it waits no more; once handlers has ended it returns none.
-func (b *Broker) next(handlers context.Context, q *queue) (event.Delivery, bool) {
+// next waits for a ready message. It returns none once handlers has ended, and once the broker is closing and nothing is
+// left to do. While the lane is paused it returns what is ready to a probe only, and waits for nothing.
+func (b *Broker) next(handlers context.Context, q *queue, lane *event.Lane, probe bool) (d event.Delivery, found, more bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
+		paused := !probe && isPaused(lane)
 		switch {
-		case handlers.Err() != nil:
-			return event.Delivery{}, false
+		case handlers.Err() != nil, b.closing && (paused || len(q.ready) == 0):
+			return event.Delivery{}, false, false
+		case paused, probe && len(q.ready) == 0:
+			return event.Delivery{}, false, true
 		case len(q.ready) > 0:
 			d := q.ready[0]
 			q.ready[0] = event.Delivery{} // release the body
 			q.ready = q.ready[1:]
-			return d, true
-		case b.closing:
-			return event.Delivery{}, false
+			if len(q.ready) > 0 {
+				q.arrived.Signal() // a pause uses up signals: others may be asleep although there is work
+			}
+			return d, true, true
 		}
 		q.arrived.Wait()
 	}
 }
 
-// handleNext does the work of the next delivery and reports whether there was one.
-func (b *Broker) handleNext(stop, handlers context.Context, q *queue, c event.Consumer) bool {
-	d, ok := b.next(handlers, q)
-	if !ok {
+func isPaused(lane *event.Lane) bool {
+	select {
+	case <-lane.Paused():
+		return true
+	default:
 		return false
 	}
+}
+
+// handleNext does the work of the next delivery, if there is one, and reports whether to go on.
+func (b *Broker) handleNext(stop, handlers context.Context, q *queue, c event.Consumer) bool {
+	probe := c.Lane.Await(stop)
+	d, found, more := b.next(handlers, q, c.Lane, probe)
+	if !found {
+		if probe {
+			c.Lane.Missed()
+		}
+		return more
+	}
 	ctx, finish := c.Observer.Begin(handlers, c.Queue, d)
-	err := c.Handle(ctx, d)
+	err := c.Lane.Handle(ctx, d, probe, c.Handle, func(pause time.Duration) bool {
+		select {
+		case <-time.After(pause):
+			return true
+		case <-stop.Done():
+			return false
+		}
+	})
 	decision := event.Decide(err, d, c.Queue.Retry, stop.Err() != nil, b.options.Now())
 	b.carryOut(q, d, decision)
 	finish(decision, err)

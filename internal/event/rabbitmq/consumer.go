@@ -2,8 +2,8 @@ package rabbitmq
 
 import (
 	"context"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -16,7 +16,6 @@ import (
 // ConsumerOptions of a Consumer; all are needed.
 type ConsumerOptions struct {
 	Connection rabbitmq.Options
-	Topology   Topology
 	Sender     event.Sender // moves messages to retry and dead queues; on a connection of its own (docs/adr/0002)
 	Now        func() time.Time
 	// DrainTimeout bounds how long handlers in flight may take once the process stops; after it their context ends
@@ -26,38 +25,50 @@ type ConsumerOptions struct {
 	StaleAck func(queue string)
 }
 
-// Consumer runs the handlers of any number of queues on one connection. Handlers outlive the connection: one that
-// finishes after it was lost is remembered, and its message acked when the broker hands it out again.
+// Consumer runs the handlers of any number of queues, each on a connection of its own: what ends one queue's consumer
+// does not touch the others. Handlers outlive the connection: one that finishes after it was lost is remembered, and its
+// message acked when the broker hands it out again.
 type Consumer struct {
-	options   ConsumerOptions
-	consumers []event.Consumer
-	consuming atomic.Int32 // how many of them have their queue's deliveries
+	options ConsumerOptions
+	workers []*worker
 }
 
 // NewConsumer returns a Consumer; Run does the work.
 func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
-	return &Consumer{options: o, consumers: consumers}
+	c := &Consumer{options: o, workers: make([]*worker, len(consumers))}
+	for i, consumer := range consumers {
+		c.workers[i] = newWorker(o, consumer)
+	}
+	return c
 }
 
-// Consuming reports whether every queue is being consumed right now.
-func (c *Consumer) Consuming() bool { return int(c.consuming.Load()) == len(c.consumers) }
+// Consuming reports whether every queue is being consumed right now, or waits for its lane to open.
+func (c *Consumer) Consuming() bool {
+	return !slices.ContainsFunc(c.workers, func(w *worker) bool { return !w.fed.Load() })
+}
 
 // Run consumes until ctx ends. Then it takes nothing new, gives back what no handler has begun, lets running
 // handlers finish within DrainTimeout, and returns nil.
 func (c *Consumer) Run(ctx context.Context) error {
 	handlers, cutHandlers := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutHandlers()
-	// The connection outlives ctx: handlers that finish during the drain still have their acks to send.
-	connection, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	// The connections outlive ctx: handlers that finish during the drain still have their acks to send.
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
 
-	workers := make([]*worker, len(c.consumers))
 	var running sync.WaitGroup
-	for i, consumer := range c.consumers {
-		workers[i] = newWorker(c.options, consumer)
-		for range consumer.Queue.Workers {
-			running.Go(func() { work(ctx, handlers, workers[i].jobs) })
+	var sessions errgroup.Group
+	for _, w := range c.workers {
+		for range w.consumer.Queue.Workers {
+			running.Go(func() { work(ctx, handlers, w.jobs) })
 		}
+		connection := c.options.Connection
+		connection.Name += " " + w.consumer.Queue.Name
+		sessions.Go(func() error {
+			return rabbitmq.Supervise(connected, connection, func(life context.Context, conn *amqp.Connection) error {
+				return w.session(ctx, life, conn)
+			})
+		})
 	}
 	go func() {
 		<-ctx.Done()
@@ -66,23 +77,5 @@ func (c *Consumer) Run(ctx context.Context) error {
 		running.Wait()
 		disconnect()
 	}()
-	return rabbitmq.Supervise(connection, c.options.Connection, func(life context.Context, conn *amqp.Connection) error {
-		return c.session(ctx, life, conn, workers)
-	})
-}
-
-// session feeds every worker from one connection. The first queue that fails ends it for all: the supervisor then
-// rebuilds connection, topology and consumers in one way, whatever went wrong.
-func (c *Consumer) session(stop, life context.Context, conn *amqp.Connection, workers []*worker) error {
-	if err := OnChannel(conn, c.options.Topology.Declare); err != nil {
-		return err
-	}
-	group, life := errgroup.WithContext(life)
-	for _, w := range workers {
-		group.Go(func() error {
-			return w.feed(stop, life, conn, func() { c.consuming.Add(1) })
-		})
-	}
-	defer c.consuming.Store(0)
-	return group.Wait()
+	return sessions.Wait()
 }

@@ -35,6 +35,7 @@ func TestConsumer(t *testing.T) {
 	t.Parallel()
 	onServer(t, map[string]func(*testing.T){
 		"a deleted queue is consumed again":                    deletedQueue,
+		"a queue that cannot be consumed harms no other":       strangeQueue,
 		"a stale ack reaches no other message":                 staleAck,
 		"a lost connection hands out again what was not acked": cutBeforeAck,
 		"a crash loop ends in the dead queue":                  crashLoop,
@@ -151,7 +152,7 @@ func crashLoop(t *testing.T) {
 	r.stop(t)
 
 	die("ten", event.CrashLoopLimit)
-	r = startConsumer(t, brokerURL(t), p, time.Second, q, r.consumers[0].Handle)
+	r = startConsumer(t, brokerURL(t), p, time.Second, q, r.workers[0].consumer.Handle)
 	seen := eventtest.Next(t, r.Seen)
 	require.Equal(t, event.ReasonCrashLoop, seen.Decision.Outcome)
 	require.Error(t, seen.Err)
@@ -279,6 +280,30 @@ func deletedQueue(t *testing.T) {
 	require.Equal(t, "after", eventtest.Next(t, r.Seen).Delivery.ID)
 }
 
+// strangeQueue: one of two queues exists with other arguments, so that its own declaration is refused.
+func strangeQueue(t *testing.T) {
+	strange, q := newQueue(t, 1, 5), newQueue(t, 1, 5)
+	_, err := rawChannel(t).QueueDeclare(strange.Name, true, false, false, false, nil)
+	require.NoError(t, err)
+	seen := eventtest.NewObserver()
+	done := func(context.Context, event.Delivery) error { return nil }
+	p := startPublisher(t, brokerURL(t), q)
+	c := NewConsumer(ConsumerOptions{
+		Connection: options(brokerURL(t), t.Name()), Sender: p, Now: time.Now, DrainTimeout: time.Second,
+		StaleAck: func(string) { assert.Fail(t, "its connection is lost") },
+	}, []event.Consumer{{Queue: strange, Observer: seen, Handle: done}, {Queue: q, Observer: seen, Handle: done}})
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	for _, id := range []string{"one", "two", "three"} {
+		require.Equal(t, []error{nil}, eventtest.SendAll(t, p, messageTo(q, id)))
+		require.Equal(t, id, eventtest.Next(t, seen.Seen).Delivery.ID)
+	}
+	require.False(t, c.Consuming())
+	stop()
+	require.NoError(t, eventtest.Next(t, ended))
+}
+
 func TestConsumerLeaksNothing(t *testing.T) {
 	// Not parallel: it counts goroutines.
 	t.Run("through twenty cuts", func(t *testing.T) {
@@ -292,7 +317,7 @@ func TestConsumerLeaksNothing(t *testing.T) {
 		for range 10 { // each round begins with a short back-off
 			p := NewPublisher(options(url, t.Name()), NewTopology([]event.Queue{q}))
 			c := NewConsumer(ConsumerOptions{
-				Connection: options(url, t.Name()), Topology: NewTopology([]event.Queue{q}), Sender: p, Now: time.Now,
+				Connection: options(url, t.Name()), Sender: p, Now: time.Now,
 				DrainTimeout: time.Second, StaleAck: func(string) {},
 			}, []event.Consumer{{
 				Queue: q, Observer: eventtest.NewObserver(),
@@ -323,18 +348,20 @@ func TestConsumerLeaksNothing(t *testing.T) {
 		}
 		q := newQueue(t, 1, 5)
 		c := NewConsumer(ConsumerOptions{
-			Connection: options(brokerURL(t), t.Name()), Topology: Topology{}, Sender: nil, Now: time.Now,
+			Connection: options(brokerURL(t), t.Name()), Sender: nil, Now: time.Now,
 			DrainTimeout: time.Second, StaleAck: func(string) {},
-		}, []event.Consumer{{Queue: q}}) // nobody declares the queue: consuming it fails
+		}, []event.Consumer{{Queue: q}})
+		_, err := rawChannel(t).QueueDeclare(q.Name, true, false, false, false, nil) // with other arguments: ours is refused
+		require.NoError(t, err)
 		before := ours()
 		ctx, cancel := context.WithCancel(context.Background())
 		for range 3 {
 			conn, err := rabbitmq.Dial(ctx, c.options.Connection)
 			require.NoError(t, err)
 			life, end := context.WithCancel(ctx)
-			var notFound *amqp.Error
-			require.ErrorAs(t, c.session(ctx, life, conn, []*worker{newWorker(c.options, c.consumers[0])}), &notFound)
-			require.Equal(t, amqp.NotFound, notFound.Code)
+			var refused *amqp.Error
+			require.ErrorAs(t, c.workers[0].session(ctx, life, conn), &refused)
+			require.Equal(t, amqp.PreconditionFailed, refused.Code)
 			require.False(t, c.Consuming())
 			end()
 			require.NoError(t, conn.Close())

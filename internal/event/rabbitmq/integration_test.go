@@ -58,7 +58,7 @@ func conformance(t *testing.T) {
 			Sender: p,
 			Consume: func(ctx context.Context, consumers []event.Consumer) error {
 				return NewConsumer(ConsumerOptions{
-					Connection: options(brokerURL(t), t.Name()), Topology: NewTopology(queues), Sender: p, Now: time.Now,
+					Connection: options(brokerURL(t), t.Name()), Sender: p, Now: time.Now,
 					DrainTimeout: drain, StaleAck: func(string) {},
 				}, consumers).Run(ctx)
 			},
@@ -192,7 +192,7 @@ func startConsumerOn(t testing.TB, o rabbitmq.Options, sender event.Sender, drai
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &running{Observer: eventtest.NewObserver(), end: cancel, ended: make(chan error, 1)}
 	r.Consumer = NewConsumer(ConsumerOptions{
-		Connection: o, Topology: NewTopology([]event.Queue{q}), Sender: sender, Now: time.Now,
+		Connection: o, Sender: sender, Now: time.Now,
 		DrainTimeout: drain, StaleAck: func(string) { r.stale.Add(1) },
 	}, []event.Consumer{{Queue: q, Handle: handle, Observer: r.Observer}})
 	go func() { defer close(r.ended); r.ended <- r.Run(ctx) }()

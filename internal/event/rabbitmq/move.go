@@ -39,16 +39,25 @@ func Move(stop, life context.Context, s event.Sender, m event.Message, log zerol
 // GiveBack ends the consumer on ch first and gives back second: the other way round the broker would hand the same
 // messages to us again, until they count as a crash loop. unbegun are those already read from deliveries.
 func GiveBack(ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
-	if err := ch.Cancel(event.Service, false); err != nil {
-		return fmt.Errorf("rabbitmq: cancelling a consumer: %w", err)
+	rest, err := cancelConsumer(ch, deliveries)
+	if err != nil {
+		return err
 	}
-	for d := range deliveries {
-		unbegun = append(unbegun, d)
-	}
-	for _, d := range unbegun {
+	for _, d := range append(unbegun, rest...) {
 		if err := d.Nack(false, true); err != nil {
 			return fmt.Errorf("rabbitmq: giving back a message: %w", err)
 		}
 	}
 	return nil
+}
+
+// cancelConsumer ends the consumer on ch and returns what it had been sent and not read.
+func cancelConsumer(ch *amqp.Channel, deliveries <-chan amqp.Delivery) (unread []amqp.Delivery, err error) {
+	if err := ch.Cancel(event.Service, false); err != nil {
+		return nil, fmt.Errorf("rabbitmq: cancelling a consumer: %w", err)
+	}
+	for d := range deliveries {
+		unread = append(unread, d)
+	}
+	return unread, nil
 }

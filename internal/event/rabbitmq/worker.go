@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -22,6 +24,7 @@ type worker struct {
 	consumer event.Consumer
 	jobs     chan job
 	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
+	fed      atomic.Bool                  // there is a connection, and the queue's messages are taken from it
 }
 
 // job is one delivery with its worker. It is acked on the channel it came on: on a newer channel the same tag is a
@@ -30,6 +33,8 @@ type job struct {
 	amqp.Delivery
 	worker *worker
 	life   context.Context // ends with the connection
+	ended  <-chan struct{} // closed once nothing more is consumed: what is given back before comes here again
+	probe  bool            // it was taken because the lane is paused
 }
 
 func newWorker(o ConsumerOptions, c event.Consumer) *worker {
@@ -40,9 +45,14 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 	return &worker{options: o, consumer: c, jobs: make(chan job), done: done}
 }
 
-// feed consumes on conn and hands deliveries to the handlers until the connection is lost. When stop ends it cancels
-// the consumer, gives back what nobody has begun, and keeps the channel for the acks still to come.
-func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started func()) error {
+// session feeds the handlers from conn until the connection is lost. When stop ends it gives back what nobody has
+// begun, and keeps the channel for the acks still to come.
+func (w *worker) session(stop, life context.Context, conn *amqp.Connection) error {
+	defer w.fed.Store(false)
+	topology := NewTopology([]event.Queue{w.consumer.Queue}) // this queue's own: another's fault does not stop it
+	if err := OnChannel(conn, topology.Declare); err != nil {
+		return err
+	}
 	ch, err := conn.Channel()
 	if err != nil {
 		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
@@ -51,47 +61,116 @@ func (w *worker) feed(stop, life context.Context, conn *amqp.Connection, started
 		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
 	}
 	cancelled := ch.NotifyCancel(make(chan string, 1))
+	taking, cease := context.WithCancel(life)
+	defer cease()
+	defer context.AfterFunc(stop, cease)()
+	for taking.Err() == nil {
+		if err := w.feed(stop, life, taking, ch, cancelled); err != nil {
+			return err
+		}
+	}
+	<-life.Done()
+	return nil
+}
+
+// feed consumes while the lane is open, and takes one message when it is paused and has to be probed. It returns when
+// the lane changes, or with taking, which ends with stop and life.
+func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, cancelled <-chan string) error {
+	lane := w.consumer.Lane
+	select {
+	case <-lane.Paused():
+		w.fed.Store(true) // what waits for the mail server does not wait for us
+	default:
+	}
+	if lane.Await(taking) {
+		return w.probe(stop, life, ch)
+	}
+	if taking.Err() != nil {
+		return nil
+	}
+	paused := lane.Paused()
 	deliveries, err := ch.Consume(w.consumer.Queue.Name, event.Service, false, false, false, false, nil)
 	if err != nil {
 		return fmt.Errorf("rabbitmq: consuming %s: %w", w.consumer.Queue.Name, err)
 	}
-	started()
-	return w.handOver(stop, life, ch, deliveries, cancelled)
+	w.fed.Store(true)
+	ended := make(chan struct{})
+	next := func(d amqp.Delivery) job { return job{Delivery: d, worker: w, life: life, ended: ended} }
+	unbegun, err := w.handOver(taking, paused, deliveries, cancelled, next)
+	if err != nil || life.Err() != nil {
+		return err
+	}
+	rest, err := cancelConsumer(ch, deliveries)
+	close(ended)
+	if err != nil {
+		return err
+	}
+	for _, d := range append(unbegun, rest...) {
+		w.holdBack(stop, next(d))
+	}
+	return nil
 }
 
-// handOver hands deliveries to the handlers until the consumer on ch ends, which is an error, or life or stop do.
-func (w *worker) handOver(stop, life context.Context, ch *amqp.Channel,
-	deliveries <-chan amqp.Delivery, cancelled <-chan string) error {
+// handOver hands deliveries to the handlers until the consumer ends, which is an error, or taking ends, or the lane
+// pauses. It returns the delivery that it has read and not handed over, if there is one.
+func (w *worker) handOver(taking context.Context, paused <-chan struct{}, deliveries <-chan amqp.Delivery,
+	cancelled <-chan string, next func(amqp.Delivery) job) ([]amqp.Delivery, error) {
 	for {
 		select {
-		case <-life.Done():
-			return nil
 		case <-cancelled:
-			return fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.consumer.Queue.Name)
-		case <-stop.Done():
-			return w.drain(life, ch, deliveries)
+			return nil, fmt.Errorf("rabbitmq: the broker cancelled the consumer of %s; was the queue deleted?", w.consumer.Queue.Name)
+		case <-taking.Done():
+			return nil, nil
+		case <-paused:
+			return nil, nil
 		case d, ok := <-deliveries:
 			if !ok {
-				return fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.consumer.Queue.Name)
+				return nil, fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.consumer.Queue.Name)
 			}
 			select {
-			case w.jobs <- job{Delivery: d, worker: w, life: life}:
-			case <-life.Done():
-				return nil // unacked: the broker hands it out again
-			case <-stop.Done():
-				return w.drain(life, ch, deliveries, d)
+			case w.jobs <- next(d):
+			case <-taking.Done():
+				return []amqp.Delivery{d}, nil
+			case <-paused:
+				return []amqp.Delivery{d}, nil
 			}
 		}
 	}
 }
 
-// drain gives back what no handler has begun, and keeps the connection for the acks still to come.
-func (w *worker) drain(life context.Context, ch *amqp.Channel, deliveries <-chan amqp.Delivery, unbegun ...amqp.Delivery) error {
-	if err := GiveBack(ch, deliveries, unbegun...); err != nil {
-		return err
+// probe hands one message of a paused lane to a handler.
+func (w *worker) probe(stop, life context.Context, ch *amqp.Channel) error {
+	d, found, err := ch.Get(w.consumer.Queue.Name, false)
+	switch {
+	case err != nil:
+		w.consumer.Lane.Release()
+		return fmt.Errorf("rabbitmq: taking a message from %s: %w", w.consumer.Queue.Name, err)
+	case !found:
+		w.consumer.Lane.Missed()
+		return nil
 	}
-	<-life.Done()
+	nothingConsumed := make(chan struct{})
+	close(nothingConsumed)
+	j := job{Delivery: d, worker: w, life: life, ended: nothingConsumed, probe: true}
+	select {
+	case w.jobs <- j:
+	case <-life.Done(): // unacked: the broker hands it out again
+		w.consumer.Lane.Release()
+	case <-stop.Done():
+		w.consumer.Lane.Release()
+		w.requeue(stop, j)
+	}
 	return nil
+}
+
+// holdBack gives back a delivery that no handler has begun.
+func (w *worker) holdBack(stop context.Context, j job) {
+	if stop.Err() != nil {
+		w.requeue(stop, j)
+		return
+	}
+	d := delivery(j)
+	w.carryOut(stop, j, d, event.HoldBack(d, w.consumer.Queue.Retry))
 }
 
 // work handles one job after the other until stop ends. A job is handed over in person, so none is left behind.
@@ -106,8 +185,12 @@ func work(stop, handlers context.Context, jobs <-chan job) {
 	}
 }
 
+func delivery(j job) event.Delivery {
+	return event.Delivery{Message: ToMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
+}
+
 func (w *worker) handle(stop, handlers context.Context, j job) {
-	d := event.Delivery{Message: ToMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
+	d := delivery(j)
 	ctx, finish := w.consumer.Observer.Begin(handlers, w.consumer.Queue, d)
 	decision, err := w.decide(ctx, stop, j, d)
 	finish(w.carryOut(stop, j, d, decision), err)
@@ -120,7 +203,7 @@ func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decisio
 	case event.Ack:
 		w.ack(j, d)
 	case event.Requeue:
-		w.requeue(j)
+		w.requeue(stop, j)
 	case event.Retry:
 		return w.move(stop, j, d, queue.RetryQueue(decision.Level), decision)
 	case event.Dead:
@@ -131,10 +214,20 @@ func (w *worker) carryOut(stop context.Context, j job, d event.Delivery, decisio
 
 // decide runs the handler, unless there is nothing to run it for.
 func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (event.Decision, error) {
-	if j.Redelivered && w.done.Remove(copyName(d)) {
-		return event.Decision{Action: event.Ack, Outcome: event.DropDuplicate}, nil
-	}
-	err := w.consumer.Handle(ctx, d)
+	err := w.consumer.Lane.Handle(ctx, d, j.probe, func(ctx context.Context, d event.Delivery) error {
+		if j.Redelivered && w.done.Remove(copyName(d)) {
+			return event.Drop(event.DropDuplicate)
+		}
+		return w.consumer.Handle(ctx, d)
+	}, func(pause time.Duration) bool {
+		select {
+		case <-time.After(pause):
+			return true
+		case <-j.life.Done():
+		case <-stop.Done():
+		}
+		return false
+	})
 	return event.Decide(err, d, w.consumer.Queue.Retry, stop.Err() != nil, w.options.Now()), err
 }
 
@@ -147,7 +240,7 @@ func (w *worker) move(stop context.Context, j job, d event.Delivery, queue strin
 		return decision
 	}
 	if j.life.Err() == nil { // else the broker hands it out again by itself
-		w.requeue(j)
+		w.requeue(stop, j)
 	}
 	return event.Decision{Action: event.Requeue, Outcome: "requeue"}
 }
@@ -161,7 +254,12 @@ func (w *worker) ack(j job, d event.Delivery) {
 }
 
 // requeue gives a delivery back, unless its channel has gone: then the broker hands it out again by itself.
-func (w *worker) requeue(j job) {
+func (w *worker) requeue(stop context.Context, j job) {
+	select {
+	case <-j.ended:
+	case <-j.life.Done():
+	case <-stop.Done():
+	}
 	if j.Nack(false, true) != nil {
 		w.options.StaleAck(w.consumer.Queue.Name)
 	}

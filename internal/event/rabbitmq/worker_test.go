@@ -55,7 +55,14 @@ func delivered(ch *fakeChannel, id string, tag uint64, redelivered bool) job {
 	return job{
 		Delivery: amqp.Delivery{Acknowledger: ch, MessageId: id, DeliveryTag: tag, Redelivered: redelivered},
 		life:     context.Background(),
+		ended:    closedChannel(),
 	}
+}
+
+func closedChannel() <-chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
 }
 
 func TestWorker(t *testing.T) {

@@ -1,0 +1,303 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// Probing is how a paused [Lane] tries whether it may open.
+type Probing struct {
+	First time.Duration // the wait before the first probe; each further one doubles
+	Last  time.Duration // the longest of these waits
+	Hold  time.Duration // how long one message may probe; then the next one does
+	Idle  time.Duration // a queue empty for this long opens its lane: nothing is owed any more
+}
+
+// DefaultProbing finds a server that has returned within 5 s. Hold keeps well below the broker's consumer_timeout, which
+// is 30 minutes and ends the channel of a message that is held for longer.
+var DefaultProbing = Probing{First: time.Second, Last: 5 * time.Second, Hold: 5 * time.Minute, Idle: time.Minute}
+
+// LaneState is a lane as health, metrics and logs show it.
+type LaneState struct {
+	Queue  string        `json:"queue"`
+	Paused bool          `json:"paused"`
+	Since  time.Time     `json:"since,omitzero"`      // of the pause
+	Class  string        `json:"class,omitempty"`     // of the last refusal
+	Next   time.Time     `json:"next_probe,omitzero"` // when the next probe is due
+	Lasted time.Duration `json:"-"`                   // of a lane that has just opened: how long its pause was
+}
+
+// Lane is the work of one process on one queue whose handlers need a server that may refuse the service as a whole. The
+// first [Blocked] pauses it. A paused lane takes nothing from its queue but one message at a time, the probe, whose
+// handler runs again and again. The first handler that returns nil opens the lane. A nil *Lane never pauses.
+//
+// A probe that fails for its own sake goes its ordinary way, and the next message probes. So does one that is dropped or
+// dead-lettered: neither says that the server accepts anything.
+type Lane struct {
+	queue   string
+	probing Probing
+	now     func() time.Time
+	changed func(LaneState)
+
+	mu      sync.Mutex
+	state   LaneState
+	paused  chan struct{} // closed by the pause, new with the opening
+	wake    chan struct{} // closed and renewed when whoever waits in Await has to look again
+	claimed bool          // a message probes, or is being looked for
+	wait    time.Duration // before the next probe
+	due     time.Time     // the next probe, by the local clock
+	empty   time.Time     // since when the queue has had no message to probe with
+	opened  int           // how often it has opened
+	pauses  []pause       // ended ones, oldest first
+}
+
+type pause struct{ from, to time.Time }
+
+var errPaused = &blockedError{err: errors.New("event: the lane is paused; the message goes back to its queue"), then: giveBack}
+
+// remembered is how long a lane remembers its pauses: longer than any message's [Policy.GiveUpAfter].
+const remembered = 24 * time.Hour
+
+// NewLane returns an open lane. changed is called when it pauses and when it opens, must not
+// call the lane, and may be nil.
+func NewLane(queue string, p Probing, now func() time.Time, changed func(LaneState)) *Lane {
+	if changed == nil {
+		changed = func(LaneState) {}
+	}
+	return &Lane{
+		queue:   queue,
+		probing: p,
+		now:     now,
+		changed: changed,
+		state:   LaneState{Queue: queue},
+		paused:  make(chan struct{}),
+		wake:    make(chan struct{}),
+	}
+}
+
+// State returns the lane's state.
+func (l *Lane) State() LaneState {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.state
+}
+
+// Paused returns a channel that the next pause closes; it is closed already while the lane is paused.
+func (l *Lane) Paused() <-chan struct{} {
+	if l == nil {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.paused
+}
+
+// Await returns once the lane is open, with probe false, or once the caller has to take one message and pass it to Handle
+// as the probe. A caller that finds no message calls Missed. Await returns false as well when ctx ends.
+func (l *Lane) Await(ctx context.Context) (probe bool) {
+	if l == nil {
+		return false
+	}
+	for ctx.Err() == nil {
+		open, claimed, wait, wake := l.look()
+		if open || claimed {
+			return claimed
+		}
+		select {
+		case <-ctx.Done():
+		case <-wake:
+		case <-wait:
+		}
+	}
+	return false
+}
+
+// look claims the probe when one is due and returns what to wait for when there is nothing to do.
+func (l *Lane) look() (open, claimed bool, wait <-chan time.Time, wake <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch left := time.Until(l.due); {
+	case !l.state.Paused:
+		return true, false, nil, nil
+	case l.claimed:
+	case left <= 0:
+		l.claimed = true
+		return false, true, nil, nil
+	default:
+		wait = time.After(left)
+	}
+	return false, false, wait, l.wake
+}
+
+// Missed gives a claimed probe back: there is no message to probe with. A lane whose queue stays empty opens.
+func (l *Lane) Missed() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.empty.IsZero() {
+		l.empty = time.Now()
+	}
+	if time.Since(l.empty) >= l.probing.Idle {
+		l.open()
+		return
+	}
+	l.release(l.probing.First)
+}
+
+// Release gives a claimed probe back that was not begun.
+func (l *Lane) Release() {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.release(0)
+}
+
+// Handle runs next for d and returns a result that [Decide] acts on. When it is [Blocked], d probes: next runs again
+// after each wait, until it returns something else. wait reports whether d is still ours after that time; when it is
+// not, or when another message probes, d is given back. probe says that d was taken after Await had returned true.
+func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler, wait func(time.Duration) bool) error {
+	if l == nil {
+		return next(ctx, d)
+	}
+	if !probe && l.State().Paused {
+		return errPaused
+	}
+	for started := time.Now(); ; {
+		opened := l.begin(&d)
+		err := next(ctx, d)
+		refusal, blocked := errors.AsType[*blockedError](err)
+		if !blocked {
+			l.end(probe, err)
+			return err
+		}
+		pause, role := l.block(refusal, probe, opened)
+		switch role {
+		case outdated:
+			continue
+		case bystander:
+			return &blockedError{err: refusal, then: giveBack}
+		}
+		probe = true
+		if !wait(pause) {
+			l.Release()
+			return &blockedError{err: refusal, then: giveBack}
+		}
+		if time.Since(started) >= l.probing.Hold {
+			l.Release()
+			return &blockedError{err: refusal, then: moveAway}
+		}
+	}
+}
+
+// begin tells d how long the lane has been paused since it first failed, and returns how often the lane has opened.
+func (l *Lane) begin(d *Delivery) (opened int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d.Stood = l.stood(d.FirstFailed())
+	return l.opened
+}
+
+// role is what a blocked message is in its lane.
+type role int
+
+const (
+	prober    role = iota // it probes: its handler runs again after a pause
+	bystander             // another message probes
+	outdated              // the refusal is older than the last opening: its handler runs again at once
+)
+
+// block pauses the lane, unless the refusal is outdated. opened is what begin returned before the try.
+func (l *Lane) block(refusal *blockedError, probe bool, opened int) (pause time.Duration, r role) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.state.Paused && !probe:
+		return 0, bystander
+	case !l.state.Paused && opened != l.opened:
+		return 0, outdated
+	}
+	l.wait = min(max(2*l.wait, l.probing.First), l.probing.Last)
+	pause = max(l.wait, refusal.wait)
+	l.claimed = true
+	l.empty = time.Time{}
+	l.state.Class = ErrorClass(refusal)
+	l.state.Next = l.now().Add(pause)
+	if !l.state.Paused {
+		l.state.Paused, l.state.Since = true, l.now()
+		close(l.paused)
+		l.changed(l.state)
+	}
+	return pause, prober
+}
+
+// end notes the result of a message that is not blocked. Only a probe's counts: any other was begun before the pause.
+func (l *Lane) end(probe bool, err error) {
+	if !probe {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, gone := endOf(err)
+	switch {
+	case err == nil:
+		l.open()
+	case gone: // dropped or dead, whatever the server thinks of us: the next message is tried at once
+		l.release(0)
+	default:
+		l.release(max(l.wait, l.probing.First))
+	}
+}
+
+// release gives the probe to whoever waits for it, due after wait. l.mu is held.
+func (l *Lane) release(wait time.Duration) {
+	l.claimed = false
+	l.due = time.Now().Add(wait)
+	l.state.Next = l.now().Add(wait)
+	l.rouse()
+}
+
+// open ends the pause. l.mu is held.
+func (l *Lane) open() {
+	now := l.now()
+	ended := LaneState{Queue: l.queue, Lasted: now.Sub(l.state.Since)}
+	l.pauses = append(l.pauses, pause{l.state.Since, now})
+	for now.Sub(l.pauses[0].to) > remembered {
+		l.pauses = l.pauses[1:]
+	}
+	l.state = LaneState{Queue: l.queue}
+	l.claimed, l.wait, l.empty = false, 0, time.Time{}
+	l.opened++
+	l.paused = make(chan struct{})
+	l.rouse()
+	l.changed(ended)
+}
+
+func (l *Lane) rouse() {
+	close(l.wake)
+	l.wake = make(chan struct{})
+}
+
+// stood returns how long the lane has been paused since first; zero when first is. l.mu is held.
+func (l *Lane) stood(first time.Time) (total time.Duration) {
+	if first.IsZero() {
+		return 0
+	}
+	for _, p := range l.pauses {
+		total += p.since(first)
+	}
+	if l.state.Paused {
+		total += pause{l.state.Since, l.now()}.since(first)
+	}
+	return total
+}
+
+// since returns how much of the pause lies after first.
+func (p pause) since(first time.Time) time.Duration {
+	if p.from.After(first) {
+		first = p.from
+	}
+	return max(0, p.to.Sub(first))
+}
