@@ -82,7 +82,7 @@ func TestLoad(t *testing.T) {
 			Host: "mail.example.com", Port: 587, TLS: "starttls",
 			From: "no-reply@example.com", FromName: "SMAP", Timeout: 30 * time.Second,
 		}, cfg.SMTP)
-		require.Equal(t, Workers{Count: 4, Prefetch: 8}, cfg.Email)
+		require.Equal(t, Workers{Count: 8, Prefetch: 16}, cfg.Email)
 		require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Subscription)
 		require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Project)
 		require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)

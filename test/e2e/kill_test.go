@@ -197,7 +197,7 @@ func lateAck(t *testing.T) {
 	}
 	before := connected()
 	harness.Soon(t, func() error {
-		if cut := cutConnections(t, s); !slices.Contains(cut, "identity-consumer") {
+		if cut := cutConnections(t, s); !slices.Contains(cut, "identity-consumer identity.email") {
 			return fmt.Errorf("the broker has cut %q only", cut)
 		}
 		return nil
