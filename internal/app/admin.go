@@ -113,7 +113,7 @@ type DeadLetters struct {
 func NewDeadLetters(cfg config.Config, db *database.DB, queue string) *DeadLetters {
 	connection := rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: zerolog.Nop()}
 	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(connection, Queues(cfg))}
-	if (queue == EmailQueue || queue == LegacyQueue) && db != nil {
+	if slices.Contains(mailQueues, queue) && db != nil {
 		d.mails = mailsql.NewLedger(db)
 	}
 	return d

@@ -20,6 +20,7 @@ import (
 
 const (
 	emailQueue        = "identity.email"
+	invitationQueue   = "identity.invitation"
 	subscriptionQueue = "identity.subscription"
 )
 

@@ -30,11 +30,17 @@ func startWithAdministrator(t *testing.T, perSecond string) (*harness.TestSystem
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2, Env: map[string]string{
 		"INVITATIONS_PER_SECOND": perSecond, "INVITATION_URL": invitationURL,
 	}})
+	return s, administrator(t, s)
+}
+
+// administrator registers a person, makes them an administrator, and logs them in.
+func administrator(t *testing.T, s *harness.TestSystem) *person {
+	t.Helper()
 	admin := verified(t, s)
 	out := s.Command(nil, harness.API, "admin", "promote", admin.email)
 	require.Zero(t, out.Code, out.Stderr)
 	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
-	return s, admin
+	return admin
 }
 
 // invited is the response to an upload.
@@ -263,11 +269,11 @@ func refuseInvitation(t *testing.T) {
 	require.Equal(t, doneProgress(batch.ProjectID, 6, 1), waitDone(t, admin.client, batch.ProjectID))
 	closingMail(t, s, admin, 5, 1)
 	require.Equal(t, 1, announced(t, s, recorded, batch.ProjectID).Errors)
-	letter := deadLetters(t, s, emailQueue, 1)[0]
+	letter := deadLetters(t, s, invitationQueue, 1)[0]
 	require.Equal(t, "rejected", letter.Reason)
 	require.Equal(t, "invitation.requested", letter.RoutingKey)
 
-	require.Equal(t, "replayed", dlq(t, s, "replay", emailQueue, "--id", letter.EventID)[0].Action)
+	require.Equal(t, "replayed", dlq(t, s, "replay", invitationQueue, "--id", letter.EventID)[0].Action)
 	harness.Soon(t, func() error {
 		have, err := readProgress(t, admin.client, batch.ProjectID)
 		if err == nil && have.Errors != 0 {
@@ -280,7 +286,7 @@ func refuseInvitation(t *testing.T) {
 	}
 	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)), "nothing is announced again")
 	require.Len(t, s.Mailbox.All(admin.email), 2)
-	require.Zero(t, s.QueueLength(emailQueue+".dead"))
+	require.Zero(t, s.QueueLength(invitationQueue+".dead"))
 }
 
 // forgetBatch flushes Redis in the middle of a batch. The batch is counted again from the database, and ends as if
