@@ -179,11 +179,12 @@ func (d *dialogue) to(arg string) error {
 	if d.mail == nil {
 		return d.write("503 5.5.1 MAIL first")
 	}
-	if err := d.act(Rcpt, "250 2.1.5 recipient ok"); err != nil {
-		return err
-	}
 	d.mail.To = append(d.mail.To, path(arg))
-	return nil
+	err := d.act(Rcpt, "250 2.1.5 recipient ok")
+	if err != nil {
+		d.mail.To = d.mail.To[:len(d.mail.To)-1]
+	}
+	return err
 }
 
 func (d *dialogue) data() error {
@@ -233,7 +234,14 @@ func (d *dialogue) readLine() (string, error) {
 
 // act counts a verb and applies its rule. normal is the reply of a healthy server, nothing if that comes later.
 func (d *dialogue) act(verb Verb, normal ...string) error {
-	rule := d.srv.nextRule(verb)
+	var recipients []string
+	if d.mail != nil {
+		recipients = d.mail.To
+	}
+	if verb == Rcpt {
+		recipients = recipients[len(recipients)-1:]
+	}
+	rule := d.srv.nextRule(verb, recipients)
 	if err := d.srv.pause(rule.delay); err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (s *Server) record(m *Message) Rule {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mails = append(s.mails, m)
-	rule := s.nextRuleLocked(EndOfData)
+	rule := s.nextRuleLocked(EndOfData, m.To)
 	m.Accepted = rule.accepts() && rule.delay == 0
 	return rule
 }

@@ -2,6 +2,7 @@ package smtptest
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -36,7 +37,8 @@ type Rule struct {
 	code  int // 0: the normal reply
 	delay time.Duration
 	end   ending
-	times int // 0: always
+	times int                         // 0: always
+	to    func(recipient string) bool // nil: whoever the mail is for
 }
 
 // At returns a rule that gives the normal reply.
@@ -86,6 +88,13 @@ func (r Rule) Times(n int) Rule {
 	return r
 }
 
+// To limits the rule to mails with a recipient that match accepts, at Rcpt, Data and EndOfData. At any other verb the
+// recipient is not known, and the rule never applies.
+func (r Rule) To(match func(recipient string) bool) Rule {
+	r.to = match
+	return r
+}
+
 // Script replaces all rules, for open connections as well, from the next verb on. What already hangs or waits is not
 // disturbed. Without rules the server accepts everything. Of several rules for one verb the first that is not used up
 // applies.
@@ -102,18 +111,18 @@ func (s *Server) Script(rules ...Rule) {
 }
 
 // nextRule counts a verb and returns the rule for it.
-func (s *Server) nextRule(verb Verb) Rule {
+func (s *Server) nextRule(verb Verb, recipients []string) Rule {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.nextRuleLocked(verb)
+	return s.nextRuleLocked(verb, recipients)
 }
 
 // nextRuleLocked is nextRule for a caller that holds mu.
-func (s *Server) nextRuleLocked(verb Verb) Rule {
+func (s *Server) nextRuleLocked(verb Verb, recipients []string) Rule {
 	s.reached[verb]++
 	s.signal()
 	for _, r := range s.script {
-		if r.verb != verb || r.times == 0 {
+		if r.verb != verb || r.times == 0 || r.to != nil && !slices.ContainsFunc(recipients, r.to) {
 			continue
 		}
 		if r.times > 0 {

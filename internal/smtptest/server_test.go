@@ -276,6 +276,20 @@ func TestScript(t *testing.T) {
 		}
 	})
 
+	t.Run("To limits a rule to one recipient", func(t *testing.T) {
+		t.Parallel()
+		for _, verb := range []smtptest.Verb{smtptest.Rcpt, smtptest.Data, smtptest.EndOfData} {
+			srv := smtptest.Start(t, smtptest.Options{})
+			srv.Script(smtptest.At(verb).To(func(to string) bool { return to == "bad@example.com" }).Reply(550))
+			failedAt, err := talk(dial(t, srv), "good@example.com")
+			require.NoError(t, err, verb)
+			require.Empty(t, failedAt)
+			failedAt, err = talk(dial(t, srv), "good@example.com", "bad@example.com")
+			require.Error(t, err, verb)
+			require.Equal(t, verb, failedAt)
+		}
+	})
+
 	t.Run("Delay ends in the reply", func(t *testing.T) {
 		t.Parallel()
 		const delay = 30 * time.Millisecond

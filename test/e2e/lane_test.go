@@ -1,0 +1,173 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/smtptest"
+	"github.com/smap-platform/identity/test/harness"
+)
+
+const (
+	isPaused  = "mail is paused"
+	sentAgain = "mail is sent again"
+)
+
+// TestMailLane checks that a mail server which refuses the service costs no mail a try, and that what hangs for a batch
+// does not hang for a code.
+func TestMailLane(t *testing.T) {
+	t.Parallel()
+	t.Run("everything leaves as soon as a refused port is back", refusedPort)
+	t.Run("a refused sender pauses, and fails no mail", refusedSender)
+	t.Run("a stop in a pause loses nothing", stopInPause)
+	t.Run("a batch that hangs holds up no code", hangingBatch)
+}
+
+// metric returns a figure of the first consumer.
+func metric(t *testing.T, s *harness.TestSystem, series string) float64 {
+	t.Helper()
+	value, err := s.Consumers[0].Metric(t.Context(), series)
+	require.NoError(t, err)
+	return value
+}
+
+// lines counts the lines of the first consumer that contain all texts.
+func lines(s *harness.TestSystem, texts ...string) (n int) {
+	for _, line := range s.Consumers[0].Log.Lines(0) {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			n++
+		}
+	}
+	return n
+}
+
+// waitForProbes waits until the mail server has refused n tries.
+func waitForProbes(t *testing.T, s *harness.TestSystem, n float64) {
+	t.Helper()
+	harness.Soon(t, func() error {
+		if failed := metric(t, s, "emails_failed_total"); failed < n {
+			return fmt.Errorf("%v tries have failed", failed)
+		}
+		return nil
+	})
+}
+
+// handledAtOnce checks that these mails have come, each by its first counted try and within the time from now on.
+func handledAtOnce(t *testing.T, s *harness.TestSystem, within time.Duration, people []*person) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for _, p := range people {
+		_, err := s.Mailbox.Wait(ctx, p.email, 1)
+		require.NoError(t, err)
+	}
+	for _, p := range people {
+		oneMail(t, s, p.email)
+		s.WaitLine(s.Consumers[0], mailEvent(t, s, p), `"outcome":"handled"`, `"attempt":1`)
+	}
+	require.Zero(t, lines(s, `"message":"event retry"`), "no mail was sent up the retry levels")
+	require.Zero(t, s.QueueLength(emailQueue+".dead"))
+}
+
+// refusedPort is down for as long as it takes the probes to reach their longest pause. On the retry levels the mails
+// would leave half a minute after it is back.
+func refusedPort(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	s.Mailbox.Down()
+	var people []*person
+	for range 12 {
+		people = append(people, register(t, s))
+	}
+	s.WaitLine(s.Consumers[0], isPaused, emailQueue, "smtp_connect")
+	require.EqualValues(t, 1, metric(t, s, `lane_paused{queue="identity.email"}`))
+	waitForProbes(t, s, metric(t, s, "emails_failed_total")+5)
+	require.Equal(t, 1, lines(s, isPaused), "said once")
+	require.NoError(t, s.Mailbox.Up())
+	handledAtOnce(t, s, 15*time.Second, people)
+	require.Equal(t, 1, lines(s, isPaused))
+	require.Equal(t, 1, lines(s, sentAgain))
+	require.Zero(t, metric(t, s, `lane_paused{queue="identity.email"}`))
+	logsHideSecrets(t, s, people...)
+}
+
+// refusedSender refuses every MAIL for good, which says something about us and nothing about a mail.
+func refusedSender(t *testing.T) {
+	t.Parallel()
+	s, admin := startWithAdministrator(t, "100")
+	s.Mailbox.Script(smtptest.At(smtptest.Mail).Reply(550))
+	invitees := newAddresses(20)
+	batch := admin.invite(t, invitees)
+	p := register(t, s)
+	for _, queue := range []string{emailQueue, invitationQueue} {
+		harness.Soon(t, func() error {
+			for _, c := range s.Consumers {
+				if slices.ContainsFunc(c.Log.Lines(0), func(line string) bool {
+					return strings.Contains(line, isPaused) && strings.Contains(line, queue)
+				}) {
+					return nil
+				}
+			}
+			return fmt.Errorf("no consumer has paused %s", queue)
+		})
+	}
+	s.Mailbox.Script()
+	p.readMail(t, s)
+	for _, address := range invitees {
+		oneMail(t, s, address)
+	}
+	closingMail(t, s, admin, len(invitees), 0)
+	require.Zero(t, s.Count("SELECT count(*) FROM mail_deliveries WHERE state <> 'accepted'"), batch.ProjectID)
+	for _, queue := range []string{emailQueue, invitationQueue} {
+		require.Zero(t, s.QueueLength(queue+".dead"))
+	}
+}
+
+// stopInPause replaces the consumer while its lane is paused.
+func stopInPause(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	s.Mailbox.Down()
+	people := []*person{register(t, s), register(t, s), register(t, s)}
+	s.WaitLine(s.Consumers[0], isPaused)
+	s.Terminate(s.Consumers[0])
+	require.Equal(t, len(people), s.QueueLength(emailQueue))
+	require.NoError(t, s.Mailbox.Up())
+	require.NoError(t, s.Consumers[0].Start(t.Context()))
+	handledAtOnce(t, s, 15*time.Second, people)
+}
+
+// hangingBatch sends 2,000 invitations to a server that hangs for 30 s on each of them, and registers people beside.
+func hangingBatch(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{
+		"INVITATIONS_PER_SECOND": "1000", "INVITATION_URL": invitationURL, "SMTP_TIMEOUT": "60s",
+	}})
+	admin := administrator(t, s)
+	invitees := map[string]bool{}
+	addresses := newAddresses(2000)
+	for _, address := range addresses {
+		invitees[address] = true
+	}
+	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).To(func(to string) bool { return invitees[to] }).Delay(30 * time.Second))
+	before := s.Mailbox.Reached(smtptest.Rcpt)
+	admin.invite(t, addresses)
+	s.WaitReached(smtptest.Rcpt, before+2) // the server hangs on invitations
+	started := time.Now()
+	for range 10 {
+		p := register(t, s)
+		oneMail(t, s, p.email)
+	}
+	require.Less(t, time.Since(started), 25*time.Second, "ten codes in a row, before the first invitation has left")
+	for _, mail := range s.Mailbox.All("") {
+		require.False(t, invitees[mail.To], "the invitations still hang")
+	}
+}
