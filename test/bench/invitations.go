@@ -59,7 +59,7 @@ func (b *bench) invitations(ctx context.Context) error {
 		what:    "invitations accepted, PostgreSQL; bare: multi-row inserts of the same rows",
 		n:       inviteCount,
 		aim:     0.5,
-		prepare: func(ctx context.Context) error { upload = addresses(0); return i.clear(ctx) },
+		prepare: func(ctx context.Context) error { upload = addresses(inviteCount, 0); return i.clear(ctx) },
 		ours:    timed(func(ctx context.Context) error { return i.admin.invite(ctx, upload, inviteCount) }),
 		bare:    timed(i.insert),
 		verify:  i.verify,
@@ -79,12 +79,12 @@ func (b *bench) startInvitations(ctx context.Context) (*invitationBench, error) 
 	return &invitationBench{System: s, admin: admin}, err
 }
 
-// addresses is CSV with inviteCount addresses that nobody has, each at least so long.
-func addresses(long int) string {
+// addresses is CSV with n addresses that nobody has, each at least so long.
+func addresses(n, long int) string {
 	var csv strings.Builder
 	csv.WriteString("email\n")
 	batch := strings.ReplaceAll(uuid.NewString(), "-", "")[:16]
-	for i := range inviteCount {
+	for i := range n {
 		local, domain := fmt.Sprintf("person-%s-%d", batch, i), "example.com"
 		for len(local)+1+len(domain) < long { // a label has up to 63 bytes
 			domain = strings.Repeat("x", min(60, max(1, long-len(local)-len(domain)-2))) + "." + domain
@@ -121,7 +121,7 @@ func (i *invitationBench) clear(ctx context.Context) error {
 
 // learnRows uploads once and reads what that leaves behind, in the order in which it can be inserted.
 func (i *invitationBench) learnRows(ctx context.Context) error {
-	if err := i.admin.invite(ctx, addresses(0), inviteCount); err != nil {
+	if err := i.admin.invite(ctx, addresses(inviteCount, 0), inviteCount); err != nil {
 		return err
 	}
 	for _, source := range []struct{ table, query string }{
@@ -197,7 +197,7 @@ func (b *bench) uploadMemory(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	good := addresses(uploadSize/inviteCount - 2)
+	good := addresses(inviteCount, uploadSize/inviteCount-2)
 	bad := strings.ReplaceAll(good, "@", "?")
 	_, before, errBefore := i.APIs[0].Memory()
 	errGood := i.admin.invite(ctx, good, inviteCount)

@@ -50,6 +50,7 @@ var rows = []struct {
 	{"readers", (*bench).readers},
 	{"invitations", (*bench).invitations},
 	{"batch", (*bench).batch},
+	{"lanes", (*bench).lanes},
 	{"load", (*bench).load},
 }
 
@@ -70,7 +71,7 @@ func run() error {
 	only := flag.String("only", standard, "rows to measure, separated by commas; also: load")
 	b := &bench{}
 	flag.IntVar(&b.pairs, "pairs", 9, "pairs of ours and bare, at least 1")
-	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch and load (default 20, 80, 20, 40 and 60)")
+	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch, lanes and load (default 20, 80, 20, 40, 40 and 60)")
 	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of ours, of the last pair measured")
 	flag.Parse()
 	b.seconds = time.Duration(*seconds) * time.Second
