@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/smap-platform/identity/internal/event"
 )
 
 func TestMailObserver(t *testing.T) {
@@ -28,5 +31,42 @@ func TestMailObserver(t *testing.T) {
 			"trace_id": span.TraceID().String(),
 			"span_id":  span.SpanID().String(),
 		}, line)
+	})
+}
+
+func TestLaneChanged(t *testing.T) {
+	t.Parallel()
+	t.Run("says once what is paused and why, and for how long it was", func(t *testing.T) {
+		t.Parallel()
+		var out bytes.Buffer
+		in := &infra{log: zerolog.New(&out), metrics: newMetrics()}
+		paused := func() float64 {
+			families, err := in.metrics.registry.Gather()
+			require.NoError(t, err)
+			for _, f := range families {
+				if f.GetName() == "lane_paused" {
+					return f.GetMetric()[0].GetGauge().GetValue()
+				}
+			}
+			return -1
+		}
+		read := func() (line map[string]any) {
+			require.NoError(t, json.Unmarshal(out.Bytes(), &line))
+			out.Reset()
+			return line
+		}
+		in.laneChanged(event.LaneState{Queue: EmailQueue, Paused: true, Class: "smtp_connect"})
+		require.EqualValues(t, 1, paused())
+		line := read()
+		require.Equal(t, "warn", line["level"])
+		require.Equal(t, EmailQueue, line["queue"])
+		require.Equal(t, "smtp_connect", line["error_class"])
+		require.Contains(t, line["message"], "SMTP_HOST")
+
+		in.laneChanged(event.LaneState{Queue: EmailQueue, Lasted: 90 * time.Second})
+		require.Zero(t, paused())
+		line = read()
+		require.Equal(t, "info", line["level"])
+		require.EqualValues(t, 90_000, line["paused_ms"])
 	})
 }
