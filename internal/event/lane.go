@@ -44,7 +44,7 @@ type Lane struct {
 	mu      sync.Mutex
 	state   LaneState
 	paused  chan struct{} // closed by the pause, new with the opening
-	wake    chan struct{} // closed and renewed when whoever waits in Await has to look again
+	wake    chan struct{} // closed and renewed when those that wait in Await have to look again
 	claimed bool          // a message probes, or is being looked for
 	wait    time.Duration // before the next probe
 	due     time.Time     // the next probe, by the local clock
@@ -251,7 +251,7 @@ func (l *Lane) end(probe bool, err error) {
 	}
 }
 
-// release gives the probe to whoever waits for it, due after wait. l.mu is held.
+// release gives the probe to the next caller of Await, due after wait. l.mu is held.
 func (l *Lane) release(wait time.Duration) {
 	l.claimed = false
 	l.due = time.Now().Add(wait)

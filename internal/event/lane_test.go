@@ -34,12 +34,12 @@ func sleep(d time.Duration) bool { <-time.After(d); return true }
 
 // handle runs the handler of one message until the lane lets go of it.
 func (l *lane) handle(probe bool, h event.Handler) error {
-	return l.Lane.Handle(l.Context(), event.Delivery{}, probe, h, sleep)
+	return l.Handle(l.Context(), event.Delivery{}, probe, h, sleep)
 }
 
 // pause begins a pause, and gives the probe back.
 func (l *lane) pause() {
-	err := l.Lane.Handle(l.Context(), event.Delivery{}, false, returning(event.Blocked(classed{})),
+	err := l.Handle(l.Context(), event.Delivery{}, false, returning(event.Blocked(classed{})),
 		func(time.Duration) bool { return false })
 	require.Equal(l, event.Paused, outcome(err, 0))
 	require.True(l, l.State().Paused)
@@ -210,7 +210,7 @@ func TestLane(t *testing.T) {
 			}}}
 			boom, failing := errors.New("boom"), error(nil)
 			limited := event.Chain(func(context.Context, event.Delivery) error { return failing }, event.Limit(policy, time.Now))
-			try := func(probe bool) error { return l.Lane.Handle(l.Context(), d, probe, limited, sleep) }
+			try := func(probe bool) error { return l.Handle(l.Context(), d, probe, limited, sleep) }
 			sleep(policy.GiveUpAfter / 2)
 			for range 2 { // one pause that has ended, and one that lasts
 				l.pause()

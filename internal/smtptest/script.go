@@ -38,7 +38,7 @@ type Rule struct {
 	delay time.Duration
 	end   ending
 	times int                         // 0: always
-	to    func(recipient string) bool // nil: whoever the mail is for
+	to    func(recipient string) bool // nil: every recipient
 }
 
 // At returns a rule that gives the normal reply.

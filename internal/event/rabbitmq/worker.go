@@ -77,15 +77,13 @@ func (w *worker) session(stop, life context.Context, conn *amqp.Connection) erro
 // the lane changes, or with taking, which ends with stop and life.
 func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, cancelled <-chan string) error {
 	lane := w.consumer.Lane
-	select {
-	case <-lane.Paused():
+	if closed(lane.Paused()) {
 		w.fed.Store(true) // what waits for the mail server does not wait for us
-	default:
 	}
 	if lane.Await(taking) {
 		return w.probe(stop, life, ch)
 	}
-	if taking.Err() != nil {
+	if closed(taking.Done()) {
 		return nil
 	}
 	paused := lane.Paused()
@@ -109,6 +107,15 @@ func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, canc
 		w.holdBack(stop, next(d))
 	}
 	return nil
+}
+
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // handOver hands deliveries to the handlers until the consumer ends, which is an error, or taking ends, or the lane
