@@ -181,14 +181,16 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 			return &blockedError{err: refusal, then: giveBack}
 		}
 		probe = true
-		if !wait(pause) {
-			l.Release()
-			return &blockedError{err: refusal, then: giveBack}
+		// A message that was handed out often is not held: each process that is killed meanwhile hands it out once more.
+		held := d.HandedOut < maxGiveBacks && wait(pause)
+		if held && time.Since(started) < l.probing.Hold {
+			continue
 		}
-		if time.Since(started) >= l.probing.Hold {
-			l.Release()
+		l.Release()
+		if held {
 			return &blockedError{err: refusal, then: moveAway}
 		}
+		return &blockedError{err: refusal, then: giveBack}
 	}
 }
 

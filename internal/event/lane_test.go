@@ -110,8 +110,12 @@ func TestLane(t *testing.T) {
 	t.Run("a message handed out often is moved, for the broker would take it for a crash loop", func(t *testing.T) {
 		t.Parallel()
 		inLane(t, func(l *lane) {
-			l.pause()
-			err := l.handle(false, nil)
+			often := event.Delivery{HandedOut: event.CrashLoopLimit / 2}
+			err := l.Handle(l.Context(), often, false, returning(event.Blocked(classed{})),
+				func(time.Duration) bool { panic("a probe that is held would be handed out again by every kill") })
+			require.Equal(l, event.Retry, event.Decide(err, often, policy, false, now).Action)
+			require.True(l, l.State().Paused)
+			err = l.handle(false, nil)
 			require.Equal(l, event.Paused, outcome(err, event.CrashLoopLimit/2-1))
 			decision := event.Decide(err, event.Delivery{HandedOut: event.CrashLoopLimit / 2}, policy, false, now)
 			require.Equal(l, event.Retry, decision.Action)

@@ -2,8 +2,10 @@ package rabbitmq
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -100,6 +102,30 @@ func TestWorker(t *testing.T) {
 		require.Zero(t, *stale)
 		w.handle(stop, context.Background(), delivered(&fakeChannel{gone: true}, "evt_a", 1, false))
 		require.Equal(t, 1, *stale)
+	})
+	t.Run("a paused lane gives a message back once its consumer has ended", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			w, _, calls := fakeWorker(t, func(context.Context, event.Delivery) error { return event.Blocked(errors.New("down")) })
+			w.consumer.Lane = event.NewLane("q", event.DefaultProbing, time.Now, nil)
+			stop, end := context.WithCancel(t.Context())
+			ended := make(chan struct{})
+			ch := &fakeChannel{}
+			for tag := range uint64(2) {
+				j := delivered(ch, "evt", tag, false)
+				j.ended = ended
+				go w.handle(stop, t.Context(), j)
+				synctest.Wait()
+			}
+			require.Equal(t, 1, *calls, "the second is not begun")
+			require.Empty(t, ch.requeued, "the broker would hand it to us again at once")
+			close(ended)
+			synctest.Wait()
+			require.Equal(t, []uint64{1}, ch.requeued, "the first probes")
+			end()
+			synctest.Wait()
+			require.Equal(t, []uint64{1, 0}, ch.requeued, "a stop gives the probe back")
+		})
 	})
 	t.Run("a copy without an id is never taken for another", func(t *testing.T) {
 		t.Parallel()
