@@ -29,6 +29,7 @@ func TestMailLane(t *testing.T) {
 	t.Run("a refused sender pauses, and fails no mail", refusedSender)
 	t.Run("a stop in a pause loses nothing", stopInPause)
 	t.Run("a batch that hangs holds up no code", hangingBatch)
+	t.Run("eight codes are under way at a time, whatever the batch holds", eightAtATime)
 }
 
 // metric returns a figure of the first consumer.
@@ -143,6 +144,30 @@ func stopInPause(t *testing.T) {
 	require.NoError(t, s.Mailbox.Up())
 	require.NoError(t, s.Consumers[0].Start(t.Context()))
 	handledAtOnce(t, s, 15*time.Second, people)
+}
+
+// eightAtATime shows what keeps two registrations a second from falling behind a server that takes 3 s for each mail.
+func eightAtATime(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: map[string]string{
+		"INVITATIONS_PER_SECOND": "1000", "INVITATION_URL": invitationURL, "SMTP_TIMEOUT": "5m",
+	}})
+	admin := administrator(t, s)
+	before := s.Mailbox.Reached(smtptest.EndOfData)
+	s.Mailbox.Script(
+		smtptest.At(smtptest.Rcpt).To(func(to string) bool { return strings.HasPrefix(to, "invited-") }).Hang(),
+		smtptest.At(smtptest.EndOfData).Hang(),
+	)
+	var invitees []string
+	for i := range 100 {
+		invitees = append(invitees, fmt.Sprintf("invited-%d@example.com", i))
+	}
+	admin.invite(t, invitees)
+	s.WaitReached(smtptest.Rcpt, before+2)
+	for range 8 {
+		register(t, s)
+	}
+	s.WaitReached(smtptest.EndOfData, before+8)
 }
 
 // hangingBatch sends 2,000 invitations to a server that hangs for 30 s on each of them, and registers people beside.
