@@ -36,7 +36,7 @@ const (
 // Outcomes that others ask for.
 const (
 	Handled = "handled" // the handler has returned nil
-	Paused  = "paused"  // the lane is paused; the message waits in its queue
+	Paused  = "paused"  // the lane is paused; the message waits for it to open
 )
 
 // Decision is what becomes of a delivery.
@@ -100,7 +100,9 @@ func (e *blockedError) decide(d Delivery, p Policy) Decision {
 	case e.then == giveBack && d.HandedOut < maxGiveBacks:
 		return Decision{Action: Requeue, Outcome: Paused}
 	default:
-		return retry(0, e, d) // for the broker a new message
+		decision := retry(0, e, d) // for the broker a new message
+		decision.Outcome = Paused
+		return decision
 	}
 }
 

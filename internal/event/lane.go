@@ -15,9 +15,9 @@ type Probing struct {
 	Idle  time.Duration // a queue empty for this long opens its lane: nothing is owed any more
 }
 
-// DefaultProbing finds a server that has returned within 5 s. Hold keeps well below the broker's consumer_timeout, which
-// is 30 minutes and ends the channel of a message that is held for longer.
-var DefaultProbing = Probing{First: time.Second, Last: 5 * time.Second, Hold: 5 * time.Minute, Idle: time.Minute}
+// DefaultProbing finds a server that has returned within 5 s. Hold bounds how long a mail that the server would refuse
+// anyway keeps the lane from opening, and how many such mails a killed process has in hand.
+var DefaultProbing = Probing{First: time.Second, Last: 5 * time.Second, Hold: 10 * time.Second, Idle: time.Minute}
 
 // LaneState is a lane as health, metrics and logs show it.
 type LaneState struct {
@@ -147,12 +147,15 @@ func (l *Lane) Missed() {
 
 // Release gives a claimed probe back that was not begun.
 func (l *Lane) Release() {
-	if l == nil {
-		return
+	if l != nil {
+		l.releaseFor(0)
 	}
+}
+
+func (l *Lane) releaseFor(wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.release(0)
+	l.release(wait)
 }
 
 // Handle runs next for d and returns a result that [Decide] acts on. When it is [Blocked], d probes: next runs again
@@ -182,15 +185,14 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 		}
 		probe = true
 		// A message that was handed out often is not held: each process that is killed meanwhile hands it out once more.
-		held := d.HandedOut < maxGiveBacks && wait(pause)
-		if held && time.Since(started) < l.probing.Hold {
-			continue
-		}
-		l.Release()
-		if held {
+		if d.HandedOut >= maxGiveBacks || time.Since(started) >= l.probing.Hold {
+			l.releaseFor(pause)
 			return &blockedError{err: refusal, then: moveAway}
 		}
-		return &blockedError{err: refusal, then: giveBack}
+		if !wait(pause) {
+			l.Release()
+			return &blockedError{err: refusal, then: giveBack}
+		}
 	}
 }
 

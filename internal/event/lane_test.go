@@ -37,6 +37,14 @@ func (l *lane) handle(probe bool, h event.Handler) error {
 	return l.Handle(l.Context(), event.Delivery{}, probe, h, sleep)
 }
 
+// untilAccepted runs the handler of one message after the other until it returns nil.
+func (l *lane) untilAccepted(h event.Handler) {
+	for probe := false; l.handle(probe, h) != nil; {
+		probe = l.Await(l.Context())
+		require.True(l, probe)
+	}
+}
+
 // pause begins a pause, and gives the probe back.
 func (l *lane) pause() {
 	err := l.Handle(l.Context(), event.Delivery{}, false, returning(event.Blocked(classed{})),
@@ -55,12 +63,12 @@ func TestLane(t *testing.T) {
 		t.Parallel()
 		inLane(t, func(l *lane) {
 			began, at := time.Now(), []time.Duration{}
-			require.NoError(l, l.handle(false, func(context.Context, event.Delivery) error {
+			l.untilAccepted(func(context.Context, event.Delivery) error {
 				if at = append(at, time.Since(began)); len(at) < 6 {
 					return event.Blocked(classed{})
 				}
 				return nil
-			}))
+			})
 			require.Equal(l, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second, 12 * time.Second, 17 * time.Second}, at)
 			require.Equal(l, []event.LaneState{
 				{Queue: "q", Paused: true, Since: began, Class: "smtp_450", Next: began.Add(time.Second)},
@@ -72,12 +80,12 @@ func TestLane(t *testing.T) {
 		t.Parallel()
 		inLane(t, func(l *lane) {
 			began, tries := time.Now(), 0
-			require.NoError(l, l.handle(false, func(context.Context, event.Delivery) error {
+			l.untilAccepted(func(context.Context, event.Delivery) error {
 				if tries++; tries < 4 {
 					return event.BlockedFor(30*time.Second, classed{})
 				}
 				return nil
-			}))
+			})
 			require.Equal(l, 90*time.Second, time.Since(began))
 		})
 	})
@@ -130,8 +138,9 @@ func TestLane(t *testing.T) {
 			began := time.Now()
 			err := l.handle(false, returning(event.Blocked(classed{})))
 			require.Equal(l, event.Retry, event.Decide(err, event.Delivery{}, policy, false, now).Action)
-			require.WithinDuration(l, began.Add(event.DefaultProbing.Hold), time.Now(), event.DefaultProbing.Last)
-			require.True(l, l.Await(l.Context()), "the next one is due at once")
+			require.Equal(l, 12*time.Second, time.Since(began))
+			require.True(l, l.Await(l.Context()))
+			require.Equal(l, 17*time.Second, time.Since(began), "no probe is left out, and none made twice")
 		})
 	})
 	t.Run("only a probe that was accepted opens the lane", func(t *testing.T) {
