@@ -15,9 +15,9 @@ type Probing struct {
 	Idle  time.Duration // a queue empty for this long opens its lane: nothing is owed any more
 }
 
-// DefaultProbing finds a server that has returned within 5 s. Hold bounds how long a mail that the server would refuse
+// DefaultProbing finds a server that has returned within 5 s, the probe itself included. Hold bounds how long a mail that the server would refuse
 // anyway keeps the lane from opening, and how many such mails a killed process has in hand.
-var DefaultProbing = Probing{First: time.Second, Last: 5 * time.Second, Hold: 10 * time.Second, Idle: time.Minute}
+var DefaultProbing = Probing{First: time.Second, Last: 4 * time.Second, Hold: 10 * time.Second, Idle: time.Minute}
 
 // LaneState is a lane as health, metrics and logs show it.
 type LaneState struct {

@@ -59,7 +59,7 @@ func outcome(err error, handedOut int) string {
 
 func TestLane(t *testing.T) {
 	t.Parallel()
-	t.Run("a probe is made after 1, 2, 4 and then every 5 seconds", func(t *testing.T) {
+	t.Run("a probe is made after 1, 2 and then every 4 seconds", func(t *testing.T) {
 		t.Parallel()
 		inLane(t, func(l *lane) {
 			began, at := time.Now(), []time.Duration{}
@@ -69,10 +69,10 @@ func TestLane(t *testing.T) {
 				}
 				return nil
 			})
-			require.Equal(l, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second, 12 * time.Second, 17 * time.Second}, at)
+			require.Equal(l, []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second, 11 * time.Second, 15 * time.Second}, at)
 			require.Equal(l, []event.LaneState{
 				{Queue: "q", Paused: true, Since: began, Class: "smtp_450", Next: began.Add(time.Second)},
-				{Queue: "q", Lasted: 17 * time.Second},
+				{Queue: "q", Lasted: 15 * time.Second},
 			}, l.changes, "said once, and once that it is over")
 		})
 	})
@@ -138,9 +138,9 @@ func TestLane(t *testing.T) {
 			began := time.Now()
 			err := l.handle(false, returning(event.Blocked(classed{})))
 			require.Equal(l, event.Retry, event.Decide(err, event.Delivery{}, policy, false, now).Action)
-			require.Equal(l, 12*time.Second, time.Since(began))
+			require.Equal(l, 11*time.Second, time.Since(began))
 			require.True(l, l.Await(l.Context()))
-			require.Equal(l, 17*time.Second, time.Since(began), "no probe is left out, and none made twice")
+			require.Equal(l, 15*time.Second, time.Since(began), "no probe is left out, and none made twice")
 		})
 	})
 	t.Run("only a probe that was accepted opens the lane", func(t *testing.T) {
