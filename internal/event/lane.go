@@ -15,8 +15,9 @@ type Probing struct {
 	Idle  time.Duration // a queue empty for this long opens its lane: nothing is owed any more
 }
 
-// DefaultProbing finds a server that has returned within 5 s, the probe itself included. Hold bounds how long a mail that the server would refuse
-// anyway keeps the lane from opening, and how many such mails a killed process has in hand.
+// DefaultProbing finds a server that has returned within 5 s, the probe itself included. Hold bounds how long a mail
+// that the server would refuse anyway keeps the lane from opening, and how many such mails a killed process has in
+// hand.
 var DefaultProbing = Probing{First: time.Second, Last: 4 * time.Second, Hold: 10 * time.Second, Idle: time.Minute}
 
 // LaneState is a lane as health, metrics and logs show it.
@@ -33,8 +34,8 @@ type LaneState struct {
 // first [Blocked] pauses it. A paused lane takes nothing from its queue but one message at a time, the probe, whose
 // handler runs again and again. The first handler that returns nil opens the lane. A nil *Lane never pauses.
 //
-// A probe that fails for its own sake goes its ordinary way, and the next message probes. So does one that is dropped or
-// dead-lettered: neither says that the server accepts anything.
+// A probe that fails for its own sake goes its ordinary way, and the next message probes. So does one that is dropped
+// or dead-lettered: neither says that the server accepts anything.
 type Lane struct {
 	queue   string
 	probing Probing
@@ -55,7 +56,10 @@ type Lane struct {
 
 type pause struct{ from, to time.Time }
 
-var errPaused = &blockedError{err: errors.New("event: the lane is paused; the message goes back to its queue"), then: giveBack}
+var errPaused = &blockedError{
+	err:  errors.New("event: the lane is paused; the message goes back to its queue"),
+	then: giveBack,
+}
 
 // remembered is how long a lane remembers its pauses: longer than any message's [Policy.GiveUpAfter].
 const remembered = 24 * time.Hour
@@ -94,8 +98,8 @@ func (l *Lane) Paused() <-chan struct{} {
 	return l.paused
 }
 
-// Await returns once the lane is open, with probe false, or once the caller has to take one message and pass it to Handle
-// as the probe. A caller that finds no message calls Missed. Await returns false as well when ctx ends.
+// Await returns once the lane is open, with probe false, or once the caller has to take one message and pass it to
+// Handle as the probe. A caller that finds no message calls Missed. Await returns false as well when ctx ends.
 func (l *Lane) Await(ctx context.Context) (probe bool) {
 	if l == nil {
 		return false
@@ -184,7 +188,7 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 			return &blockedError{err: refusal, then: giveBack}
 		}
 		probe = true
-		// A message that was handed out often is not held: each process that is killed meanwhile hands it out once more.
+		// A message that was handed out often is not held: each process killed meanwhile hands it out once more.
 		if d.HandedOut >= maxGiveBacks || time.Since(started) >= l.probing.Hold {
 			l.releaseFor(pause)
 			return &blockedError{err: refusal, then: moveAway}
