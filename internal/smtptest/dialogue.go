@@ -3,8 +3,12 @@ package smtptest
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"crypto/hmac"
+	"crypto/md5" //nolint:gosec // what CRAM-MD5 is made of
 	"crypto/tls"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -98,10 +102,13 @@ func (d *dialogue) command(verb, arg string) error {
 
 func (d *dialogue) greeting() []string {
 	lines := []string{"250-smtptest", "250-8BITMIME", "250-SMTPUTF8", "250-ENHANCEDSTATUSCODES"}
+	if d.srv.opts.Pipelining {
+		lines = append(lines, "250-PIPELINING")
+	}
 	if d.srv.opts.TLS == StartTLS && !d.encrypted {
 		lines = append(lines, "250-STARTTLS")
 	}
-	return append(lines, "250 AUTH PLAIN LOGIN")
+	return append(lines, "250 AUTH "+cmp.Or(d.srv.opts.Auth, "PLAIN LOGIN"))
 }
 
 func (d *dialogue) startTLS() error {
@@ -154,6 +161,8 @@ func (d *dialogue) credentials(mechanism, initial string) (user, password string
 	case mechanism == "LOGIN":
 		user = ask("Username:")
 		return user, ask("Password:"), err
+	case mechanism == "CRAM-MD5":
+		return d.digested(ask("<challenge@smtptest>"))
 	case mechanism == "PLAIN" && initial == "":
 		given = []byte(ask(""))
 	}
@@ -162,6 +171,17 @@ func (d *dialogue) credentials(mechanism, initial string) (user, password string
 		return "", "", err
 	}
 	return string(parts[1]), string(parts[2]), err
+}
+
+// digested returns the server's own password when the reply to the challenge proves that the client knows it (RFC 2195).
+func (d *dialogue) digested(reply string) (user, password string, err error) {
+	user, proof, _ := strings.Cut(reply, " ")
+	mac := hmac.New(md5.New, []byte(d.srv.opts.Password))
+	mac.Write([]byte("<challenge@smtptest>"))
+	if hex.EncodeToString(mac.Sum(nil)) == proof {
+		password = d.srv.opts.Password
+	}
+	return user, password, nil
 }
 
 func (d *dialogue) from(arg string) error {
@@ -275,6 +295,9 @@ func (d *dialogue) perform(rule Rule, normal ...string) error {
 
 // refusal returns a reply with an enhanced code where a client may expect one (RFC 2034 §4).
 func refusal(rule Rule) string {
+	if rule.text != "" {
+		return fmt.Sprintf("%d %s", rule.code, rule.text)
+	}
 	if rule.verb == Greeting || rule.verb == Ehlo {
 		return fmt.Sprintf("%d refused by the script", rule.code)
 	}

@@ -34,7 +34,8 @@ const (
 // Rule is what happens at one verb. Build it with [At] and its methods, which return a changed copy.
 type Rule struct {
 	verb  Verb
-	code  int // 0: the normal reply
+	code  int    // 0: the normal reply
+	text  string // of the refusal; empty: an enhanced code that says as little as it can
 	delay time.Duration
 	end   ending
 	times int                         // 0: always
@@ -51,6 +52,12 @@ func (r Rule) Reply(code int) Rule {
 		panic(fmt.Sprintf("smtptest: Reply(%d): only refusals (400 to 599) are scripted, success is the normal reply", code))
 	}
 	r.code = code
+	return r
+}
+
+// Text replaces what follows the code of Reply, the enhanced code included: "5.1.1 no such user".
+func (r Rule) Text(text string) Rule {
+	r.text = text
 	return r
 }
 

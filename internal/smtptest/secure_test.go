@@ -51,7 +51,7 @@ func TestAuth(t *testing.T) {
 			"plain, asked for":     {[]string{"AUTH PLAIN", "AHVzZXIAc2VjcmV0"}, 235},
 			"login, user at once":  {[]string{"AUTH LOGIN dXNlcg==", "c2VjcmV0"}, 235},
 			"not base64":           {[]string{"AUTH PLAIN ???"}, 535},
-			"unknown mechanism":    {[]string{"AUTH CRAM-MD5"}, 535},
+			"unknown mechanism":    {[]string{"AUTH SCRAM-SHA-1"}, 535},
 			"STARTTLS not offered": {[]string{"STARTTLS"}, 502},
 			"unknown command":      {[]string{"VRFY a"}, 500},
 		} {

@@ -37,7 +37,11 @@ type Options struct {
 	Addr string
 	// TLS uses a test certificate, which clients trust by CertPool.
 	TLS TLSMode
-	// Username and Password make AUTH (PLAIN or LOGIN) with exactly these mandatory before MAIL. Without a Username AUTH
+	// Pipelining offers PIPELINING (RFC 2920). Commands that come together are read one by one in any case.
+	Pipelining bool
+	// Auth is the mechanisms that are offered, of PLAIN, LOGIN and CRAM-MD5; empty means "PLAIN LOGIN".
+	Auth string
+	// Username and Password make AUTH with exactly these mandatory before MAIL. Without a Username AUTH
 	// is optional and accepts anything.
 	Username, Password string
 }

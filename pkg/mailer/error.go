@@ -15,16 +15,28 @@ import (
 type Class string
 
 const (
-	// Temporary means that the mail was certainly not accepted and may be sent again. 4xx replies, anything that keeps the
-	// conversation from reaching MAIL (unreachable host, TLS, a 5xx greeting), and refused or missing credentials
-	// (530, 534, 535, 538; RFC 4954 §6), because an operator can repair all of these without touching the mail.
+	// Temporary means that the mail was certainly not accepted and may be sent again.
 	Temporary Class = "temporary"
-	// Permanent means that this mail will never be accepted. 5xx replies to MAIL, RCPT, DATA or the final dot, and what
-	// is refused before connecting.
+	// Permanent means that this mail will never be accepted: its recipient or its message is refused for good.
 	Permanent Class = "permanent"
-	// Ambiguous means that the final dot went out and no readable reply came back. The mail may have been accepted (RFC
-	// 1047).
+	// Ambiguous means that the final dot was written and no readable reply came back. The mail may have been accepted
+	// (RFC 1047).
 	Ambiguous Class = "ambiguous"
+)
+
+// Party is whom a failure is about.
+type Party string
+
+const (
+	// Us means that no mail of ours would fare better: the server cannot be reached, or refuses the connection, the
+	// credentials or the sender.
+	Us Party = "us"
+	// Recipient means that this address takes no mail.
+	Recipient Party = "recipient"
+	// Message means that the mail itself is unusable or too large.
+	Message Party = "message"
+	// Unclear is everything else. Another try of this mail may succeed; other mails are not concerned.
+	Unclear Party = ""
 )
 
 // The values of Error.Verb.
@@ -36,6 +48,7 @@ const (
 	verbEHLO      = "EHLO"
 	verbSTARTTLS  = "STARTTLS" // includes the handshake and the second EHLO
 	verbAUTH      = "AUTH"
+	verbRSET      = "RSET" // between two mails on one connection
 	verbMAIL      = "MAIL"
 	verbRCPT      = "RCPT"
 	verbDATA      = "DATA"
@@ -46,11 +59,13 @@ const (
 // Error is every failure of Send but one of its callback. It is safe to log.
 type Error struct {
 	Class Class
+	// Of is Recipient or Message exactly when Class is Permanent.
+	Of Party
 	// Code is the server's reply code, 0 when there was none.
 	Code int
 	// Enhanced is the reply's enhanced status code (RFC 3463, as in "5.1.1"), or empty.
 	Enhanced string
-	// Verb is where it happened: MESSAGE, CONNECT, TLS, GREETING, EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, CONTENT or
+	// Verb is where it happened: MESSAGE, CONNECT, TLS, GREETING, EHLO, STARTTLS, AUTH, RSET, MAIL, RCPT, DATA, CONTENT or
 	// END_OF_DATA. Few and fixed, so fit for a metric label.
 	Verb string
 
@@ -77,7 +92,14 @@ func (e *Error) Unwrap() error { return e.cause }
 // same moment.
 func newError(ctx context.Context, verb string, err error) *Error {
 	if reply, ok := errors.AsType[*textproto.Error](err); ok {
-		return &Error{Class: classOf(verb, reply.Code), Code: reply.Code, Enhanced: enhancedCode(reply.Msg), Verb: verb}
+		failed := &Error{Class: Temporary, Code: reply.Code, Enhanced: enhancedCode(reply.Msg), Verb: verb}
+		switch failed.Of = refused(verb, failed.Code, failed.Enhanced); {
+		case failed.Of == Recipient || failed.Of == Message:
+			failed.Class = Permanent
+		case verb == verbEndOfData && reply.Code/100 != 4 && reply.Code/100 != 5:
+			failed.Class = Ambiguous // neither a yes nor a no
+		}
+		return failed
 	}
 	failed := &Error{Class: Temporary, Verb: verb, cause: ctx.Err()}
 	if verb == verbEndOfData {
@@ -86,27 +108,52 @@ func newError(ctx context.Context, verb string, err error) *Error {
 	if failed.cause == nil {
 		failed.cause = safeCause(err)
 	}
+	if beforeRecipient(verb) && !errors.Is(failed.cause, context.Canceled) {
+		failed.Of = Us // a caller who gives up says nothing about the server
+	}
 	return failed
 }
 
-func classOf(verb string, code int) Class {
+// beforeRecipient reports whether verb is one at which the server has not heard of a mail's recipient.
+func beforeRecipient(verb string) bool {
 	switch verb {
-	case verbMAIL, verbRCPT, verbDATA, verbEndOfData:
-	default:
-		return Temporary
+	case verbRCPT, verbDATA, verbContent, verbEndOfData:
+		return false
 	}
-	switch code {
-	case 530, 534, 535, 538:
-		return Temporary
+	return true
+}
+
+// refused returns whom a reply refuses, by verb, code (RFC 5321 §4.2) and enhanced code (RFC 3463). What is not clearly
+// the recipient's or the message's is never for good: a wrong name in EHLO or a blocked address is refused at RCPT, too.
+func refused(verb string, code int, enhanced string) Party {
+	permanent := code/100 == 5
+	switch verb {
+	case verbRCPT:
+		if permanent && refusesRecipient(code, enhanced) {
+			return Recipient
+		}
+		return Unclear
+	case verbDATA, verbContent, verbEndOfData:
+		if code == 552 || permanent && strings.HasPrefix(enhanced, "5.6.") {
+			return Message
+		}
+		return Unclear
+	case verbMAIL:
+		if code == 552 || permanent && (enhanced == "5.3.4" || strings.HasPrefix(enhanced, "5.6.")) {
+			return Message
+		}
 	}
+	return Us
+}
+
+func refusesRecipient(code int, enhanced string) bool {
 	switch {
-	case code/100 == 5:
-		return Permanent
-	case code/100 != 4 && verb == verbEndOfData:
-		// Neither a yes nor a no: such a reply decides nothing.
-		return Ambiguous
+	case enhanced == "":
+		return code == 550 || code == 551 || code == 553
+	case enhanced == "5.1.7", enhanced == "5.1.8": // the sender's address
+		return false
 	default:
-		return Temporary
+		return strings.HasPrefix(enhanced, "5.1.") || strings.HasPrefix(enhanced, "5.2.")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // the server, and nothing can fail between DATA and the final dot but the network.
 func (m *Mailer) build(mail Mail) ([]byte, error) {
 	if err := mail.check(); err != nil {
-		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: err}
+		return nil, &Error{Class: Permanent, Of: Message, Verb: verbMessage, cause: err}
 	}
 	if mail.MessageID == "" {
 		_, domain, _ := strings.Cut(m.opts.From, "@")
@@ -28,7 +28,7 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 	from := netmail.Address{Name: m.opts.FromName, Address: m.opts.From}
 	if address(msg, from, mail) != nil {
 		// go-mail's error would quote the address.
-		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: errors.New("an address is refused by the message builder")}
+		return nil, &Error{Class: Permanent, Of: Message, Verb: verbMessage, cause: errors.New("an address is refused by the message builder")}
 	}
 	msg.Subject(mail.Subject)
 	msg.SetMessageIDWithValue(mail.MessageID)
@@ -45,7 +45,7 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 
 	var content bytes.Buffer
 	if _, err := msg.WriteTo(&content); err != nil {
-		return nil, &Error{Class: Permanent, Verb: verbMessage, cause: errors.New("the message cannot be encoded")}
+		return nil, &Error{Class: Permanent, Of: Message, Verb: verbMessage, cause: errors.New("the message cannot be encoded")}
 	}
 	return content.Bytes(), nil
 }

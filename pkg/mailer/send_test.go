@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,19 +41,23 @@ func newMailer(t *testing.T, opts mailer.Options) *mailer.Mailer {
 type step struct {
 	at      smtptest.Verb
 	verb    string
-	refused mailer.Class // after a 5xx
 	silence mailer.Class // after a cut, or without any reply
 }
 
+// beforeRecipient reports whether whatever goes wrong at the step is about us.
+func (s step) beforeRecipient() bool {
+	return !slices.Contains([]smtptest.Verb{smtptest.Rcpt, smtptest.Data, smtptest.EndOfData}, s.at)
+}
+
 var steps = []step{
-	{smtptest.Greeting, "GREETING", mailer.Temporary, mailer.Temporary},
-	{smtptest.Ehlo, "EHLO", mailer.Temporary, mailer.Temporary},
-	{smtptest.Upgrade, "STARTTLS", mailer.Temporary, mailer.Temporary},
-	{smtptest.Auth, "AUTH", mailer.Temporary, mailer.Temporary},
-	{smtptest.Mail, "MAIL", mailer.Permanent, mailer.Temporary},
-	{smtptest.Rcpt, "RCPT", mailer.Permanent, mailer.Temporary},
-	{smtptest.Data, "DATA", mailer.Permanent, mailer.Temporary},
-	{smtptest.EndOfData, "END_OF_DATA", mailer.Permanent, mailer.Ambiguous},
+	{smtptest.Greeting, "GREETING", mailer.Temporary},
+	{smtptest.Ehlo, "EHLO", mailer.Temporary},
+	{smtptest.Upgrade, "STARTTLS", mailer.Temporary},
+	{smtptest.Auth, "AUTH", mailer.Temporary},
+	{smtptest.Mail, "MAIL", mailer.Temporary},
+	{smtptest.Rcpt, "RCPT", mailer.Temporary},
+	{smtptest.Data, "DATA", mailer.Temporary},
+	{smtptest.EndOfData, "END_OF_DATA", mailer.Ambiguous},
 }
 
 // full is a server that is led through every step, and the client that does it.
@@ -83,11 +88,15 @@ func TestRefusalAtEveryVerb(t *testing.T) {
 				mail := aMail()
 				failed := sendFails(t, newMailer(t, opts), t.Context(), mail)
 
-				want := mailer.Temporary
-				if code >= 500 && code != 535 { // bad credentials are the operator's, whichever verb reports them
-					want = step.refused
+				class, of := mailer.Temporary, mailer.Unclear
+				switch {
+				case code == 552 && slices.Contains([]smtptest.Verb{smtptest.Mail, smtptest.Data, smtptest.EndOfData}, step.at):
+					class, of = mailer.Permanent, mailer.Message
+				case step.beforeRecipient():
+					of = mailer.Us
 				}
-				require.Equal(t, want, failed.Class)
+				require.Equal(t, class, failed.Class)
+				require.Equal(t, of, failed.Of)
 				require.Equal(t, step.verb, failed.Verb)
 				require.Equal(t, code, failed.Code)
 				require.NoError(t, errors.Unwrap(failed), "a server's text must not be reachable")
@@ -111,6 +120,7 @@ func TestCutAtEveryVerb(t *testing.T) {
 			mail := aMail()
 			failed := sendFails(t, newMailer(t, opts), t.Context(), mail)
 			require.Equal(t, step.silence, failed.Class)
+			require.Equal(t, step.beforeRecipient(), failed.Of == mailer.Us)
 			require.Equal(t, step.verb, failed.Verb)
 			require.Zero(t, failed.Code)
 			require.Error(t, errors.Unwrap(failed))
@@ -159,6 +169,7 @@ func TestHangAtEveryVerbEndsWithTheCaller(t *testing.T) {
 				require.Equal(t, step.verb, failed.Verb)
 			}
 			require.ErrorIs(t, failed, context.Canceled)
+			require.Equal(t, mailer.Unclear, failed.Of, "who gives up says nothing about the server")
 		})
 	}
 }
@@ -211,11 +222,12 @@ func TestConnectFailuresAreTemporary(t *testing.T) {
 	})
 }
 
-func TestAcceptedComesAfterThe250AndBeforeQUIT(t *testing.T) {
+func TestAcceptedComesAfterThe250AndBeforeAnythingElse(t *testing.T) {
 	t.Parallel()
 	srv := smtptest.Start(t, smtptest.Options{})
 	calls := 0 // unguarded: another goroutine would be a data race
-	err := newMailer(t, to(srv)).Send(t.Context(), aMail(), func(context.Context) error {
+	m := newMailer(t, to(srv, func(o *mailer.Options) { o.MailsPerConnection = 1 }))
+	err := m.Send(t.Context(), aMail(), func(context.Context) error {
 		calls++
 		require.True(t, srv.Received()[0].Accepted)
 		require.Zero(t, srv.Reached(smtptest.Quit))
@@ -276,13 +288,12 @@ func TestErrorOfAcceptedIsReturnedAndIsNoMailError(t *testing.T) {
 	require.ErrorIs(t, err, broken)
 	var failed *mailer.Error
 	require.False(t, errors.As(err, &failed), "the mail was accepted: no class may invite to send it again")
-	require.Equal(t, 1, srv.Reached(smtptest.Quit))
 }
 
-func TestRefusalEndsWithQUIT(t *testing.T) {
+func TestARefusalOfUsEndsWithQUIT(t *testing.T) {
 	t.Parallel()
 	srv := smtptest.Start(t, smtptest.Options{})
-	srv.Script(smtptest.At(smtptest.Rcpt).Reply(550))
+	srv.Script(smtptest.At(smtptest.Mail).Reply(550))
 	_ = sendFails(t, newMailer(t, to(srv)), t.Context(), aMail())
 	require.Equal(t, 1, srv.Reached(smtptest.Quit))
 }
@@ -348,6 +359,7 @@ func TestPeculiarAnswers(t *testing.T) {
 			srv := startPeculiar(t, tt.answers)
 			opts := options()
 			opts.Port = srv.port
+			opts.Idle = time.Millisecond // the server has said all once the connection ends
 			m, mail := newMailer(t, opts), aMail()
 			if tt.class == "" {
 				calls := 0
@@ -371,6 +383,7 @@ func TestHalfAMailIsNeverEndedWithADot(t *testing.T) {
 	srv := startPeculiar(t, map[string]string{"DATA": stopReading})
 	opts := options()
 	opts.Port = srv.port
+	opts.Idle = time.Millisecond // the server has said all once the connection ends
 	mail := aMail()
 	mail.Text = strings.Repeat("a line that fills the buffers of both sides\n", 1<<18) // 11 MB
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
