@@ -80,7 +80,8 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, HTTP{Host: "0.0.0.0", ConsumerPort: 8081}, cfg.HTTP)
 		require.Equal(t, SMTP{
 			Host: "mail.example.com", Port: 587, TLS: "starttls",
-			From: "no-reply@example.com", FromName: "SMAP", Timeout: 30 * time.Second,
+			From: "no-reply@example.com", FromName: "SMAP", Timeout: 30 * time.Second, HelloName: "example.com",
+			Connections: 16, MailsPerConnection: 100, Idle: 30 * time.Second,
 		}, cfg.SMTP)
 		require.Equal(t, Workers{Count: 8, Prefetch: 16}, cfg.Email)
 		require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Subscription)
@@ -111,7 +112,8 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, Embedded{DataDir: ".data", InboxPort: 8025}, cfg.Embedded)
 		require.Equal(t, SMTP{
 			Host: "127.0.0.1", Port: 1025, TLS: "none",
-			From: "no-reply@smap.local", FromName: "SMAP", Timeout: 30 * time.Second,
+			From: "no-reply@smap.local", FromName: "SMAP", Timeout: 30 * time.Second, HelloName: "smap.local",
+			Connections: 16, MailsPerConnection: 100, Idle: 30 * time.Second,
 		}, cfg.SMTP)
 		require.False(t, cfg.Cookie.Secure)
 		require.Equal(t, "development", cfg.Service.Env)
@@ -211,6 +213,8 @@ func TestLoad(t *testing.T) {
 			{API, "REDIS_STATE_DB", "-1", `is "-1"`, "from 0", "", ""},
 			{Consumer, "SMTP_HOST", "smtp://mail", "is not a host name", "SMTP_PORT", "", ""},
 			{Consumer, "SMTP_PORT", "0", `is "0"`, "from 1", "", ""},
+			{Consumer, "SMTP_CONNECTIONS", "1", `is "1"`, "from 2", "", ""},
+			{Consumer, "SMTP_HELLO_NAME", "two words", "is not a host name", "mail.example.com", "", ""},
 			{Consumer, "SMTP_TLS", "ssl", `is "ssl"`, "starttls", "", ""},
 			{Consumer, "SMTP_TLS", "none", "is none although SMTP_USERNAME is set", "starttls or tls", "SMTP_USERNAME", "u"},
 			{Consumer, "SMTP_FROM", "SMAP <a@example.com>", "is not one bare ASCII address", "SMTP_FROM_NAME", "", ""},
@@ -326,4 +330,30 @@ func TestAddr(t *testing.T) {
 	} {
 		require.Equal(t, want, Redis{Host: host, Port: 6379}.Addr())
 	}
+}
+
+func TestSMTP(t *testing.T) {
+	t.Run("encrypts as the port has it", func(t *testing.T) {
+		for port, mode := range map[string]string{"465": "tls", "587": "starttls", "25": "starttls", "2525": "starttls"} {
+			t.Setenv("SMTP_PORT", port)
+			require.Equal(t, mode, readSMTP(newReader(Consumer)).TLS)
+		}
+	})
+
+	t.Run("warns about what hardly works", func(t *testing.T) {
+		good := SMTP{Host: "mail.example.com", Port: 587, TLS: "starttls", HelloName: "smap.example"}
+		require.Empty(t, good.Warnings())
+		require.Empty(t, SMTP{Host: "127.0.0.1", Port: 1025, TLS: "none", HelloName: "localhost"}.Warnings())
+		for name, change := range map[string]func(*SMTP){
+			"SMTP_TLS is starttls": func(s *SMTP) { s.Port = 465 },
+			"SMTP_TLS is tls":      func(s *SMTP) { s.TLS = "tls" },
+			"SMTP_TLS is none":     func(s *SMTP) { s.TLS = "none" },
+			"SMTP_HELLO_NAME":      func(s *SMTP) { s.HelloName = "pod-7" },
+		} {
+			bad := good
+			change(&bad)
+			require.Len(t, bad.Warnings(), 1)
+			require.Contains(t, bad.Warnings()[0], name)
+		}
+	})
 }

@@ -67,12 +67,16 @@ var variables = []variable{
 
 	{"SMTP_HOST", "", "", mailing},
 	{"SMTP_PORT", "587", "1025", worker},
-	{"SMTP_TLS", "starttls", "", mailing},
+	{"SMTP_TLS", "", "", mailing},
 	{"SMTP_USERNAME", "", "", mailing},
 	{"SMTP_PASSWORD", "", "", mailing},
 	{"SMTP_FROM", "", "no-reply@smap.local", worker},
 	{"SMTP_FROM_NAME", "SMAP", "", worker},
 	{"SMTP_TIMEOUT", "30s", "", worker},
+	{"SMTP_HELLO_NAME", "", "", worker},
+	{"SMTP_CONNECTIONS", "16", "", worker},
+	{"SMTP_MAILS_PER_CONNECTION", "100", "", worker},
+	{"SMTP_IDLE", "30s", "", worker},
 
 	{"JWT_SECRET", "", "", web},
 	{"CODE_HMAC_KEY", "", "", web},

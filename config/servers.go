@@ -140,6 +140,33 @@ type SMTP struct {
 	From     string // one bare address
 	FromName string // optional
 	Timeout  time.Duration
+	// HelloName is what the service calls itself in EHLO.
+	HelloName          string
+	Connections        int // per process, to the mail server
+	MailsPerConnection int
+	Idle               time.Duration // how long an unused connection is kept
+}
+
+// implicitTLS is the port on which a mail server expects TLS from the first byte (RFC 8314 §3.3).
+const implicitTLS = 465
+
+// Warnings returns what can be meant but hardly works, a sentence for each.
+func (s SMTP) Warnings() (found []string) {
+	warn := func(is bool, sentence string) {
+		if is {
+			found = append(found, sentence)
+		}
+	}
+	remote := !isLoopback(s.Host)
+	warn(s.Port == implicitTLS && s.TLS != "tls",
+		"SMTP_TLS is "+s.TLS+" although servers expect TLS from the first byte on port 465: unset it, or use another port")
+	warn((s.Port == 25 || s.Port == 587) && s.TLS == "tls",
+		"SMTP_TLS is tls although servers begin in clear on ports 25 and 587: unset it, or use port 465")
+	warn(remote && s.TLS == "none",
+		"SMTP_TLS is none: codes cross the network in clear; unset it where the server offers STARTTLS")
+	warn(remote && !strings.Contains(s.HelloName, "."),
+		"SMTP_HELLO_NAME is not a full domain name: many servers refuse such mails; set it to one that resolves")
+	return found
 }
 
 // readSMTP points the standalone to its own inbox, on loopback and without TLS.
@@ -149,17 +176,31 @@ func readSMTP(r *reader) SMTP {
 		lowestPort = 0
 	}
 	smtp := SMTP{
-		Host:     r.text("SMTP_HOST"),
-		Port:     r.integer("SMTP_PORT", lowestPort, maxPort),
-		TLS:      r.oneOf("SMTP_TLS", "none", "opportunistic", "starttls", "tls"),
-		Username: r.text("SMTP_USERNAME"),
-		Password: r.secret("SMTP_PASSWORD"),
-		From:     r.text("SMTP_FROM"),
-		FromName: r.text("SMTP_FROM_NAME"),
-		Timeout:  r.duration("SMTP_TIMEOUT", time.Second, 5*time.Minute),
+		Host:               r.text("SMTP_HOST"),
+		Port:               r.integer("SMTP_PORT", lowestPort, maxPort),
+		Username:           r.text("SMTP_USERNAME"),
+		Password:           r.secret("SMTP_PASSWORD"),
+		From:               r.text("SMTP_FROM"),
+		FromName:           r.text("SMTP_FROM_NAME"),
+		Timeout:            r.duration("SMTP_TIMEOUT", time.Second, 5*time.Minute),
+		HelloName:          r.text("SMTP_HELLO_NAME"),
+		Connections:        r.integer("SMTP_CONNECTIONS", 2, 1000),
+		MailsPerConnection: r.integer("SMTP_MAILS_PER_CONNECTION", 1, 10_000),
+		Idle:               r.duration("SMTP_IDLE", time.Second, 5*time.Minute),
 	}
-	if r.role == Standalone {
+	if smtp.HelloName == "" {
+		_, smtp.HelloName, _ = strings.Cut(smtp.From, "@")
+	}
+	switch {
+	case r.role == Standalone:
 		smtp.Host, smtp.TLS = "127.0.0.1", "none"
+	case !r.role.uses("SMTP_TLS"):
+	case r.text("SMTP_TLS") != "":
+		smtp.TLS = r.oneOf("SMTP_TLS", "none", "opportunistic", "starttls", "tls")
+	case smtp.Port == implicitTLS:
+		smtp.TLS = "tls"
+	default:
+		smtp.TLS = "starttls"
 	}
 	return smtp
 }
@@ -182,6 +223,10 @@ func (s SMTP) Validate() Problems {
 		rule{
 			!strings.ContainsFunc(s.FromName, unicode.IsControl),
 			"SMTP_FROM_NAME", "has a line break or control character", "set it to one line of text",
+		},
+		rule{
+			isASCII(s.HelloName),
+			"SMTP_HELLO_NAME", "is not a host name", "set it to one like mail.example.com, or unset it",
 		},
 		rule{
 			s.Username == "" || s.Password != "",

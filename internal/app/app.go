@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -61,6 +62,7 @@ type App struct {
 	sweeper         *projects.Sweeper
 	repairer        *invitations.Repairer
 	consumer        consumer
+	mail            *mailer.Mailer
 	monitor         *echo.Echo
 	monitorListener net.Listener
 }
@@ -229,26 +231,49 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 	})
 }
 
+// newMailer returns the connections to the mail server, of which nothing is opened yet, and says how they will be.
+func (in *infra) newMailer() (*mailer.Mailer, error) {
+	s := in.cfg.SMTP
+	in.log.Info().Str("server", net.JoinHostPort(s.Host, strconv.Itoa(s.Port))).Str("tls", s.TLS).
+		Bool("login", s.Username != "").Str("hello_name", s.HelloName).Int("connections", s.Connections).
+		Msg("mails go to this server")
+	for _, warning := range s.Warnings() {
+		in.log.Warn().Msg(warning)
+	}
+	return mailer.New(mailer.Options{
+		Host:               s.Host,
+		Port:               s.Port,
+		Username:           s.Username,
+		Password:           string(s.Password),
+		TLS:                mailer.TLSMode(s.TLS),
+		From:               s.From,
+		FromName:           s.FromName,
+		Timeout:            s.Timeout,
+		HelloName:          s.HelloName,
+		Connections:        s.Connections,
+		MailsPerConnection: s.MailsPerConnection,
+		Idle:               s.Idle,
+	})
+}
+
+// closeMailer says goodbye to the mail server once ctx ends.
+func (a *App) closeMailer(ctx context.Context) error {
+	<-ctx.Done()
+	a.mail.Close()
+	return nil
+}
+
 // assembleConsumer builds what events ask for, and what looks after the rows they leave.
 func (a *App) assembleConsumer() error {
-	client, err := mailer.New(mailer.Options{
-		Host:     a.cfg.SMTP.Host,
-		Port:     a.cfg.SMTP.Port,
-		Username: a.cfg.SMTP.Username,
-		Password: string(a.cfg.SMTP.Password),
-		TLS:      mailer.TLSMode(a.cfg.SMTP.TLS),
-		From:     a.cfg.SMTP.From,
-		FromName: a.cfg.SMTP.FromName,
-		Timeout:  a.cfg.SMTP.Timeout,
-	})
-	if err != nil {
+	var err error
+	if a.mail, err = a.newMailer(); err != nil {
 		return err
 	}
 	_, domain, _ := strings.Cut(a.cfg.SMTP.From, "@")
 	mails := notifications.New(notifications.Deps{
 		Tx:            a.db,
 		Ledger:        mailsql.NewLedger(a.db),
-		Mailer:        smtp.New(client),
+		Mailer:        smtp.New(a.mail),
 		Renderer:      a.renderer,
 		Clock:         a.clock,
 		Observer:      &mailObserver{a.log, a.metrics},

@@ -30,8 +30,8 @@ func TestRoles(t *testing.T) {
 			"heartbeat", "database clock",
 		}, in(inAPI))
 		require.Equal(t, []string{
-			"monitor", "consumer", "legacy consumer", "relay", "progress publisher", "sweeper", "repairer", "purge",
-			"legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
+			"monitor", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper",
+			"repairer", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
 		}, in(inConsumer))
 	})
 	t.Run("the standalone runs both sides, and embedded parts in place of connections", func(t *testing.T) {

@@ -28,6 +28,7 @@ func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func
 		Subject:   mail.Subject,
 		Text:      mail.Text,
 		HTML:      mail.HTML,
+		Bulk:      mail.Bulk,
 	}, accepted)
 	if failure, ok := errors.AsType[*mailer.Error](err); ok {
 		return &notification.SendError{Class: classOf(failure), Where: where(failure), Err: err}
@@ -43,6 +44,8 @@ func classOf(e *mailer.Error) notification.Class {
 		return notification.ClassRejected
 	case e.Class == mailer.Ambiguous:
 		return notification.ClassAmbiguous
+	case e.Of == mailer.Us:
+		return notification.ClassBlocked
 	default:
 		return notification.ClassTemporary
 	}

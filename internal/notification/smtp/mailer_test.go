@@ -51,17 +51,17 @@ func TestMailer(t *testing.T) {
 			class notification.Class
 			where string
 		}{
-			"refused greeting":       {smtptest.At(smtptest.Greeting).Reply(554), notification.ClassTemporary, "smtp_greeting_554"},
-			"busy greeting":          {smtptest.At(smtptest.Greeting).Reply(421), notification.ClassTemporary, "smtp_greeting_421"},
-			"cut at EHLO":            {smtptest.At(smtptest.Ehlo).Cut(), notification.ClassTemporary, "smtp_ehlo"},
-			"sender later":           {smtptest.At(smtptest.Mail).Reply(451), notification.ClassTemporary, "smtp_mail_451"},
+			"refused greeting":       {smtptest.At(smtptest.Greeting).Reply(554), notification.ClassBlocked, "smtp_greeting_554"},
+			"busy greeting":          {smtptest.At(smtptest.Greeting).Reply(421), notification.ClassBlocked, "smtp_greeting_421"},
+			"cut at EHLO":            {smtptest.At(smtptest.Ehlo).Cut(), notification.ClassBlocked, "smtp_ehlo"},
+			"sender later":           {smtptest.At(smtptest.Mail).Reply(451), notification.ClassBlocked, "smtp_mail_451"},
 			"recipient later":        {smtptest.At(smtptest.Rcpt).Reply(450), notification.ClassTemporary, "smtp_rcpt_450"},
-			"recipient never":        {smtptest.At(smtptest.Rcpt).Reply(550), notification.ClassRejected, "smtp_rcpt_550"},
-			"login wanted":           {smtptest.At(smtptest.Mail).Reply(530), notification.ClassTemporary, "smtp_mail_530"},
+			"recipient never":        {smtptest.At(smtptest.Rcpt).Reply(550).Text("5.1.1 no such user"), notification.ClassRejected, "smtp_rcpt_550"},
+			"login wanted":           {smtptest.At(smtptest.Mail).Reply(530), notification.ClassBlocked, "smtp_mail_530"},
 			"data later":             {smtptest.At(smtptest.Data).Reply(452), notification.ClassTemporary, "smtp_data_452"},
-			"data never":             {smtptest.At(smtptest.Data).Reply(554), notification.ClassRejected, "smtp_data_554"},
+			"data refused":           {smtptest.At(smtptest.Data).Reply(554), notification.ClassTemporary, "smtp_data_554"},
 			"content later":          {smtptest.At(smtptest.EndOfData).Reply(421), notification.ClassTemporary, "smtp_end_of_data_421"},
-			"content never":          {smtptest.At(smtptest.EndOfData).Reply(554), notification.ClassRejected, "smtp_end_of_data_554"},
+			"content never":          {smtptest.At(smtptest.EndOfData).Reply(552), notification.ClassRejected, "smtp_end_of_data_552"},
 			"silence at the dot":     {smtptest.At(smtptest.EndOfData).Hang(), notification.ClassAmbiguous, "smtp_end_of_data"},
 			"cut after the dot":      {smtptest.At(smtptest.EndOfData).Cut(), notification.ClassAmbiguous, "smtp_end_of_data"},
 			"silence before the dot": {smtptest.At(smtptest.Data).Hang(), notification.ClassTemporary, "smtp_data"},
@@ -75,13 +75,13 @@ func TestMailer(t *testing.T) {
 		}
 	})
 
-	t.Run("without a server fails temporarily", func(t *testing.T) {
+	t.Run("without a server is refused as a whole", func(t *testing.T) {
 		t.Parallel()
 		srv := newServer(t)
 		host, port := srv.Host(), srv.Port()
 		srv.Close()
 		err := newMailer(t, host, port, time.Second).Send(context.Background(), mail, never)
-		requireFailure(t, err, notification.ClassTemporary, "smtp_connect")
+		requireFailure(t, err, notification.ClassBlocked, "smtp_connect")
 	})
 
 	t.Run("refuses an unusable mail before it connects", func(t *testing.T) {
