@@ -61,19 +61,7 @@ func (b *bench) startFar(ctx context.Context) (s *harness.System, stop func(), e
 	if s, err = b.start(ctx); err != nil {
 		return s, stop, err
 	}
-	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	line := toxiproxy.NewProxy(server, "smtp", "127.0.0.1:0", s.Mailbox.Addr())
-	if err := line.Start(); err != nil {
-		return s, stop, err
-	}
-	stop = line.Stop
-	for _, stream := range []string{"upstream", "downstream"} {
-		toxic := fmt.Sprintf(`{"name":%q,"type":"latency","stream":%q,"attributes":{"latency":%d}}`, stream, stream, farDelay)
-		if _, err := line.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
-			return s, stop, err
-		}
-	}
-	host, port, err := net.SplitHostPort(line.Listen)
+	host, port, stop, err := farLine(s.Mailbox.Addr())
 	if err != nil {
 		return s, stop, err
 	}
@@ -81,4 +69,21 @@ func (b *bench) startFar(ctx context.Context) (s *harness.System, stop func(), e
 	s.NewAPI(env...)
 	s.NewConsumer(env...)
 	return s, stop, s.StartAll(ctx)
+}
+
+// farLine starts a line to addr that takes farDelay each way, and returns where it begins. stop ends it; it is never nil.
+func farLine(addr string) (host, port string, stop func(), err error) {
+	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
+	line := toxiproxy.NewProxy(server, "smtp", "127.0.0.1:0", addr)
+	if err := line.Start(); err != nil {
+		return "", "", func() {}, err
+	}
+	for _, stream := range []string{"upstream", "downstream"} {
+		toxic := fmt.Sprintf(`{"name":%q,"type":"latency","stream":%q,"attributes":{"latency":%d}}`, stream, stream, farDelay)
+		if _, err := line.Toxics.AddToxicJson(strings.NewReader(toxic)); err != nil {
+			return "", "", line.Stop, err
+		}
+	}
+	host, port, err = net.SplitHostPort(line.Listen)
+	return host, port, line.Stop, err
 }

@@ -45,6 +45,7 @@ var rows = []struct {
 	{"consume", (*bench).consume},
 	{"relay", (*bench).relay},
 	{"mail", (*bench).mail},
+	{"smtp", (*bench).smtp},
 	{"outage", (*bench).outage},
 	{"progress", (*bench).progress},
 	{"readers", (*bench).readers},
