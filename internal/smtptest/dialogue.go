@@ -301,6 +301,9 @@ func refusal(rule Rule) string {
 	if rule.verb == Greeting || rule.verb == Ehlo {
 		return fmt.Sprintf("%d refused by the script", rule.code)
 	}
+	if rule.verb == Rcpt && rule.code == 550 {
+		return "550 5.1.1 there is no such recipient, by the script"
+	}
 	return fmt.Sprintf("%d %d.0.0 refused by the script", rule.code, rule.code/100)
 }
 

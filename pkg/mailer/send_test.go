@@ -89,7 +89,10 @@ func TestRefusalAtEveryVerb(t *testing.T) {
 				failed := sendFails(t, newMailer(t, opts), t.Context(), mail)
 
 				class, of := mailer.Temporary, mailer.Unclear
+				enhanced := fmt.Sprintf("%d.0.0", code/100)
 				switch {
+				case code == 550 && step.at == smtptest.Rcpt:
+					class, of, enhanced = mailer.Permanent, mailer.Recipient, "5.1.1"
 				case code == 552 && slices.Contains([]smtptest.Verb{smtptest.Mail, smtptest.Data, smtptest.EndOfData}, step.at):
 					class, of = mailer.Permanent, mailer.Message
 				case step.beforeRecipient():
@@ -101,7 +104,7 @@ func TestRefusalAtEveryVerb(t *testing.T) {
 				require.Equal(t, code, failed.Code)
 				require.NoError(t, errors.Unwrap(failed), "a server's text must not be reachable")
 				if step.at != smtptest.Greeting && step.at != smtptest.Ehlo { // RFC 2034 §4: not before EHLO has announced them
-					require.Equal(t, fmt.Sprintf("%d.0.0", code/100), failed.Enhanced)
+					require.Equal(t, enhanced, failed.Enhanced)
 				}
 				requireDiscreet(t, failed, mail)
 				requireNothingAccepted(t, srv)

@@ -56,7 +56,7 @@ func TestMailer(t *testing.T) {
 			"cut at EHLO":            {smtptest.At(smtptest.Ehlo).Cut(), notification.ClassBlocked, "smtp_ehlo"},
 			"sender later":           {smtptest.At(smtptest.Mail).Reply(451), notification.ClassBlocked, "smtp_mail_451"},
 			"recipient later":        {smtptest.At(smtptest.Rcpt).Reply(450), notification.ClassTemporary, "smtp_rcpt_450"},
-			"recipient never":        {smtptest.At(smtptest.Rcpt).Reply(550).Text("5.1.1 no such user"), notification.ClassRejected, "smtp_rcpt_550"},
+			"recipient never":        {smtptest.At(smtptest.Rcpt).Reply(550), notification.ClassRejected, "smtp_rcpt_550"},
 			"login wanted":           {smtptest.At(smtptest.Mail).Reply(530), notification.ClassBlocked, "smtp_mail_530"},
 			"data later":             {smtptest.At(smtptest.Data).Reply(452), notification.ClassTemporary, "smtp_data_452"},
 			"data refused":           {smtptest.At(smtptest.Data).Reply(554), notification.ClassTemporary, "smtp_data_554"},
