@@ -22,7 +22,6 @@ import (
 	"github.com/smap-platform/identity/internal/invitation"
 	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
-	mailevents "github.com/smap-platform/identity/internal/notification/delivery/rabbitmq"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/notification/smtp"
 	notifications "github.com/smap-platform/identity/internal/notification/usecase"
@@ -40,6 +39,11 @@ import (
 const (
 	// inviteTx bounds the transaction of one upload.
 	inviteTx = 2 * time.Minute
+	// mailLease is how long the mail of a killed consumer waits before another may try. With the retry level that looks
+	// once too late, it is taken over within 15 s.
+	mailLease = 10 * time.Second
+	// renewEvery is how often a try renews its lease. Two renewals may fail.
+	renewEvery = 3 * time.Second
 	// repairEvery is the time between two comparisons of batches with their projects.
 	repairEvery = 15 * time.Second
 )
@@ -277,7 +281,8 @@ func (a *App) assembleConsumer() error {
 		Renderer:      a.renderer,
 		Clock:         a.clock,
 		Observer:      &mailObserver{a.log, a.metrics},
-		Lease:         a.mailLease(),
+		Lease:         mailLease,
+		RenewEvery:    renewEvery,
 		Domain:        domain,
 		InvitationURL: a.cfg.Invitations.URL,
 	})
@@ -296,13 +301,10 @@ func (a *App) assembleConsumer() error {
 		mails:      mails,
 		projection: a.newProjection(),
 		counting:   a.progress.count,
-		counted: []event.Middleware{
-			projectevents.CountItem(a.progress.count, a.itemMissed),
-			mailevents.GiveUp(mails),
-		},
-		shadow:  a.legacy.shadow(),
-		unnamed: a.legacy.unnamed(),
-		written: mails,
+		counted:    projectevents.CountItem(a.progress.count, a.itemMissed),
+		shadow:     a.legacy.shadow(),
+		unnamed:    a.legacy.unnamed(),
+		written:    mails,
 	}))
 	a.health.consuming = a.consumer.Consuming
 	a.monitor = a.newEcho(nil, nil)

@@ -180,9 +180,8 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	return nil
 }
 
-// mailLease is how long one try to send a mail may take before another process may try as well: twice the mail server's
-// own deadline. No handler runs longer.
-func (in *infra) mailLease() time.Duration { return 2 * in.cfg.SMTP.Timeout }
+// handlerTimeout bounds every handler. It is twice the mail server's own deadline, for the conversation and its record.
+func (in *infra) handlerTimeout() time.Duration { return 2 * in.cfg.SMTP.Timeout }
 
 func (in *infra) tracer() trace.Tracer { return in.tracing.Tracer("github.com/smap-platform/identity") }
 

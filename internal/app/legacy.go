@@ -120,7 +120,7 @@ func (w *wing) unnamed() *legacy.Unnamed {
 		DB:      w.db,
 		Clock:   w.clock,
 		SealKey: w.cfg.Secrets.EventsSeal,
-		Lease:   w.mailLease(),
+		Lease:   w.handlerTimeout(),
 	})
 }
 

@@ -19,6 +19,9 @@ import (
 const (
 	// mailLife is far longer than the last retry, and long enough for the question "did you send it?".
 	mailLife = 30 * 24 * time.Hour
+	// mailLost is how long a mail may be unfinished without a try before its event counts as lost: longer than a paused
+	// lane or a stopped consumer is left alone.
+	mailLost = 7 * 24 * time.Hour
 	// batchLife is how long a repeated upload is recognised.
 	batchLife = 30 * 24 * time.Hour
 	// completionLife is far longer than a project can still be counted.
@@ -32,6 +35,7 @@ func (a *App) purge(ctx context.Context) error { return lifecycle.Every(ctx, tim
 
 func (a *App) purgeOnce(ctx context.Context) {
 	now := a.clock.Now()
+	a.failLostMails(ctx, now)
 	purger := invitations.NewPurger(invitations.PurgerDeps{
 		Invitations: invitationsql.NewInvitations(a.db),
 		Accounts:    authentications.NewInvited(authsql.NewUsers(a.db)),
@@ -60,5 +64,18 @@ func (a *App) purgeOnce(ctx context.Context) {
 		case n > 0:
 			a.log.Info().Int64("rows", n).Str("what", p.table).Msg("purged expired rows")
 		}
+	}
+}
+
+// failLostMails ends the mails whose events have gone.
+func (a *App) failLostMails(ctx context.Context, now time.Time) {
+	n, err := mailsql.NewLedger(a.db).FailLost(ctx, now.Add(-mailLost), now)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		a.log.Warn().Err(err).Msg("unfinished mails were not looked at; next try in an hour")
+	case n > 0:
+		a.log.Error().Int64("mails", n).
+			Msg("mails failed as lost: their events are in no queue; find out which queue was purged or deleted")
 	}
 }

@@ -41,7 +41,7 @@ type handlers struct {
 	unnamed        *legacy.Unnamed
 	written        legacy.Mailer
 	// counted is around events that are items of a project.
-	counted []event.Middleware
+	counted event.Middleware
 }
 
 // route is a line of the routing table.
@@ -55,15 +55,19 @@ type route struct {
 
 // routes is the routing table: which queue is bound to what, and which handler does the work of which key.
 func routes(h handlers) []route {
+	giveUp := mailevents.GiveUp(h.mails)
+	code := []event.Middleware{legacy.Sent(giveUp)}
+	invitation := []event.Middleware{h.counted, giveUp}
+	mail := []event.Middleware{giveUp}
 	return []route{
-		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), nil},
-		{InvitationQueue, "invitation.#", event.InvitationRequested, invitationevents.SendMail(h.invitationMail), h.counted},
-		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), nil},
+		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), code},
+		{InvitationQueue, "invitation.#", event.InvitationRequested, invitationevents.SendMail(h.invitationMail), invitation},
+		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), mail},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionStatusChanged, subscriptionevents.StatusChanged(h.projection), nil},
 		{ProjectQueue, "project.created", event.ProjectCreated, projectevents.Created(h.counting), nil},
-		{LegacyQueue, "", "", h.unnamed.Guard(legacy.Forward(h.written)), nil},
+		{LegacyQueue, "", "", h.unnamed.Guard(legacy.Forward(h.written)), mail},
 	}
 }
 
@@ -107,7 +111,7 @@ func (in *infra) consumers(h handlers) []event.Consumer {
 			if r.queue != q.Name {
 				continue
 			}
-			limits := []event.Middleware{event.Limit(q.Retry, in.clock.Now), event.Timeout(in.mailLease()), event.Recover}
+			limits := []event.Middleware{event.Limit(q.Retry, in.clock.Now), event.Timeout(in.handlerTimeout()), event.Recover}
 			chain := event.Chain(r.handle, slices.Concat(r.around, limits)...)
 			if r.key == "" {
 				handle = chain

@@ -40,6 +40,20 @@ func (s *Shadow) Compare(next event.Handler) event.Handler {
 	}
 }
 
+// Sent returns middleware for the copies that this service sends. Those that a [Shadow] compares pass by mw: the mail
+// ledger's entry of their event belongs to the other copy.
+func Sent(mw event.Middleware) event.Middleware {
+	return func(next event.Handler) event.Handler {
+		sent := mw(next)
+		return func(ctx context.Context, m event.Delivery) error {
+			if m.Headers[HeaderOwner] == OwnerLegacy {
+				return next(ctx, m)
+			}
+			return sent(ctx, m)
+		}
+	}
+}
+
 func (s *Shadow) compare(ctx context.Context, m event.Message) error {
 	l, unusable := write(ctx, s.deps.Render, m)
 	if unusable != nil {

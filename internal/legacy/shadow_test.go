@@ -175,6 +175,31 @@ func TestShadow(t *testing.T) {
 	})
 }
 
+// The ledger's entry of a compared copy belongs to the copy that is sent: nothing around the handler may touch it.
+func TestSent(t *testing.T) {
+	t.Parallel()
+	for owner, want := range map[string][]string{
+		OwnerLegacy: {"handler"},
+		"":          {"middleware", "handler"},
+		"somebody":  {"middleware", "handler"},
+	} {
+		var calls []string
+		around := Sent(func(next event.Handler) event.Handler {
+			return func(ctx context.Context, d event.Delivery) error {
+				calls = append(calls, "middleware")
+				return next(ctx, d)
+			}
+		})
+		handle := around(func(context.Context, event.Delivery) error {
+			calls = append(calls, "handler")
+			return errNext
+		})
+		m := event.Message{ID: eventID, Headers: map[string]string{HeaderOwner: owner}}
+		require.ErrorIs(t, handle(context.Background(), event.Delivery{Message: m}), errNext)
+		require.Equal(t, want, calls, owner)
+	}
+}
+
 func TestShadows(t *testing.T) {
 	t.Parallel()
 	t.Run("are read and purged", func(t *testing.T) {

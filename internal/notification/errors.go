@@ -2,6 +2,7 @@ package notification
 
 import (
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -13,11 +14,13 @@ var (
 	ErrInvalid     = &SendError{Class: ClassInvalid, Where: "invalid"}
 )
 
-// BusyError reports that another try holds the mail. Its lease ends after Wait.
+// BusyError reports that a try holds the mail, or that the mail waits for its repeat, until Wait is over.
 type BusyError struct{ Wait time.Duration }
 
 // Error names no mail: the caller does.
-func (e *BusyError) Error() string { return "notification: another process is sending the mail" }
+func (e *BusyError) Error() string {
+	return "notification: the mail is being sent, or waits before it is repeated"
+}
 
 // Class says what a failed try means for the mail.
 type Class string
@@ -52,3 +55,9 @@ func (e *SendError) Unwrap() error { return e.Err }
 
 // ErrorClass returns Where, for metrics and headers.
 func (e *SendError) ErrorClass() string { return e.Where }
+
+// Refused reports whether a server has replied with a 5xx.
+func (e *SendError) Refused() bool {
+	code := e.Where[strings.LastIndexByte(e.Where, '_')+1:]
+	return len(code) == 3 && code[0] == '5'
+}

@@ -2,8 +2,8 @@
 //
 // It promises that a mail whose acceptance was recorded is never sent again, and that a mail which is still of use is
 // not given up. It does not promise that a mail is never received twice: a crash between a server's 250 and our
-// record of it leaves a window that no protocol closes (RFC 1047). Such a mail is repeated once, with the same
-// Message-ID, and counted.
+// record of it leaves a window that no protocol closes (RFC 1047). Such a mail is repeated once, a code twice, with the
+// same Message-ID, and counted.
 package notification
 
 import (

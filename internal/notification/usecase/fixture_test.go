@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync"
 	"testing"
 	"time"
 
@@ -51,8 +52,11 @@ type fixture struct {
 	deliver  func(ctx context.Context) error // delivers the event once
 	mail     notification.Mail               // what the mailer is given
 
+	mu       sync.Mutex // one transaction at a time
 	entries  map[string]notification.Delivery
-	failures int // how many commits fail before one succeeds
+	failures int                           // how many commits fail before one succeeds
+	saved    func(d notification.Delivery) // called in the transaction, when set
+	began    func(ctx context.Context)     // called at the beginning of each transaction, when set
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -76,6 +80,9 @@ func newFixture(t *testing.T) *fixture {
 		}).AnyTimes()
 	ledger.EXPECT().Save(inside, gomock.Any()).DoAndReturn(func(_ context.Context, d notification.Delivery) error {
 		f.entries[d.EventID] = d
+		if f.saved != nil {
+			f.saved(d)
+		}
 		return nil
 	}).AnyTimes()
 	f.deps = usecase.Deps{
@@ -87,6 +94,8 @@ func newFixture(t *testing.T) *fixture {
 		Observer: f.observer,
 		Lease:    lease,
 		Domain:   "smap.example",
+
+		RenewEvery: lease,
 	}
 	f.sender = usecase.New(f.deps)
 	f.mail = notification.Mail{MessageID: messageID, To: recipient, Content: content}
@@ -108,6 +117,11 @@ type inTx struct{}
 func (f *fixture) WithinTx(ctx context.Context, fn func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.began != nil {
+		f.began(ctx)
 	}
 	saved := maps.Clone(f.entries)
 	err := fn(context.WithValue(ctx, inTx{}, true))
@@ -155,7 +169,11 @@ func (f *fixture) requireOutcome(action event.Action, outcome string) event.Deci
 	return decision
 }
 
-func (f *fixture) entry() notification.Delivery { return f.entries[eventID] }
+func (f *fixture) entry() notification.Delivery {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.entries[eventID]
+}
 
 // renders lets the mail be rendered any number of times.
 func (f *fixture) renders() {

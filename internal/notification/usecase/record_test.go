@@ -56,7 +56,7 @@ func TestRecordAccepted(t *testing.T) {
 	// The window of RFC 1047: one repeat, counted, with the same Message-ID.
 	t.Run("lets a mail be repeated once when it never succeeds", func(t *testing.T) {
 		t.Parallel()
-		const short = 200 * time.Millisecond // recording goes on for half a lease, in real time
+		const short = 200 * time.Millisecond // recording goes on for a lease, in real time
 		f := newFixture(t)
 		f.deps.Lease = short
 		f.sender = usecase.New(f.deps)
@@ -86,7 +86,7 @@ func TestRecordAccepted(t *testing.T) {
 		f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 		f.conversation(recordsLike) // with messageID, like every conversation
 		f.requireOutcome(event.Ack, "handled")
-		require.Equal(t, notification.MaxResends, f.entry().Resends)
+		require.Equal(t, 1, f.entry().Resends)
 		f.requireOutcome(event.Ack, event.DropDuplicate)
 	})
 
@@ -109,4 +109,4 @@ func TestRecordAccepted(t *testing.T) {
 	})
 }
 
-const recordingLimit = 5 * time.Second // far above half the lease of the test, and below what it would be without it
+const recordingLimit = 5 * time.Second // far above the lease of the test, and below what it would be without it

@@ -15,5 +15,11 @@ func (s *Sender) SendProjectCompleted(ctx context.Context, eventID string, d eve
 		Done:      d.Done,
 		Errors:    d.Errors,
 	})
-	return s.sendRendered(ctx, eventID, d.Recipient, content, err)
+	r := request{
+		eventID:    eventID,
+		mail:       notification.Mail{To: d.Recipient},
+		maxResends: notification.MaxResends,
+		streak:     &s.direct,
+	}
+	return s.sendRendered(ctx, r, content, err)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
 )
 
 // SendInvitation sends the mail with an invitation's token, and drops it once the invitation has expired.
@@ -15,5 +16,11 @@ func (s *Sender) SendInvitation(ctx context.Context, eventID string, d event.Inv
 	}
 	link := strings.ReplaceAll(s.deps.InvitationURL, "{token}", url.QueryEscape(d.Token))
 	content, err := s.deps.Renderer.Invitation(d.Locale, d.Token, link, d.ExpiresAt)
-	return s.sendRendered(ctx, eventID, d.Recipient, content, err)
+	r := request{
+		eventID:    eventID,
+		mail:       notification.Mail{To: d.Recipient, Bulk: true},
+		maxResends: notification.MaxResends,
+		streak:     &s.bulk,
+	}
+	return s.sendRendered(ctx, r, content, err)
 }

@@ -48,6 +48,7 @@ func TestSendInvitation(t *testing.T) {
 				f.sender = usecase.New(f.deps)
 				f.deliver = func(ctx context.Context) error { return sendInvitation(ctx, f, test.token, expiresAt) }
 				f.renderer.EXPECT().Invitation("vi", test.token, test.link, expiresAt).Return(content, nil).Times(2)
+				f.mail.Bulk = true
 				f.conversation(says250)
 				f.observer.EXPECT().MailAccepted(gomock.Any(), eventID, recipient)
 				f.requireOutcome(event.Ack, "handled")
@@ -55,6 +56,23 @@ func TestSendInvitation(t *testing.T) {
 				require.Equal(t, notification.StateAccepted, f.entry().State)
 			})
 		}
+	})
+
+	// Once more, and then a person decides.
+	t.Run("repeats an ambiguous mail once", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.deliver = func(ctx context.Context) error { return sendInvitation(ctx, f, token, expiresAt) }
+		f.renderer.EXPECT().Invitation("vi", token, "", expiresAt).Return(content, nil).AnyTimes()
+		f.mail.Bulk = true
+		f.conversation(fails(notification.ClassAmbiguous, "smtp_end_of_data")).Times(2)
+		f.observer.EXPECT().MailFailed("smtp_end_of_data").Times(2)
+		decision := f.requireOutcome(event.Retry, "retry")
+		require.Equal(t, 30*time.Second, policy.Levels[decision.Level])
+		f.clock.now = start.Add(30 * time.Second)
+		f.observer.EXPECT().MailRepeated()
+		f.requireOutcome(event.Dead, event.ReasonAmbiguous)
+		require.Equal(t, notification.StateFailed, f.entry().State)
 	})
 
 	t.Run("drops an expired invitation", func(t *testing.T) {

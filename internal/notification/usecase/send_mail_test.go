@@ -80,15 +80,20 @@ func TestSendMail(t *testing.T) {
 		}
 	})
 
-	t.Run("repeats an ambiguous mail once", func(t *testing.T) {
+	t.Run("repeats an ambiguous mail once, and one with a code twice", func(t *testing.T) {
 		t.Parallel()
-		f := newWritten(t, expiresAt)
-		f.conversation(fails(notification.ClassAmbiguous, "smtp_end_of_data")).Times(2)
-		f.observer.EXPECT().MailFailed("smtp_end_of_data").Times(2)
-		f.observer.EXPECT().MailRepeated()
-		f.requireOutcome(event.Retry, "retry")
-		f.requireOutcome(event.Dead, event.ReasonAmbiguous)
-		f.requireOutcome(event.Dead, event.ReasonAmbiguous)
+		for expires, repeats := range map[time.Time]int{{}: 1, expiresAt: 2} {
+			f := newWritten(t, expires)
+			f.conversation(fails(notification.ClassAmbiguous, "smtp_end_of_data")).Times(1 + repeats)
+			f.observer.EXPECT().MailFailed("smtp_end_of_data").Times(1 + repeats)
+			f.observer.EXPECT().MailRepeated().Times(repeats)
+			for range repeats {
+				f.requireOutcome(event.Retry, "retry")
+				f.clock.now = f.clock.now.Add(2 * time.Minute)
+			}
+			f.requireOutcome(event.Dead, event.ReasonAmbiguous)
+			f.requireOutcome(event.Dead, event.ReasonAmbiguous)
+		}
 	})
 
 	t.Run("drops an expired mail", func(t *testing.T) {

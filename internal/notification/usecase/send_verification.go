@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/notification"
 )
 
 // SendVerification sends the mail with a one-time code, and drops it once the code has expired.
@@ -13,5 +14,11 @@ func (s *Sender) SendVerification(ctx context.Context, eventID string, d event.V
 		return s.expire(ctx, eventID)
 	}
 	content, err := s.deps.Renderer.Verification(d.Locale, d.OTPCode, now, d.ExpiresAt)
-	return s.sendRendered(ctx, eventID, d.Recipient, content, err)
+	r := request{
+		eventID:    eventID,
+		mail:       notification.Mail{To: d.Recipient},
+		maxResends: notification.MaxCodeResends,
+		streak:     &s.direct,
+	}
+	return s.sendRendered(ctx, r, content, err)
 }

@@ -85,33 +85,40 @@ func TestSendVerification(t *testing.T) {
 		}
 	})
 
-	t.Run("repeats an ambiguous mail once", func(t *testing.T) {
+	// Two cuts one second apart do not end a code.
+	t.Run("repeats an ambiguous code after half a minute and after two", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.renders()
 		const where = "smtp_end_of_data"
-		gomock.InOrder(
-			f.conversation(fails(notification.ClassAmbiguous, where)),
-			f.observer.EXPECT().MailFailed(where),
-			f.observer.EXPECT().MailRepeated(),
-			f.conversation(fails(notification.ClassAmbiguous, where)),
-			f.observer.EXPECT().MailFailed(where),
-		)
-		decision := f.requireOutcome(event.Retry, "retry")
-		require.Equal(t, where, decision.Headers[event.HeaderError])
+		f.conversation(fails(notification.ClassAmbiguous, where)).Times(3)
+		f.observer.EXPECT().MailFailed(where).Times(3)
+		f.observer.EXPECT().MailRepeated().Times(2)
+		for _, wait := range []time.Duration{30 * time.Second, 2 * time.Minute} {
+			decision := f.requireOutcome(event.Retry, "retry")
+			require.Equal(t, where, decision.Headers[event.HeaderError])
+			require.Equal(t, "0", decision.Headers[event.HeaderAttempts], "it does not count as a failed try")
+			require.Equal(t, wait, policy.Levels[decision.Level])
+
+			f.clock.now = f.clock.now.Add(wait - time.Microsecond)
+			f.requireOutcome(event.Retry, "retry") // too early: nothing is sent
+			f.clock.now = f.clock.now.Add(time.Microsecond)
+		}
 		f.requireOutcome(event.Dead, event.ReasonAmbiguous)
 		require.Equal(t, notification.StateFailed, f.entry().State)
-		f.requireOutcome(event.Dead, event.ReasonAmbiguous) // delivered again: a third mail is an operator's decision
+		require.Equal(t, 2, f.entry().Resends)
+		f.requireOutcome(event.Dead, event.ReasonAmbiguous) // delivered again: a fourth mail is an operator's decision
 	})
 
 	// A process that is killed while it sends leaves only its lease.
-	t.Run("repeats a vanished try once", func(t *testing.T) {
+	t.Run("repeats a vanished try twice", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.renders()
 		killed := func(context.Context, accept) error { panic("killed") }
-		gomock.InOrder(f.conversation(killed), f.observer.EXPECT().MailRepeated(), f.conversation(killed))
-		for range 2 {
+		f.conversation(killed).Times(3)
+		f.observer.EXPECT().MailRepeated().Times(2)
+		for range 3 {
 			require.Panics(t, func() { _ = f.deliver(context.Background()) })
 			f.clock.now = f.clock.now.Add(lease)
 		}
@@ -197,6 +204,7 @@ func TestSendVerification(t *testing.T) {
 				require.Equal(t, "smtp_somewhere", f.entry().ErrorClass, "recorded although the context has ended")
 
 				if test.repeat {
+					f.clock.now = start.Add(30 * time.Second)
 					f.observer.EXPECT().MailRepeated()
 				}
 				f.conversation(says250)
@@ -287,7 +295,7 @@ func TestSendVerification(t *testing.T) {
 		f.conversation(func(context.Context, accept) error {
 			f.clock.now = start.Add(lease)
 			other = f.entry()
-			repeat, err := other.Claim(f.clock.now, lease)
+			repeat, err := other.Claim(f.clock.now, lease, notification.MaxCodeResends)
 			require.NoError(t, err)
 			require.True(t, repeat)
 			f.entries[eventID] = other
@@ -307,6 +315,7 @@ func TestSendVerification(t *testing.T) {
 		f.observer.EXPECT().MailFailed("smtp_end_of_data")
 		f.requireOutcome(event.Retry, "retry")
 
+		f.clock.now = start.Add(30 * time.Second)
 		f.deps.Domain = "new.example"
 		f.sender = usecase.New(f.deps)
 		f.conversation(says250) // with messageID, like every conversation

@@ -23,8 +23,10 @@ type Deps struct {
 	Renderer notification.Renderer
 	Clock    notification.Clock
 	Observer notification.Observer
-	// Lease is how long one try may take before another may begin: twice the mailer's own deadline.
-	Lease time.Duration
+	// Lease is how long the mail of a killed process waits before another may try. A try renews its own every RenewEvery,
+	// and ends before the lease does when it cannot.
+	Lease      time.Duration
+	RenewEvery time.Duration
 	// Domain is the right side of every Message-ID, usually that of the sender's address.
 	Domain string
 	// InvitationURL is the page where an invitation is accepted, with {token} in the place of the token. When it is
@@ -36,6 +38,8 @@ type Deps struct {
 // concurrent use.
 type Sender struct {
 	deps Deps
+	// One streak per lane: what a person waits for, what is one of many, and what the previous release has written.
+	direct, bulk, written streak
 	// unrecorded holds the mails that this process knows to be accepted while the ledger does not, because the database
 	// was unavailable for too long. There are never more of them than tries under way at that moment.
 	unrecorded sync.Map
@@ -44,42 +48,58 @@ type Sender struct {
 // New returns a Sender.
 func New(d Deps) *Sender { return &Sender{deps: d} }
 
+// request is a mail that an event asks for.
+type request struct {
+	eventID    string
+	mail       notification.Mail
+	maxResends int
+	streak     *streak
+}
+
 // sendRendered sends content, unless rendering it failed with renderErr: then no further try can succeed.
-func (s *Sender) sendRendered(
-	ctx context.Context, eventID, recipient string, content notification.Content, renderErr error,
-) error {
+func (s *Sender) sendRendered(ctx context.Context, r request, content notification.Content, renderErr error) error {
 	if renderErr != nil {
 		return event.Permanent(event.ReasonInvalid, renderErr)
 	}
-	return s.send(ctx, eventID, notification.Mail{To: recipient, Content: content})
+	r.mail.Content = content
+	return s.send(ctx, r)
 }
 
 // send claims the mail, hands it to the server and records the outcome. No transaction is open during the
 // conversation.
-func (s *Sender) send(ctx context.Context, eventID string, mail notification.Mail) error {
-	claimed, err := s.claim(ctx, eventID)
+func (s *Sender) send(ctx context.Context, r request) error {
+	began := time.Now()
+	claimed, err := s.claim(ctx, r)
 	if err != nil {
 		return err
 	}
-	mail.MessageID = claimed.MessageID
-	err = s.deps.Mailer.Send(ctx, mail, func(ctx context.Context) error {
-		s.deps.Observer.MailAccepted(ctx, eventID, mail.To)
-		return s.recordAccepted(ctx, eventID)
-	})
+	r.mail.MessageID = claimed.MessageID
+	err = s.converse(ctx, r, claimed, began)
 	failure, failed := errors.AsType[*notification.SendError](err)
 	if !failed {
 		return err // nil, or what recordAccepted returned for a mail that was sent: only this process remembers it
 	}
 	s.deps.Observer.MailFailed(failure.Where)
-	return s.recordFailure(context.WithoutCancel(ctx), claimed, failure)
+	return s.recordFailure(context.WithoutCancel(ctx), r, claimed, failure)
+}
+
+// converse hands a claimed mail to the server, and keeps its lease meanwhile.
+func (s *Sender) converse(ctx context.Context, r request, claimed notification.Delivery, began time.Time) error {
+	ctx, release := s.hold(ctx, claimed, began)
+	defer release()
+	return s.deps.Mailer.Send(ctx, r.mail, func(ctx context.Context) error {
+		r.streak.accepted()
+		s.deps.Observer.MailAccepted(ctx, r.eventID, r.mail.To)
+		return s.recordAccepted(ctx, r.eventID)
+	})
 }
 
 // claim begins a try in the ledger and returns the entry.
-func (s *Sender) claim(ctx context.Context, eventID string) (claimed notification.Delivery, err error) {
+func (s *Sender) claim(ctx context.Context, r request) (claimed notification.Delivery, err error) {
 	var repeat bool
 	var refusal error
-	err = s.updateEntry(ctx, eventID, func(d *notification.Delivery) {
-		repeat, refusal = d.Claim(s.deps.Clock.Now(), s.deps.Lease) // a refused entry is stored as well
+	err = s.updateEntry(ctx, r.eventID, func(d *notification.Delivery) {
+		repeat, refusal = d.Claim(s.deps.Clock.Now(), s.deps.Lease, r.maxResends) // a refused entry is stored as well
 		claimed = *d
 	})
 	if err != nil {
@@ -100,15 +120,12 @@ func (s *Sender) claim(ctx context.Context, eventID string) (claimed notificatio
 	return claimed, nil
 }
 
-// recordFor is how long recordAccepted keeps trying, though never beyond the lease, of which the mailer may have used
-// half. The connection to the mail server stays open meanwhile, and a missing record means that the mail is sent again.
-const recordFor = 10 * time.Second
-
-// recordAccepted writes the 250 to the ledger.
+// recordAccepted writes the 250 to the ledger, and tries for as long as a lease lasts. The connection to the mail server
+// stays open meanwhile, and a missing record means that the mail is sent again.
 func (s *Sender) recordAccepted(ctx context.Context, eventID string) error {
-	ctx, cancel := context.WithTimeout(ctx, min(recordFor, s.deps.Lease/2))
+	ctx, cancel := context.WithTimeout(ctx, s.deps.Lease)
 	defer cancel()
-	for pause := 50 * time.Millisecond; ; pause *= 2 {
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
 		err := s.updateEntry(ctx, eventID, func(d *notification.Delivery) { d.Accept(s.deps.Clock.Now()) })
 		if err == nil {
 			return nil
@@ -124,9 +141,13 @@ func (s *Sender) recordAccepted(ctx context.Context, eventID string) error {
 
 // recordFailure writes the failure of a claimed try to the ledger and returns the handler's result.
 func (s *Sender) recordFailure(
-	ctx context.Context, claimed notification.Delivery, failure *notification.SendError,
+	ctx context.Context, r request, claimed notification.Delivery, failure *notification.SendError,
 ) error {
 	result := error(failure)
+	if r.refusesUs(failure) {
+		result = blocked(failure)
+	}
+	unrecorded := result
 	err := s.updateEntry(ctx, claimed.EventID, func(d *notification.Delivery) {
 		now := s.deps.Clock.Now()
 		switch {
@@ -137,19 +158,43 @@ func (s *Sender) recordFailure(
 		case failure.Class == notification.ClassInvalid:
 			d.Fail(notification.ErrInvalid.ErrorClass(), now)
 			result = permanent(failure)
-		case failure.Class == notification.ClassAmbiguous && d.Resends >= notification.MaxResends:
+		case failure.Class == notification.ClassAmbiguous && d.Resends >= r.maxResends:
 			d.Fail(notification.ErrAmbiguous.ErrorClass(), now)
 			result = permanent(failure)
 		case failure.Class == notification.ClassAmbiguous:
-			d.Doubt(failure.Where, now)
+			result = event.NotYet(d.Doubt(failure.Where, now), failure)
 		default:
 			d.Release(failure.Where, now)
 		}
 	})
 	if err != nil {
-		return errors.Join(failure, err) // the lease ends by itself
+		return errors.Join(unrecorded, err) // the lease ends by itself
 	}
 	return result
+}
+
+// refusesUs reports whether failure is the server's refusal of this service, whatever mail it named.
+func (r request) refusesUs(failure *notification.SendError) bool {
+	switch failure.Class {
+	case notification.ClassBlocked:
+		return true
+	case notification.ClassTemporary: // a try that was cut off from our side says nothing about the server
+		return !errors.Is(failure, context.Canceled) && r.streak.failed(failure.Where, r.eventID, r.mail.To)
+	default:
+		return false
+	}
+}
+
+// refusedFor is how long the next probe waits where the server replies and refuses this service for good: only a change
+// of its settings or ours helps.
+const refusedFor = 30 * time.Second
+
+// blocked returns the error that pauses the lane.
+func blocked(failure *notification.SendError) error {
+	if failure.Refused() {
+		return event.BlockedFor(refusedFor, failure)
+	}
+	return event.Blocked(failure)
 }
 
 // permanent returns the error that dead-letters the event: only an operator's replay sends the mail again.

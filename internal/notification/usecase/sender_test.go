@@ -3,6 +3,7 @@ package usecase_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,6 +25,7 @@ type whole struct {
 	*testing.T
 	db     *database.DB
 	server *smtptest.Server
+	clock  *laterClock
 	sender *usecase.Sender
 	counts *counts
 }
@@ -36,20 +38,32 @@ func eachWhole(t *testing.T, test func(w whole)) {
 			Host: server.Host(), Port: server.Port(), From: "no-reply@smap.example", TLS: mailer.TLSNone, HelloName: "localhost",
 		})
 		require.NoError(t, err)
-		w := whole{t, db, server, nil, &counts{}}
+		w := whole{t, db, server, &laterClock{Clock: database.NewClock(db)}, nil, &counts{}}
 		w.sender = usecase.New(usecase.Deps{
 			Tx:       db,
 			Ledger:   sqldb.NewLedger(db),
 			Mailer:   smtp.New(client),
 			Renderer: plain{},
-			Clock:    database.NewClock(db),
+			Clock:    w.clock,
 			Observer: w.counts,
 			Lease:    time.Minute,
-			Domain:   "smap.example",
+
+			RenewEvery: 20 * time.Second,
+			Domain:     "smap.example",
 		})
 		test(w)
 	})
 }
+
+// laterClock is ahead of the database's.
+type laterClock struct {
+	*database.Clock
+	ahead atomic.Int64
+}
+
+func (c *laterClock) Now() time.Time { return c.Clock.Now().Add(time.Duration(c.ahead.Load())) }
+
+func (w whole) pass(d time.Duration) { w.clock.ahead.Add(int64(d)) }
 
 func (w whole) deliver() event.Decision {
 	err := w.sender.SendVerification(context.Background(), eventID, event.VerificationRequested{
@@ -151,7 +165,9 @@ func TestSender(t *testing.T) {
 		eachWhole(t, func(w whole) {
 			w.server.Script(smtptest.At(smtptest.EndOfData).Cut().Times(1))
 			require.Equal(w, event.Retry, w.deliver().Action)
+			w.deliverMany(20)
 			w.requireMails(1)
+			w.pass(30 * time.Second)
 			w.deliverMany(20)
 			w.requireMails(2)
 			w.requireState(notification.StateAccepted)
@@ -160,15 +176,18 @@ func TestSender(t *testing.T) {
 		})
 	})
 
-	t.Run("gives up after two cuts", func(t *testing.T) {
+	t.Run("gives up after three cuts", func(t *testing.T) {
 		t.Parallel()
 		eachWhole(t, func(w whole) {
 			w.server.Script(smtptest.At(smtptest.EndOfData).Cut())
-			require.Equal(w, event.Retry, w.deliver().Action)
+			for range 2 {
+				require.Equal(w, event.Retry, w.deliver().Action)
+				w.pass(2 * time.Minute)
+			}
 			for range 3 {
 				require.Equal(w, event.ReasonAmbiguous, w.deliver().Outcome)
 			}
-			w.requireMails(2)
+			w.requireMails(3)
 			w.requireState(notification.StateFailed)
 		})
 	})

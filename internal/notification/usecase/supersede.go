@@ -3,13 +3,15 @@ package usecase
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
 )
 
 // Supersede records that the mail of eventID is no longer wanted. When the mail has already been sent, or has expired,
-// it returns event.Drop with that reason.
+// it returns event.Drop with that reason. While a try is under way or may be repeated, it returns event.NotYet: keep the
+// event, which then finds how the try has ended, or that it never will.
 func (s *Sender) Supersede(ctx context.Context, eventID string) error {
 	reason, err := s.drop(ctx, eventID, notification.StateSuperseded)
 	if err != nil || reason == event.DropSuperseded {
@@ -27,18 +29,26 @@ func (s *Sender) expire(ctx context.Context, eventID string) error {
 	return event.Drop(reason)
 }
 
-// drop ends the mail of eventID unsent, unless it has ended before, and returns the reason for event.Drop. A mail that
-// a try holds is left to that try.
+// NeverLeft reports whether the mail of eventID has expired and no server can have had it or refused it for good.
+func (s *Sender) NeverLeft(ctx context.Context, eventID string) (never bool, err error) {
+	err = s.updateEntry(ctx, eventID, func(d *notification.Delivery) { never = d.NeverLeft() })
+	return never, err
+}
+
+// drop ends the mail of eventID, unless it has ended before, and returns the reason for event.Drop.
 func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) (reason string, err error) {
 	var changed bool
-	final := state
+	var refusal error
+	var final notification.State
 	err = s.updateEntry(ctx, eventID, func(d *notification.Delivery) {
-		if changed = d.Drop(state, s.deps.Clock.Now()); d.State != notification.StateSending {
-			final = d.State
-		}
+		changed, refusal = d.Drop(state, s.deps.Clock.Now())
+		final = d.State
 	})
 	if err != nil {
 		return "", err
+	}
+	if busy, ok := errors.AsType[*notification.BusyError](refusal); ok {
+		return "", event.NotYet(busy.Wait, busy)
 	}
 	if changed {
 		s.deps.Observer.MailDropped(state)

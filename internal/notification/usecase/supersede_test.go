@@ -60,18 +60,54 @@ func TestSupersede(t *testing.T) {
 		}
 	})
 
-	// The try that holds the mail records its outcome.
-	t.Run("leaves a mail to the try that holds it", func(t *testing.T) {
+	// The try that holds the mail records its outcome, unless its process has died: then the event that was kept ends the
+	// mail.
+	t.Run("waits for the try that holds the mail", func(t *testing.T) {
+		t.Parallel()
+		for state, drop := range map[notification.State]func(f *fixture) error{
+			notification.StateSuperseded: func(f *fixture) error { return f.sender.Supersede(context.Background(), eventID) },
+			notification.StateExpired:    func(f *fixture) error { return expiredInvitation(context.Background(), f) },
+		} {
+			f := newFixture(t)
+			busy := ended(notification.StateSending)
+			_, err := busy.Claim(start, lease, notification.MaxResends)
+			require.NoError(t, err)
+			f.entries[eventID] = busy
+			f.clock.now = start.Add(lease - time.Second)
+			decision := f.decide(drop(f), false)
+			require.Equal(t, event.Retry, decision.Action)
+			require.Zero(t, decision.Level)
+			require.Equal(t, "0", decision.Headers[event.HeaderAttempts], "it does not count as a failed try")
+			require.Equal(t, busy, f.entry())
+
+			f.clock.now = start.Add(lease)
+			f.observer.EXPECT().MailDropped(state)
+			require.Equal(t, event.Ack, f.decide(drop(f), false).Action)
+			require.Equal(t, state, f.entry().State)
+			require.Equal(t, "ambiguous", f.entry().ErrorClass, "the try may have sent it")
+			never, err := f.sender.NeverLeft(context.Background(), eventID)
+			require.NoError(t, err)
+			require.False(t, never)
+		}
+	})
+
+	t.Run("knows of an expired mail that no server can have had", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		busy := ended(notification.StateSending)
-		_, err := busy.Claim(start, lease)
-		require.NoError(t, err)
-		f.entries[eventID] = busy
-		require.NoError(t, f.sender.Supersede(context.Background(), eventID))
-		f.clock.now = start.Add(lease - time.Microsecond)
-		f.deliver = func(ctx context.Context) error { return expiredInvitation(ctx, f) }
-		f.requireOutcome(event.Ack, event.DropExpired)
-		require.Equal(t, busy, f.entry())
+		f.renders()
+		f.conversation(fails(notification.ClassTemporary, "smtp_rcpt_451"))
+		f.observer.EXPECT().MailFailed("smtp_rcpt_451")
+		f.requireOutcome(event.Retry, "retry")
+		f.clock.now = expiresAt
+		f.observer.EXPECT().MailDropped(notification.StateExpired)
+		for range 2 { // as often as its event comes
+			f.requireOutcome(event.Ack, event.DropExpired)
+			never, err := f.sender.NeverLeft(context.Background(), eventID)
+			require.NoError(t, err)
+			require.True(t, never)
+		}
+		f.failures = 1
+		_, err := f.sender.NeverLeft(context.Background(), eventID)
+		require.ErrorIs(t, err, errFire)
 	})
 }

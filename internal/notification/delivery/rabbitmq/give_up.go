@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -11,13 +12,23 @@ type Abandoner interface {
 	GiveUp(ctx context.Context, eventID, reason string) error
 }
 
-// GiveUp returns the middleware for keys whose mails others count: before an event is dead-lettered, its mail is given
-// up in the ledger, so that the database knows of every mail that was not sent.
+// GiveUp returns the middleware for keys that ask for a mail: before an event is dead-lettered, its mail is given up in
+// the ledger, so that every entry ends, and the database knows of every mail that was not sent.
 func GiveUp(a Abandoner) event.Middleware {
-	return event.OnEnd(func(ctx context.Context, d event.Delivery, outcome string, dead bool) error {
-		if !dead || d.ID == "" {
+	end := event.OnEnd(func(ctx context.Context, d event.Delivery, outcome string, dead bool) error {
+		id := cmp.Or(d.Decoded.ID, d.ID) // the handler's, where it ran: the producer may have given the message another
+		if !dead || id == "" {
 			return nil
 		}
-		return a.GiveUp(ctx, d.ID, outcome)
+		return a.GiveUp(ctx, id, outcome)
 	})
+	return func(next event.Handler) event.Handler {
+		ended := end(next)
+		return func(ctx context.Context, d event.Delivery) error {
+			if d.Decoded == nil {
+				d.Decoded = &event.Received{}
+			}
+			return ended(ctx, d)
+		}
+	}
 }

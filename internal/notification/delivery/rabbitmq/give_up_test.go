@@ -43,6 +43,19 @@ func TestGiveUp(t *testing.T) {
 		require.Equal(t, rejected, handle(a, "", rejected), "a mail without an id has no entry")
 		require.Empty(t, a.given)
 	})
+	t.Run("the mail has the id of the event, whatever that of its message", func(t *testing.T) {
+		t.Parallel()
+		a := &abandoner{given: map[string]string{}}
+		handler := func(_ context.Context, d event.Delivery) error {
+			d.Decoded.ID = "evt_2" // as event.Handle does
+			return rejected
+		}
+		for _, id := range []string{"", "message 1"} {
+			err := event.Chain(handler, rabbitmq.GiveUp(a))(t.Context(), event.Delivery{Message: event.Message{ID: id}})
+			require.Equal(t, rejected, err)
+		}
+		require.Equal(t, map[string]string{"evt_2": event.ReasonRejected}, a.given)
+	})
 	t.Run("an event whose mail cannot be given up yet is kept", func(t *testing.T) {
 		t.Parallel()
 		a := &abandoner{given: map[string]string{}, err: errors.New("the database does not reply")}

@@ -91,6 +91,16 @@ func (l *Ledger) Reopen(ctx context.Context, eventID string) error {
 	return err
 }
 
+// FailLost fails the mails that no try has touched since then, and returns how many. Their events have gone: a queue was
+// purged, or a message ended where no handler runs. A try that may have sent the mail stays on record, in case the event
+// does come back.
+func (l *Ledger) FailLost(ctx context.Context, then, now time.Time) (int64, error) {
+	return l.db.Exec(ctx, "mail ledger: failing lost mails", `
+		UPDATE mail_deliveries SET state = $3, error_class = $4, updated_at = $5
+		WHERE state = $1 AND updated_at < $2 AND (lease_until IS NULL OR lease_until < $2)`,
+		notification.StateSending, then, notification.StateFailed, notification.ClassLost, now)
+}
+
 // PurgeOlderThan deletes the entries that have not changed since then, except those under a lease, and returns how many
 // it deleted. No event comes back that late: retries end after an hour, and a replay looks the dead letter up first.
 func (l *Ledger) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {

@@ -250,11 +250,54 @@ func TestReopen(t *testing.T) {
 		}))
 		require.NoError(s, s.ledger.Reopen(ctx, eventID))
 		reopened := s.lock(fresh())
-		repeat, err := reopened.Claim(now, time.Minute)
+		repeat, err := reopened.Claim(now, time.Minute, notification.MaxResends)
 		require.NoError(s, err)
 		require.False(s, repeat)
 		require.Zero(s, reopened.Resends)
 		require.Equal(s, 3, reopened.Attempts, "tries keep their numbers")
+	})
+}
+
+func TestFailLost(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		then := now.Add(-time.Hour)
+		old, vanished, running := then.Add(-time.Microsecond), then.Add(-time.Minute), now.Add(time.Minute)
+		store := func(id string, state notification.State, updated time.Time, lease *time.Time) {
+			require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+				d, err := s.ledger.Lock(ctx, notification.NewDelivery(id, id+"@smap.example", updated))
+				require.NoError(s, err)
+				d.State, d.UpdatedAt, d.LeaseUntil = state, updated, lease
+				return s.ledger.Save(ctx, d)
+			}))
+		}
+		store("lost", notification.StateSending, old, nil)
+		store("lost in doubt", notification.StateSending, old, &vanished)
+		store("being sent", notification.StateSending, old, &running)
+		store("not old enough", notification.StateSending, then, nil)
+		store("accepted", notification.StateAccepted, old, nil)
+
+		n, err := s.ledger.FailLost(context.Background(), then, now)
+		require.NoError(s, err)
+		require.EqualValues(s, 2, n)
+		for id, want := range map[string]notification.State{
+			"lost": notification.StateFailed, "lost in doubt": notification.StateFailed,
+			"being sent": notification.StateSending, "not old enough": notification.StateSending,
+			"accepted": notification.StateAccepted,
+		} {
+			require.Equal(s, want, s.state(id), id)
+		}
+
+		// An event that does come back is not held against its mail.
+		for id, repeat := range map[string]bool{"lost": false, "lost in doubt": true} {
+			d := s.lock(notification.NewDelivery(id, id+"@smap.example", now))
+			require.Equal(s, notification.ClassLost, d.ErrorClass)
+			require.Equal(s, now, d.UpdatedAt)
+			got, err := d.Claim(now, time.Minute, notification.MaxResends)
+			require.NoError(s, err)
+			require.Equal(s, repeat, got, id)
+			require.Equal(s, notification.StateSending, d.State)
+		}
 	})
 }
 
