@@ -88,7 +88,10 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, Workers{Count: 8, Prefetch: 32}, cfg.Project)
 		require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)
 		require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
-		require.Equal(t, Secrets{EventsSeal: bytes.Repeat([]byte{2}, 32)}, cfg.Secrets)
+		require.Equal(t, Secrets{
+			CodeHMAC:   bytes.Repeat([]byte{1}, 32),
+			EventsSeal: bytes.Repeat([]byte{2}, 32),
+		}, cfg.Secrets)
 		require.Zero(t, cfg.Cookie)
 		require.Zero(t, cfg.Embedded)
 	})

@@ -79,7 +79,7 @@ var variables = []variable{
 	{"SMTP_IDLE", "30s", "", worker},
 
 	{"JWT_SECRET", "", "", web},
-	{"CODE_HMAC_KEY", "", "", web},
+	{"CODE_HMAC_KEY", "", "", servers},
 	{"EVENTS_SEAL_KEY", "", "", servers},
 	{"INTERNAL_KEY", "", "", web},
 

@@ -124,7 +124,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 		a.assembleAPI(events)
 	}
 	if in.process&(inConsumer|inStandalone) != 0 {
-		if err := a.assembleConsumer(); err != nil {
+		if err := a.assembleConsumer(events); err != nil {
 			return nil, err
 		}
 	}
@@ -268,7 +268,7 @@ func (a *App) closeMailer(ctx context.Context) error {
 }
 
 // assembleConsumer builds what events ask for, and what looks after the rows they leave.
-func (a *App) assembleConsumer() error {
+func (a *App) assembleConsumer(events event.Publisher) error {
 	var err error
 	if a.mail, err = a.newMailer(); err != nil {
 		return err
@@ -290,8 +290,14 @@ func (a *App) assembleConsumer() error {
 	a.repairer = a.newRepairer(a.progress)
 	a.consumer = a.newConsumer(a.consumers(handlers{
 		codeMail: authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
-			Codes:  authsql.NewCodes(a.db),
-			Mailer: mails,
+			Tx:       a.db,
+			Users:    authsql.NewUsers(a.db),
+			Codes:    a.legacy.codes(authsql.NewCodes(a.db)),
+			Mailer:   mails,
+			Events:   events,
+			Clock:    a.clock,
+			CodeKey:  authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
+			Replaced: a.codeReplaced,
 		}),
 		invitationMail: invitations.NewMailSender(invitations.MailSenderDeps{
 			Invitations: invitationsql.NewInvitations(a.db),

@@ -24,6 +24,7 @@ type metrics struct {
 
 	mailsRepeated prometheus.Counter
 	mailsDropped  *prometheus.CounterVec
+	codesReplaced prometheus.Counter
 	handled       *prometheus.HistogramVec
 	retries       *prometheus.CounterVec
 	deadLetters   *prometheus.CounterVec
@@ -58,7 +59,9 @@ func newMetrics() *metrics {
 		mailsProcessed: counter("emails_processed_total", "Mails a server has accepted."),
 		mailsFailed:    counter("emails_failed_total", "Tries to send a mail that failed."),
 		mailsRepeated:  counter("emails_repeated_total", "Mails sent again without knowing whether the first was accepted (RFC 1047)."),
-		mailsDropped:   counters("emails_dropped_total", "Mails not sent because they were of no use any more.", "state"),
+		codesReplaced: counter("codes_replaced_total",
+			"Fresh codes made in place of those that died before their mail could leave."),
+		mailsDropped: counters("emails_dropped_total", "Mails not sent because they were of no use any more.", "state"),
 		handled: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "event_handler_duration_seconds", Help: "From delivery to settlement, by what became of the event.", Buckets: latencyBuckets,
 		}, []string{"queue", "routing_key", "outcome"}),

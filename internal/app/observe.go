@@ -187,6 +187,13 @@ func (o *projectObserver) SweepHealth(err error) {
 	o.log.Info().Msg("open projects are looked at again")
 }
 
+// codeReplaced reports that a fresh code was made in place of the one that eventID was to deliver.
+func (in *infra) codeReplaced(ctx context.Context, eventID string) {
+	in.metrics.codesReplaced.Inc()
+	log := logger.WithTrace(ctx, in.log)
+	log.Warn().Str("event_id", eventID).Msg("a code died before its mail could leave; a fresh one was requested")
+}
+
 // itemMissed reports that a delivery's item was not counted when its work ended.
 func (in *infra) itemMissed(d event.Delivery, projectID string, err error) {
 	in.metrics.marksMissed.Inc()

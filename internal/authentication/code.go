@@ -13,7 +13,9 @@ import (
 const (
 	CodeLifetime   = 10 * time.Minute
 	MaxWrongTries  = 5
-	ResendInterval = 60 * time.Second // between two stored codes of one user
+	ResendInterval = 60 * time.Second // between two codes that one user asks for
+	// ReplaceWithin is how long after a person's request a code whose mail never left is replaced by a fresh one.
+	ReplaceWithin = 30 * time.Minute
 )
 
 // Purpose is what a code proves.
@@ -30,8 +32,8 @@ type Code struct {
 	Digest     []byte
 	EventID    string // the event that carries the digits; a mail of any other event is out of date. Empty: none does
 	WrongTries int
-	CreatedAt  time.Time
-	ExpiresAt  time.Time
+	CreatedAt  time.Time // when the person asked for it
+	ExpiresAt  time.Time // CodeLifetime later, or more for a code that replaces one whose mail never left
 	UsedAt     time.Time // zero: not used
 }
 
@@ -59,6 +61,12 @@ func (c *Code) CanResend(now time.Time) bool { return now.Sub(c.CreatedAt) >= Re
 
 // Current reports whether the mail of eventID is still worth sending: its code is the newest, and unused.
 func (c *Code) Current(eventID string) bool { return c.EventID == eventID && c.UsedAt.IsZero() }
+
+// Replaceable reports whether a fresh code may be made in place of this one, which no mail has delivered: only one
+// replaces another, for a person who has not asked too long ago.
+func (c *Code) Replaceable(now time.Time) bool {
+	return c.ExpiresAt.Sub(c.CreatedAt) <= CodeLifetime && now.Sub(c.CreatedAt) < ReplaceWithin
+}
 
 // Try compares in constant time. It returns nil and marks the code used, or ErrCodeExpired, ErrTooManyTries or
 // ErrWrongCode; a wrong try is counted in WrongTries. The caller stores the code in every case.

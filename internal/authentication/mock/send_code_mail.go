@@ -35,6 +35,21 @@ func (m *MockMailer) EXPECT() *MockMailerMockRecorder {
 	return m.recorder
 }
 
+// NeverLeft mocks base method.
+func (m *MockMailer) NeverLeft(ctx context.Context, eventID string) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "NeverLeft", ctx, eventID)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// NeverLeft indicates an expected call of NeverLeft.
+func (mr *MockMailerMockRecorder) NeverLeft(ctx, eventID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "NeverLeft", reflect.TypeOf((*MockMailer)(nil).NeverLeft), ctx, eventID)
+}
+
 // SendVerification mocks base method.
 func (m *MockMailer) SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error {
 	m.ctrl.T.Helper()

@@ -43,22 +43,36 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 	})
 }
 
-// issueCode stores a new code in place of the last and puts its mail into the outbox. The caller holds the user's lock,
-// or has just created the user.
+// issueCode stores the code that a person has just asked for; see issuer.
 func (uc *UseCase) issueCode(ctx context.Context, user authentication.User, locale string, now time.Time) error {
+	return issuer{uc.deps.Codes, uc.deps.Events, uc.deps.CodeKey}.issue(ctx, user, locale, now, now)
+}
+
+// issuer makes codes.
+type issuer struct {
+	codes  authentication.CodeRepository
+	events event.Publisher
+	key    authentication.CodeKey
+}
+
+// issue stores a new code in place of the last and puts its mail into the outbox. requestedAt is when the person asked
+// for it. The caller holds the user's lock, or has just created the user.
+func (i issuer) issue(
+	ctx context.Context, user authentication.User, locale string, requestedAt, now time.Time,
+) error {
 	digits := authentication.NewDigits()
 	code := authentication.Code{
 		UserID:    user.ID,
 		Purpose:   authentication.PurposeVerification,
-		Digest:    uc.deps.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits),
+		Digest:    i.key.Digest(authentication.PurposeVerification, user.ID, digits),
 		EventID:   event.NewID(),
-		CreatedAt: now,
+		CreatedAt: requestedAt,
 		ExpiresAt: now.Add(authentication.CodeLifetime),
 	}
-	if err := uc.deps.Codes.Save(ctx, code); err != nil {
+	if err := i.codes.Save(ctx, code); err != nil {
 		return err
 	}
-	return uc.deps.Events.Publish(ctx, event.Event{
+	return i.events.Publish(ctx, event.Event{
 		ID:   code.EventID,
 		Key:  event.EmailVerificationRequested,
 		Time: now,

@@ -16,12 +16,21 @@ type Mailer interface {
 	SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error
 	// Supersede records that the mail of eventID is not sent because a newer one replaced it.
 	Supersede(ctx context.Context, eventID string) error
+	// NeverLeft reports whether the mail of eventID has expired and no server can have had it or refused it for good.
+	NeverLeft(ctx context.Context, eventID string) (bool, error)
 }
 
 // CodeMailSenderDeps are the dependencies of a [CodeMailSender]. All are required.
 type CodeMailSenderDeps struct {
-	Codes  authentication.CodeRepository
-	Mailer Mailer
+	Tx      authentication.Transactor
+	Users   authentication.UserRepository
+	Codes   authentication.CodeRepository
+	Mailer  Mailer
+	Events  event.Publisher
+	Clock   authentication.Clock
+	CodeKey authentication.CodeKey
+	// Replaced is called after a fresh code was stored in place of the one that eventID was to deliver.
+	Replaced func(ctx context.Context, eventID string)
 }
 
 // CodeMailSender sends the mails of codes. It is safe for concurrent use.
@@ -32,17 +41,33 @@ func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender { return &CodeMailS
 
 // Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its user is gone:
 // then Send records that and returns event.Drop. A code that is replaced between this look and the mail is still sent;
-// it no longer verifies. Whether the code has expired is for the mailer to judge.
+// it no longer verifies. Whether the code has expired is for the mailer to judge; one that died before its mail could
+// leave is replaced by a fresh one.
 func (m *CodeMailSender) Send(ctx context.Context, eventID string, d event.VerificationRequested) error {
 	code, err := m.deps.Codes.Find(ctx, d.UserID, authentication.PurposeVerification)
 	if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
 		return err
 	}
 	if err == nil && code.Current(eventID) {
-		return m.deps.Mailer.SendVerification(ctx, eventID, d)
+		return m.send(ctx, eventID, d)
 	}
 	if err := m.deps.Mailer.Supersede(ctx, eventID); err != nil {
 		return err
 	}
 	return event.Drop(event.DropSuperseded)
+}
+
+func (m *CodeMailSender) send(ctx context.Context, eventID string, d event.VerificationRequested) error {
+	result := m.deps.Mailer.SendVerification(ctx, eventID, d)
+	if outcome, _ := event.Ended(result); outcome != event.DropExpired {
+		return result
+	}
+	never, err := m.deps.Mailer.NeverLeft(ctx, eventID)
+	if err == nil && never {
+		err = m.replace(ctx, eventID, d.UserID, d.Locale)
+	}
+	if err != nil {
+		return err // the event comes back, and finds its mail expired
+	}
+	return result
 }

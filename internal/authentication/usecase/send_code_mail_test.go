@@ -13,6 +13,42 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
+// mailFixture is a CodeMailSender with everything around it faked.
+type mailFixture struct {
+	*usecase.CodeMailSender
+	tx       *fakeTx
+	users    *mock.MockUserRepository
+	codes    *mock.MockCodeRepository
+	mailer   *mock.MockMailer
+	events   *txRecorder
+	clock    *fakeClock
+	replaced []string
+}
+
+func newMailFixture(t *testing.T) *mailFixture {
+	t.Helper()
+	ctrl := gomock.NewController(t)
+	f := &mailFixture{
+		tx:     &fakeTx{},
+		users:  mock.NewMockUserRepository(ctrl),
+		codes:  mock.NewMockCodeRepository(ctrl),
+		mailer: mock.NewMockMailer(ctrl),
+		events: &txRecorder{},
+		clock:  &fakeClock{now: start},
+	}
+	f.CodeMailSender = usecase.NewCodeMailSender(usecase.CodeMailSenderDeps{
+		Tx:       f.tx,
+		Users:    f.users,
+		Codes:    f.codes,
+		Mailer:   f.mailer,
+		Events:   f.events,
+		Clock:    f.clock,
+		CodeKey:  codeKey,
+		Replaced: func(_ context.Context, eventID string) { f.replaced = append(f.replaced, eventID) },
+	})
+	return f
+}
+
 func TestSendCodeMail(t *testing.T) {
 	t.Parallel()
 	data := event.VerificationRequested{
@@ -54,12 +90,11 @@ func TestSendCodeMail(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctrl := gomock.NewController(t)
-			codes, mailer := mock.NewMockCodeRepository(ctrl), mock.NewMockMailer(ctrl)
-			codes.EXPECT().Find(gomock.Any(), userID, purpose).Return(tc.code, tc.findErr)
-			tc.expect(mailer)
-			sender := usecase.NewCodeMailSender(usecase.CodeMailSenderDeps{Codes: codes, Mailer: mailer})
-			require.Equal(t, tc.want, sender.Send(context.Background(), "evt_1", data))
+			f := newMailFixture(t)
+			f.codes.EXPECT().Find(outside, userID, purpose).Return(tc.code, tc.findErr)
+			tc.expect(f.mailer)
+			require.Equal(t, tc.want, f.Send(context.Background(), "evt_1", data))
+			require.Empty(t, f.replaced)
 		})
 	}
 }

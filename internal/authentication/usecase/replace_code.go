@@ -1,0 +1,39 @@
+package usecase
+
+import (
+	"context"
+	"errors"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// replace makes a fresh code in place of the one that eventID was to deliver, and has it mailed: the person asked for a
+// code and has had none. It does so once per request, and not when the person has asked again, has verified or has gone.
+// It does not count as a code that the person asked for.
+func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale string) error {
+	replaced := false
+	err := m.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+		replaced = false
+		user, err := m.deps.Users.LockByID(ctx, userID)
+		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && user.Active {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		last, err := m.deps.Codes.Find(ctx, userID, authentication.PurposeVerification)
+		if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
+			return err
+		}
+		now := m.deps.Clock.Now()
+		if err != nil || !last.Current(eventID) || !last.Replaceable(now) {
+			return nil
+		}
+		replaced = true
+		return issuer{m.deps.Codes, m.deps.Events, m.deps.CodeKey}.issue(ctx, user, locale, last.CreatedAt, now)
+	})
+	if err == nil && replaced {
+		m.deps.Replaced(ctx, eventID)
+	}
+	return err
+}
