@@ -117,10 +117,11 @@ func (w *wing) shadow() *legacy.Shadow {
 // unnamed guards the mails of the previous release's api against repeats.
 func (w *wing) unnamed() *legacy.Unnamed {
 	return legacy.NewUnnamed(legacy.UnnamedDeps{
-		DB:      w.db,
-		Clock:   w.clock,
-		SealKey: w.cfg.Secrets.EventsSeal,
-		Lease:   w.handlerTimeout(),
+		DB:         w.db,
+		Clock:      w.clock,
+		SealKey:    w.cfg.Secrets.EventsSeal,
+		Lease:      mailLease,
+		RenewEvery: renewEvery,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -24,7 +25,8 @@ type UnnamedDeps struct {
 	DB      *database.DB
 	Clock   Clock
 	SealKey []byte        // EVENTS_SEAL_KEY, from which the digests' key is derived
-	Lease   time.Duration // how long one try to send may take
+	// Lease is how long the mail of a killed process waits. A try renews its own every RenewEvery while it lasts.
+	Lease, RenewEvery time.Duration
 }
 
 // Unnamed remembers mails that came without an id, which are those of the previous release's api, by a keyed digest of
@@ -60,7 +62,7 @@ func (u *Unnamed) Guard(next event.Handler) event.Handler {
 		if err := u.begin(ctx, body); err != nil {
 			return err
 		}
-		err := next(ctx, m)
+		err := u.whileBusy(ctx, body, func() error { return next(ctx, m) })
 		outcome, _ := event.Ended(err)
 		sent := outcome == event.Handled || outcome == event.DropDuplicate
 		return errors.Join(err, u.end(ctx, body, sent))
@@ -93,6 +95,28 @@ func (u *Unnamed) begin(ctx context.Context, body []byte) error {
 		INSERT INTO unnamed_mails (digest, busy_until, touched_at) VALUES ($1, $2, $3)
 		ON CONFLICT (digest) DO UPDATE SET busy_until = excluded.busy_until, touched_at = excluded.touched_at`,
 		body, now.Add(u.deps.Lease), now)
+}
+
+// whileBusy runs send and renews the lease of its mail meanwhile. A lease that cannot be renewed does not cut the try:
+// that of the mail ledger does.
+func (u *Unnamed) whileBusy(ctx context.Context, body []byte, send func() error) error {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var renewing sync.WaitGroup
+	renewing.Go(func() {
+		ticks := time.NewTicker(u.deps.RenewEvery)
+		defer ticks.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks.C:
+				_ = u.begin(ctx, body) // the next may succeed
+			}
+		}
+	})
+	defer renewing.Wait()
+	defer stop()
+	return send()
 }
 
 // end is not cut short by the end of ctx: what is known now is worth the most then. When it fails on a mail that was

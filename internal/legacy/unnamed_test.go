@@ -26,7 +26,7 @@ type pod struct {
 func newPod(db *database.DB, clock Clock) *pod {
 	p := &pod{during: func() {}}
 	p.handle = NewUnnamed(UnnamedDeps{
-		DB: db, Clock: clock, SealKey: sealKey, Lease: tryLease,
+		DB: db, Clock: clock, SealKey: sealKey, Lease: tryLease, RenewEvery: time.Millisecond,
 	}).Guard(func(context.Context, event.Delivery) error {
 		p.during()
 		if p.err == nil {
@@ -80,6 +80,25 @@ func TestUnnamed(t *testing.T) {
 
 			c.advance(time.Microsecond)
 			require.NoError(t, b.gets(again), "by now it is another mail that happens to be the same")
+		})
+	})
+	t.Run("a try keeps its mail for as long as it lasts", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			c := newClock()
+			a, b := newPod(db, c), newPod(db, c)
+			a.during = func() {
+				for range 3 {
+					c.advance(tryLease - time.Second)
+					require.Eventually(t, func() bool {
+						return count(t, db, "SELECT count(*) FROM unnamed_mails WHERE busy_until = $1", c.Now().Add(tryLease)) == 1
+					}, 10*time.Second, time.Millisecond)
+				}
+				require.Equal(t, event.Retry, decide(b.gets(handedOutAgain(unnamedMail())), c.Now()).Action)
+			}
+			require.NoError(t, a.gets(unnamedMail()))
+			require.Equal(t, 0, count(t, db, "SELECT count(*) FROM unnamed_mails WHERE busy_until IS NOT NULL"))
+			require.Zero(t, b.sent)
 		})
 	})
 	t.Run("every first delivery is sent", func(t *testing.T) {
