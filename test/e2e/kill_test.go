@@ -22,6 +22,7 @@ import (
 func TestKill(t *testing.T) {
 	t.Run("apis and consumers at random moments under load", killAtRandom)
 	t.Run("a consumer between the final dot and its record", killInMail)
+	t.Run("a consumer whose mail has become useless", killInUsedMail)
 }
 
 // killAtRandom kills apis and consumers at random moments under a steady stream of people, and starts them again.
@@ -72,11 +73,14 @@ func killInMail(t *testing.T) {
 	s.WaitReached(smtptest.EndOfData, 1)
 	require.NoError(t, s.Consumers[0].Kill())
 
+	killed := time.Now()
+
 	second := s.NewConsumer()
 	require.NoError(t, second.Start(t.Context()))
 	other := registered(t, s)
 	require.Empty(t, s.Mailbox.Accepted(p.email), "the lease is respected, and holds nothing up")
 	p.readMail(t, s)
+	t.Logf("taken over after %s", time.Since(killed).Round(100*time.Millisecond))
 	mails := s.Mailbox.All(p.email)
 	require.Len(t, mails, 2)
 	require.Equal(t, mails[0].MessageID, mails[1].MessageID)
@@ -86,6 +90,28 @@ func killInMail(t *testing.T) {
 	require.EqualValues(t, 1, repeated)
 	p.verify(t)
 	other.verify(t)
+}
+
+// killInUsedMail kills a consumer that has a mail in hand whose code is used meanwhile. The mail is not sent again, and
+// ends in the ledger.
+func killInUsedMail(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	s.Mailbox.Script(smtptest.At(smtptest.EndOfData).Delay(time.Minute).Times(1))
+	p := register(t, s)
+	s.WaitReached(smtptest.EndOfData, 1)
+	require.NoError(t, s.Consumers[0].Kill())
+	p.code = s.Mailbox.All(p.email)[0].Code() // the server delivers what it has not accepted yet
+	p.verify(t)
+
+	require.NoError(t, s.NewConsumer().Start(t.Context()))
+	harness.Soon(t, func() error {
+		if state, class := ledger(t, s, mailEvent(t, s, p)); state != "superseded" || class != "ambiguous" {
+			return fmt.Errorf("the mail is %s (%s)", state, class)
+		}
+		return nil
+	})
+	require.Len(t, s.Mailbox.All(p.email), 1)
 }
 
 // TestTerminate stops our processes in order, with SIGTERM.
