@@ -24,7 +24,7 @@ const (
 type UnnamedDeps struct {
 	DB      *database.DB
 	Clock   Clock
-	SealKey []byte        // EVENTS_SEAL_KEY, from which the digests' key is derived
+	SealKey []byte // EVENTS_SEAL_KEY, from which the digests' key is derived
 	// Lease is how long the mail of a killed process waits. A try renews its own every RenewEvery while it lasts.
 	Lease, RenewEvery time.Duration
 }

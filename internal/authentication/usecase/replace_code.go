@@ -15,18 +15,21 @@ func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale st
 	err := m.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
 		replaced = false
 		user, err := m.deps.Users.LockByID(ctx, userID)
-		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && user.Active {
+		if errors.Is(err, authentication.ErrUserNotFound) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
 		last, err := m.deps.Codes.Find(ctx, userID, authentication.PurposeVerification)
-		if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
+		if errors.Is(err, authentication.ErrCodeNotFound) {
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 		now := m.deps.Clock.Now()
-		if err != nil || !last.Current(eventID) || !last.Replaceable(now) {
+		if user.Active || !last.Current(eventID) || !last.Replaceable(now) {
 			return nil
 		}
 		replaced = true

@@ -65,12 +65,14 @@ func TestReplaceCode(t *testing.T) {
 		used.UsedAt = start
 		fresh.ExpiresAt = fresh.ExpiresAt.Add(time.Microsecond)
 		for name, tc := range map[string]struct {
-			user   authentication.User
-			failed error // of LockByID
-			code   authentication.Code
-			age    time.Duration
+			user    authentication.User
+			failed  error // of LockByID
+			code    authentication.Code
+			missing error // of Find
+			age     time.Duration
 		}{
-			"when the person has verified":     {user: verified},
+			"when the person has verified":     {user: verified, code: storedCode()},
+			"when the code has gone":           {user: pendingUser(), missing: authentication.ErrCodeNotFound},
 			"when the person has gone":         {failed: authentication.ErrUserNotFound},
 			"when there is a newer code":       {user: pendingUser(), code: newer},
 			"when the code was used":           {user: pendingUser(), code: used},
@@ -85,7 +87,7 @@ func TestReplaceCode(t *testing.T) {
 					f.clock.now = start.Add(tc.age)
 				}
 				f.users.EXPECT().LockByID(inside, userID).Return(tc.user, tc.failed)
-				f.codes.EXPECT().Find(inside, userID, purpose).Return(tc.code, nil).AnyTimes()
+				f.codes.EXPECT().Find(inside, userID, purpose).Return(tc.code, tc.missing).AnyTimes()
 				require.Equal(t, expired, f.Send(context.Background(), "evt_1", data))
 				require.Empty(t, f.events.Events())
 				require.Empty(t, f.replaced)

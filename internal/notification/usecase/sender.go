@@ -143,12 +143,13 @@ func (s *Sender) recordAccepted(ctx context.Context, eventID string) error {
 func (s *Sender) recordFailure(
 	ctx context.Context, r request, claimed notification.Delivery, failure *notification.SendError,
 ) error {
-	result := error(failure)
+	temporary := error(failure)
 	if r.refusesUs(failure) {
-		result = blocked(failure)
+		temporary = blocked(failure)
 	}
-	unrecorded := result
+	var result error
 	err := s.updateEntry(ctx, claimed.EventID, func(d *notification.Delivery) {
+		result = temporary
 		now := s.deps.Clock.Now()
 		switch {
 		case !d.Holds(claimed.Attempts): // too late: the next delivery finds what the other try recorded
@@ -168,7 +169,7 @@ func (s *Sender) recordFailure(
 		}
 	})
 	if err != nil {
-		return errors.Join(unrecorded, err) // the lease ends by itself
+		return errors.Join(temporary, err) // the lease ends by itself
 	}
 	return result
 }
