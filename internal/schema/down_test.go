@@ -127,7 +127,7 @@ func thereAndBack(t *testing.T, url string) {
 
 	back(t, db)
 	require.Equal(t, before, content(t, db))
-	exec(t, db, "DROP TABLE goose_db_version")
+	exec(t, db, "DROP TABLE goose_db_version, goose_lock")
 	require.Equal(t, old, catalog(t, db), "it is the database of the previous release again")
 	previousReleaseWorks(t, db, "dung@example.com")
 	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('gone@example.com')")

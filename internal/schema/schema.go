@@ -1,6 +1,7 @@
 // Package schema owns the tables: embedded SQL migrations for PostgreSQL and SQLite under the same numbers, applied in
 // order and recorded in goose_db_version. Two processes that migrate at once apply each step once: the second waits for
-// an advisory lock and finds nothing left to do.
+// a lease in the table goose_lock and finds nothing left to do. A lease works behind a pooler in transaction mode, where an
+// advisory lock stays with some connection to the server.
 //
 // It does not promise a way down from 00001: those tables hold the previous release's data.
 package schema
@@ -11,10 +12,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 
@@ -41,9 +44,14 @@ type Migration struct {
 // Up applies the pending steps and returns their names. When rows of the previous release are in the way ([Obstacles]),
 // it returns an *[ObstaclesError] before it changes anything. A failing step is rolled back and named in the error; the
 // steps before it stay.
+//
+// Without pending steps it writes nothing, so that a process starts on a read-only server.
 func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	p, err := provider(db)
 	if err != nil {
+		return nil, err
+	}
+	if pending, err := hasPending(ctx, db, p); err != nil || !pending {
 		return nil, err
 	}
 	if err := refuse(Obstacles(ctx, db)); err != nil {
@@ -55,7 +63,7 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 		if refused, ok := errors.AsType[*ObstaclesError](refuse(Obstacles(ctx, db))); ok {
 			return nil, refused
 		}
-		return nil, fmt.Errorf("schema: migrating up: %w", err)
+		return nil, explain("migrating up", db, err)
 	}
 	var applied []string
 	for _, r := range results {
@@ -86,9 +94,20 @@ func Down(ctx context.Context, db *database.DB) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("schema: migrating down: %w", err)
+		return "", explain("migrating down", db, err)
 	}
 	return result.Source.Path, nil
+}
+
+// explain returns the migration tool's error with the state of the database in front of it: what the tool returns may be
+// a consequence only.
+func explain(doing string, db *database.DB, err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if state := db.Check(ctx, nil); state != nil {
+		return fmt.Errorf("schema: %s: %w: %w", doing, state, err)
+	}
+	return fmt.Errorf("schema: %s: %w", doing, err)
 }
 
 // checkRevert returns an error when taking step version back would lose rows or break a constraint.
@@ -125,7 +144,14 @@ func Status(ctx context.Context, db *database.DB) ([]Migration, error) {
 	return out, nil
 }
 
-// Current returns nil when every step that this binary knows has been applied. It ignores steps of a newer release.
+// hasPending reports whether Up has a step to apply.
+func hasPending(ctx context.Context, db *database.DB, p *goose.Provider) (bool, error) {
+	applied, err := history(ctx, db)
+	return slices.ContainsFunc(p.ListSources(), func(s *goose.Source) bool { return applied[s.Version].IsZero() }), err
+}
+
+// Current returns nil when every step that this binary knows has been applied. It ignores steps of a newer release. Its
+// error has no text of the server.
 func Current(ctx context.Context, db *database.DB) error {
 	want, err := latest(db.Dialect())
 	if err != nil {
@@ -135,7 +161,8 @@ func Current(ctx context.Context, db *database.DB) error {
 	var have int64
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&have)
 	if err != nil {
-		return fmt.Errorf("schema: the database has no migration table (%w); run `api migrate up`", err)
+		return fmt.Errorf("schema: reading the migration table: the database %s; run `api migrate up` if it is new",
+			database.Reason(err))
 	}
 	if have < want {
 		return fmt.Errorf("schema: the database is at %d, this release needs %d; run `api migrate up`", have, want)
@@ -164,10 +191,28 @@ func provider(db *database.DB) (*goose.Provider, error) {
 	if db.Dialect() == database.SQLite {
 		return goose.NewProvider(goose.DialectSQLite3, db.Pool(), files)
 	}
-	// Try every second for up to five minutes: another process's long migration is no reason to fail a start.
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300))
+	// Try every second for up to five minutes: another process's long migration is no reason to fail a start. A process
+	// that was killed holds up the others for no longer than its lease.
+	locker, err := lock.NewPostgresTableLocker(
+		lock.WithTableLockTimeout(time.Second, 300),
+		lock.WithTableUnlockTimeout(time.Second, 5),
+		lock.WithTableLeaseDuration(lease),
+		lock.WithTableHeartbeatInterval(lease/6),
+		lock.WithTableRetryPolicy(isHeld),
+		lock.WithTableLogger(slog.New(slog.DiscardHandler)), // its errors are returned
+	)
 	if err != nil {
 		return nil, fmt.Errorf("schema: %w", err)
 	}
-	return goose.NewProvider(goose.DialectPostgres, db.Pool(), files, goose.WithSessionLocker(locker))
+	return goose.NewProvider(goose.DialectPostgres, db.Pool(), files, goose.WithLocker(locker))
+}
+
+// lease is how long a process that migrates holds the others up after its death.
+const lease = 15 * time.Second
+
+// isHeld reports whether the locker's error means that another process migrates, or that the connection was lost: a
+// refusal of the server stays one.
+func isHeld(err error) bool {
+	_, refused := errors.AsType[*pgconn.PgError](err)
+	return !refused
 }

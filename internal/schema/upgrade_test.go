@@ -35,6 +35,34 @@ func TestUp(t *testing.T) {
 		schematest.OnPostgres(t, migrateTwice)
 	})
 
+	// The lease is all that a process leaves that is killed while it migrates: its connection ends, and its step with it.
+	t.Run("goes on when the lease of a killed process has ended", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, url string) {
+			db := connect(t, url)
+			_, err := schema.Up(context.Background(), db)
+			require.NoError(t, err)
+			_, err = schema.Down(context.Background(), db)
+			require.NoError(t, err)
+			exec(t, db, "UPDATE goose_lock SET locked = true, locked_by = 'the dead', lease_expires_at = now() + interval '3 seconds'")
+			began := time.Now()
+			applied, err := schema.Up(context.Background(), db)
+			require.NoError(t, err)
+			require.Len(t, applied, 1)
+			require.Greater(t, time.Since(began), 2*time.Second)
+		})
+	})
+
+	t.Run("returns a refusal at once", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, url string) {
+			began := time.Now()
+			_, err := schema.Up(context.Background(), connect(t, url+"&default_transaction_read_only=on"))
+			require.ErrorContains(t, err, "schema: migrating up: the database is read-only")
+			require.Less(t, time.Since(began), 30*time.Second)
+		})
+	})
+
 	t.Run("keeps the rows of the previous release", func(t *testing.T) {
 		t.Parallel()
 		schematest.OnPostgres(t, adopt)

@@ -9,8 +9,7 @@ import (
 	"net/url"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
-	_ "modernc.org/sqlite"             // registers "sqlite"
+	_ "modernc.org/sqlite" // registers "sqlite"
 )
 
 // Options of a pool. Zero values take the defaults in brackets.
@@ -19,6 +18,7 @@ type Options struct {
 	DSN       string        // PostgreSQL: connection URL; SQLite: path of the file
 	MaxConns  int           // [20] PostgreSQL only: SQLite always has one connection
 	TxTimeout time.Duration // [5 s] the longest a transaction may take, waiting for a connection included
+	ExecMode  ExecMode      // [ExecCached] PostgreSQL only
 }
 
 // DB is a pool with its dialect. It is safe for concurrent use.
@@ -26,29 +26,33 @@ type DB struct {
 	pool      *sql.DB
 	dialect   Dialect
 	txTimeout time.Duration
+	writes    *lastWrite
 }
 
 // Open returns a pool that has not connected yet. Ping connects, so that a caller can wait for the database.
 func Open(o Options) (*DB, error) {
-	dsn := o.DSN
+	db := &DB{dialect: o.Dialect, txTimeout: cmp.Or(o.TxTimeout, 5*time.Second), writes: &lastWrite{}}
+	maxConns := cmp.Or(o.MaxConns, 20)
+	var err error
 	if o.Dialect == SQLite {
 		// immediate: a transaction that reads first and writes later must not fail with SQLITE_BUSY at the write.
 		// synchronous(NORMAL) in WAL mode survives a killed process; a power cut may cost the last commits.
 		// Escaped, because SQLite reads it as a URI: a folder may be called "50% #1".
-		dsn = "file:" + (&url.URL{Path: o.DSN}).EscapedPath() +
+		dsn := "file:" + (&url.URL{Path: o.DSN}).EscapedPath() +
 			"?_pragma=journal_mode(WAL)&_pragma=synchronous(NORMAL)&_pragma=busy_timeout(5000)" +
 			"&_pragma=foreign_keys(1)&_txlock=immediate&_time_format=sqlite"
-		o.MaxConns = 1
+		maxConns = 1
+		db.pool, err = sql.Open("sqlite", dsn)
+	} else {
+		db.pool, err = openPostgres(o, db.writes)
 	}
-	pool, err := sql.Open(drivers[o.Dialect], dsn)
 	if err != nil {
 		return nil, fmt.Errorf("database: invalid connection settings: %w", err)
 	}
-	maxConns := cmp.Or(o.MaxConns, 20)
-	pool.SetMaxOpenConns(maxConns)
-	pool.SetMaxIdleConns(maxConns)
-	pool.SetConnMaxIdleTime(5 * time.Minute)
-	return &DB{pool: pool, dialect: o.Dialect, txTimeout: cmp.Or(o.TxTimeout, 5*time.Second)}, nil
+	db.pool.SetMaxOpenConns(maxConns)
+	db.pool.SetMaxIdleConns(maxConns)
+	db.pool.SetConnMaxIdleTime(5 * time.Minute)
+	return db, nil
 }
 
 // WithTxTimeout returns the same pool with another limit for transactions, for the few that do the work of many.
@@ -59,7 +63,7 @@ func (db *DB) WithTxTimeout(d time.Duration) *DB {
 	return &other
 }
 
-// Ping returns nil when a statement can be run now.
+// Ping returns nil when the database can be read now.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int
 	return db.pool.QueryRowContext(ctx, "SELECT 1").Scan(&one)

@@ -19,9 +19,6 @@ const (
 	SQLite   Dialect = "sqlite"
 )
 
-// drivers are the names under which database/sql knows the engines.
-var drivers = map[Dialect]string{Postgres: "pgx", SQLite: "sqlite"}
-
 // ForUpdate returns the clause that locks the rows of a SELECT until the transaction ends. SQLite needs none: its
 // transactions begin as writers, one at a time.
 func (d Dialect) ForUpdate() string {

@@ -4,6 +4,9 @@
 // One SQL text serves both engines: $1 placeholders, ON CONFLICT … RETURNING and UTC times truncated to microseconds.
 // The package knows no table.
 //
-// It does not promise retries: a deadlock or a lost connection is returned to the caller, whose request or message is
-// repeated as a whole.
+// A connection is checked before it is used again, so that a dead path costs one caller a second and not every caller
+// its deadline. [Explain] takes every error of an engine for a time of unavailability, unless it proves a defect.
+//
+// It promises one retry, to callers of [DB.WithinTxRetry], and no other: a lost connection is returned to the caller,
+// whose request or message is repeated as a whole.
 package database

@@ -68,6 +68,17 @@ func (db *DB) WithinTx(ctx context.Context, fn func(ctx context.Context) error) 
 	return nil
 }
 
+// WithinTxRetry is [DB.WithinTx] that runs fn once more, in a new transaction, when the first lost a race: after a
+// serialization failure, a deadlock or a lock timeout. fn has to assign what it captures and must not add to it, so that
+// its first run leaves nothing behind. In a transaction that is under way it runs fn once: the outermost call repeats.
+func (db *DB) WithinTxRetry(ctx context.Context, fn func(ctx context.Context) error) error {
+	err := db.WithinTx(ctx, fn)
+	if current(ctx, db) == nil && isConflict(err) {
+		return db.WithinTx(ctx, fn)
+	}
+	return err
+}
+
 // Tx returns the transaction of ctx, or [ErrNoTx]. It is for writes that make sense only together with others.
 func (db *DB) Tx(ctx context.Context) (Querier, error) {
 	if t := current(ctx, db); t != nil {

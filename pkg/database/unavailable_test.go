@@ -2,10 +2,12 @@ package database_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -23,6 +25,11 @@ func TestExplain(t *testing.T) {
 		for name, cause := range map[string]error{
 			"refused": refused, "cut": io.ErrUnexpectedEOF, "deadline": context.DeadlineExceeded,
 			"shutting down": &pgconn.PgError{Code: "57P01"}, "too many connections": &pgconn.PgError{Code: "53300"},
+			"read-only": &pgconn.PgError{Code: "25006"}, "a lost right": &pgconn.PgError{Code: "42501"},
+			"a lock": &pgconn.PgError{Code: "55P03"}, "a statement's time": &pgconn.PgError{Code: "57014"},
+			"a race": &pgconn.PgError{Code: "40001"}, "a full disk": &pgconn.PgError{Code: "53100"},
+			"a pooler": &pgconn.PgError{Code: "42P05"}, "a hidden table": &pgconn.PgError{Code: "42P01"},
+			"a code that nobody knows": &pgconn.PgError{Code: "ZZ999"}, "the end of a transaction": sql.ErrTxDone,
 		} {
 			err := database.Explain(fmt.Errorf("reading a user: %w", cause))
 			require.ErrorIs(t, err, database.ErrUnavailable, name)
@@ -30,6 +37,7 @@ func TestExplain(t *testing.T) {
 		}
 		for name, other := range map[string]error{
 			"a constraint": &pgconn.PgError{Code: "23505"}, "a fault of ours": errors.New("nil map"), "the client hung up": context.Canceled,
+			"a value": &pgconn.PgError{Code: "22P02"}, "syntax": &pgconn.PgError{Code: "42601"}, "types": &pgconn.PgError{Code: "42883"},
 		} {
 			require.Same(t, other, database.Explain(other), name)
 		}
@@ -37,6 +45,39 @@ func TestExplain(t *testing.T) {
 
 		busy := apperror.New(apperror.Unavailable, 503, "busy").WithCause(context.DeadlineExceeded)
 		require.Same(t, busy, database.Explain(busy), "an error of another dependency")
+	})
+
+	t.Run("knows a defect of a statement from a server's state", func(t *testing.T) {
+		t.Parallel()
+		each(t, database.Options{}, func(t *testing.T, db *database.DB) {
+			for _, statement := range []string{
+				"INSRT INTO things", "INSERT INTO things (name) VALUES ('a'), ('a')", "SELECT nothing('a')",
+			} {
+				_, err := db.Exec(t.Context(), "testing", statement)
+				require.Error(t, err)
+				require.Same(t, err, database.Explain(err), statement)
+			}
+		})
+	})
+
+	t.Run("makes a SQLite file that another process locks, or that is read-only, unavailable", func(t *testing.T) {
+		t.Parallel()
+		path := filepath.Join(t.TempDir(), "test.db")
+		db := prepare(t, database.Options{Dialect: database.SQLite, DSN: path})
+		exec(t, db, "PRAGMA query_only = on")
+		err := insert(t.Context(), db, "a")
+		require.ErrorIs(t, database.Explain(err), database.ErrUnavailable)
+		require.Equal(t, "is read-only", database.Reason(err))
+		exec(t, db, "PRAGMA query_only = off")
+
+		exec(t, db, "PRAGMA busy_timeout = 1")
+		other := open(t, database.Options{Dialect: database.SQLite, DSN: path})
+		require.NoError(t, other.WithinTx(t.Context(), func(context.Context) error {
+			err := insert(t.Context(), db, "a")
+			require.ErrorIs(t, database.Explain(err), database.ErrUnavailable)
+			require.Equal(t, "is locked by another process", database.Reason(err))
+			return nil
+		}))
 	})
 
 	t.Run("explains an absent server", func(t *testing.T) {

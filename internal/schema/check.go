@@ -1,0 +1,43 @@
+package schema
+
+import (
+	"context"
+	"strings"
+
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Check returns a *[database.CheckError] when the database cannot do the work of this release, and an error that says to
+// migrate when steps are pending. It writes nothing, and its errors have neither an address nor a server's text.
+func Check(ctx context.Context, db *database.DB) error {
+	if err := db.Check(ctx, needs); err != nil {
+		return err
+	}
+	return Current(ctx, db)
+}
+
+// needs is what api and consumer do with each table, reading included: SELECT … FOR UPDATE needs the right to update, as
+// ON CONFLICT … DO UPDATE does.
+var needs = []database.Need{
+	need("goose_db_version", "SELECT"),
+	need("users", "SELECT INSERT UPDATE DELETE"),
+	need("verification_codes", "SELECT INSERT UPDATE"),
+	need("plans", "SELECT INSERT UPDATE"),
+	need("subscriptions", "SELECT INSERT UPDATE"),
+	need("subscription_versions", "SELECT INSERT UPDATE"),
+	need("outbox", "SELECT INSERT UPDATE DELETE"),
+	need("mail_deliveries", "SELECT INSERT UPDATE DELETE"),
+	need("processes", "SELECT INSERT UPDATE DELETE"),
+	need("project_completions", "SELECT INSERT DELETE"),
+	need("invitation_batches", "SELECT INSERT UPDATE DELETE"),
+	need("invitation_reports", "SELECT INSERT"),
+	need("invitations", "SELECT INSERT UPDATE"),
+	need("mail_pace", "SELECT INSERT UPDATE"),
+	need("mail_shadows", "SELECT INSERT UPDATE DELETE"),
+	need("unnamed_mails", "SELECT INSERT UPDATE DELETE"),
+	need("legacy_mails", "SELECT INSERT UPDATE DELETE"),
+}
+
+func need(table, rights string) database.Need {
+	return database.Need{Table: table, Rights: strings.Fields(rights)}
+}
