@@ -56,7 +56,7 @@ func TestLoad(t *testing.T) {
 			HTTP:    HTTP{Host: "0.0.0.0", AppPort: 8080},
 			Postgres: Postgres{
 				Host: "db", Port: 5432, User: "identity", Password: Secret(password), Database: "identity",
-				SSLMode: "prefer", MaxConns: 20, AutoMigrate: true,
+				SSLMode: "prefer", MaxConns: 20, ExecMode: "cached", AutoMigrate: true,
 			},
 			RabbitMQ: RabbitMQ{URL: "amqp://identity:hunter2@mq:5672/"},
 			Events:   Events{Phase: "complete"},
@@ -154,7 +154,8 @@ func TestLoad(t *testing.T) {
 			"ENV": "Staging", "LOGGER_LEVEL": "DEBUG", "LOGGER_FORMAT": " json ", "START_TIMEOUT": "0s",
 			"SHUTDOWN_TIMEOUT": "1m30s", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel:4318", "HOST": "::1", "APP_PORT": "1",
 			"POSTGRES_PORT": "2", "POSTGRES_SSLMODE": "verify-full", "POSTGRES_MAX_CONNS": "3", "DB_AUTO_MIGRATE": "false",
-			"REDIS_HOST": "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
+			"POSTGRES_EXEC_MODE": "exec",
+			"REDIS_HOST":         "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
 			"REDIS_CACHE_DB": "5", "INTERNAL_KEY": strings.Repeat("i", 16), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
 			"COOKIE_SAMESITE": "none", "COOKIE_MAX_AGE": "60", "COOKIE_MAX_AGE_REMEMBER": "61",
 		})
@@ -167,7 +168,7 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, HTTP{Host: "::1", AppPort: 1}, cfg.HTTP)
 		require.Equal(t, Postgres{
 			Host: "db", Port: 2, User: "identity", Password: Secret(password), Database: "identity",
-			SSLMode: "verify-full", MaxConns: 3,
+			SSLMode: "verify-full", MaxConns: 3, ExecMode: "exec",
 		}, cfg.Postgres)
 		require.Equal(t, Redis{Host: "cache:7000", Password: " r ", StateDB: 4, CacheDB: 5}, cfg.Redis,
 			"a port in the host wins, whatever Kubernetes put into REDIS_PORT")
@@ -200,6 +201,7 @@ func TestLoad(t *testing.T) {
 			{API, "POSTGRES_PORT", "0", `is "0"`, "from 1 to 65535", "", ""},
 			{API, "POSTGRES_SSLMODE", "on", `is "on"`, "disable", "", ""},
 			{API, "POSTGRES_MAX_CONNS", "1", `is "1"`, "from 2", "", ""},
+			{API, "POSTGRES_EXEC_MODE", "simple", `is "simple"`, "one of cached, exec", "", ""},
 			{API, "DB_AUTO_MIGRATE", "perhaps", `is "perhaps"`, "true or false", "", ""},
 			{API, "RABBITMQ_URL", "http://u:hunter2@mq", "is not an AMQP URL", "amqp://", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:hunter2%zz@mq", "is not an AMQP URL", "amqp://", "", ""},

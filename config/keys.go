@@ -42,6 +42,7 @@ var variables = []variable{
 	{"POSTGRES_DB", "", "", database},
 	{"POSTGRES_SSLMODE", "prefer", "", database},
 	{"POSTGRES_MAX_CONNS", "20", "", database},
+	{"POSTGRES_EXEC_MODE", "cached", "", database},
 	{"DB_AUTO_MIGRATE", "true", "", remote},
 
 	{"RABBITMQ_URL", "", "", remote},

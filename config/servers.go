@@ -19,6 +19,7 @@ type Postgres struct {
 	Database string
 	SSLMode  string // as libpq knows them: disable, allow, prefer, require, verify-ca, verify-full
 	MaxConns int    // per process
+	ExecMode string // cached: statements are prepared once per connection; exec: never, for a pooler in transaction mode
 
 	AutoMigrate bool // serve brings the schema up to date first
 }
@@ -32,6 +33,7 @@ func readPostgres(r *reader) Postgres {
 		Database:    r.text("POSTGRES_DB"),
 		SSLMode:     r.oneOf("POSTGRES_SSLMODE", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
 		MaxConns:    r.integer("POSTGRES_MAX_CONNS", 2, 1000),
+		ExecMode:    r.oneOf("POSTGRES_EXEC_MODE", "cached", "exec"),
 		AutoMigrate: r.boolean("DB_AUTO_MIGRATE"),
 	}
 }

@@ -28,7 +28,12 @@ import (
 func WithDatabase(
 	ctx context.Context, role config.Role, cfg config.Config, log zerolog.Logger, fn func(db *database.DB) error,
 ) (err error) {
-	options := database.Options{Dialect: database.Postgres, DSN: cfg.Postgres.DSN(), MaxConns: 2}
+	options := database.Options{
+		Dialect:  database.Postgres,
+		DSN:      cfg.Postgres.DSN(),
+		MaxConns: 2,
+		ExecMode: database.ExecMode(cfg.Postgres.ExecMode),
+	}
 	if role == config.Standalone {
 		options = embeddedDatabase(cfg)
 		if _, err := os.Stat(options.DSN); err != nil {
@@ -74,6 +79,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 		cfg:     cfg,
 		log:     log,
 		db:      db,
+		tx:      db,
 		state:   state,
 		cache:   state, // nobody watches
 		metrics: newMetrics(),

@@ -152,7 +152,7 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 		OnOutage: in.logOutage("live progress is delayed"),
 	})
 	p.deps = projects.Deps{
-		Tx:          in.db,
+		Tx:          in.tx,
 		Clock:       in.clock,
 		Progress:    p.store,
 		Open:        p.store,
@@ -184,14 +184,14 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Clock:            a.clock,
 	})
 	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
-		Tx:            a.db,
+		Tx:            a.tx,
 		Clock:         a.clock,
 		Subscriptions: subscriptionsql.NewSubscriptions(a.db),
 		Plans:         subscriptionsql.NewPlans(a.db),
 		Events:        events,
 	})
 	a.authentication = authentications.New(authentications.Deps{
-		Tx:        a.db,
+		Tx:        a.tx,
 		Users:     authsql.NewUsers(a.db),
 		Codes:     a.legacy.codes(authsql.NewCodes(a.db)),
 		Passwords: a.passwords,
@@ -215,8 +215,8 @@ func (a *App) assembleAPI(events event.Publisher) {
 func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 	users := authsql.NewUsers(a.db)
 	return invitations.New(invitations.Deps{
-		Tx:            a.db,
-		LongTx:        a.db.WithTxTimeout(inviteTx),
+		Tx:            a.tx,
+		LongTx:        a.longTx,
 		Batches:       invitationsql.NewBatches(a.db),
 		Invitations:   invitationsql.NewInvitations(a.db),
 		Pace:          invitationsql.NewPace(a.db),
@@ -275,7 +275,7 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 	}
 	_, domain, _ := strings.Cut(a.cfg.SMTP.From, "@")
 	mails := notifications.New(notifications.Deps{
-		Tx:            a.db,
+		Tx:            a.tx,
 		Ledger:        mailsql.NewLedger(a.db),
 		Mailer:        smtp.New(a.mail),
 		Renderer:      a.renderer,

@@ -35,7 +35,9 @@ type Standalone struct{ *App }
 
 // NewStandalone builds everything and binds the ports; nothing is served before Run. Secrets that cfg lacks are made
 // and kept in DATA_DIR.
-func NewStandalone(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*Standalone, error) {
+func NewStandalone(
+	ctx context.Context, cfg config.Config, version string, log zerolog.Logger, o ...Option,
+) (*Standalone, error) {
 	if err := os.MkdirAll(cfg.Embedded.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("DATA_DIR: %w", err)
 	}
@@ -46,7 +48,7 @@ func NewStandalone(ctx context.Context, cfg config.Config, version string, log z
 	if err != nil {
 		return nil, err
 	}
-	a, err := assemble(ctx, in)
+	a, err := assemble(ctx, in, o...)
 	return &Standalone{a}, err
 }
 

@@ -40,6 +40,11 @@ type consumer interface {
 	Consuming() bool // reports whether every queue is being consumed right now
 }
 
+// transactor runs the use cases' transactions; in production the database does.
+type transactor interface {
+	WithinTxRetry(ctx context.Context, fn func(ctx context.Context) error) error
+}
+
 // infra is what a process stands on: servers in production, embedded parts in the standalone. Everything else takes it
 // as given.
 type infra struct {
@@ -49,6 +54,8 @@ type infra struct {
 	log     zerolog.Logger
 
 	db     *database.DB
+	tx     transactor // the use cases' transactions
+	longTx transactor // of the few that do the work of many
 	clock  *database.Clock
 	state  *goredis.Client // the state database
 	cache  *goredis.Client // the cache database, and pub/sub
@@ -74,6 +81,7 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 		Dialect:  database.Postgres,
 		DSN:      cfg.Postgres.DSN(),
 		MaxConns: cfg.Postgres.MaxConns,
+		ExecMode: database.ExecMode(cfg.Postgres.ExecMode),
 	})
 	if err != nil {
 		return nil, err
@@ -135,6 +143,7 @@ func (in *infra) warnAboutRedis(ctx context.Context) {
 
 // prepare waits for the database, migrates it where asked to, and adds what both kinds of infrastructure share.
 func (in *infra) prepare(ctx context.Context, migrate bool) error {
+	in.tx, in.longTx = in.db, in.db.WithTxTimeout(inviteTx)
 	in.state = openState(in.cfg.Redis)
 	in.cache = redis.Open(redis.Options{
 		Addr:     in.cfg.Redis.Addr(),
@@ -215,13 +224,18 @@ func waitForDatabase(ctx context.Context, db *database.DB, timeout time.Duration
 		if err == nil {
 			return nil
 		}
+		if database.IsPooled(err) {
+			return fmt.Errorf("the database %s: %w", database.Reason(err), err)
+		}
 		if !logged {
-			log.Warn().Err(err).Dur("patience_ms", timeout).Msg("the database does not respond yet")
+			log.Warn().Err(err).Str("reason", "the database "+database.Reason(err)).Dur("patience_ms", timeout).
+				Msg("the database does not respond yet")
 		}
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("the database did not respond within START_TIMEOUT (%s): %w", timeout, err)
+			return fmt.Errorf("the database did not respond within START_TIMEOUT (%s): it %s: %w",
+				timeout, database.Reason(err), err)
 		}
 	}
 }

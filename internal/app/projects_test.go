@@ -44,7 +44,7 @@ func (p *program) progress(t *testing.T, id string) (answer progressAnswer) {
 	return answer
 }
 
-var invitationToken = regexp.MustCompile(`\b[A-Za-z0-9_-]{43}\b`)
+var invitationToken = regexp.MustCompile(`[A-Za-z0-9_-]{43}`) // a token may begin and end with -
 
 func TestInvitations(t *testing.T) {
 	t.Run("many are invited, mailed, counted and let in", func(t *testing.T) {

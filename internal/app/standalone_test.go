@@ -26,6 +26,7 @@ import (
 // program is a standalone that serves, with everything it logs.
 type program struct {
 	*Standalone
+	twice    *twice
 	logs     *syncBuffer
 	client   *http.Client
 	contract *apitest.Validator
@@ -58,7 +59,8 @@ func start(t *testing.T, dir string) *program {
 	cfg, err := config.Load(config.Standalone)
 	require.NoError(t, err)
 	logs := &syncBuffer{}
-	s, err := NewStandalone(t.Context(), cfg, "test", zerolog.New(logs).Level(zerolog.DebugLevel))
+	transactions := &twice{}
+	s, err := NewStandalone(t.Context(), cfg, "test", zerolog.New(logs).Level(zerolog.DebugLevel), transactions.replace)
 	require.NoError(t, err)
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -70,7 +72,7 @@ func start(t *testing.T, dir string) *program {
 	})
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	return &program{s, logs, &http.Client{Jar: jar, Timeout: 10 * time.Second}, apitest.New(t), stop}
+	return &program{s, transactions, logs, &http.Client{Jar: jar, Timeout: 10 * time.Second}, apitest.New(t), stop}
 }
 
 // call makes a request, checks it against the contract, and returns status, error code and data.

@@ -24,7 +24,13 @@ type Upload struct {
 	Locale         string // of the mails
 	// Rejected receives the report of rejected lines: a gzipped JSON list of {"line", "address", "reason"}. It is empty
 	// at first.
-	Rejected io.ReadWriteSeeker
+	Rejected Report
+}
+
+// Report is what a report is written to, as *os.File. It is emptied when an upload is stored a second time.
+type Report interface {
+	io.ReadWriteSeeker
+	Truncate(size int64) error
 }
 
 // Receipt is the outcome of an upload. What was rejected is in [Upload.Rejected].

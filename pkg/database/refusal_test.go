@@ -37,7 +37,9 @@ func TestRefusals(t *testing.T) {
 			require.NoError(t, db.Ping(ctx))
 			for _, write := range []func(context.Context) error{
 				func(ctx context.Context) error { return insert(ctx, db, "a") },
-				func(ctx context.Context) error { return db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, db, "a") }) },
+				func(ctx context.Context) error {
+					return db.WithinTx(ctx, func(ctx context.Context) error { return insert(ctx, db, "a") })
+				},
 				func(ctx context.Context) error {
 					var name string
 					return db.Conn(ctx).QueryRowContext(ctx, "INSERT INTO things (name) VALUES ('a') RETURNING name").Scan(&name)

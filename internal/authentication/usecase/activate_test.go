@@ -42,7 +42,7 @@ func TestActivate(t *testing.T) {
 			}
 			gomock.InOrder(calls...)
 			var session authentication.Session
-			err := f.tx.WithinTx(context.Background(), func(ctx context.Context) (err error) {
+			err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) (err error) {
 				session, err = f.Activate(ctx, userID, "new hash")
 				return err
 			})

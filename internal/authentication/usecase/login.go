@@ -37,7 +37,7 @@ func (uc *UseCase) replaceHash(ctx context.Context, verified authentication.User
 	if err != nil {
 		return
 	}
-	_ = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	_ = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		user, err := uc.deps.Users.LockByEmail(ctx, verified.Email)
 		if err != nil || user.PasswordHash != verified.PasswordHash { // a newer password must not be undone
 			return err

@@ -26,7 +26,7 @@ func (p *Promoter) Promote(ctx context.Context, email string) error {
 	if err != nil {
 		return err
 	}
-	return p.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	return p.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		user, err := p.deps.Users.LockByEmail(ctx, email)
 		if err != nil || user.Role == authentication.RoleAdmin {
 			return err

@@ -33,7 +33,7 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 		CreatedAt:    now,
 		UpdatedAt:    now,
 	}
-	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		if err := uc.deps.Users.Create(ctx, user); err != nil {
 			return err
 		}
@@ -48,7 +48,7 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 // registerInvited gives a password and a code to an invited user nobody has used yet, or returns ErrEmailTaken. The
 // invitation stays usable until the user is active: its token proves the address, which registering does not.
 func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale string) error {
-	return uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	return uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		user, err := uc.deps.Users.LockByEmail(ctx, email)
 		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Invited() {
 			return authentication.ErrEmailTaken

@@ -20,7 +20,7 @@ func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, l
 	if user.Active {
 		return authentication.ErrAlreadyVerified
 	}
-	return uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	return uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		user, err := uc.deps.Users.LockByEmail(ctx, user.Email) // read again: another request may have been first
 		if errors.Is(err, authentication.ErrUserNotFound) {
 			return authentication.ErrWrongPassword

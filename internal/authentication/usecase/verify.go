@@ -24,7 +24,7 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	}
 	var user authentication.User
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
-	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) (err error) {
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) (err error) {
 		user, refusal, err = uc.spendCode(ctx, email, digits)
 		return err
 	})

@@ -33,7 +33,7 @@ func (uc *UseCase) Accept(ctx context.Context, token, password string) (invitati
 		return invitation.Session{}, err
 	}
 	var session invitation.Session
-	err = uc.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		i, err := uc.deps.Invitations.LockByDigest(ctx, digest)
 		if err != nil {
 			return hideNotFound(err)

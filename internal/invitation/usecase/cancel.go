@@ -19,7 +19,7 @@ func (uc *UseCase) Cancel(ctx context.Context, actor invitation.Actor, batchID s
 	}
 	var total int64
 	var failed []invitation.Item
-	err := uc.deps.LongTx.WithinTx(ctx, func(ctx context.Context) error {
+	err := uc.deps.LongTx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		now := uc.deps.Clock.Now()
 		batch, err := uc.deps.Batches.Lock(ctx, batchID)
 		if err != nil {

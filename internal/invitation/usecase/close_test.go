@@ -55,7 +55,7 @@ func TestClose(t *testing.T) {
 				accounts.EXPECT().Account(inside, adminID).Return(invitation.Account{Email: "admin@example.com"}, tc.find)
 			}
 			closer := usecase.NewCloser(usecase.CloserDeps{Batches: batches, Accounts: accounts, Events: events})
-			err := (&fakeTx{}).WithinTx(context.Background(), func(ctx context.Context) error {
+			err := (&fakeTx{}).WithinTxRetry(context.Background(), func(ctx context.Context) error {
 				return closer.Close(ctx, done)
 			})
 			require.ErrorIs(t, err, tc.want)

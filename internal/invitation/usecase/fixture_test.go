@@ -42,7 +42,7 @@ type fakeTx struct{ commits, rollbacks int }
 
 type inTx struct{}
 
-func (tx *fakeTx) WithinTx(ctx context.Context, fn func(context.Context) error) error {
+func (tx *fakeTx) WithinTxRetry(ctx context.Context, fn func(context.Context) error) error {
 	if err := fn(context.WithValue(ctx, inTx{}, true)); err != nil {
 		tx.rollbacks++
 		return err

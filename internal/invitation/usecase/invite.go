@@ -74,7 +74,11 @@ func (uc *UseCase) storeBatch(
 ) (batch invitation.Batch, repeated bool, err error) {
 	id := invitation.NewBatchID()
 	updateProgress(ctx, func(ctx context.Context) error { return uc.deps.Progress.Begin(ctx, id, actor.UserID) })
-	err = uc.deps.LongTx.WithinTx(ctx, func(ctx context.Context) error {
+	err = uc.deps.LongTx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		report, err := newReport(u.Rejected)
+		if err != nil {
+			return err
+		}
 		now := uc.deps.Clock.Now()
 		batch = invitation.Batch{
 			ID:             id,
@@ -98,7 +102,7 @@ func (uc *UseCase) storeBatch(
 			upload:  u,
 			batch:   &batch,
 			spacing: uc.spacing(),
-			report:  newReport(u.Rejected),
+			report:  report,
 			seen:    map[[16]byte]struct{}{},
 		}
 		return w.write(ctx)

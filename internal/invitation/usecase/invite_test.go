@@ -21,6 +21,19 @@ type buffer struct{ *bytes.Buffer }
 
 func (buffer) Seek(int64, int) (int64, error) { return 0, nil }
 
+func (b buffer) Truncate(size int64) error {
+	b.Buffer.Truncate(int(size))
+	return nil
+}
+
+// unread is a report that nobody reads.
+type unread struct{}
+
+func (unread) Read([]byte) (int, error)       { return 0, io.EOF }
+func (unread) Write(p []byte) (int, error)    { return len(p), nil }
+func (unread) Seek(int64, int) (int64, error) { return 0, nil }
+func (unread) Truncate(int64) error           { return nil }
+
 type rejection struct {
 	Line    int    `json:"line"`
 	Address string `json:"address"`
@@ -42,14 +55,14 @@ type hangUp struct {
 	cancel context.CancelFunc
 }
 
-func (tx *hangUp) WithinTx(ctx context.Context, fn func(context.Context) error) error {
+func (tx *hangUp) WithinTxRetry(ctx context.Context, fn func(context.Context) error) error {
 	defer tx.cancel()
-	return tx.fakeTx.WithinTx(ctx, fn)
+	return tx.fakeTx.WithinTxRetry(ctx, fn)
 }
 
 func TestInvite(t *testing.T) {
 	t.Parallel()
-	upload := invitation.Upload{Addresses: lines{}, IdempotencyKey: "key", Digest: []byte{1}, Locale: "vi"}
+	upload := invitation.Upload{Addresses: lines{}, IdempotencyKey: "key", Digest: []byte{1}, Locale: "vi", Rejected: unread{}}
 
 	t.Run("writes everything in one transaction, behind the pace's lock", func(t *testing.T) {
 		t.Parallel()

@@ -35,9 +35,14 @@ type rejection struct {
 	Reason  string `json:"reason"`
 }
 
-func newReport(to io.Writer) *report {
+// newReport empties what it writes to: the transaction may be a second one.
+func newReport(to invitation.Report) (*report, error) {
+	_, err := to.Seek(0, io.SeekStart)
+	if err := errors.Join(err, to.Truncate(0)); err != nil {
+		return nil, err
+	}
 	buffer := bufio.NewWriter(to)
-	return &report{buffer: buffer, zip: gzip.NewWriter(buffer)}
+	return &report{buffer: buffer, zip: gzip.NewWriter(buffer)}, nil
 }
 
 func (r *report) add(line int, address, reason string) error {

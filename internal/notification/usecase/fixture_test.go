@@ -113,8 +113,8 @@ func newFixture(t *testing.T) *fixture {
 
 type inTx struct{}
 
-// WithinTx implements notification.Transactor.
-func (f *fixture) WithinTx(ctx context.Context, fn func(context.Context) error) error {
+// WithinTxRetry implements notification.Transactor.
+func (f *fixture) WithinTxRetry(ctx context.Context, fn func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -212,11 +212,11 @@ func permanent(failure *notification.SendError) error {
 	return event.Permanent(reason, failure)
 }
 
-// updateEntry changes the entry of eventID in a transaction of its own. It first records an acceptance that could not
+// updateEntry changes the entry of eventID in a transaction of its own, which may run change twice. It first records an acceptance that could not
 // be recorded before.
 func (s *Sender) updateEntry(ctx context.Context, eventID string, change func(*notification.Delivery)) error {
 	_, unrecorded := s.unrecorded.Load(eventID)
-	err := s.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := s.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		// The first try stores the Message-ID and every later one uses it, so that a receiving system recognises a repeat
 		// even when Domain has changed in between.
 		fresh := notification.NewDelivery(eventID, eventID+"@"+s.deps.Domain, s.deps.Clock.Now())

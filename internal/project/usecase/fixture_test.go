@@ -33,7 +33,7 @@ type transactor struct {
 	ends   []string
 }
 
-func (tr *transactor) WithinTx(ctx context.Context, fn func(ctx context.Context) error) error {
+func (tr *transactor) WithinTxRetry(ctx context.Context, fn func(ctx context.Context) error) error {
 	err := fn(context.WithValue(ctx, inTx{}, true))
 	if err == nil {
 		err = tr.commit

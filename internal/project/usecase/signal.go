@@ -34,7 +34,7 @@ func (d Deps) signal(ctx context.Context, change project.Change) error {
 		CompletedAt: d.Clock.Now(),
 	}
 	first := false
-	err := d.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := d.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		var err error
 		first, err = d.Completions.Add(ctx, change.ProjectID, CompletedEventID(change.ProjectID), completion.CompletedAt)
 		if err != nil || !first {

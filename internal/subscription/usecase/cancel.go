@@ -36,7 +36,7 @@ func (l *Lifecycle) Cancel(
 		return subscription.Subscription{}, subscription.ErrBody.WithFields(map[string]string{"reason": problem})
 	}
 	var s subscription.Subscription
-	err := l.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := l.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		var err error
 		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
 			return err

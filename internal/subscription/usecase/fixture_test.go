@@ -31,7 +31,7 @@ type inTx struct{}
 // transactor marks the context and records the end of each transaction.
 type transactor struct{ ends []string }
 
-func (tr *transactor) WithinTx(ctx context.Context, fn func(ctx context.Context) error) error {
+func (tr *transactor) WithinTxRetry(ctx context.Context, fn func(ctx context.Context) error) error {
 	if ctx.Value(inTx{}) != nil {
 		return fn(ctx) // joined: the outer transaction ends
 	}

@@ -15,7 +15,7 @@ import (
 // ended, it does nothing and returns nil. Two concurrent calls start one trial; the version of the later call stays
 // unused.
 func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
-	return l.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	return l.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		switch _, err := l.deps.Subscriptions.LiveByUser(ctx, userID); {
 		case err == nil:
 			return nil

@@ -55,7 +55,7 @@ func TestStartTrial(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, errDown)
-		err := f.tx.WithinTx(context.Background(), func(ctx context.Context) error { return f.StartTrial(ctx, "user-1") })
+		err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) error { return f.StartTrial(ctx, "user-1") })
 		require.ErrorIs(t, err, errDown)
 		require.Equal(t, []string{"rollback"}, f.tx.ends, "the caller's only")
 	})

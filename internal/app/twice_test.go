@@ -1,0 +1,187 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/bcrypt"
+
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// twice runs each transaction as one that loses a race: its function has run to the end, is rolled back, and runs again.
+// Every test of a whole program runs on it, so that each of them shows that a second run has the result of one.
+type twice struct {
+	mu    sync.Mutex
+	users map[string]bool // the functions that have used it: "authentication.Register"
+}
+
+// replace is an [Option].
+func (tw *twice) replace(a *App) {
+	a.tx = twiceOn{tw, a.db}
+	a.longTx = twiceOn{tw, a.db.WithTxTimeout(inviteTx)}
+}
+
+type twiceOn struct {
+	*twice
+	db *database.DB
+}
+
+var errRolledBack = errors.New("rolled back, to be run again")
+
+// WithinTxRetry implements transactor.
+func (tw twiceOn) WithinTxRetry(ctx context.Context, fn func(context.Context) error) error {
+	tw.remember()
+	if _, err := tw.db.Tx(ctx); err == nil {
+		return fn(ctx)
+	}
+	err := tw.db.WithinTx(ctx, func(ctx context.Context) error {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		return errRolledBack
+	})
+	if !errors.Is(err, errRolledBack) {
+		return err
+	}
+	return tw.db.WithinTx(ctx, fn)
+}
+
+var userOfTx = regexp.MustCompile(`/internal/(\w+)/usecase\.(?:\(?\*?\w+\)?\.)?(\w+)`)
+
+// remember adds the caller of WithinTxRetry to the users.
+func (tw *twice) remember() {
+	pc, _, _, _ := runtime.Caller(2)
+	name := userOfTx.FindStringSubmatch(runtime.FuncForPC(pc).Name())
+	tw.mu.Lock()
+	defer tw.mu.Unlock()
+	if tw.users == nil {
+		tw.users = map[string]bool{}
+	}
+	tw.users[name[1]+"."+name[2]] = true
+}
+
+func (tw *twice) list() []string {
+	tw.mu.Lock()
+	defer tw.mu.Unlock()
+	return slices.Sorted(maps.Keys(tw.users))
+}
+
+// number returns the number that query selects.
+func (p *program) number(t *testing.T, query string, args ...any) (n int) {
+	t.Helper()
+	require.NoError(t, p.db.Conn(t.Context()).QueryRowContext(t.Context(), query, args...).Scan(&n))
+	return n
+}
+
+func TestTransactions(t *testing.T) {
+	t.Run("have the same result when each has run before and was rolled back", func(t *testing.T) {
+		t.Setenv("INVITATIONS_PER_SECOND", "1")
+		p := start(t, t.TempDir())
+		const email, password = "minh@example.com", "a long enough one"
+		login := fields{"email": email, "password": password}
+
+		p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", login)
+		mails, err := p.Inbox().Wait(t.Context(), email, 1)
+		require.NoError(t, err)
+		status, _, _ := p.call(t, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": "000000"})
+		require.Equal(t, http.StatusBadRequest, status)
+		require.Equal(t, 1, p.number(t, "SELECT wrong_tries FROM verification_codes"))
+		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/send-otp", login)
+		otp := sixDigits.FindString(mails[0].Text)
+		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
+		require.Equal(t, 1, p.number(t, "SELECT count(*) FROM subscriptions"))
+		require.Equal(t, 1, p.number(t, "SELECT version FROM subscription_versions"))
+
+		hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
+		require.NoError(t, err)
+		_, err = p.db.Exec(t.Context(), "storing", "UPDATE users SET password_hash = $1", string(hash))
+		require.NoError(t, err)
+		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", login)
+		require.Equal(t, 1, p.number(t, "SELECT count(*) FROM users WHERE password_hash LIKE '$argon2id$%'"))
+		require.NoError(t, authentications.NewPromoter(authentications.PromoterDeps{
+			Tx: p.tx, Users: authsql.NewUsers(p.db), Clock: p.clock,
+		}).Promote(t.Context(), email))
+		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", login)
+
+		upload := "lan@example.com\nno address\nhoa@example.com\nmai@example.com\n"
+		csv := []string{"Content-Type", "text/csv", "Idempotency-Key", "first"}
+		var batch struct {
+			ProjectID string `json:"project_id"`
+			Accepted  int
+			Rejected  []fields
+		}
+		first := p.ok(t, http.StatusAccepted, http.MethodPost, "/users/invitations", upload, csv...)
+		require.NoError(t, json.Unmarshal(first, &batch))
+		require.Equal(t, 3, batch.Accepted)
+		require.Len(t, batch.Rejected, 1)
+		require.Equal(t, 3, p.number(t, "SELECT total FROM invitation_batches"))
+		require.Equal(t, 3, p.number(t, "SELECT count(*) FROM invitations"))
+		require.JSONEq(t, string(first), string(p.ok(t, http.StatusAccepted, http.MethodPost, "/users/invitations", upload, csv...)))
+		mails, err = p.Inbox().Wait(t.Context(), "lan@example.com", 1)
+		require.NoError(t, err)
+		var cancelled struct{ Cancelled int }
+		require.NoError(t, json.Unmarshal(
+			p.ok(t, http.StatusOK, http.MethodPost, "/users/invitations/"+batch.ProjectID+"/cancel", nil), &cancelled))
+		require.Positive(t, cancelled.Cancelled)
+		require.Equal(t, cancelled.Cancelled, p.number(t, "SELECT count(*) FROM invitations WHERE cancelled_at IS NOT NULL"))
+		p.eventually(t, 1, "SELECT count(*) FROM project_completions")
+
+		p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register",
+			fields{"email": "lan@example.com", "password": password})
+		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/accept-invitation",
+			fields{"token": invitationToken.FindString(mails[0].Text), "password": password})
+		var mine struct{ ID string }
+		require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/subscriptions/me", nil), &mine))
+		p.ok(t, http.StatusOK, http.MethodPost, "/subscriptions/"+mine.ID+"/cancel", fields{})
+		require.Equal(t, 2, p.number(t, "SELECT version FROM subscriptions WHERE id = $1", mine.ID))
+		p.eventually(t, 0, "SELECT count(*) FROM outbox")
+		p.eventually(t, 0, "SELECT count(*) FROM mail_deliveries WHERE state = 'sending'")
+		require.Equal(t, 1, p.number(t, "SELECT max(attempts) FROM mail_deliveries"))
+
+		require.Equal(t, []string{
+			"authentication.Promote", "authentication.Register", "authentication.SendCode", "authentication.Verify",
+			"authentication.registerInvited", "authentication.replaceHash",
+			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
+			"notification.updateEntry", "project.signal",
+			"subscription.Cancel", "subscription.StartTrial",
+		}, p.twice.list())
+		require.Len(t, p.twice.list(), retried(t), "a use case whose transaction may run twice is not in this test")
+	})
+}
+
+// eventually waits until the query returns n.
+func (p *program) eventually(t *testing.T, n int, query string) {
+	t.Helper()
+	require.Eventually(t, func() bool { return p.number(t, query) == n }, 10*time.Second, 10*time.Millisecond)
+}
+
+// retried returns how many calls of WithinTxRetry the use cases have.
+func retried(t *testing.T) (calls int) {
+	t.Helper()
+	root := os.DirFS("..")
+	require.NoError(t, fs.WalkDir(root, ".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.Contains(path, "/usecase/") || strings.HasSuffix(path, "_test.go") || !strings.HasSuffix(path, ".go") {
+			return err
+		}
+		content, err := fs.ReadFile(root, path)
+		calls += strings.Count(string(content), ".WithinTxRetry(")
+		return err
+	}))
+	return calls
+}
