@@ -48,10 +48,15 @@ func SQLite(t testing.TB) *database.DB {
 	})
 }
 
-// Postgres returns a migrated database, created for this test on the server that POSTGRES_* names.
+// Postgres returns a migrated database, created for this test on the server that POSTGRES_* names, a pooler included.
 func Postgres(t testing.TB) *database.DB {
 	t.Helper()
-	return open(t, database.Options{Dialect: database.Postgres, DSN: EmptyPostgres(t), TxTimeout: 10 * time.Second})
+	return open(t, database.Options{
+		Dialect:   database.Postgres,
+		DSN:       EmptyPostgres(t),
+		TxTimeout: 10 * time.Second,
+		ExecMode:  database.ExecMode(os.Getenv("POSTGRES_EXEC_MODE")),
+	})
 }
 
 // EmptyPostgres creates an empty database for this test and returns its URL.
