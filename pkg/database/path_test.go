@@ -2,7 +2,6 @@ package database_test
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -13,93 +12,16 @@ import (
 
 	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/test/harness"
 )
 
-// proxy passes connections to a server, until they are frozen: then it accepts what is sent and passes nothing on.
-type proxy struct {
-	net.Listener
-	mu     sync.Mutex
-	frozen chan struct{} // closed for the connections made so far
-	opened []net.Conn
-}
-
-func newProxy(t *testing.T, target string) *proxy {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	p := &proxy{Listener: listener, frozen: make(chan struct{})}
-	var done sync.WaitGroup
-	t.Cleanup(func() {
-		require.NoError(t, listener.Close())
-		for _, client := range p.opened {
-			_ = client.Close()
-		}
-		done.Wait()
-	})
-	done.Go(func() {
-		for {
-			client, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			server, err := net.Dial("tcp", target)
-			if err != nil {
-				_ = client.Close()
-				continue
-			}
-			p.mu.Lock()
-			frozen := p.frozen
-			p.opened = append(p.opened, client)
-			p.mu.Unlock()
-			done.Go(func() { pass(server, client, frozen) })
-			done.Go(func() { pass(client, server, frozen) })
-		}
-	})
-	return p
-}
-
-func pass(to, from net.Conn, frozen <-chan struct{}) {
-	defer func() { _ = from.Close() }()
-	defer func() { _ = to.Close() }()
-	buffer := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buffer)
-		select {
-		case <-frozen:
-			_, _ = io.Copy(io.Discard, from) // until the other end closes
-			return
-		default:
-		}
-		if err != nil {
-			return
-		}
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
-}
-
-// freeze ends every path that is open, without a reset.
-func (p *proxy) freeze() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	close(p.frozen)
-	p.frozen = make(chan struct{})
-}
-
-func (p *proxy) connections() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.opened)
-}
-
 // behindProxy returns a pool of size connections, all of which are open and idle.
-func behindProxy(t *testing.T, dsn string, size int) (*database.DB, *proxy) {
+func behindProxy(t *testing.T, dsn string, size int) (*database.DB, *harness.Proxy) {
 	t.Helper()
 	u, err := url.Parse(dsn)
 	require.NoError(t, err)
-	p := newProxy(t, u.Host)
-	u.Host = p.Addr().String()
+	p := harness.NewProxy(t, u.Host)
+	u.Host = "127.0.0.1:" + p.Port()
 	db := open(t, database.Options{Dialect: database.Postgres, DSN: u.String(), MaxConns: size})
 	var inUse, all sync.WaitGroup
 	inUse.Add(size)
@@ -114,7 +36,7 @@ func behindProxy(t *testing.T, dsn string, size int) (*database.DB, *proxy) {
 		})
 	}
 	all.Wait()
-	require.Equal(t, size, p.connections())
+	require.Equal(t, size, p.Connections())
 	return db, p
 }
 
@@ -128,7 +50,7 @@ func TestDeadPath(t *testing.T) {
 			idle := time.Now()
 			require.Eventually(t, func() bool { return time.Since(idle) > 150*time.Millisecond }, time.Minute, time.Millisecond,
 				"a connection in constant use is not checked")
-			p.freeze()
+			p.Freeze()
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
 			defer cancel()
 			began := time.Now()
@@ -137,7 +59,7 @@ func TestDeadPath(t *testing.T) {
 				require.NoError(t, db.WithinTx(ctx, func(ctx context.Context) error { return db.Ping(ctx) }))
 			}
 			require.Less(t, time.Since(began), 5*time.Second)
-			require.Greater(t, p.connections(), size)
+			require.Greater(t, p.Connections(), size)
 		})
 	})
 
@@ -148,7 +70,7 @@ func TestDeadPath(t *testing.T) {
 			short, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
 			err := db.WithinTx(short, func(ctx context.Context) error {
-				p.freeze()
+				p.Freeze()
 				_, err := db.Exec(ctx, "reading", "SELECT 1")
 				return err
 			})

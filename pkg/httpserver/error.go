@@ -16,6 +16,25 @@ const statusClientGone = 499
 // internalMessage is all that a client learns about a defect of the service.
 const internalMessage = "Internal server error"
 
+// retryAfter is after how many seconds a client may try again, by status. A new code is due after a minute.
+var retryAfter = map[int]string{
+	http.StatusTooManyRequests:    "60",
+	http.StatusServiceUnavailable: "5",
+}
+
+// suggestRetry sets Retry-After on every 429 and 503, health checks included, unless a handler has.
+func suggestRetry(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Response()
+		r.Before(func() {
+			if after, ok := retryAfter[r.Status]; ok && r.Header().Get(echo.HeaderRetryAfter) == "" {
+				r.Header().Set(echo.HeaderRetryAfter, after)
+			}
+		})
+		return next(c)
+	}
+}
+
 // respondError is the one place where an error becomes a response. It logs nothing: the request's line does.
 func respondError(err error, c echo.Context) {
 	if c.Response().Committed {

@@ -58,6 +58,7 @@ func New(o Options) *echo.Echo {
 	e.Use(
 		requestID,
 		securityHeaders,
+		suggestRetry,
 		newObserver(o).middleware,
 		limits.body,
 		recoverPanic,

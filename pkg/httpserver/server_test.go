@@ -119,6 +119,7 @@ func TestRespondError(t *testing.T) {
 				require.Equal(t, tt.status, w.Code)
 				require.JSONEq(t, tt.body, w.Body.String())
 				require.Equal(t, echo.MIMEApplicationJSON, w.Header().Get(echo.HeaderContentType))
+				require.Equal(t, map[int]string{429: "60", 503: "5"}[tt.status], w.Header().Get(echo.HeaderRetryAfter))
 
 				line := b.line(t)
 				require.EqualValues(t, tt.status, line["status"])
