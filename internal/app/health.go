@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -91,7 +92,7 @@ func (h *health) ready(c echo.Context) error {
 	switch {
 	case h.draining.Load():
 		status = "draining"
-	case !all.Database.ok(), h.consuming != nil && !h.consuming():
+	case all.Database.Status == unhealthy, h.consuming != nil && !h.consuming():
 		status = "not ready"
 	}
 	return respond(c, status == "ready", report{Status: status, Version: h.version, Details: all})
@@ -102,9 +103,9 @@ func (h *health) overall(c echo.Context) error {
 	all := h.checkAll(c, checkTimeout)
 	status := healthy
 	switch {
-	case !all.Database.ok():
+	case all.Database.Status == unhealthy:
 		status = unhealthy
-	case !all.Redis.ok(), !all.RabbitMQ.ok():
+	case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok():
 		status = degraded
 	}
 	return respond(c, status != unhealthy, report{Status: status, Version: h.version, Details: all})
@@ -137,13 +138,15 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 }
 
 func (h *health) checkDatabase(ctx context.Context) dependency {
-	if err := h.db.Ping(ctx); err != nil {
-		return dependency{Status: unhealthy, Error: "the database does not answer"}
+	err := schema.Check(ctx, h.db)
+	if err == nil {
+		return dependency{Status: healthy}
 	}
-	if err := schema.Current(ctx, h.db); err != nil {
-		return dependency{Status: unhealthy, Error: err.Error()}
+	d := dependency{Status: unhealthy, Error: err.Error()}
+	if check, ok := errors.AsType[*database.CheckError](err); ok && check.Readable {
+		d.Status = degraded // reads go on, and each request that cannot be served gets a 503
 	}
-	return dependency{Status: healthy}
+	return d
 }
 
 func (h *health) checkRedis(ctx context.Context) dependency {

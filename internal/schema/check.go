@@ -2,18 +2,32 @@ package schema
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/smap-platform/identity/pkg/database"
 )
 
+// Ready returns nil when the database can be read and has this release's tables. A right that is missing does not make
+// a process unready: every other one would be as well. Its error is like that of [Check].
+func Ready(ctx context.Context, db *database.DB) error {
+	if err := db.Readable(ctx); err != nil {
+		return err
+	}
+	err := Current(ctx, db)
+	if errors.Is(err, ErrPending) {
+		return err
+	}
+	return nil
+}
+
 // Check returns a *[database.CheckError] when the database cannot do the work of this release, and an error that says to
 // migrate when steps are pending. It writes nothing, and its errors have neither an address nor a server's text.
 func Check(ctx context.Context, db *database.DB) error {
-	if err := db.Check(ctx, needs); err != nil {
+	if err := Ready(ctx, db); err != nil {
 		return err
 	}
-	return Current(ctx, db)
+	return db.Check(ctx, needs)
 }
 
 // needs is what api and consumer do with each table, reading included: SELECT … FOR UPDATE needs the right to update, as

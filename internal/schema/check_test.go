@@ -44,7 +44,8 @@ func TestCheck(t *testing.T) {
 			require.NoError(t, schema.Check(ctx, db))
 			_, err := schema.Down(ctx, db)
 			require.NoError(t, err)
-			require.Error(t, schema.Check(ctx, db))
+			require.ErrorIs(t, schema.Check(ctx, db), schema.ErrPending)
+			require.ErrorIs(t, schema.Ready(ctx, db), schema.ErrPending)
 		})
 	})
 
@@ -60,18 +61,23 @@ func TestCheck(t *testing.T) {
 				verb, table, _ := strings.Cut(right, " ")
 				exec(t, db, fmt.Sprintf("REVOKE %s ON %s FROM CURRENT_USER", verb, table))
 				require.EqualError(t, schema.Check(ctx, db), fmt.Sprintf("the database denies %s on table %s", verb, table))
+				require.NoError(t, schema.Ready(ctx, db))
 				exec(t, db, fmt.Sprintf("GRANT %s ON %s TO CURRENT_USER", verb, table))
 			}
 			require.NoError(t, schema.Check(ctx, db))
 		})
 	})
 
-	t.Run("names the schema that is hidden", func(t *testing.T) {
+	t.Run("names a table that is hidden or gone", func(t *testing.T) {
 		t.Parallel()
 		schematest.OnPostgres(t, func(t *testing.T, url string) {
 			db := connect(t, url)
 			_, err := schema.Up(ctx, db)
 			require.NoError(t, err)
+			exec(t, db, "REVOKE SELECT ON goose_db_version FROM CURRENT_USER")
+			require.EqualError(t, schema.Check(ctx, db), "the database denies SELECT on table goose_db_version")
+			require.NoError(t, schema.Ready(ctx, db))
+			exec(t, db, "GRANT SELECT ON goose_db_version TO CURRENT_USER")
 			exec(t, db, "DROP TABLE mail_pace")
 			require.EqualError(t, schema.Check(ctx, db),
 				"the database shows no table mail_pace: it is missing, or USAGE on its schema is")

@@ -150,6 +150,9 @@ func hasPending(ctx context.Context, db *database.DB, p *goose.Provider) (bool, 
 	return slices.ContainsFunc(p.ListSources(), func(s *goose.Source) bool { return applied[s.Version].IsZero() }), err
 }
 
+// ErrPending is in the error of [Current] when steps have to be applied.
+var ErrPending = errors.New("run `api migrate up`")
+
 // Current returns nil when every step that this binary knows has been applied. It ignores steps of a newer release. Its
 // error has no text of the server.
 func Current(ctx context.Context, db *database.DB) error {
@@ -160,12 +163,13 @@ func Current(ctx context.Context, db *database.DB) error {
 	// Every health check calls it, so it is one plain query: the tool would create its table where there is none.
 	var have int64
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&have)
-	if err != nil {
-		return fmt.Errorf("schema: reading the migration table: the database %s; run `api migrate up` if it is new",
-			database.Reason(err))
-	}
-	if have < want {
-		return fmt.Errorf("schema: the database is at %d, this release needs %d; run `api migrate up`", have, want)
+	switch {
+	case database.IsMissing(err):
+		return fmt.Errorf("schema: the database shows no migration table; %w", ErrPending)
+	case err != nil:
+		return &database.CheckError{Readable: true, Reasons: []string{database.Reason(err)}}
+	case have < want:
+		return fmt.Errorf("schema: the database is at %d, this release needs %d; %w", have, want, ErrPending)
 	}
 	return nil
 }

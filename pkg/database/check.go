@@ -30,14 +30,19 @@ type CheckError struct {
 // Error returns the reasons.
 func (e *CheckError) Error() string { return "the database " + strings.Join(e.Reasons, "; ") }
 
-// Check returns a *[CheckError] when the database cannot do what needs say: it cannot be read, is read-only, denies a
-// right, or has refused the last write of this process. It writes nothing. On SQLite it only reads.
-func (db *DB) Check(ctx context.Context, needs []Need) error {
+// Readable returns a *[CheckError] when the database cannot be read.
+func (db *DB) Readable(ctx context.Context) error {
 	if err := db.Ping(ctx); err != nil {
 		return &CheckError{Reasons: []string{Reason(err)}}
 	}
-	if db.dialect == SQLite {
-		return nil
+	return nil
+}
+
+// Check returns a *[CheckError] when the database cannot do what needs say: it cannot be read, is read-only, denies a
+// right, or has refused the last write of this process. It writes nothing. On SQLite it only reads.
+func (db *DB) Check(ctx context.Context, needs []Need) error {
+	if err := db.Readable(ctx); err != nil || db.dialect == SQLite {
+		return err
 	}
 	reasons, err := db.refusals(ctx, needs)
 	if err != nil {
@@ -137,7 +142,7 @@ var reasons = map[string]string{
 	unknownStatement:     transactionPooling,
 	"28":                 "refuses the user or the password",
 	"3D000":              "does not exist on this server",
-	"42P01":              "has no such table, or shows it to another role or search path only",
+	unknownTable:         "has no such table, or shows it to another role or search path only",
 	"53100":              "is out of disk space",
 	"53200":              "is out of memory",
 	"53300":              "has no connection left",
@@ -179,6 +184,15 @@ func Reason(err error) string {
 	default:
 		return "cannot be reached"
 	}
+}
+
+// IsMissing reports whether err means that a statement names a table that the database does not have, or does not show.
+func IsMissing(err error) bool {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pg.Code == unknownTable
+	}
+	lite, ok := errors.AsType[*sqlite.Error](err)
+	return ok && lite.Code() == sqlite3.SQLITE_ERROR
 }
 
 // IsPooled reports whether err shows that the database is behind a pooler in transaction mode that does not suit the

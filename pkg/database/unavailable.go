@@ -38,6 +38,7 @@ const (
 	lockNotAvailable     = "55P03"
 	queryCanceled        = "57014"
 	insufficientRights   = "42501"
+	unknownTable         = "42P01"
 	duplicateStatement   = "42P05"
 	unknownStatement     = "26000"
 	afterFailure         = "25P02"

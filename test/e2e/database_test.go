@@ -54,7 +54,8 @@ func TestDatabaseRefusals(t *testing.T) {
 		unavailable(t)(p.client.Register(t.Context(), harness.Email(), harness.Password))
 		unavailable(t)(p.client.Verify(t.Context(), p.email, p.code))
 		want(t, http.StatusOK)(other.client.Login(t.Context(), other.email, harness.Password, false))
-		responds(t, s.APIs[0], "/ready", http.StatusOK, "ready")
+		responds(t, s.APIs[0], "/ready", http.StatusOK, "is read-only")
+		responds(t, s.APIs[0], "/health", http.StatusOK, "the database is read-only")
 
 		_, err = writable.ExecContext(t.Context(), "ALTER DATABASE "+s.Database+" RESET default_transaction_read_only")
 		require.NoError(t, err)
@@ -75,7 +76,8 @@ func TestDatabaseRefusals(t *testing.T) {
 		_, err := s.DB.ExecContext(t.Context(), "REVOKE INSERT ON users FROM CURRENT_USER")
 		require.NoError(t, err)
 		unavailable(t)(p.Register(t.Context(), harness.Email(), harness.Password))
-		s.Ready(s.APIs[0])
+		responds(t, s.APIs[0], "/ready", http.StatusOK, "denies INSERT on table users")
+		responds(t, s.APIs[0], "/health", http.StatusOK, `"data":{"status":"degraded"`)
 	})
 
 	t.Run("the right to see the schema", func(t *testing.T) {
