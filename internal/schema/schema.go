@@ -57,6 +57,8 @@ func Up(ctx context.Context, db *database.DB) ([]string, error) {
 	if err := refuse(Obstacles(ctx, db)); err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	results, err := p.Up(ctx)
 	if err != nil {
 		// Pods of the previous release keep writing: a row may have come in the way since the check.
@@ -89,6 +91,8 @@ func Down(ctx context.Context, db *database.DB) (string, error) {
 	if err := checkRevert(ctx, db, slices.Max(slices.Collect(maps.Keys(applied)))); err != nil {
 		return "", err
 	}
+	ctx, cancel := context.WithTimeout(ctx, longest)
+	defer cancel()
 	result, err := p.Down(ctx)
 	if errors.Is(err, goose.ErrNoNextVersion) {
 		return "", nil
@@ -210,6 +214,9 @@ func provider(db *database.DB) (*goose.Provider, error) {
 	}
 	return goose.NewProvider(goose.DialectPostgres, db.Pool(), files, goose.WithLocker(locker))
 }
+
+// longest bounds a migration. Without it each statement would have the limit of [database.Options].
+const longest = 12 * time.Hour
 
 // lease is how long a process that migrates holds the others up after its death.
 const lease = 15 * time.Second

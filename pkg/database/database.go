@@ -19,6 +19,9 @@ type Options struct {
 	MaxConns  int           // [20] PostgreSQL only: SQLite always has one connection
 	TxTimeout time.Duration // [5 s] the longest a transaction may take, waiting for a connection included
 	ExecMode  ExecMode      // [ExecCached] PostgreSQL only
+	// StatementTimeout is the limit of a statement whose context has no deadline, its rows included: a path can die without
+	// a reset while the server's reply is awaited. [1 min] PostgreSQL only
+	StatementTimeout time.Duration
 }
 
 // DB is a pool with its dialect. It is safe for concurrent use.

@@ -84,6 +84,24 @@ func TestDeadPath(t *testing.T) {
 		})
 	})
 
+	t.Run("ends a statement whose context has no deadline", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, dsn string) {
+			db := open(t, database.Options{Dialect: database.Postgres, DSN: dsn, StatementTimeout: 200 * time.Millisecond})
+			_, err := db.Exec(t.Context(), "waiting", "SELECT pg_sleep(60)")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			_, err = database.All(t.Context(), db, "waiting", database.Text, "SELECT pg_sleep(60)::text")
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.NoError(t, db.WithinTx(t.Context(), func(ctx context.Context) error {
+				_, err := db.Exec(ctx, "waiting", "SELECT pg_sleep(0.4)")
+				return err
+			}), "a transaction has its own")
+			names, err := database.All(t.Context(), db, "reading", database.Text, "SELECT generate_series(1, 1000)::text")
+			require.NoError(t, err)
+			require.Len(t, names, 1000)
+		})
+	})
+
 	t.Run("of a server that never replies ends within the time to connect", func(t *testing.T) {
 		t.Parallel()
 		silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, no server replies

@@ -62,7 +62,8 @@ func openPostgres(o Options, writes *lastWrite) (*sql.DB, error) {
 	c := &connector{
 		Connector: stdlib.GetConnector(*config, stdlib.OptionShouldPing(
 			func(context.Context, stdlib.ShouldPingParams) bool { return false })), // postgresConn checks with a limit
-		writes: writes,
+		writes:  writes,
+		timeout: cmp.Or(o.StatementTimeout, time.Minute),
 	}
 	return sql.OpenDB(c), nil
 }
@@ -76,7 +77,8 @@ func keepConnection(_ *pgconn.PgConn, e *pgconn.PgError) bool {
 // connector makes the connections of one pool and knows what one of them has learned about all.
 type connector struct {
 	driver.Connector
-	writes *lastWrite
+	writes  *lastWrite
+	timeout time.Duration // of a statement whose context has no deadline
 	// generation counts the checks that got no reply. The path of a connection of an earlier generation is dead.
 	generation atomic.Int64
 	// doubted is when a statement got no reply in time, in Unix nanoseconds. A connection last used before is checked.
@@ -106,6 +108,14 @@ func (c *connector) mark(err error) error {
 		c.doubted.Store(time.Now().UnixNano())
 	}
 	return &driverError{err}
+}
+
+// limit returns ctx with a deadline.
+func (c *connector) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, limited := ctx.Deadline(); limited {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, c.timeout)
 }
 
 // driverError is an error of the driver or of the server behind it.
@@ -154,6 +164,8 @@ func (c *postgresConn) IsValid() bool {
 func (c *postgresConn) ExecContext(
 	ctx context.Context, query string, args []driver.NamedValue,
 ) (driver.Result, error) {
+	ctx, cancel := c.pool.limit(ctx)
+	defer cancel()
 	result, err := c.Conn.ExecContext(ctx, query, args)
 	c.record(query, err)
 	return result, c.pool.mark(err)
@@ -163,16 +175,19 @@ func (c *postgresConn) ExecContext(
 func (c *postgresConn) QueryContext(
 	ctx context.Context, query string, args []driver.NamedValue,
 ) (driver.Rows, error) {
+	ctx, cancel := c.pool.limit(ctx)
 	rows, err := c.Conn.QueryContext(ctx, query, args)
 	c.record(query, err)
 	if err != nil {
+		cancel()
 		return nil, c.pool.mark(err)
 	}
 	pgx, ok := rows.(*stdlib.Rows)
 	if !ok {
+		cancel()
 		return nil, fmt.Errorf("database: the driver returned %T", rows)
 	}
-	return &postgresRows{Rows: pgx, pool: c.pool}, nil
+	return &postgresRows{Rows: pgx, pool: c.pool, cancel: cancel}, nil
 }
 
 // BeginTx implements [driver.ConnBeginTx].
@@ -207,7 +222,14 @@ func isWrite(query string) bool {
 // postgresRows are rows whose errors are marked.
 type postgresRows struct {
 	*stdlib.Rows
-	pool *connector
+	pool   *connector
+	cancel context.CancelFunc // of their limit
+}
+
+// Close implements [driver.Rows].
+func (r *postgresRows) Close() error {
+	defer r.cancel()
+	return r.Rows.Close()
 }
 
 // Next implements [driver.Rows].

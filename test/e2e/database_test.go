@@ -42,7 +42,7 @@ func TestDatabaseRefusals(t *testing.T) {
 		p, other := registered(t, s), verified(t, s)
 		writable, err := s.DB.Conn(t.Context()) // what a connection may do is decided when it is opened
 		require.NoError(t, err)
-		defer writable.Close()
+		t.Cleanup(func() { _ = writable.Close() })
 		for _, statement := range []string{
 			"ALTER DATABASE " + s.Database + " SET default_transaction_read_only = on",
 			"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()",

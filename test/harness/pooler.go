@@ -44,10 +44,13 @@ func NewPooler(tb testing.TB) (env []string) {
 	dir := tb.TempDir()
 	users, config := filepath.Join(dir, "users"), filepath.Join(dir, "pgbouncer.ini")
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
-	require.NoError(tb, os.WriteFile(users,
-		[]byte(quote(os.Getenv("POSTGRES_USER"))+" "+quote(os.Getenv("POSTGRES_PASSWORD"))+"\n"), 0o600))
-	require.NoError(tb, os.WriteFile(config, fmt.Appendf(nil, poolerConfig,
-		os.Getenv("POSTGRES_HOST"), cmp.Or(os.Getenv("POSTGRES_PORT"), "5432"), port, users), 0o600))
+	for path, content := range map[string]string{
+		users: quote(os.Getenv("POSTGRES_USER")) + " " + quote(os.Getenv("POSTGRES_PASSWORD")) + "\n",
+		config: fmt.Sprintf(poolerConfig,
+			os.Getenv("POSTGRES_HOST"), cmp.Or(os.Getenv("POSTGRES_PORT"), "5432"), port, users),
+	} {
+		require.NoError(tb, os.WriteFile(path, []byte(content), 0o600)) //nolint:gosec // G703: both are in the test's folder
+	}
 
 	var args []string
 	if os.Getuid() == 0 { // it refuses to run as root
