@@ -17,6 +17,22 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
+func TestReason(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[string]string{
+		"25006": "is read-only", "28P01": "refuses the user or the password", "28000": "refuses the user or the password",
+		"53100": "is out of disk space", "57P01": "is shutting down", "57P03": "is starting up", "58030": "reports an error of its storage",
+		"55000": "refuses statements (SQLSTATE 55000)", "": "refuses statements (SQLSTATE )",
+	} {
+		err := &pgconn.PgError{Code: code, Message: "10.0.0.1 hunter2", Detail: "hunter2"}
+		require.Equal(t, want, database.Reason(fmt.Errorf("reading: %w", err)))
+	}
+	require.Equal(t, "cannot be reached", database.Reason(&net.OpError{Op: "dial", Err: errors.New("10.0.0.1 refused")}))
+	require.Equal(t, "does not respond in time", database.Reason(context.DeadlineExceeded))
+	require.True(t, database.IsPooled(&pgconn.PgError{Code: "26000"}))
+	require.False(t, database.IsPooled(errors.New("26000")))
+}
+
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	t.Run("makes what a client can retry unavailable", func(t *testing.T) {
