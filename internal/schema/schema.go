@@ -169,7 +169,8 @@ func Current(ctx context.Context, db *database.DB) error {
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT max(version_id) FROM goose_db_version WHERE is_applied").Scan(&have)
 	switch {
 	case database.IsMissing(err):
-		return fmt.Errorf("schema: the database shows no migration table; %w", ErrPending)
+		return fmt.Errorf("schema: the database has no migration table, or search_path or a right on its schema hides it; %w",
+			ErrPending)
 	case err != nil:
 		return &database.CheckError{Readable: true, Reasons: []string{database.Reason(err)}}
 	case have < want:
