@@ -49,7 +49,7 @@ func NewPooler(tb testing.TB) (env []string) {
 		config: fmt.Sprintf(poolerConfig,
 			os.Getenv("POSTGRES_HOST"), cmp.Or(os.Getenv("POSTGRES_PORT"), "5432"), port, users),
 	} {
-		require.NoError(tb, os.WriteFile(path, []byte(content), 0o600)) //nolint:gosec // G703: both are in the test's folder
+		require.NoError(tb, os.WriteFile(path, []byte(content), 0o600))
 	}
 
 	var args []string
