@@ -19,8 +19,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -154,15 +157,60 @@ func TestTransactions(t *testing.T) {
 		p.eventually(t, 0, "SELECT count(*) FROM mail_deliveries WHERE state = 'sending'")
 		require.Equal(t, 1, p.number(t, "SELECT max(attempts) FROM mail_deliveries"))
 
+		p.replaceCode(t)
+
 		require.Equal(t, []string{
 			"authentication.Promote", "authentication.Register", "authentication.SendCode", "authentication.Verify",
-			"authentication.registerInvited", "authentication.replaceHash",
+			"authentication.registerInvited", "authentication.replace", "authentication.replaceHash",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Cancel", "subscription.StartTrial",
 		}, p.twice.list())
 		require.Len(t, p.twice.list(), retried(t), "a use case whose transaction may run twice is not in this test")
 	})
+}
+
+// neverLeft is a mailer whose mails expire before they can leave.
+type neverLeft struct{ authentications.Mailer }
+
+func (neverLeft) SendVerification(context.Context, string, event.VerificationRequested) error {
+	return event.Drop(event.DropExpired)
+}
+
+func (neverLeft) NeverLeft(context.Context, string) (bool, error) { return true, nil }
+
+// replaceCode registers a person whose code dies unsent, and requires that they get one fresh code.
+func (p *program) replaceCode(t *testing.T) {
+	t.Helper()
+	const email = "den@example.com"
+	p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": "a long enough one"})
+	_, err := p.Inbox().Wait(t.Context(), email, 1)
+	require.NoError(t, err)
+	var userID, eventID string
+	require.NoError(t, p.db.Conn(t.Context()).QueryRowContext(t.Context(),
+		"SELECT u.id, c.event_id FROM users u JOIN verification_codes c ON c.user_id = u.id WHERE u.username = $1", email).
+		Scan(&userID, &eventID))
+	asked := p.clock.Now().Add(-time.Minute - authentication.CodeLifetime)
+	_, err = p.db.Exec(t.Context(), "ageing", "UPDATE verification_codes SET created_at = $2, expires_at = $3 WHERE user_id = $1",
+		userID, asked, asked.Add(authentication.CodeLifetime))
+	require.NoError(t, err)
+	replaced := 0
+	codes := authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
+		Tx:       p.tx,
+		Users:    authsql.NewUsers(p.db),
+		Codes:    authsql.NewCodes(p.db),
+		Mailer:   neverLeft{},
+		Events:   outbox.NewPublisher(p.db, p.sealer, p.clock, p.relay.Wake),
+		Clock:    p.clock,
+		CodeKey:  authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
+		Replaced: func(context.Context, string) { replaced++ },
+	})
+	require.Error(t, codes.Send(t.Context(), eventID, event.VerificationRequested{UserID: userID, Recipient: email, Locale: "en"}))
+	require.Equal(t, 1, replaced)
+	mails, err := p.Inbox().Wait(t.Context(), email, 2)
+	require.NoError(t, err)
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp",
+		fields{"email": email, "otp": sixDigits.FindString(mails[0].Text)})
 }
 
 // eventually waits until the query returns n.

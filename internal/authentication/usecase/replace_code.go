@@ -12,7 +12,7 @@ import (
 // It does not count as a code that the person asked for.
 func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale string) error {
 	replaced := false
-	err := m.deps.Tx.WithinTx(ctx, func(ctx context.Context) error {
+	err := m.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		replaced = false
 		user, err := m.deps.Users.LockByID(ctx, userID)
 		if errors.Is(err, authentication.ErrUserNotFound) {
