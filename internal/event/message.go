@@ -14,6 +14,7 @@ type Message struct {
 	ContentType string
 	Timestamp   time.Time
 	Mandatory   bool // a message no queue takes comes back as ErrUnroutable instead of vanishing
+	Alone       bool // it was ErrRejected before: Send puts nothing else at risk with it. Not on the wire
 	Headers     map[string]string
 	Body        []byte // never logged: it can hold codes and addresses
 }

@@ -36,7 +36,7 @@ func underAlarm(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- p.Send(context.Background(), []event.Message{messageTo(q, "in flight")})[0] }()
 	require.Eventually(t, func() bool { // it is out before the broker says so, as with a real one
-		return live.channel.GetNextPublishSeqNo() == 3
+		return live.link.channel.GetNextPublishSeqNo() == 3
 	}, 15*time.Second, time.Millisecond)
 	live.alarm.reason.Store(new("low on memory"))
 	require.ErrorIs(t, p.Send(context.Background(), []event.Message{messageTo(q, "not begun")})[0], event.ErrUnavailable)

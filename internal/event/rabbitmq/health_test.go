@@ -110,26 +110,29 @@ func checkWrongExchange(t *testing.T) {
 	require.ErrorIs(t, err, ErrNotConnected)
 }
 
-// newVirtualHost answers the broker's URL with a virtual host that lives as long as the test.
+// newVirtualHost returns the broker's URL with a virtual host that lives as long as the test.
 func newVirtualHost(t *testing.T) string {
 	t.Helper()
-	management := os.Getenv("RABBITMQ_MANAGEMENT_URL")
-	require.NotEmpty(t, management, "INTEGRATION is set but RABBITMQ_MANAGEMENT_URL is not; run make test-integration")
 	u, err := url.Parse(brokerURL(t))
 	require.NoError(t, err)
 	name := strings.ReplaceAll(newQueue(t, 1, 1).Name, ".", "-")
-	manage := func(method, path, body string) {
-		request, err := http.NewRequestWithContext(context.Background(), method, management+path, bytes.NewReader([]byte(body)))
-		require.NoError(t, err)
-		request.Header.Set("Content-Type", "application/json")
-		answer, err := http.DefaultClient.Do(request)
-		require.NoError(t, err)
-		require.NoError(t, answer.Body.Close())
-		require.Less(t, answer.StatusCode, 300, "%s %s", method, path)
-	}
-	manage(http.MethodPut, "/api/vhosts/"+name, "")
-	t.Cleanup(func() { manage(http.MethodDelete, "/api/vhosts/"+name, "") })
-	manage(http.MethodPut, "/api/permissions/"+name+"/"+u.User.Username(), `{"configure":".*","write":".*","read":".*"}`)
+	manage(t, http.MethodPut, "/api/vhosts/"+name, "")
+	t.Cleanup(func() { manage(t, http.MethodDelete, "/api/vhosts/"+name, "") })
+	manage(t, http.MethodPut, "/api/permissions/"+name+"/"+u.User.Username(), `{"configure":".*","write":".*","read":".*"}`)
 	u.Path = "/" + name
 	return u.String()
+}
+
+// manage sends one request to the broker's management API.
+func manage(t *testing.T, method, path, body string) {
+	t.Helper()
+	management := os.Getenv("RABBITMQ_MANAGEMENT_URL")
+	require.NotEmpty(t, management, "INTEGRATION is set but RABBITMQ_MANAGEMENT_URL is not; run make test-integration")
+	request, err := http.NewRequestWithContext(context.Background(), method, management+path, bytes.NewReader([]byte(body)))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	answer, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, answer.Body.Close())
+	require.Less(t, answer.StatusCode, 300, "%s %s", method, path)
 }
