@@ -50,13 +50,23 @@ func (s *Sender) Run(ctx context.Context) error { return rabbitmq.Supervise(ctx,
 // Send publishes m and waits for its confirm. Without a connection, and while the broker takes no messages (memory or
 // disk alarm), it returns event.ErrUnavailable at once. A message that was under way when an alarm began is waited for
 // as long as the alarm and ctx last: the broker takes it afterwards, so it must not be sent again before. The errors are
-// those of event.Sender; event.ErrUnroutable also says that the broker does not let us declare the old topology.
+// those of event.Sender; event.ErrUnroutable also says that the broker does not let us declare the old topology. A copy is
+// alone on its channel: event.ErrRejected says that the broker closes the channel for it.
 func (s *Sender) Send(ctx context.Context, m event.Message) error {
 	s.sending.Lock()
 	defer s.sending.Unlock()
 	live := s.live.Load()
 	if live == nil || live.alarm.Raised() || ctx.Err() != nil {
 		return event.ErrUnavailable
+	}
+	if live.channel.IsClosed() {
+		if err := live.open(ctx); err != nil {
+			live.end(err)
+			return fmt.Errorf("%w: %w", event.ErrUnavailable, err)
+		}
+	}
+	if err := m.Check(live.conn.Config.FrameSize); err != nil {
+		return err
 	}
 	if time.Since(live.declaredAt) >= s.freshFor {
 		if err := live.declare(ctx); err != nil {
@@ -85,28 +95,61 @@ func (s *Sender) Blocked() error {
 
 // session is one connection's life.
 type session struct {
-	sender  *Sender
-	conn    *amqp.Connection
+	sender *Sender
+	conn   *amqp.Connection
+	alarm  eventmq.Alarm
+	end    context.CancelCauseFunc
+	// What follows belongs to the holder of Sender.sending.
+	line
+	declaredAt time.Time // zero: never
+}
+
+// line is a channel that confirms.
+type line struct {
 	channel *amqp.Channel
 	returns chan amqp.Return
-	alarm   eventmq.Alarm
-	end     context.CancelCauseFunc
-	// declaredAt belongs to the holder of Sender.sending. Zero: never.
-	declaredAt time.Time
+	closed  <-chan *amqp.Error
+}
+
+func openLine(conn *amqp.Connection) (line, error) {
+	ch, err := conn.Channel()
+	if err != nil {
+		return line{}, fmt.Errorf("legacy: opening a channel: %w", err)
+	}
+	if err := ch.Confirm(false); err != nil {
+		return line{}, fmt.Errorf("legacy: switching confirms on: %w", err)
+	}
+	return line{
+		channel: ch,
+		returns: ch.NotifyReturn(make(chan amqp.Return, 64)),
+		closed:  ch.NotifyClose(make(chan *amqp.Error, 1)),
+	}, nil
+}
+
+// open replaces the channel, which the broker has closed.
+func (s *session) open(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.sender.patience)
+	defer cancel()
+	opened := make(chan line, 1)
+	err := eventmq.Within(ctx, func() error {
+		l, err := openLine(s.conn)
+		opened <- l
+		return err
+	})
+	if err == nil {
+		s.line = <-opened
+	}
+	return err
 }
 
 func (s *Sender) session(ctx context.Context, conn *amqp.Connection) error {
-	ch, err := conn.Channel()
+	l, err := openLine(conn)
 	if err != nil {
-		return fmt.Errorf("legacy: opening a channel: %w", err)
-	}
-	if err := ch.Confirm(false); err != nil {
-		return fmt.Errorf("legacy: switching confirms on: %w", err)
+		return err
 	}
 	life, end := context.WithCancelCause(ctx)
 	defer end(nil)
-	live := &session{sender: s, conn: conn, channel: ch, end: end, returns: ch.NotifyReturn(make(chan amqp.Return, 64))}
-	closed := ch.NotifyClose(make(chan *amqp.Error, 1))
+	live := &session{sender: s, conn: conn, end: end, line: l}
 	go live.alarm.Watch(conn.NotifyBlocked(make(chan amqp.Blocking, 16)), s.options.Log)
 	if s.declares {
 		if err := live.declare(life); errors.Is(err, event.ErrUnavailable) {
@@ -123,8 +166,6 @@ func (s *Sender) session(ctx context.Context, conn *amqp.Connection) error {
 		return context.Cause(ctx)
 	case <-life.Done():
 		return context.Cause(life)
-	case err := <-closed: // as for an exchange that was deleted
-		return fmt.Errorf("legacy: the broker closed the channel that publishes: %w", cmp.Or(err, amqp.ErrClosed))
 	}
 }
 
@@ -165,8 +206,14 @@ func (s *session) outcome(confirm *amqp.DeferredConfirmation, id string) error {
 	switch {
 	case confirm.Acked():
 		return nil
-	case s.channel.IsClosed():
+	case s.conn.IsClosed():
 		return event.ErrUnavailable // the library ends open confirms as "not acked" when a connection is lost
+	case s.channel.IsClosed():
+		s.declaredAt = time.Time{}
+		if why := cmp.Or(<-s.closed, amqp.ErrClosed); why.Code != amqp.NotFound { // which says nothing about the copy
+			return fmt.Errorf("%w: the broker closes the channel for it with code %d", event.ErrRejected, why.Code)
+		}
+		return event.ErrUnavailable
 	default:
 		return event.ErrRefused
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -74,7 +75,9 @@ func TestSender(t *testing.T) {
 		"on demand: a refused topology keeps the copy":          onDemandRefused,
 		"a broker that does not answer is gone":                 onDemandFrozen,
 		"what has gone is there again before the next copy":     besideAnother,
-		"a deleted exchange costs a connection":                 deletedExchange,
+		"a deleted exchange costs a channel":                    deletedExchange,
+		"a copy that the broker rejects costs a channel":        rejectedCopy,
+		"a copy that cannot be written is not sent":             unwritableCopy,
 		"a deleted queue is noticed by the return":              deletedQueue,
 		"a copy is confirmed or the connection is given up":     confirmWait,
 		"alarm: a copy in flight is waited for":                 blockedInFlight,
@@ -242,7 +245,7 @@ func besideAnother(t *testing.T) {
 	}
 }
 
-// deletedExchange: publishing to it closes the channel. One connection later everything goes on.
+// deletedExchange: publishing to it closes the channel. The next copy declares it.
 func deletedExchange(t *testing.T) {
 	broker := newVirtualHost(t)
 	raw := rawChannel(t, broker)
@@ -253,10 +256,35 @@ func deletedExchange(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, raw.ExchangeDelete(Exchange, false, false))
 	require.ErrorIs(t, send(s, "late"), event.ErrUnavailable)
-	require.Eventually(t, func() bool { now := s.live.Load(); return now != nil && now != live }, 15*time.Second, time.Millisecond,
-		"the connection is rebuilt without another copy")
-	sendSoon(t, s, "late")
+	require.NoError(t, send(s, "late"))
 	require.Equal(t, "late", get(t, raw, Queue).MessageId)
+	require.Same(t, live, s.live.Load(), "the connection was kept")
+}
+
+// rejectedCopy: a CC header that is no list closes the channel.
+func rejectedCopy(t *testing.T) {
+	broker := newVirtualHost(t)
+	s := startSender(t, broker, true)
+	sendSoon(t, s, "first")
+	live := s.live.Load()
+	bad := copyNamed("bad")
+	bad.Headers = map[string]string{"CC": "everybody"}
+	for range 3 {
+		err := s.Send(context.Background(), bad)
+		require.ErrorIs(t, err, event.ErrRejected)
+		require.NotErrorIs(t, err, event.ErrUnavailable)
+		require.NoError(t, send(s, "good"))
+	}
+	require.Same(t, live, s.live.Load(), "the connection was kept")
+	require.Equal(t, 4, ready(t, rawChannel(t, broker), Queue))
+}
+
+func unwritableCopy(t *testing.T) {
+	s := startSender(t, newVirtualHost(t), true)
+	sendSoon(t, s, "first")
+	channel := s.live.Load().channel
+	require.ErrorIs(t, send(s, strings.Repeat("i", 256)), event.ErrRejected)
+	require.False(t, channel.IsClosed())
 }
 
 func deletedQueue(t *testing.T) {
