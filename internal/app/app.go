@@ -109,6 +109,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	// Events leave through the outbox, in the transaction of what they report.
 	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
 		float64(in.cfg.Invitations.PerSecond), in.log)
+	in.metrics.watchSealing(func() int { return a.relay.Foreign() + in.legacy.relay.Foreign() })
 	rows := outbox.NewPublisher(in.db, in.sealer, in.clock, a.relay.Wake)
 	events := in.legacy.publisher(rows)
 	a.heartbeat = heartbeat.New(heartbeat.Deps{

@@ -103,6 +103,13 @@ func (m *metrics) watchHashing(load func() (running, waiting int)) {
 		func() float64 { _, waiting := load(); return float64(waiting) })
 }
 
+// watchSealing shows how many rows of the outbox this process cannot open.
+func (m *metrics) watchSealing(foreign func() int) {
+	promauto.With(m.registry).NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "outbox_sealed_rows", Help: "Rows sealed with another EVENTS_SEAL_KEY than this process has.",
+	}, func() float64 { return float64(foreign()) })
+}
+
 var (
 	outboxRows   = prometheus.NewDesc("outbox_rows", "Rows waiting in the outbox, due or not.", nil, nil)
 	outboxFailed = prometheus.NewDesc("outbox_failed_rows", "Rows given up; `consumer outbox retry` makes them due again.", nil, nil)

@@ -19,6 +19,7 @@ type Clock interface{ Now() time.Time }
 type Sealer interface {
 	Seal(eventID string, body []byte) []byte
 	Open(eventID string, sealed []byte) ([]byte, error)
+	KeyID() string
 }
 
 // PublisherDeps are what a Publisher needs; all are required.
@@ -92,6 +93,9 @@ func (p *Publisher) storeCopy(ctx context.Context, e event.Event) (stamp map[str
 		}
 	}
 	propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(m.Headers))
+	if err := m.Check(event.MinFrame); err != nil {
+		return nil, fmt.Errorf("legacy: the copy of %s: %w", e.Key, err)
+	}
 	if err := insert(ctx, tx, p.deps.Sealer, m, p.deps.Clock.Now()); err != nil {
 		return nil, fmt.Errorf("legacy: storing the copy of %s: %w", e.ID, err)
 	}

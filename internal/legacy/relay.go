@@ -52,6 +52,7 @@ func NewRelay(d RelayDeps) *Relay { return &Relay{Loop: outbox.NewLoop(Rows, d.L
 // finished.
 func (r *Relay) Run(ctx context.Context) error {
 	return r.Loop.Run(ctx, func(bool) (int, time.Duration, error) {
+		r.CheckKey(ctx, r.deps.DB, r.deps.Sealer.KeyID())
 		handled, err := r.next(ctx)
 		if err != nil || !handled {
 			return 0, outbox.Poll, err
@@ -69,6 +70,10 @@ func (r *Relay) next(run context.Context) (handled bool, err error) {
 	one, handled, err := r.claim(run)
 	if err != nil || !handled {
 		return false, err
+	}
+	if one.unreadable {
+		r.deps.Log.Error().Str("event_id", one.message.ID).Msg("a legacy copy has unreadable headers; correct or delete its row")
+		return true, r.postpone(run, one, outbox.ClassUnreadable)
 	}
 	body, err := r.deps.Sealer.Open(one.message.ID, one.message.Body)
 	if err != nil {
@@ -142,7 +147,7 @@ func (r *Relay) claim(ctx context.Context) (row, bool, error) {
 	ctx, cancel := record(ctx)
 	defer cancel()
 	now := r.deps.Clock.Now()
-	return claim(ctx, r.deps.DB, now, now.Add(lease))
+	return claim(ctx, r.deps.DB, r.deps.Sealer.KeyID(), now, now.Add(lease))
 }
 
 // postpone lets a row that itself is at fault wait alone, longer each time, as the outbox does.

@@ -280,7 +280,33 @@ func TestRelay(t *testing.T) {
 		})
 	}
 
-	t.Run("a copy sealed with another key waits alone", func(t *testing.T) {
+	t.Run("a copy sealed with another key is left to who can open it", func(t *testing.T) {
+		t.Parallel()
+		eachBureau(t, func(b *bureau) {
+			b.store("one_1")
+			other, err := outbox.NewSealer(bytes.Repeat([]byte{9}, 32))
+			require.NoError(b, err)
+			wrong := b.relay()
+			wrong.deps.Sealer = other
+			require.Zero(b, b.all(wrong))
+			require.Equal(b, "0", b.column("one_1", "attempts"))
+			wrong.CheckKey(context.Background(), b.db, other.KeyID())
+			require.ErrorContains(b, wrong.KeyError(), "EVENTS_SEAL_KEY")
+			require.Equal(b, 1, b.all(b.relay()))
+		})
+	})
+	t.Run("a copy that cannot be read waits alone", func(t *testing.T) {
+		t.Parallel()
+		eachBureau(t, func(b *bureau) {
+			b.store("one_1")
+			exec(t, b.db, "UPDATE legacy_mails SET headers = '{'")
+			b.store("one_2")
+			require.Equal(b, 2, b.all(b.relay()))
+			require.Equal(b, []string{"one_2"}, b.ids())
+			require.Equal(b, "unreadable", b.column("one_1", "last_error"))
+		})
+	})
+	t.Run("a copy that does not open waits alone", func(t *testing.T) {
 		t.Parallel()
 		eachBureau(t, func(b *bureau) {
 			b.store("one_1")
@@ -304,7 +330,7 @@ func TestRelay(t *testing.T) {
 			b.store("one_1")
 			b.answer = func(event.Message) error {
 				b.clock.advance(lease) // the process was frozen, and another relay has taken over
-				_, found, err := claim(context.Background(), b.db, b.clock.Now(), b.clock.Now().Add(lease))
+				_, found, err := claim(context.Background(), b.db, newSealer(b.T).KeyID(), b.clock.Now(), b.clock.Now().Add(lease))
 				require.NoError(b, err)
 				require.True(b, found)
 				return event.ErrUnavailable
@@ -449,7 +475,7 @@ func (s silent) passes() {
 // free reports whether another relay can claim the row, and claims it.
 func (s silent) free() bool {
 	s.Helper()
-	_, found, err := claim(context.Background(), s.db, s.clock.Now(), s.clock.Now().Add(lease))
+	_, found, err := claim(context.Background(), s.db, newSealer(s.T).KeyID(), s.clock.Now(), s.clock.Now().Add(lease))
 	require.NoError(s, err)
 	return found
 }

@@ -24,6 +24,7 @@ type row struct {
 	message    event.Message
 	leaseUntil time.Time
 	attempts   int
+	unreadable bool // its headers are not what insert stores
 }
 
 // insert stores m, which is due at once.
@@ -33,14 +34,15 @@ func insert(ctx context.Context, tx database.Querier, s Sealer, m event.Message,
 		return err
 	}
 	_, err = tx.ExecContext(ctx, `
-		INSERT INTO legacy_mails (id, event_id, headers, body, event_time, created_at, available_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $6)`,
-		uuid.Must(uuid.NewV7()).String(), m.ID, string(headers), s.Seal(m.ID, m.Body), m.Timestamp, now)
+		INSERT INTO legacy_mails (id, event_id, headers, body, seal_key, event_time, created_at, available_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7)`,
+		uuid.Must(uuid.NewV7()).String(), m.ID, string(headers), s.Seal(m.ID, m.Body), s.KeyID(), m.Timestamp, now)
 	return err
 }
 
-// claim leases the row that has been due for longest until until. It returns false when none is due and free.
-func claim(ctx context.Context, db *database.DB, now, until time.Time) (r row, found bool, err error) {
+// claim leases the row that has been due for longest until until, of those that keyID may open. It returns false when
+// none is due and free.
+func claim(ctx context.Context, db *database.DB, keyID string, now, until time.Time) (r row, found bool, err error) {
 	var eventID, headers string
 	var at time.Time
 	var body []byte
@@ -48,8 +50,9 @@ func claim(ctx context.Context, db *database.DB, now, until time.Time) (r row, f
 		UPDATE legacy_mails SET lease_until = $2 WHERE id = (
 			SELECT id FROM legacy_mails
 			WHERE failed_at IS NULL AND available_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
+				AND (seal_key IS NULL OR seal_key = $3)
 			ORDER BY available_at, id LIMIT 1`+db.Dialect().ForUpdateSkipLocked()+`)
-		RETURNING id, event_id, headers, body, event_time, lease_until, attempts`, now, until).
+		RETURNING id, event_id, headers, body, event_time, lease_until, attempts`, now, until, keyID).
 		Scan(&r.id, &eventID, &headers, &body, &at, &r.leaseUntil, &r.attempts)
 	if database.IsNotFound(err) {
 		return row{}, false, nil
@@ -58,9 +61,7 @@ func claim(ctx context.Context, db *database.DB, now, until time.Time) (r row, f
 		return row{}, false, fmt.Errorf("legacy: claiming a row: %w", err)
 	}
 	r.message = copyOf(eventID, at, body, nil)
-	if err := json.Unmarshal([]byte(headers), &r.message.Headers); err != nil {
-		return row{}, false, fmt.Errorf("legacy: reading a claimed row: %w", err)
-	}
+	r.unreadable = json.Unmarshal([]byte(headers), &r.message.Headers) != nil
 	return r, true, nil
 }
 

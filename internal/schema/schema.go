@@ -31,7 +31,7 @@ var migrations embed.FS
 // index on every username by unique indexes on living rows.
 const ownVersion = 2
 
-// copiesVersion is the step whose way back keeps every row of the outbox, and returns those it has moved.
+// copiesVersion is the first step whose way back keeps every row of the outbox. It returns those it has moved.
 const copiesVersion = 6
 
 // Migration is one step, and when it was applied to this database.
@@ -116,7 +116,7 @@ func explain(doing string, db *database.DB, err error) error {
 
 // checkRevert returns an error when taking step version back would lose rows or break a constraint.
 func checkRevert(ctx context.Context, db *database.DB, version int64) error {
-	if version >= ownVersion && version != copiesVersion {
+	if version >= ownVersion && version < copiesVersion {
 		var rows int
 		if err := db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM outbox").Scan(&rows); err != nil {
 			return fmt.Errorf("schema: counting the outbox: %w", err)

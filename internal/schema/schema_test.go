@@ -23,8 +23,7 @@ func TestUpAndDown(t *testing.T) {
 		insert := "INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed," +
 			" event_time, created_at, available_at) VALUES ('01a2079e-8aec-7eff-9d49-aff4a1ebec4a', 'evt_1', '', '', '', true," +
 			" '{}', '', false, $1, $1, $1)"
-		_, err = schema.Down(ctx, db)
-		require.NoError(t, err)
+		downThrough(t, db, "00006_legacy_mails.sql")
 		_, err = db.Conn(ctx).ExecContext(ctx, insert, time.Now().UTC())
 		require.NoError(t, err)
 		_, err = schema.Down(ctx, db)
@@ -44,7 +43,18 @@ func TestUpAndDown(t *testing.T) {
 
 		applied, err = schema.Up(ctx, db)
 		require.NoError(t, err)
-		require.Equal(t, []string{name, "00006_legacy_mails.sql"}, applied)
+		require.Equal(t, []string{name, "00006_legacy_mails.sql"}, applied[:2])
 		require.NoError(t, schema.Current(ctx, db))
 	})
+}
+
+// downThrough takes steps back until that of the given name has been.
+func downThrough(t *testing.T, db *database.DB, step string) {
+	t.Helper()
+	for name := ""; name != step; {
+		var err error
+		name, err = schema.Down(context.Background(), db)
+		require.NoError(t, err)
+		require.NotEmpty(t, name, "%s was not among them", step)
+	}
 }

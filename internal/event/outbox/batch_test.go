@@ -140,7 +140,7 @@ func TestWithdraw(t *testing.T) {
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
 			o := open(t, db)
 			o.publish(o.invitations(2, "mine", time.Time{}, 0)...)
-			claimed, err := claim(context.Background(), db, o.clock.Now(), batchSize, batchSize)
+			claimed, err := o.relay().claim(context.Background(), batchSize)
 			require.NoError(t, err)
 			require.Len(t, claimed, 2) // a relay has these in hand
 			later := o.invitations(rowsPerInsert(db.Dialect())+1, "mine", o.clock.Now().Add(time.Hour), time.Second)

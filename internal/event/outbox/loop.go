@@ -2,20 +2,30 @@ package outbox
 
 import (
 	"context"
+	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/pkg/database"
 )
 
 // Poll is how often a relay looks for rows of a process that died between commit and nudge, and how long it waits after
 // a failure.
 const Poll = time.Second
 
+// keyEvery is how often a relay looks for rows that it cannot open.
+const keyEvery = 10 * time.Second
+
 // Loop runs the steps of a relay and wakes it.
 type Loop struct {
 	table Table
 	log   zerolog.Logger
 	nudge chan struct{}
+	// foreign is how many rows were sealed with another key when it was last looked, at keyChecked.
+	foreign    atomic.Int64
+	keyChecked time.Time
 }
 
 // NewLoop returns the Loop of a relay of t.
@@ -61,3 +71,34 @@ func (l *Loop) Run(ctx context.Context, step func(failing bool) (rows int, rest 
 	}
 	return nil
 }
+
+// CheckKey looks for rows that were sealed with another key than keyID, the first time at once and then every 10 s. They
+// are left to the processes that have it; when there are some is logged once.
+func (l *Loop) CheckKey(ctx context.Context, db *database.DB, keyID string) {
+	if !l.keyChecked.IsZero() && time.Since(l.keyChecked) < keyEvery {
+		return
+	}
+	l.keyChecked = time.Now()
+	n, err := l.table.sealedElsewhere(ctx, db, keyID)
+	if err != nil {
+		return // the next claim says what is wrong
+	}
+	switch before := l.foreign.Swap(int64(n)); {
+	case n > 0 && before == 0:
+		l.log.Error().Str("table", string(l.table)).Int("rows", n).Str("key_id", keyID).
+			Msg("rows are sealed with another EVENTS_SEAL_KEY, and left to processes that have it; give every process the same")
+	case n == 0 && before > 0:
+		l.log.Info().Str("table", string(l.table)).Msg("no row is sealed with another EVENTS_SEAL_KEY any more")
+	}
+}
+
+// KeyError returns an error while there are rows that this process cannot open.
+func (l *Loop) KeyError() error {
+	if n := l.foreign.Load(); n > 0 {
+		return fmt.Errorf("%d rows of %s are sealed with another EVENTS_SEAL_KEY than this process has", n, l.table)
+	}
+	return nil
+}
+
+// Foreign returns how many rows were sealed with another key when CheckKey last looked.
+func (l *Loop) Foreign() int { return int(l.foreign.Load()) }

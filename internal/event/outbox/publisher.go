@@ -32,7 +32,7 @@ func NewPublisher(db *database.DB, sealer *Sealer, clock Clock, wake func()) *Pu
 }
 
 // Publish stores events as rows of ctx's transaction, with the trace of ctx in their headers. It returns the errors of
-// event.Encode before anything is stored, and database.ErrNoTx when ctx has no transaction.
+// event.Encode and of Message.Check before anything is stored, and database.ErrNoTx when ctx has no transaction.
 func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
 	rows := make([]row, len(events))
 	for i, e := range events {
@@ -50,8 +50,12 @@ func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
 	for i := range rows {
 		r := &rows[i]
 		propagation.TraceContext{}.Inject(ctx, propagation.MapCarrier(r.message.Headers))
+		if err := r.message.Check(event.MinFrame); err != nil {
+			return fmt.Errorf("outbox: event %s: %w", r.message.RoutingKey, err)
+		}
 		if r.sealed {
 			r.message.Body = p.sealer.Seal(r.message.ID, r.message.Body)
+			r.sealKey = p.sealer.KeyID()
 		}
 		r.id, r.createdAt = uuid.Must(uuid.NewV7()).String(), now
 		r.availableAt = r.availableAt.UTC().Truncate(time.Microsecond) // as the clock: SQLite compares times as texts

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -65,6 +66,25 @@ func TestPublisher(t *testing.T) {
 			require.Zero(t, o.depth())
 		})
 	})
+	t.Run("stores nothing that cannot be written to a broker", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			o := open(t, db)
+			require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+				for name, value := range map[string]string{strings.Repeat("n", 256): "", "a": strings.Repeat("secret", 1000)} {
+					e := o.state("evt_1")
+					e.Headers = map[string]string{name: value}
+					err := o.publisher.Publish(ctx, o.state("evt_2"), e)
+					require.ErrorIs(t, err, event.ErrRejected)
+					require.NotContains(t, err.Error(), "secret")
+				}
+				e := o.state(strings.Repeat("i", 256))
+				require.Error(t, o.publisher.Publish(ctx, e))
+				return nil
+			}))
+			require.Zero(t, o.depth())
+		})
+	})
 	t.Run("bodies of mails are sealed at rest", func(t *testing.T) {
 		t.Parallel()
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
@@ -108,28 +128,79 @@ func TestPublisher(t *testing.T) {
 	})
 }
 
+// otherRelay returns a relay of a process with another key.
+func (o *office) otherRelay(log zerolog.Logger) *Relay {
+	o.Helper()
+	sealer, err := NewSealer(bytes.Repeat([]byte{8}, 32))
+	require.NoError(o, err)
+	return NewRelay(o.db, sealer, o.clock, o.broker, o.outcomes, batchSize, log)
+}
+
+type writerFunc func([]byte)
+
+func (f writerFunc) Write(line []byte) (int, error) { f(line); return len(line), nil }
+
 func TestSealing(t *testing.T) {
 	t.Parallel()
-	t.Run("a row sealed with another key waits alone", func(t *testing.T) {
+	t.Run("a row sealed with another key is left to who can open it", func(t *testing.T) {
 		t.Parallel()
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
 			o := open(t, db)
 			o.publish(o.mail("evt_mail"), o.state("evt_state"))
-			right := o.sealer
-			var err error
-			o.sealer, err = NewSealer(bytes.Repeat([]byte{8}, 32))
+			var log bytes.Buffer
+			wrong := o.otherRelay(zerolog.New(&log))
+			for range maxAttempts + 1 {
+				wrong.keyChecked = time.Time{}
+				wrong.CheckKey(context.Background(), db, wrong.sealer.KeyID())
+				o.step(wrong)
+				o.clock.advance(maxPause)
+			}
+			require.Equal(t, []string{"evt_state published"}, o.outcomes.seen)
+			require.Equal(t, "0", string(o.column("evt_mail", "attempts")))
+			require.Empty(t, o.column("evt_mail", "lease_until"), "it was never claimed")
+			require.EqualError(t, wrong.KeyError(), "1 rows of outbox are sealed with another EVENTS_SEAL_KEY than this process has")
+			require.Equal(t, 1, strings.Count(log.String(), "EVENTS_SEAL_KEY"), log.String())
+			require.NotContains(t, log.String(), code)
+
+			right := o.relay()
+			right.CheckKey(context.Background(), db, o.sealer.KeyID())
+			require.NoError(t, right.KeyError())
+			require.Equal(t, 1, o.step(right), "with the right key it goes")
+			require.Equal(t, []string{"evt_state", "evt_mail"}, o.broker.ids())
+			wrong.keyChecked = time.Time{}
+			wrong.CheckKey(context.Background(), db, wrong.sealer.KeyID())
+			require.NoError(t, wrong.KeyError())
+		})
+	})
+	t.Run("a relay with another key says so at its start", func(t *testing.T) {
+		t.Parallel()
+		o := open(t, schematest.SQLite(t))
+		o.publish(o.mail("evt_mail"))
+		said := make(chan string, 10)
+		wrong := o.otherRelay(zerolog.New(writerFunc(func(line []byte) { said <- string(line) })))
+		ctx, stop := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- wrong.Run(ctx) }()
+		require.Contains(t, eventtest.Next(t, said), "EVENTS_SEAL_KEY")
+		stop()
+		require.NoError(t, eventtest.Next(t, ended))
+	})
+	// The release before this one stores no id of its key.
+	t.Run("a row of an unknown key is tried, and waits alone if it does not open", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			o := open(t, db)
+			o.publish(o.mail("evt_mail"), o.state("evt_state"))
+			_, err := db.Conn(context.Background()).ExecContext(context.Background(), "UPDATE outbox SET seal_key = NULL")
 			require.NoError(t, err)
 			var log bytes.Buffer
-			r := o.relay()
-			r.log = zerolog.New(&log)
-			o.step(r)
+			o.step(o.otherRelay(zerolog.New(&log)))
 			require.Equal(t, []string{"evt_state"}, o.broker.ids())
 			require.Equal(t, []string{"evt_mail sealed final=false", "evt_state published"}, o.outcomes.seen)
 			require.Equal(t, "sealed", string(o.column("evt_mail", "last_error")))
 			require.Contains(t, log.String(), "evt_mail")
 			require.NotContains(t, log.String(), code)
 
-			o.sealer = right
 			o.clock.advance(time.Second)
 			require.Equal(t, 1, o.step(o.relay()), "with the right key it goes")
 			require.Equal(t, []string{"evt_state", "evt_mail"}, o.broker.ids())
@@ -139,8 +210,12 @@ func TestSealing(t *testing.T) {
 		t.Parallel()
 		_, err := NewSealer(make([]byte, 16))
 		require.ErrorContains(t, err, "32 bytes")
+		other, err := NewSealer(bytes.Repeat([]byte{8}, 32))
+		require.NoError(t, err)
 		s, err := NewSealer(bytes.Repeat([]byte{7}, 32))
 		require.NoError(t, err)
+		require.Len(t, s.KeyID(), 16)
+		require.NotEqual(t, s.KeyID(), other.KeyID())
 		first, second := s.Seal("evt_1", []byte(code)), s.Seal("evt_1", []byte(code))
 		require.NotEqual(t, first, second, "equal bodies do not look equal")
 		body, err := s.Open("evt_1", first)

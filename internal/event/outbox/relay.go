@@ -27,7 +27,9 @@ const (
 	classUnavailable = "unavailable"
 	classUnroutable  = "unroutable"
 	classRefused     = "refused"
-	ClassSealed      = "sealed" // its body cannot be opened
+	classRejected    = "rejected"   // the message itself is at fault; claimed apart from then on
+	ClassSealed      = "sealed"     // its body cannot be opened
+	ClassUnreadable  = "unreadable" // its headers cannot be read
 	classOther       = "other"
 )
 
@@ -35,8 +37,8 @@ const (
 type Observer interface {
 	// Published: confirmed by the broker; took is the time from handing it to the broker to the confirm.
 	Published(m event.Message, took time.Duration)
-	// Failed: not confirmed this time; class is one of unavailable, unroutable, refused, sealed, other. final means
-	// that the row has been given up and waits for a person.
+	// Failed: not confirmed this time; class is one of unavailable, unroutable, refused, rejected, sealed,
+	// unreadable, other. final means that the row has been given up and waits for a person.
 	Failed(m event.Message, class string, final bool)
 }
 
@@ -50,6 +52,8 @@ type Relay struct {
 	observer Observer
 	log      zerolog.Logger
 	pace     pace
+	alone    floor
+	batched  floor
 	// confirmed are rows whose deletion failed: they are deleted before anything else is claimed, so that a short
 	// absence of the database does not send them again.
 	confirmed []string
@@ -73,8 +77,9 @@ func (r *Relay) Run(ctx context.Context) error {
 		if failing {
 			limit = 1 // enough to see that it is over; leasing a whole batch each second only makes dead rows
 		}
+		r.CheckKey(ctx, r.db, r.sealer.KeyID())
 		n, err := r.relay(ctx, limit)
-		if err != nil || n == limit {
+		if err != nil || n >= limit {
 			return n, 0, err
 		}
 		return n, r.rest(ctx), nil
@@ -89,15 +94,9 @@ func (r *Relay) relay(run context.Context, limit int) (int, error) {
 	if err := r.removeConfirmed(ctx); err != nil {
 		return 0, err
 	}
-	now := r.clock.Now()
-	rows, err := claim(ctx, r.db, now, limit, min(limit, r.pace.allowance(now)))
+	rows, err := r.claim(ctx, limit)
 	if err != nil || len(rows) == 0 {
 		return 0, err
-	}
-	for _, row := range rows {
-		if row.batch != "" {
-			r.pace.spend()
-		}
 	}
 	claimed := len(rows)
 	rows, err = r.open(ctx, rows)
@@ -133,6 +132,9 @@ func (r *Relay) record(ctx context.Context, rows []row, results []error, took ti
 			}
 		}
 	}
+	if len(unavailable) > 0 {
+		r.alone, r.batched = floor{}, floor{} // they are due again where they were
+	}
 	if err := release(ctx, r.db, unavailable); err != nil {
 		firstErr = err // they come free when their lease ends
 	}
@@ -142,10 +144,17 @@ func (r *Relay) record(ctx context.Context, rows []row, results []error, took ti
 	return firstErr
 }
 
-// open unseals the bodies of rows. A row that does not open is postponed and left out.
+// open unseals the bodies of rows. A row that does not open, or cannot be read, is postponed and left out.
 func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
 	opened := rows[:0]
 	for _, row := range rows {
+		if row.unreadable {
+			r.log.Error().Str("event_id", row.message.ID).Msg("an outbox row has unreadable headers; correct or delete it")
+			if err := r.postpone(ctx, row, ClassUnreadable); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if row.sealed {
 			body, err := r.sealer.Open(row.message.ID, row.message.Body)
 			if err != nil {
@@ -199,6 +208,8 @@ func ClassOf(err error) string {
 		return classUnroutable
 	case errors.Is(err, event.ErrRefused):
 		return classRefused
+	case errors.Is(err, event.ErrRejected):
+		return classRejected
 	default:
 		return classOther
 	}

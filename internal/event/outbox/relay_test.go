@@ -78,7 +78,7 @@ func TestRelay(t *testing.T) {
 	t.Run("a failing row backs off alone until it is given up", func(t *testing.T) {
 		t.Parallel()
 		for class, failure := range map[string]error{
-			"unroutable": event.ErrUnroutable, "refused": event.ErrRefused, "other": errors.New("odd"),
+			"unroutable": event.ErrUnroutable, "refused": event.ErrRefused, "rejected": event.ErrRejected, "other": errors.New("odd"),
 		} {
 			t.Run(class, func(t *testing.T) {
 				t.Parallel()
@@ -142,7 +142,7 @@ func TestRelay(t *testing.T) {
 		schematest.Each(t, func(t *testing.T, db *database.DB) {
 			o := open(t, db)
 			o.publish(o.state("evt_1"))
-			claimed, err := claim(context.Background(), db, o.clock.Now(), batchSize, batchSize)
+			claimed, err := o.relay().claim(context.Background(), batchSize)
 			require.NoError(t, err)
 			require.Len(t, claimed, 1) // and the process dies here
 			r := o.relay()

@@ -3,13 +3,19 @@ package outbox
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 )
 
 // Sealer encrypts bodies that hold codes while they lie in the database: AES-256-GCM, a random nonce in front, the
 // row's event id bound in, so that a sealed body cannot be moved to another row.
-type Sealer struct{ aead cipher.AEAD }
+type Sealer struct {
+	aead  cipher.AEAD
+	keyID string
+}
 
 // NewSealer takes EVENTS_SEAL_KEY: 32 bytes.
 func NewSealer(key []byte) (*Sealer, error) {
@@ -24,8 +30,15 @@ func NewSealer(key []byte) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	return &Sealer{aead}, nil
+	id, err := hkdf.Key(sha256.New, key, nil, "identity outbox: id of a sealing key", 8)
+	if err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	return &Sealer{aead, hex.EncodeToString(id)}, nil
 }
+
+// KeyID returns what tells this key from another. It is stored beside what was sealed, and says nothing about the key.
+func (s *Sealer) KeyID() string { return s.keyID }
 
 // errSealed is returned for a body that this key does not open.
 var errSealed = errors.New("outbox: this row was sealed with another EVENTS_SEAL_KEY")

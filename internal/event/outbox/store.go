@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -17,11 +19,14 @@ type row struct {
 	id          string
 	message     event.Message
 	sealed      bool
+	sealKey     string // the KeyID it was sealed with; empty: unknown, or not sealed
 	batch       string // what it is one of many of; empty: it stands for itself
 	createdAt   time.Time
 	availableAt time.Time
 	leaseUntil  time.Time
 	attempts    int
+	lastError   string
+	unreadable  bool // its headers are not what insert stores
 }
 
 // rowsPerInsert is how many rows go into one statement: enough to make the round trip small beside the work, few enough
@@ -43,36 +48,70 @@ func insert(ctx context.Context, q database.Querier, rows []row) error {
 		}
 		m := r.message
 		args = append(args, r.id, m.ID, m.Exchange, m.RoutingKey, m.ContentType, m.Mandatory, string(headers),
-			m.Body, r.sealed, sql.NullString{String: r.batch, Valid: r.batch != ""}, m.Timestamp, r.createdAt, r.availableAt)
+			m.Body, r.sealed, nullText(r.sealKey), nullText(r.batch), m.Timestamp, r.createdAt, r.availableAt)
 	}
 	_, err := q.ExecContext(ctx, `
 		INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body,
-			sealed, batch_id, event_time, created_at, available_at)
+			sealed, seal_key, batch_id, event_time, created_at, available_at)
 		VALUES `+database.Rows(len(rows), outboxColumns), args...)
 	return err
 }
 
 // outboxColumns is how many columns insert fills.
-const outboxColumns = 13
+const outboxColumns = 14
 
-// claim leases due rows: up to limit that stand for themselves, oldest first, and up to batched of those that
-// are one of many. Another relay passes over them until the lease ends.
-func claim(ctx context.Context, db *database.DB, now time.Time, limit, batched int) ([]row, error) {
-	due := func(which, limit string) string {
-		return `
-			SELECT id FROM outbox
-			WHERE failed_at IS NULL AND batch_id ` + which + ` AND available_at <= $1
-				AND (lease_until IS NULL OR lease_until <= $1)
-			ORDER BY available_at, id
-			LIMIT ` + limit + db.Dialect().ForUpdateSkipLocked()
+func nullText(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+// share is a part of the due rows, which is claimed apart from the others so that none waits behind another.
+type share struct {
+	of    string // the condition of an index
+	limit int
+	above position // rows up to here are passed over
+}
+
+// position is a place in the order in which rows are claimed. The zero position is before all.
+type position struct {
+	at time.Time
+	id string
+}
+
+// The conditions of the three shares.
+const (
+	ofAlone    = "batch_id IS NULL AND (last_error IS NULL OR last_error <> '" + classRejected + "')"
+	ofBatched  = "batch_id IS NOT NULL AND (last_error IS NULL OR last_error <> '" + classRejected + "')"
+	ofRejected = "last_error = '" + classRejected + "'"
+)
+
+// claim leases due rows of each share, oldest first, which this process can open. Another relay passes over them until
+// the lease ends.
+func claim(ctx context.Context, db *database.DB, now time.Time, keyID string, shares ...share) ([]row, error) {
+	args := []any{now, now.Add(lease), keyID}
+	arg := func(v any) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(len(args))
 	}
-	// MATERIALIZED: the planner must not run the locking subqueries more than once.
+	var parts, names []string
+	for i, s := range shares {
+		name := "share" + strconv.Itoa(i)
+		names = append(names, "SELECT id FROM "+name)
+		above := ""
+		if s.above != (position{}) {
+			above = " AND (available_at, id) > (" + arg(s.above.at.UTC()) + ", " + arg(s.above.id) + ")"
+		}
+		// MATERIALIZED: the planner must not run the locking subqueries more than once.
+		parts = append(parts, name+` AS MATERIALIZED (
+			SELECT id FROM outbox
+			WHERE failed_at IS NULL AND `+s.of+` AND available_at <= $1`+above+`
+				AND (lease_until IS NULL OR lease_until <= $1) AND (seal_key IS NULL OR seal_key = $3)
+			ORDER BY available_at, id
+			LIMIT `+arg(s.limit)+db.Dialect().ForUpdateSkipLocked()+")")
+	}
 	rows, err := db.Conn(ctx).QueryContext(ctx, `
-		WITH alone AS MATERIALIZED (`+due("IS NULL", "$2")+`), batched AS MATERIALIZED (`+due("IS NOT NULL", "$3")+`)
-		UPDATE outbox SET lease_until = $4
-		WHERE id IN (SELECT id FROM alone UNION ALL SELECT id FROM batched)
-		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed, batch_id,
-			event_time, created_at, available_at, lease_until, attempts`, now, limit, batched, now.Add(lease))
+		WITH `+strings.Join(parts, ", ")+`
+		UPDATE outbox SET lease_until = $2
+		WHERE id IN (`+strings.Join(names, " UNION ALL ")+`)
+		RETURNING id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed, seal_key, batch_id,
+			event_time, created_at, available_at, lease_until, attempts, last_error`, args...)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: claiming rows: %w", err)
 	}
@@ -99,16 +138,16 @@ func scanRows(rows *sql.Rows) (out []row, err error) {
 	for rows.Next() {
 		var r row
 		var headers string
-		var batch sql.NullString
+		var sealKey, batch, lastError sql.NullString
 		m := &r.message
 		if err := rows.Scan(&r.id, &m.ID, &m.Exchange, &m.RoutingKey, &m.ContentType, &m.Mandatory, &headers,
-			&m.Body, &r.sealed, &batch, &m.Timestamp, &r.createdAt, &r.availableAt, &r.leaseUntil, &r.attempts); err != nil {
+			&m.Body, &r.sealed, &sealKey, &batch, &m.Timestamp, &r.createdAt, &r.availableAt, &r.leaseUntil, &r.attempts,
+			&lastError); err != nil {
 			return nil, err
 		}
-		if err := json.Unmarshal([]byte(headers), &m.Headers); err != nil {
-			return nil, err
-		}
-		r.batch = batch.String
+		r.unreadable = json.Unmarshal([]byte(headers), &m.Headers) != nil
+		r.sealKey, r.batch, r.lastError = sealKey.String, batch.String, lastError.String
+		m.Alone = r.lastError == classRejected
 		out = append(out, r)
 	}
 	return out, rows.Err()

@@ -9,7 +9,7 @@ import (
 )
 
 // Table is a table of rows that wait to be published. It holds the columns that a relay works by: id, lease_until,
-// attempts, last_error, available_at and failed_at.
+// attempts, last_error, available_at, failed_at and seal_key.
 type Table string
 
 // Rows is the outbox.
@@ -85,4 +85,11 @@ func (t Table) Depth(ctx context.Context, db *database.DB, now time.Time) (Depth
 		}
 	}
 	return d, nil
+}
+
+// sealedElsewhere counts the rows that wait and were sealed with another key than keyID.
+func (t Table) sealedElsewhere(ctx context.Context, db *database.DB, keyID string) (n int, err error) {
+	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM "+string(t)+
+		" WHERE failed_at IS NULL AND seal_key <> $1", keyID).Scan(&n)
+	return n, err
 }
