@@ -71,7 +71,7 @@ type Rebuilt struct {
 }
 
 // RebuildState writes every user's subscription state, and the progress of the last week's invitations, to Redis again,
-// from the database. After an error it returns what it has done so far.
+// from the database. What fails is passed over, and named by the error that is returned at the end.
 func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger) (r Rebuilt, err error) {
 	state := openState(cfg.Redis)
 	defer func() { err = errors.Join(err, state.Close()) }()
@@ -90,13 +90,12 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	if in.sealer, err = outbox.NewSealer(cfg.Secrets.EventsSeal); err != nil {
 		return r, err
 	}
-	if r.States, err = in.newProjection().RebuildStates(ctx); err != nil {
-		return r, err
-	}
+	var states, progress error
+	r.States, states = in.newProjection().RebuildStates(ctx)
 	// What turns out to be done is announced: any relay brings it to the broker.
 	events := outbox.NewPublisher(db, in.sealer, in.clock, func() {})
-	r.Progress, err = in.newRepairer(in.newProgress(events)).Rebuild(ctx)
-	return r, err
+	r.Progress, progress = in.newRepairer(in.newProgress(events)).Rebuild(ctx)
+	return r, errors.Join(states, progress)
 }
 
 // RetryOutbox makes the rows the relay has given up due again and returns how many there were.

@@ -32,6 +32,9 @@ type metrics struct {
 	lanePaused    *prometheus.GaugeVec
 
 	projectsCompleted prometheus.Counter
+	sweepsFailed      prometheus.Counter
+	repairsFailed     prometheus.Counter
+	purgesFailed      *prometheus.CounterVec
 	marksMissed       prometheus.Counter
 }
 
@@ -72,6 +75,9 @@ func newMetrics() *metrics {
 			Name: "lane_paused", Help: "1 while this process sends nothing from the queue because the mail server refuses it.",
 		}, []string{"queue"}),
 
+		sweepsFailed:      counter("project_sweep_failures_total", "Open projects that the sweeper passed over."),
+		repairsFailed:     counter("batch_repair_failures_total", "Batches of invitations that the repairer passed over."),
+		purgesFailed:      counters("purge_failures_total", "Purges of expired rows that failed, or passed over some.", "what"),
 		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
 	}

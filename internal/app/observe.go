@@ -178,6 +178,17 @@ func (o *projectObserver) SignalFailed(projectID string, err error) {
 	o.log.Warn().Err(err).Str("project_id", projectID).Msg("job.completed was not handed over yet; the sweeper will")
 }
 
+// SweepFailed implements project.Observer.
+func (o *projectObserver) SweepFailed(projectID string, again bool, err error) {
+	o.metrics.sweepsFailed.Inc()
+	level := zerolog.WarnLevel
+	if again {
+		level = zerolog.DebugLevel
+	}
+	o.log.WithLevel(level).Err(err).Str("project_id", projectID).
+		Msg("an open project could not be completed and is passed over; retried every few seconds")
+}
+
 // SweepHealth implements project.Observer.
 func (o *projectObserver) SweepHealth(err error) {
 	if err != nil {
@@ -212,6 +223,16 @@ func (in *infra) logOutage(effect string) func(error) {
 	}
 }
 
-func (in *infra) logRepairFailure(err error) {
-	in.log.Warn().Err(err).Msg("batches could not be compared with their progress; retried every few seconds")
+func (in *infra) logRepairFailure(batchID string, again bool, err error) {
+	level := zerolog.WarnLevel
+	if again {
+		level = zerolog.DebugLevel
+	}
+	if batchID == "" {
+		in.log.WithLevel(level).Err(err).Msg("batches could not be compared with their progress; retried every few seconds")
+		return
+	}
+	in.metrics.repairsFailed.Inc()
+	in.log.WithLevel(level).Err(err).Str("project_id", batchID).
+		Msg("a batch cannot be counted and is passed over; retried every few seconds")
 }

@@ -60,7 +60,8 @@ func (a *App) purgeOnce(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			a.log.Warn().Err(err).Str("what", p.table).Msg("expired rows were not purged; next try in an hour")
+			a.metrics.purgesFailed.WithLabelValues(p.table).Inc()
+			a.log.Warn().Err(err).Str("what", p.table).Int64("rows", n).Msg("expired rows were not all purged; next try in an hour")
 		case n > 0:
 			a.log.Info().Int64("rows", n).Str("what", p.table).Msg("purged expired rows")
 		}

@@ -80,9 +80,9 @@ type PurgeRepository interface {
 	ExpiredPage(ctx context.Context, now time.Time, after string, limit int) ([]Invitation, error)
 	// OldPage returns invitations of batches whose last mail was due before then.
 	OldPage(ctx context.Context, then time.Time, after string, limit int) ([]Invitation, error)
-	// DeleteOld deletes batches whose last mail was due before then, with their invitations and reports, and returns how
-	// many.
-	DeleteOld(ctx context.Context, then time.Time) (int64, error)
+	// DeleteOld deletes batches whose last mail was due before then, but those in keep, with their invitations and
+	// reports, and returns how many.
+	DeleteOld(ctx context.Context, then time.Time, keep []string) (int64, error)
 }
 
 // PaceRepository stores when the next mail of any batch may leave: one rate for all batches and processes. Every method

@@ -20,6 +20,9 @@ type Observer interface {
 	Completed(c Completion)
 	// SignalFailed is called when storing job.completed failed. The sweeper tries again.
 	SignalFailed(projectID string, err error)
+	// SweepFailed is called each time the sweeper passes over a project that it cannot complete. again says that the
+	// same project was passed over before, and not completed since.
+	SweepFailed(projectID string, again bool, err error)
 	// SweepHealth is called with the first error of an outage of the sweeper, and with nil on recovery.
 	SweepHealth(err error)
 }

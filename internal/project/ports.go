@@ -35,6 +35,8 @@ type OpenProjects interface {
 	ListOpen(ctx context.Context, idle time.Duration, limit int) ([]string, error)
 	// Check applies the finish-line rule to a project and touches it. It renews no lifetime.
 	Check(ctx context.Context, projectID string) (Change, error)
+	// Postpone makes a project that cannot be checked the most recently touched one, whatever is wrong with it.
+	Postpone(ctx context.Context, projectID string) error
 	// MarkSignalled records that job.completed is in the outbox: the project is no longer open.
 	MarkSignalled(ctx context.Context, projectID string) error
 }

@@ -90,7 +90,7 @@ func TestDown(t *testing.T) {
 			require.NoError(t, err)
 			addUser(t, db, id("21"), "gone@example.com", true, 0, nil)
 			addUser(t, db, id("22"), "GONE@example.com", true, 0, day) // spelled otherwise: no obstacle
-			downThrough(t, db, "00003_fanout_migration.sql") // these steps have nothing to do with names
+			downThrough(t, db, "00003_fanout_migration.sql")           // these steps have nothing to do with names
 
 			before := catalog(t, db)
 			_, err = schema.Down(ctx, db)

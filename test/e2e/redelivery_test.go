@@ -144,7 +144,7 @@ func rebuildState(t *testing.T) {
 
 	out := s.Command(nil, harness.Consumer, "state", "rebuild")
 	require.Zero(t, out.Code, out.Stderr)
-	require.Contains(t, out.Stdout, "read 3, written 2, already newer 1")
+	require.Contains(t, out.Stdout, "read 3, written 2, already newer 1, failed 0")
 	for p, hash := range before {
 		require.Equal(t, hash, subscriptionState(t, s, p.id, hash["status"]))
 		life, err := s.Redis.TTL(t.Context(), stateKey(p.id)).Result()

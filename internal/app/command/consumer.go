@@ -31,10 +31,11 @@ func state() *cobra.Command {
 	return group
 }
 
-// printRebuilt shows what was rebuilt, also before an error.
+// printRebuilt shows what was rebuilt. What was not is in the command's error, item by item.
 func printRebuilt(i invocation, r app.Rebuilt) {
-	i.print("subscriptions: read %d, written %d, already newer %d", r.States.Read, r.States.Written, r.States.Stale)
-	i.print("invitations: %d batches, %d mails that have ended", r.Progress.Batches, r.Progress.Items)
+	s, p := r.States, r.Progress
+	i.print("subscriptions: read %d, written %d, already newer %d, failed %d", s.Read, s.Written, s.Stale, s.Failed)
+	i.print("invitations: %d batches, %d mails that have ended, %d batches failed", p.Batches, p.Items, p.Failed)
 }
 
 func outboxCommand() *cobra.Command {

@@ -454,18 +454,18 @@ func (m *MockPurgeRepository) EXPECT() *MockPurgeRepositoryMockRecorder {
 }
 
 // DeleteOld mocks base method.
-func (m *MockPurgeRepository) DeleteOld(ctx context.Context, then time.Time) (int64, error) {
+func (m *MockPurgeRepository) DeleteOld(ctx context.Context, then time.Time, keep []string) (int64, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "DeleteOld", ctx, then)
+	ret := m.ctrl.Call(m, "DeleteOld", ctx, then, keep)
 	ret0, _ := ret[0].(int64)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // DeleteOld indicates an expected call of DeleteOld.
-func (mr *MockPurgeRepositoryMockRecorder) DeleteOld(ctx, then interface{}) *gomock.Call {
+func (mr *MockPurgeRepositoryMockRecorder) DeleteOld(ctx, then, keep interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DeleteOld", reflect.TypeOf((*MockPurgeRepository)(nil).DeleteOld), ctx, then)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DeleteOld", reflect.TypeOf((*MockPurgeRepository)(nil).DeleteOld), ctx, then, keep)
 }
 
 // ExpiredPage mocks base method.

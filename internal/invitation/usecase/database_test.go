@@ -278,7 +278,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		Progress:    f.progress,
 		Clock:       c,
 		Every:       time.Hour,
-		Failed:      func(error) {},
+		Failed:      func(string, bool, error) {},
 	})
 	f.closer = usecase.NewCloser(usecase.CloserDeps{Batches: batches, Accounts: finder, Events: f.events})
 	f.purge = usecase.NewPurger(usecase.PurgerDeps{Invitations: f.invitations, Accounts: invited})

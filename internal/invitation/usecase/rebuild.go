@@ -2,6 +2,7 @@ package usecase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,29 +15,40 @@ const rebuildLife = 7 * 24 * time.Hour
 // Rebuilt counts the work of [Repairer.Rebuild].
 type Rebuilt struct {
 	Batches int `json:"batches"`
-	Items   int `json:"items"` // that have ended, those that had been counted before included
+	Items   int `json:"items"`  // that have ended, those that had been counted before included
+	Failed  int `json:"failed"` // batches that were passed over
 }
 
+// rebuildPatience is how many batches in a row may fail before the rest is not tried: what they need is unavailable.
+const rebuildPatience = 100
+
 // Rebuild opens the projects of all batches that had mails to send in the last seven days, or still have, and counts
-// what is known to have ended. It may run beside everything else. On an error it returns the counts so far; running it
-// again is harmless.
-func (r *Repairer) Rebuild(ctx context.Context) (Rebuilt, error) {
-	var done Rebuilt
+// what is known to have ended. It may run beside everything else. A batch that fails is passed over: the errors of all
+// are returned together, each with the batch's id, beside the counts. Running it again is harmless.
+func (r *Repairer) Rebuild(ctx context.Context) (done Rebuilt, err error) {
+	var failed []error
+	defer func() { err = errors.Join(append(failed, err)...) }()
 	since := r.deps.Clock.Now().Add(-rebuildLife)
-	after := ""
+	after, inRow := "", 0
 	for {
 		page, err := r.deps.Batches.DueSince(ctx, since, after, repairLimit)
 		if err != nil || len(page) == 0 {
 			return done, err
 		}
 		for _, b := range page {
+			after = b.ID
 			items, err := r.rebuild(ctx, b)
 			done.Items += items
-			if err != nil {
-				return done, err
+			if err == nil {
+				done.Batches++
+				inRow = 0
+				continue
 			}
-			done.Batches++
-			after = b.ID
+			failed = append(failed, err)
+			done.Failed++
+			if inRow++; inRow == rebuildPatience || ctx.Err() != nil {
+				return done, errors.New("invitation: the batches after these were not tried")
+			}
 		}
 	}
 }

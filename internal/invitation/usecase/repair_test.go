@@ -21,7 +21,14 @@ type repairFixture struct {
 	invitations *mock.MockPager
 	mails       *mock.MockMailLedger
 	progress    *mock.MockProgress
-	outages     chan error
+	reports     chan report
+}
+
+// report is a call of Failed.
+type report struct {
+	batch string
+	again bool
+	err   error
 }
 
 func newRepairFixture(t *testing.T) *repairFixture {
@@ -32,7 +39,7 @@ func newRepairFixture(t *testing.T) *repairFixture {
 		invitations: mock.NewMockPager(ctrl),
 		mails:       mock.NewMockMailLedger(ctrl),
 		progress:    mock.NewMockProgress(ctrl),
-		outages:     make(chan error, 10),
+		reports:     make(chan report, 20),
 	}
 	f.Repairer = usecase.NewRepairer(usecase.RepairerDeps{
 		Batches:     f.batches,
@@ -41,7 +48,7 @@ func newRepairFixture(t *testing.T) *repairFixture {
 		Progress:    f.progress,
 		Clock:       &clock{now},
 		Every:       time.Millisecond,
-		Failed:      func(err error) { f.outages <- err },
+		Failed:      func(batch string, again bool, err error) { f.reports <- report{batch, again, err} },
 	})
 	return f
 }
@@ -122,7 +129,7 @@ func TestRebuild(t *testing.T) {
 
 func TestRepairerRun(t *testing.T) {
 	t.Parallel()
-	t.Run("survives outages and reports each once", func(t *testing.T) {
+	t.Run("survives outages and reports them", func(t *testing.T) {
 		t.Parallel()
 		f := newRepairFixture(t)
 		results := make(chan error) // unbuffered: each call of Repair takes what it shall return
@@ -139,16 +146,74 @@ func TestRepairerRun(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- f.Run(ctx) }()
 		second := errors.New("the second outage")
-		for _, result := range []error{nil, errBroken, errBroken, errBroken, nil, second, nil} {
+		for _, result := range []error{nil, errBroken, errBroken, nil, second, nil} {
 			results <- result
 		}
 		stop()
 		require.NoError(t, <-ended)
-		close(f.outages)
-		var outages []error
-		for err := range f.outages {
-			outages = append(outages, err)
+		require.Equal(t, []report{{"", false, errBroken}, {"", true, errBroken}, {"", false, second}}, f.reported(),
+			"a stop is no outage")
+	})
+}
+
+// reported returns every call of Failed. None may follow.
+func (f *repairFixture) reported() (all []report) {
+	close(f.reports)
+	for r := range f.reports {
+		all = append(all, r)
+	}
+	return all
+}
+
+func TestBadBatch(t *testing.T) {
+	t.Parallel()
+	bad := invitation.Batch{ID: "proj_bad", AdminID: adminID, Total: 2}
+	good := invitation.Batch{ID: batchID, AdminID: adminID, Total: 2}
+	t.Run("repair: is passed over, and named until it is well", func(t *testing.T) {
+		t.Parallel()
+		f := newRepairFixture(t)
+		for range 2 {
+			f.batches.EXPECT().ClaimOpen(outside, now, gomock.Any(), gomock.Any()).Return([]invitation.Batch{bad, good}, nil)
+			f.progress.EXPECT().State(outside, "proj_bad").Return(false, false, errBroken)
+			f.progress.EXPECT().State(outside, batchID)
+			f.rebuilds(good)
+			n, err := f.Repair(context.Background())
+			require.ErrorIs(t, err, errBroken)
+			require.ErrorContains(t, err, "proj_bad")
+			require.Equal(t, 1, n)
 		}
-		require.Equal(t, []error{errBroken, second}, outages)
+		f.batches.EXPECT().ClaimOpen(outside, now, gomock.Any(), gomock.Any()).Return([]invitation.Batch{bad}, nil)
+		f.progress.EXPECT().State(outside, "proj_bad").Return(true, true, nil)
+		_, err := f.Repair(context.Background())
+		require.NoError(t, err)
+		all := f.reported()
+		require.Len(t, all, 2)
+		for n, r := range all {
+			require.Equal(t, "proj_bad", r.batch)
+			require.Equal(t, n == 1, r.again)
+			require.ErrorIs(t, r.err, errBroken)
+		}
+	})
+	t.Run("rebuild: is passed over, and named at the end", func(t *testing.T) {
+		t.Parallel()
+		f := newRepairFixture(t)
+		f.batches.EXPECT().DueSince(outside, gomock.Any(), "", gomock.Any()).Return([]invitation.Batch{bad, good}, nil)
+		f.progress.EXPECT().Open(outside, "proj_bad", adminID, int64(2)).Return(errBroken)
+		f.rebuilds(good)
+		f.batches.EXPECT().DueSince(outside, gomock.Any(), batchID, gomock.Any())
+		done, err := f.Rebuild(context.Background())
+		require.ErrorIs(t, err, errBroken)
+		require.ErrorContains(t, err, "proj_bad")
+		require.Equal(t, usecase.Rebuilt{Batches: 1, Items: 1, Failed: 1}, done)
+	})
+	t.Run("rebuild: a hundred in a row are an outage", func(t *testing.T) {
+		t.Parallel()
+		f := newRepairFixture(t)
+		f.batches.EXPECT().DueSince(outside, gomock.Any(), gomock.Any(), gomock.Any()).
+			Return([]invitation.Batch{bad, bad}, nil).Times(50)
+		f.progress.EXPECT().Open(outside, gomock.Any(), gomock.Any(), gomock.Any()).Return(errBroken).Times(100)
+		done, err := f.Rebuild(context.Background())
+		require.ErrorContains(t, err, "not tried")
+		require.Equal(t, usecase.Rebuilt{Failed: 100}, done)
 	})
 }

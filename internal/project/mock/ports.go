@@ -177,6 +177,20 @@ func (mr *MockOpenProjectsMockRecorder) MarkSignalled(ctx, projectID interface{}
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MarkSignalled", reflect.TypeOf((*MockOpenProjects)(nil).MarkSignalled), ctx, projectID)
 }
 
+// Postpone mocks base method.
+func (m *MockOpenProjects) Postpone(ctx context.Context, projectID string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Postpone", ctx, projectID)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Postpone indicates an expected call of Postpone.
+func (mr *MockOpenProjectsMockRecorder) Postpone(ctx, projectID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Postpone", reflect.TypeOf((*MockOpenProjects)(nil).Postpone), ctx, projectID)
+}
+
 // MockProgressReader is a mock of ProgressReader interface.
 type MockProgressReader struct {
 	ctrl     *gomock.Controller

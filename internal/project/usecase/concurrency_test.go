@@ -58,6 +58,8 @@ func (m *memory) Check(context.Context, string) (project.Change, error) {
 	return m.change(), nil
 }
 
+func (m *memory) Postpone(context.Context, string) error { return nil }
+
 func (m *memory) MarkSignalled(context.Context, string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

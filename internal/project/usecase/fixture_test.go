@@ -3,6 +3,7 @@ package usecase_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,7 @@ type observer struct {
 	mu        sync.Mutex
 	completed []project.Completion
 	failed    []error
+	passed    []string
 	sweeps    chan error // if set
 }
 
@@ -92,6 +94,10 @@ func (o *observer) SignalFailed(_ string, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failed = append(o.failed, err)
+}
+
+func (o *observer) SweepFailed(projectID string, again bool, _ error) {
+	o.passed = append(o.passed, fmt.Sprintf("%s again=%t", projectID, again))
 }
 
 func (o *observer) SweepHealth(err error) { o.sweeps <- err }

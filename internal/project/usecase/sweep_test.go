@@ -40,7 +40,34 @@ func TestSweeper(t *testing.T) {
 		require.Len(t, f.events.Events(), 2)
 		require.Len(t, f.observer.completed, 2)
 	})
-	t.Run("stops at the first error", func(t *testing.T) {
+	t.Run("passes over projects that cannot be completed", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		s := usecase.NewSweeper(f.deps)
+		for range 2 {
+			f.expectOpen("bad", "worse", "running", "proj_1")
+			f.open.EXPECT().Check(gomock.Any(), "bad").Return(project.Change{}, errDown)
+			f.open.EXPECT().Postpone(gomock.Any(), "bad")
+			f.open.EXPECT().Check(gomock.Any(), "worse").Return(project.Change{}, errDown)
+			f.open.EXPECT().Postpone(gomock.Any(), "worse")
+			f.open.EXPECT().Check(gomock.Any(), "running").Return(running(), nil)
+			f.open.EXPECT().Check(gomock.Any(), "proj_1").Return(done(), nil)
+			f.completions.EXPECT().Add(gomock.Any(), "proj_1", gomock.Any(), gomock.Any()).Return(false, errDown)
+			require.NoError(t, s.Sweep(context.Background()))
+		}
+		require.Equal(t, []string{
+			"bad again=false", "worse again=false", "proj_1 again=false", "bad again=true", "worse again=true", "proj_1 again=true",
+		}, f.observer.passed)
+		f.expectOpen("bad")
+		f.open.EXPECT().Check(gomock.Any(), "bad").Return(running(), nil) // repaired
+		require.NoError(t, s.Sweep(context.Background()))
+		f.expectOpen("bad")
+		f.open.EXPECT().Check(gomock.Any(), "bad").Return(project.Change{}, errDown)
+		f.open.EXPECT().Postpone(gomock.Any(), "bad")
+		require.NoError(t, s.Sweep(context.Background()))
+		require.Equal(t, "bad again=false", f.observer.passed[6])
+	})
+	t.Run("stops when no project would fare better", func(t *testing.T) {
 		t.Parallel()
 		for name, prepare := range map[string]func(f fixture){
 			"listing": func(f fixture) {
@@ -49,11 +76,12 @@ func TestSweeper(t *testing.T) {
 			"checking": func(f fixture) {
 				f.expectOpen("proj_1", "proj_2")
 				f.open.EXPECT().Check(gomock.Any(), "proj_1").Return(project.Change{}, errDown)
+				f.open.EXPECT().Postpone(gomock.Any(), "proj_1").Return(errDown)
 			},
 			"signalling": func(f fixture) {
-				f.expectOpen("proj_1", "proj_2")
-				f.open.EXPECT().Check(gomock.Any(), "proj_1").Return(done(), nil)
-				f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(false, errDown)
+				f.expectOpen("proj_1", "proj_2", "proj_3", "proj_4")
+				f.open.EXPECT().Check(gomock.Any(), gomock.Any()).Return(done(), nil).Times(3)
+				f.completions.EXPECT().Add(gomock.Any(), gomock.Any(), gomock.Any(), gomock.Any()).Return(false, errDown).Times(3)
 			},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -2,28 +2,36 @@ package usecase
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
-// rebuildPage is the number of users per read.
-const rebuildPage = 500
+const (
+	// rebuildPage is the number of users per read.
+	rebuildPage = 500
+	// rebuildPatience is how many users in a row may fail before the rest is not tried: what they need is unavailable.
+	rebuildPatience = 100
+)
 
 // Rebuilt is the result of [Projection.RebuildStates], in users.
 type Rebuilt struct {
 	Read    int `json:"read"`    // users with a subscription
 	Written int `json:"written"` // states written, including unchanged ones
 	Stale   int `json:"stale"`   // skipped: an event stored a higher version meanwhile
+	Failed  int `json:"failed"`  // passed over
 }
 
 // RebuildStates writes the state of every user's latest subscription again. It may run beside events, because it never
 // replaces a higher version. Rows of the previous release have version 0, which no event has: they are written only if
-// nothing newer is stored. On an error it returns the counts so far; running it again is harmless.
+// nothing newer is stored. A user whose state cannot be written is passed over: the errors of all are returned together,
+// each with the user's id, beside the counts. Running it again is harmless.
 //
 // It deletes nothing. After the database was restored from a backup, delete the states first: states ahead of the
 // database would stay until its versions catch up.
-func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
-	var done Rebuilt
-	after := ""
+func (p *Projection) RebuildStates(ctx context.Context) (done Rebuilt, err error) {
+	var failed []error
+	defer func() { err = errors.Join(append(failed, err)...) }()
+	after, inRow := "", 0
 	for {
 		page, err := p.deps.Subscriptions.LatestPerUser(ctx, after, rebuildPage)
 		if err != nil {
@@ -33,17 +41,23 @@ func (p *Projection) RebuildStates(ctx context.Context) (Rebuilt, error) {
 			return done, nil
 		}
 		for _, s := range page {
+			after = s.UserID
 			done.Read++
 			applied, err := p.deps.States.Apply(ctx, s.State())
-			if err != nil {
-				return done, fmt.Errorf("subscription: writing the state of user %s: %w", s.UserID, err)
-			}
-			if applied {
+			switch {
+			case err != nil:
+				failed = append(failed, fmt.Errorf("subscription: writing the state of user %s: %w", s.UserID, err))
+				done.Failed++
+				if inRow++; inRow == rebuildPatience || ctx.Err() != nil {
+					return done, errors.New("subscription: the users after these were not tried")
+				}
+				continue
+			case applied:
 				done.Written++
-			} else {
+			default:
 				done.Stale++
 			}
-			after = s.UserID
+			inRow = 0
 		}
 	}
 }

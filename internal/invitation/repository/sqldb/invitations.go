@@ -127,9 +127,10 @@ func (r *Invitations) page(
 }
 
 // DeleteOld implements [invitation.PurgeRepository]. Invitations and reports go with their batch.
-func (r *Invitations) DeleteOld(ctx context.Context, then time.Time) (int64, error) {
+func (r *Invitations) DeleteOld(ctx context.Context, then time.Time, keep []string) (int64, error) {
+	args, in := database.In(append(keep, ""), database.Truncate(then)) // no id is empty, and a list must not be
 	return r.db.Exec(ctx, "invitation: deleting old batches",
-		"DELETE FROM invitation_batches WHERE last_due_at < $1", database.Truncate(then))
+		"DELETE FROM invitation_batches WHERE last_due_at < $1 AND id NOT IN ("+in+")", args...)
 }
 
 func scanInvitation(row database.Row) (i invitation.Invitation, err error) {

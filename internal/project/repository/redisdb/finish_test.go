@@ -247,6 +247,28 @@ func TestFinishLine(t *testing.T) {
 	})
 }
 
+// A key that holds something else cannot be checked. It must not stay in front of all others.
+func TestPostpone(t *testing.T) {
+	t.Parallel()
+	each(t, "moves a project to the end, whatever its keys hold", func(s suite) {
+		s.init(owner, 2)
+		s.mark(ok("a"))
+		s.touchedAt(s.id, -1)
+		require.NoError(s, s.client.Set(ctx, redisdb.Key(s.id), "x", time.Minute).Err())
+		_, err := s.store.Check(ctx, s.id)
+		require.ErrorIs(s, err, project.ErrUnavailable)
+		require.ErrorContains(s, err, redisdb.Key(s.id), "the key is named")
+		require.Contains(s, s.openProjects(time.Hour, 1000), s.id)
+
+		require.NoError(s, s.store.Postpone(ctx, s.id))
+		require.NotContains(s, s.openProjects(time.Hour, 1000), s.id)
+		require.Contains(s, s.openProjects(0, 1000), s.id, "it is still open")
+
+		require.NoError(s, s.store.Postpone(ctx, s.id+"-closed"))
+		require.NotContains(s, s.openProjects(0, 1000), s.id+"-closed")
+	})
+}
+
 func TestListOpen(t *testing.T) {
 	t.Parallel()
 	each(t, "lists the least recently touched first", func(s suite) {

@@ -44,6 +44,9 @@ var forgetSource string
 //go:embed open.lua
 var openSource string
 
+//go:embed postpone.lua
+var postponeSource string
+
 var (
 	initScript      = redis.NewScript(beginSource + initSource + finishSource)
 	totalScript     = redis.NewScript(beginSource + totalSource + finishSource)
@@ -53,6 +56,7 @@ var (
 	signalledScript = redis.NewScript(beginSource + signalledSource)
 	forgetScript    = redis.NewScript(forgetSource)
 	openScript      = redis.NewScript(openSource)
+	postponeScript  = redis.NewScript(postponeSource)
 )
 
 // run runs a script on the keys of a project. Its first argument is the project's id.
@@ -69,7 +73,7 @@ func (s *Store) change(
 	if err == nil {
 		change, err = decode(projectID, reply)
 	}
-	return change, asUnavailable(ctx, doing, err)
+	return change, asUnavailable(ctx, doing+" ("+Key(projectID)+")", err)
 }
 
 // The flags in a reply.

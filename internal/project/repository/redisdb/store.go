@@ -93,7 +93,13 @@ func (s *Store) Check(ctx context.Context, projectID string) (project.Change, er
 // MarkSignalled implements [project.OpenProjects].
 func (s *Store) MarkSignalled(ctx context.Context, projectID string) error {
 	err := s.run(ctx, signalledScript, projectID).Err()
-	return asUnavailable(ctx, "recording a signal", err)
+	return asUnavailable(ctx, "recording a signal ("+Key(projectID)+")", err)
+}
+
+// Postpone implements [project.OpenProjects]. It does not touch the project's own keys, which may be what is wrong.
+func (s *Store) Postpone(ctx context.Context, projectID string) error {
+	err := postponeScript.Run(ctx, s.client, []string{OpenKey}, projectID).Err()
+	return asUnavailable(ctx, "postponing a project", err)
 }
 
 // Forget implements [project.ProgressStore].

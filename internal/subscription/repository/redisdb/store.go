@@ -57,7 +57,7 @@ func (s *Store) Apply(ctx context.Context, state subscription.State) (bool, erro
 		state.Version, state.SubscriptionID, state.PlanCode, string(state.Status),
 		format(state.EffectiveUntil), format(&state.UpdatedAt), expireAt, int(minLifetime.Seconds())).Bool()
 	if err != nil {
-		return false, fmt.Errorf("subscription: writing a state to Redis: %w", err)
+		return false, fmt.Errorf("subscription: writing %s to Redis: %w", Key(state.UserID), err)
 	}
 	return applied, nil
 }
