@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strconv"
 	"strings"
@@ -110,6 +111,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
 		float64(in.cfg.Invitations.PerSecond), in.log)
 	in.metrics.watchSealing(func() int { return a.relay.Foreign() + in.legacy.relay.Foreign() })
+	in.health.sealing = func() error { return errors.Join(a.relay.KeyError(), in.legacy.relay.KeyError()) }
 	rows := outbox.NewPublisher(in.db, in.sealer, in.clock, a.relay.Wake)
 	events := in.legacy.publisher(rows)
 	a.heartbeat = heartbeat.New(heartbeat.Deps{

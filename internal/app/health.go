@@ -41,6 +41,8 @@ type health struct {
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.
 	consuming func() bool
+	// sealing returns an error while the outbox has rows that this process cannot open.
+	sealing func() error
 }
 
 // report is the data of a health response.
@@ -105,7 +107,7 @@ func (h *health) overall(c echo.Context) error {
 	switch {
 	case all.Database.Status == unhealthy:
 		status = unhealthy
-	case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok():
+	case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), len(all.Database.Warnings) > 0:
 		status = degraded
 	}
 	return respond(c, status != unhealthy, report{Status: status, Version: h.version, Details: all})
@@ -140,7 +142,11 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 func (h *health) checkDatabase(ctx context.Context) dependency {
 	err := schema.Check(ctx, h.db)
 	if err == nil {
-		return dependency{Status: healthy}
+		d := dependency{Status: healthy}
+		if err := h.sealing(); err != nil {
+			d.Warnings = []string{err.Error()}
+		}
+		return d
 	}
 	d := dependency{Status: unhealthy, Error: err.Error()}
 	if check, ok := errors.AsType[*database.CheckError](err); ok && check.Readable {

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -74,6 +76,29 @@ func TestRabbitMQ(t *testing.T) {
 	t.Run("out of memory", alarmRabbitMQ)
 	t.Run("out of memory beside a consumer of the previous release", alarmBesideOldConsumer)
 	t.Run("killed under load", killRabbitMQUnderLoad)
+	t.Run("a consumer with another EVENTS_SEAL_KEY", otherSealKey)
+}
+
+// otherSealKey checks that a process leaves rows that it cannot open to those that can, and says so at its start.
+func otherSealKey(t *testing.T) {
+	s := harness.New(t, harness.Options{APIs: 1})
+	calm := func() { rabbitmqctl(t, "set_vm_memory_high_watermark", "0.6") } // deployments/rabbitmq.conf
+	t.Cleanup(calm)
+	rabbitmqctl(t, "set_vm_memory_high_watermark", "absolute", "1")
+	var people []*person
+	for range 6 {
+		people = append(people, register(t, s))
+	}
+	other := s.NewConsumer("EVENTS_SEAL_KEY=" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32)))
+	require.NoError(t, other.Start(t.Context()))
+	s.WaitLine(other, "rows are sealed with another EVENTS_SEAL_KEY")
+	responds(t, other, "/health", http.StatusOK, "sealed with another EVENTS_SEAL_KEY than this process has")
+	calm()
+	for _, p := range people {
+		oneMail(t, s, p.email) // published by the api, and sent by the consumer
+	}
+	s.OutboxEmpty()
+	require.False(t, other.Log.Contains(`"error_type":"sealed"`), "no try was counted")
 }
 
 // killRabbitMQ checks a day without the broker.
