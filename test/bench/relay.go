@@ -22,9 +22,15 @@ import (
 // leave them.
 const relayCount = 5_000
 
+// snapshotCount is enough for the deleted rows to outweigh those that are left, many times over.
+const snapshotCount = 60_000
+
 // relay measures a full outbox on PostgreSQL through the relay into the broker. Beside it stands the least any relay
 // must do: read a chunk, publish it confirmed, delete it in one statement. That has no lease, no sealed bodies, no
 // attempts and no second relay to be safe from.
+//
+// A second row measures the relay while a transaction holds a snapshot, so that no deleted row can be vacuumed, beside
+// the relay without one.
 func (b *bench) relay(ctx context.Context) error {
 	return b.withBroker(ctx, 1, 1, func(br *broker) error {
 		own := b.config.Postgres
@@ -41,13 +47,27 @@ func (b *bench) relay(ctx context.Context) error {
 		if r.sealer, err = outbox.NewSealer(bytes.Repeat([]byte{7}, 32)); err != nil {
 			return err
 		}
-		return b.compare(ctx, comparison{
+		r.n = relayCount
+		err = b.compare(ctx, comparison{
 			what:    "relay, outbox on PostgreSQL to a quorum queue",
-			n:       relayCount,
+			n:       r.n,
 			prepare: r.fill,
 			ours:    timed(r.ours),
 			bare:    timed(r.publishAndDelete),
-			verify:  func(ctx context.Context) error { return errors.Join(r.assertEmpty(ctx), br.holds(ctx, relayCount)) },
+			verify:  func(ctx context.Context) error { return errors.Join(r.assertEmpty(ctx), br.holds(ctx, r.n)) },
+		})
+		if err != nil {
+			return err
+		}
+		r.n = snapshotCount
+		return b.compare(ctx, comparison{
+			what:    "relay, while a transaction holds a snapshot",
+			n:       r.n,
+			aim:     0.8,
+			prepare: r.fill,
+			ours:    r.underSnapshot,
+			bare:    timed(r.ours),
+			verify:  func(ctx context.Context) error { return errors.Join(r.assertEmpty(ctx), br.holds(ctx, r.n)) },
 		})
 	})
 }
@@ -57,6 +77,7 @@ type relayBench struct {
 	db     *database.DB
 	clock  *database.Clock
 	sealer *outbox.Sealer
+	n      int // rows
 }
 
 // fill writes the outbox through the publisher of the use cases, a thousand events per transaction.
@@ -66,7 +87,7 @@ func (r *relayBench) fill(ctx context.Context) error {
 		return err
 	}
 	publisher := outbox.NewPublisher(r.db, r.sealer, r.clock, func() {})
-	for range relayCount / 1000 {
+	for range r.n / 1000 {
 		events := make([]event.Event, 0, 1000)
 		for range cap(events) / 2 {
 			events = append(events, verificationRequested(), subscriptionCreated())
@@ -88,22 +109,36 @@ func (r *relayBench) assertEmpty(ctx context.Context) error {
 	return err
 }
 
+// underSnapshot runs the same relay beside an open transaction that has read something.
+func (r *relayBench) underSnapshot(ctx context.Context) (took time.Duration, err error) {
+	tx, err := r.db.Pool().BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, tx.Rollback()) }()
+	if _, err := tx.ExecContext(ctx, "SELECT 1"); err != nil {
+		return 0, err
+	}
+	return timed(r.ours)(ctx)
+}
+
 // ours runs a relay until its last row is confirmed and deleted.
 func (r *relayBench) ours(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	observer := &publishedCounter{cancel: cancel}
+	observer := &publishedCounter{all: int64(r.n), cancel: cancel}
 	return outbox.NewRelay(r.db, r.sealer, r.clock, r.publisher, observer, chunk, warnings).Run(ctx)
 }
 
 // publishedCounter ends the relay with its last event: Run then still deletes the chunk.
 type publishedCounter struct {
 	n      atomic.Int64
+	all    int64
 	cancel func()
 }
 
 func (c *publishedCounter) Published(event.Message, time.Duration) {
-	if c.n.Add(1) == relayCount {
+	if c.n.Add(1) == c.all {
 		c.cancel()
 	}
 }
