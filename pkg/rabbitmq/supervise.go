@@ -8,7 +8,6 @@
 package rabbitmq
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +57,7 @@ func Supervise(ctx context.Context, o Options, session func(ctx context.Context,
 		if time.Since(started) > stableAfter {
 			failures, warned = 0, ""
 		}
+		err = Plain(err)
 		level := zerolog.DebugLevel
 		if err.Error() != warned {
 			level, warned = zerolog.WarnLevel, err.Error()
@@ -98,42 +98,6 @@ func lossOf(e *amqp.Error) error {
 		return errors.New("rabbitmq: connection closed")
 	}
 	return fmt.Errorf("rabbitmq: connection lost: %w", e)
-}
-
-// Dial returns one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
-// the URL.
-func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
-	if _, err := amqp.ParseURI(o.URL); err != nil {
-		// The parser's error quotes the URL, with its password.
-		return nil, errors.New("rabbitmq: the URL cannot be read; it has the form amqp://user:password@host:port/vhost, " +
-			"special characters percent-encoded")
-	}
-	properties := amqp.NewConnectionProperties()
-	properties.SetClientConnectionName(o.Name)
-	stopWatching := func() bool { return true }
-	defer func() { stopWatching() }()
-	conn, err := amqp.DialConfig(o.URL, amqp.Config{
-		Heartbeat:  cmp.Or(o.Heartbeat, 5*time.Second),
-		Properties: properties,
-		Dial: func(network, address string) (net.Conn, error) {
-			dialer := net.Dialer{Timeout: dialTimeout}
-			tcp, err := dialer.DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			// The library clears this deadline once the handshake is done and heartbeats have taken over.
-			if err := tcp.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
-				return nil, errors.Join(err, tcp.Close())
-			}
-			// The kernel accepts connections for a paused broker; the handshake then hangs.
-			stopWatching = context.AfterFunc(ctx, func() { _ = tcp.Close() })
-			return writeDeadlineConn{Conn: tcp, timeout: writeTimeout}, nil
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("rabbitmq: connecting: %w", err)
-	}
-	return conn, nil
 }
 
 // writeDeadlineConn gives every write a deadline: under a memory or disk alarm the broker stops reading, and the
