@@ -175,13 +175,17 @@ func (h *health) checkRabbitMQ(ctx context.Context) dependency {
 	if err != nil {
 		return dependency{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: h.phase}
 	}
-	return dependency{
+	d := dependency{
 		Status:   healthy,
 		Exchange: exchange.Name,
 		Type:     exchange.Type,
-		Durable:  &exchange.Durable,
 		Phase:    h.phase,
+		Warnings: exchange.Lacks,
 	}
+	if exchange.Type != "" { // else it may only be looked at
+		d.Durable = &exchange.Durable
+	}
+	return d
 }
 
 // respond sends data as a success, or as a 503 that carries data.

@@ -111,7 +111,7 @@ type Received struct {
 // Decode reads an envelope with data of type T. It does so in one pass: reading body, payload and data one after the other
 // would scan the same bytes three times, which is most of what a delivery costs.
 //
-// It tolerates unknown fields, foreign id formats and flat payloads (fields beside project_id instead of below data, as
+// It tolerates unknown fields, foreign id formats that pass [CheckID], and flat payloads (fields beside project_id instead of below data, as
 // the Project service sends them). A body that is no JSON, or lacks an event_id or a payload, or has other types than T,
 // is a Permanent error with the reason.
 func Decode[T any](m Message) (Received, T, error) {
@@ -129,6 +129,9 @@ func Decode[T any](m Message) (Received, T, error) {
 	}
 	if w.EventID == "" {
 		return Received{}, none, Permanent(ReasonInvalid, errors.New("event: the envelope lacks event_id"))
+	}
+	if err := CheckID(w.EventID); err != nil {
+		return Received{}, none, Permanent(ReasonInvalid, fmt.Errorf("event: event_id %w", err))
 	}
 	if w.Payload == nil {
 		return Received{}, none, Permanent(ReasonInvalid, errNoPayload)
@@ -151,6 +154,15 @@ func Decode[T any](m Message) (Received, T, error) {
 }
 
 var errNoPayload = errors.New("event: the envelope's payload is not an object")
+
+// BodyID returns the event_id of an envelope, whatever else is wrong with it; "" when there is none.
+func BodyID(body []byte) string {
+	var w struct {
+		EventID string `json:"event_id"`
+	}
+	_ = json.Unmarshal(body, &w) // what was read before an error is there
+	return w.EventID
+}
 
 // malformed returns the reason behind a decoder's error. The error's own text is left out: it may quote the value, which
 // can be a code.

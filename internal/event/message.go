@@ -2,6 +2,7 @@ package event
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -27,15 +28,27 @@ const (
 	HeaderAttempts    = "x-attempts"         // failed tries so far
 	HeaderMoves       = "x-moves"            // how often it was republished to a retry or dead queue; names the copy
 	HeaderUnnamed     = "x-unnamed"          // it came without an id, and got the one it has from us
+	HeaderForeignID   = "x-foreign-id"       // what is known of the id it came with, which cannot be used: length and digest
 	HeaderFirstFailed = "x-first-failed-at"  // RFC 3339, starts the clock of Policy.GiveUpAfter
 	HeaderError       = "x-last-error-class" // a class, never an error's text: texts can quote addresses
 	HeaderDeadReason  = "x-dead-reason"
 	HeaderDeadAt      = "x-dead-at" // RFC 3339
 )
 
+// ownHeaders are all of them.
+var ownHeaders = []string{
+	HeaderTraceparent, HeaderRoutingKey, HeaderAttempts, HeaderMoves, HeaderUnnamed, HeaderForeignID, HeaderFirstFailed,
+	HeaderError, HeaderDeadReason, HeaderDeadAt,
+}
+
+// OwnHeader reports whether this service writes headers of this name.
+func OwnHeader(name string) bool { return slices.Contains(ownHeaders, name) }
+
 // Delivery is a Message as a broker hands it out.
 type Delivery struct {
 	Message
+	// Unfit is why no handler may see the message; nil for all but a few. It is a [Permanent] error.
+	Unfit     error
 	HandedOut int // how often the broker has handed it out before, by its own count; a crash loop's only trace
 	// Stood is how long its lane has been paused since FirstFailed: time that does not count toward GiveUpAfter.
 	Stood time.Duration

@@ -46,12 +46,15 @@ func Timeout(limit time.Duration) Middleware {
 
 var errCrashLoop = errors.New("event: the broker has handed this message out too often; it seems to kill its handler")
 
-// Limit makes Permanent what would go on for ever: a delivery that was handed out [CrashLoopLimit] times, without
-// running its handler once more, and an error that comes back for p.GiveUpAfter, the pauses of its lane not counted. An
-// error of a context that a shutdown has ended is neither, nor is [Blocked].
+// Limit ends a delivery that is unfit, without running its handler, and makes Permanent what would go on for ever: a
+// delivery that was handed out [CrashLoopLimit] times, and an error that comes back for p.GiveUpAfter, the pauses of its
+// lane not counted. An error of a context that a shutdown has ended is neither, nor is [Blocked].
 func Limit(p Policy, now func() time.Time) Middleware {
 	return func(next Handler) Handler {
 		return func(ctx context.Context, d Delivery) error {
+			if d.Unfit != nil {
+				return d.Unfit
+			}
 			if d.HandedOut >= CrashLoopLimit {
 				return Permanent(ReasonCrashLoop, errCrashLoop)
 			}

@@ -23,6 +23,8 @@ func (d VerificationRequested) Validate() error {
 	)
 }
 
+func (d VerificationRequested) ids() []string { return []string{d.UserID} }
+
 // InvitationMail is the data of invitation.requested: a token to be mailed. The envelope's project_id is
 // that of the batch.
 type InvitationMail struct {
@@ -40,6 +42,8 @@ func (d InvitationMail) Validate() error {
 		field{"expires_at", d.ExpiresAt.IsZero()},
 	)
 }
+
+func (d InvitationMail) ids() []string { return []string{d.UserID} }
 
 // ProjectCompletedMail is the data of email.project_completed.requested: a mail that a project is done, to its owner.
 type ProjectCompletedMail struct {
@@ -83,6 +87,8 @@ func (d ProjectCreatedData) Validate() error {
 	return firstMissing(field{"project_id", d.ProjectID == ""}, field{"user_id", d.UserID == ""})
 }
 
+func (d ProjectCreatedData) ids() []string { return []string{d.ProjectID, d.UserID} }
+
 // SubscriptionCreatedData is the data of subscription.created.
 type SubscriptionCreatedData struct {
 	Version           int64      `json:"version"` // rises with every change of any subscription of this user
@@ -103,6 +109,8 @@ func (d SubscriptionCreatedData) Validate() error {
 	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "status", d.Status)
 }
 
+func (d SubscriptionCreatedData) ids() []string { return []string{d.SubscriptionID, d.UserID} }
+
 // SubscriptionCancelledData is the data of subscription.cancelled.
 type SubscriptionCancelledData struct {
 	Version            int64      `json:"version"`
@@ -122,6 +130,8 @@ func (d SubscriptionCancelledData) Validate() error {
 	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "new_status", d.NewStatus)
 }
 
+func (d SubscriptionCancelledData) ids() []string { return []string{d.SubscriptionID, d.UserID} }
+
 // SubscriptionStatusChangedData is the data of subscription.status_changed.
 type SubscriptionStatusChangedData struct {
 	Version          int64      `json:"version"`
@@ -138,6 +148,8 @@ type SubscriptionStatusChangedData struct {
 func (d SubscriptionStatusChangedData) Validate() error {
 	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "new_status", d.NewStatus)
 }
+
+func (d SubscriptionStatusChangedData) ids() []string { return []string{d.SubscriptionID, d.UserID} }
 
 type field struct {
 	name    string

@@ -22,6 +22,9 @@ func Handle[T Payload](fn func(ctx context.Context, e Received, data T) error) H
 		if err := data.Validate(); err != nil {
 			return Permanent(ReasonInvalid, fmt.Errorf("event: %s: %w", e.Key, err))
 		}
+		if err := checkIDs(data); err != nil {
+			return Permanent(ReasonInvalid, fmt.Errorf("event: %s: %w", e.Key, err))
+		}
 		return fn(ctx, e, data)
 	}
 }
@@ -43,7 +46,10 @@ func (r *Router) On(key RoutingKey, h Handler) {
 // Dispatch runs the handler of d's routing key. An unknown key is Permanent.
 func (r *Router) Dispatch(ctx context.Context, d Delivery) error {
 	h, ok := r.handlers[RoutingKey(d.RoutingKey)]
-	if !ok {
+	switch {
+	case !ok && d.Unfit != nil:
+		return d.Unfit
+	case !ok:
 		return Permanent(ReasonUnknownKey, fmt.Errorf("event: no handler for routing key %q", d.RoutingKey))
 	}
 	return h(ctx, d)

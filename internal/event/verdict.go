@@ -14,6 +14,7 @@ const (
 	ReasonRejected   = "rejected"    // refused for good (SMTP 5xx)
 	ReasonAmbiguous  = "ambiguous"   // twice unknown whether it was accepted (RFC 1047)
 	ReasonExhausted  = "exhausted"   // failed for Policy.GiveUpAfter
+	ReasonUnsendable = "unsendable"  // the broker dead-lettered it, because it could not be published to another queue
 	ReasonCrashLoop  = "crash_loop"  // handed out CrashLoopLimit times without an ack: it kills its handler
 )
 

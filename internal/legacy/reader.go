@@ -111,28 +111,62 @@ func (r *Reader) read(ctx context.Context, conn *amqp.Connection) error {
 
 // move brings a delivery to our own queue and reports whether it is there. It acks on the channel the delivery came on.
 func (r *Reader) move(ctx context.Context, d amqp.Delivery) bool {
-	m := eventmq.ToMessage(d)
+	m := eventmq.ToDelivery(d)
+	if m.Unfit != nil {
+		return r.bury(ctx, d, m, m.Unfit)
+	}
 	queue, headers := r.deps.Queue.Name, map[string]string{event.HeaderRoutingKey: m.RoutingKey}
 	if d.Redelivered {
 		queue = r.deps.Queue.RetryQueue(0)
 		headers[event.HeaderMoves] = strconv.Itoa(m.Moves() + 1)
 	}
 	moved := m.Moved(queue, headers) // once: sent again, it has the same id
-	if !eventmq.Move(ctx, ctx, r.deps.Sender, moved, r.deps.Connection.Log) {
+	switch eventmq.Move(ctx, ctx, r.deps.Sender, moved, r.deps.Connection.Log) {
+	case eventmq.NotMoved:
 		return false
+	case eventmq.Unmovable:
+		return r.bury(ctx, d, m, event.Permanent(event.ReasonUnsendable, errUnsendable))
+	case eventmq.Moved:
 	}
 	if d.Redelivered {
 		r.deps.Connection.Log.Info().Str("event_id", moved.ID).Msg("moved a mail that was handed out before")
 	}
-	if d.Ack(false) != nil { // it comes again, redelivered
+	r.ack(d)
+	return true
+}
+
+var errUnsendable = errors.New("legacy: the broker does not take the message as it came")
+
+// bury brings a copy of a delivery that our own queue cannot have to its dead queue, and reports whether it is there. The
+// old queue has no dead-letter exchange. The copy has the body, and none of the properties it came with but an id that
+// can be used.
+func (r *Reader) bury(ctx context.Context, d amqp.Delivery, m event.Delivery, why error) bool {
+	bare := event.Delivery{Message: event.Message{ID: m.ID, ContentType: "application/json", Body: m.Body}}
+	if note := m.Headers[event.HeaderForeignID]; note != "" {
+		bare.Headers = map[string]string{event.HeaderForeignID: note}
+	}
+	decision := event.Decide(why, bare, r.deps.Queue.Retry, false, time.Now())
+	dead := bare.Moved(r.deps.Queue.DeadQueue(), decision.Headers)
+	if eventmq.Move(ctx, ctx, r.deps.Sender, dead, r.deps.Connection.Log) != eventmq.Moved {
+		return false
+	}
+	r.deps.Connection.Log.Error().Err(why).Str("event_id", dead.ID).Str("queue", Queue).
+		Msg("a message of the old queue cannot be handled; look with consumer dlq show")
+	r.ack(d)
+	return true
+}
+
+// ack acks a delivery that has been moved. Where its channel has gone it comes again, redelivered.
+func (r *Reader) ack(d amqp.Delivery) {
+	if d.Ack(false) != nil {
 		r.deps.StaleAck(r.deps.Queue.Name)
 	}
-	return true
 }
 
 // report logs when the old queue comes and goes, and once that it cannot be read although it may be there: messages
 // would wait in it then, unnoticed.
 func (r *Reader) report(found bool, err error) {
+	err = rabbitmq.Plain(err)
 	log := r.deps.Connection.Log.With().Str("queue", Queue).Logger()
 	refusal, ok := errors.AsType[*amqp.Error](err)
 	// 403 ACCESS_REFUSED or 406 PRECONDITION_FAILED.

@@ -105,6 +105,38 @@ func TestReader(t *testing.T) {
 		}
 	})
 
+	t.Run("what our queue cannot have goes to its dead queue, bare, and is acked", func(t *testing.T) {
+		t.Parallel()
+		for name, test := range map[string]struct {
+			id, reason string
+			rejections int
+		}{
+			"an id that cannot be used":    {"a\x00b", event.ReasonInvalid, 0},
+			"one that cannot be published": {"evt_a", event.ReasonUnsendable, 3},
+		} {
+			a := &acks{}
+			var sent []event.Message
+			r, _ := fakeReader(func(m event.Message) error {
+				require.Empty(t, a.acked, name)
+				if sent = append(sent, m); len(sent) <= test.rejections {
+					return event.ErrRejected
+				}
+				return nil
+			})
+			d := delivered(a, test.id, false)
+			d.Headers, d.Body = amqp.Table{"foreign": "x"}, []byte("body")
+			require.True(t, r.move(context.Background(), d))
+			require.Equal(t, []uint64{1}, a.acked)
+			dead := sent[len(sent)-1]
+			require.Len(t, sent, test.rejections+1)
+			require.Equal(t, "identity.legacy.dead", dead.RoutingKey)
+			require.Equal(t, test.reason, dead.Headers[event.HeaderDeadReason])
+			require.NotContains(t, dead.Headers, "foreign")
+			require.Equal(t, []byte("body"), dead.Body)
+			require.NotEmpty(t, dead.ID)
+		}
+	})
+
 	t.Run("a message with an id keeps it", func(t *testing.T) {
 		t.Parallel()
 		for _, redelivered := range []bool{false, true} {
@@ -417,7 +449,7 @@ func exclusive(t *testing.T) {
 	alone, err := raw.Consume(Queue, "alone", false, true, false, false, nil)
 	require.NoError(t, err)
 	r := startReader(t, broker, broker, ourQueue(), handled, nil)
-	r.log.await(t, "ACCESS_REFUSED", 2)
+	r.log.await(t, "(code 403)", 2)
 	require.NoError(t, raw.Cancel("alone", false))
 	require.Empty(t, alone)
 	r.publish(t, "ours now")

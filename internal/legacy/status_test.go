@@ -15,6 +15,7 @@ import (
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 func TestTool(t *testing.T) {
@@ -48,7 +49,10 @@ func newField(t *testing.T) *field {
 	email.Name, email.Bindings, other.Name = "identity.email", []string{emailKeys}, "identity.subscription"
 	queues := []event.Queue{email, other, ourQueue(time.Second, 5*time.Second)}
 	f := &field{db: schematest.SQLite(t), ch: rawChannel(t, broker)}
-	require.NoError(t, eventmq.NewTopology(queues).Declare(f.ch))
+	conn, err := rabbitmq.Dial(t.Context(), options(broker, t.Name(), nil))
+	require.NoError(t, err)
+	_, err = eventmq.NewTopology(queues).Declare(conn)
+	require.NoError(t, errors.Join(err, conn.Close()))
 	require.NoError(t, Declare(f.ch))
 	f.Tool = NewTool(ToolDeps{
 		DB: f.db, Clock: newClock(), Connection: options(broker, t.Name(), nil), ManagementURL: eventtest.LongUp(t, managementURL(t)),

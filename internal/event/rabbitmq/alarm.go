@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -17,8 +18,9 @@ type Alarm struct{ reason atomic.Pointer[string] }
 func (a *Alarm) Watch(notices <-chan amqp.Blocking, log zerolog.Logger) {
 	for n := range notices {
 		if n.Active {
-			a.reason.Store(&n.Reason)
-			log.Warn().Str("reason", n.Reason).Msg("rabbitmq takes no messages; the outbox keeps them")
+			reason := shortage(n.Reason)
+			a.reason.Store(&reason)
+			log.Warn().Str("reason", reason).Msg("rabbitmq takes no messages; the outbox keeps them")
 		} else {
 			a.reason.Store(nil)
 			log.Info().Msg("rabbitmq takes messages again")
@@ -29,10 +31,20 @@ func (a *Alarm) Watch(notices <-chan amqp.Blocking, log zerolog.Logger) {
 // Raised reports whether the broker takes no messages.
 func (a *Alarm) Raised() bool { return a.reason.Load() != nil }
 
-// Err returns nil while the broker takes messages, and else an error with its own reason.
+// Err returns nil while the broker takes messages, and else an error that says what it is short of.
 func (a *Alarm) Err() error {
 	if reason := a.reason.Load(); reason != nil {
 		return fmt.Errorf("rabbitmq takes no messages: %s", *reason)
 	}
 	return nil
+}
+
+// shortage returns what the broker is short of, in words of ours.
+func shortage(said string) string {
+	for _, resource := range []string{"memory", "disk"} {
+		if strings.Contains(said, resource) {
+			return "low on " + resource
+		}
+	}
+	return "a resource alarm"
 }

@@ -2,7 +2,7 @@ package rabbitmq
 
 import (
 	"context"
-	"slices"
+	"fmt"
 	"sync"
 	"time"
 
@@ -33,6 +33,9 @@ type Consumer struct {
 	workers []*worker
 }
 
+// maxUnsettled is how long a finished delivery may wait to be moved and acked before the consumer is not ready.
+const maxUnsettled = time.Minute
+
 // NewConsumer returns a Consumer; Run does the work.
 func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
 	c := &Consumer{options: o, workers: make([]*worker, len(consumers))}
@@ -42,9 +45,19 @@ func NewConsumer(o ConsumerOptions, consumers []event.Consumer) *Consumer {
 	return c
 }
 
-// Consuming reports whether every queue is being consumed right now, or waits for its lane to open.
-func (c *Consumer) Consuming() bool {
-	return !slices.ContainsFunc(c.workers, func(w *worker) bool { return !w.fed.Load() })
+// Consuming reports whether every queue is being consumed right now, or waits for its lane to open, and what is finished
+// can be moved and acked.
+func (c *Consumer) Consuming() bool { return c.Err() == nil }
+
+// Err returns what is wrong with the first queue that is not consumed, or whose finished messages cannot be moved or
+// acked, without addresses and without the server's words.
+func (c *Consumer) Err() error {
+	for _, w := range c.workers {
+		if err := w.err(); err != nil {
+			return fmt.Errorf("%s: %w", w.consumer.Queue.Name, err)
+		}
+	}
+	return nil
 }
 
 // Run consumes until ctx ends. Then it takes nothing new, gives back what no handler has begun, lets running

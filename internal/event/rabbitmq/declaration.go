@@ -1,6 +1,10 @@
 package rabbitmq
 
-import "time"
+import (
+	"time"
+
+	"github.com/smap-platform/identity/pkg/rabbitmq"
+)
 
 // healDelay is how long after an unroutable message the topology is declared anew. Not at once: a quorum queue that is
 // declared again within some 30 ms of its deletion (measured on 3.10) keeps its consumers in name only; they are not
@@ -26,8 +30,8 @@ func (s *publishSession) heal() {
 		default:
 		}
 		log := s.publisher.options.Log
-		if err := OnChannel(s.conn, s.publisher.topology.Declare); err != nil {
-			log.Error().Err(err).Msg("a message was unroutable and the topology cannot be declared")
+		if _, err := s.publisher.topology.Declare(s.conn); err != nil {
+			log.Error().Err(rabbitmq.Plain(err)).Msg("a message was unroutable and the topology cannot be declared")
 			return
 		}
 		log.Warn().Msg("a message was unroutable; the topology has been declared anew")

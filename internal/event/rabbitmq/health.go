@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 // ExchangeHealth is the exchange as the broker has just confirmed it; only its name when it has not.
@@ -16,6 +18,8 @@ type ExchangeHealth struct {
 	Name    string `json:"exchange"`
 	Type    string `json:"type"`
 	Durable bool   `json:"durable"`
+	// Lacks names permissions that are missing where the work goes on without them.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // Errors of Check.
@@ -24,24 +28,57 @@ var (
 	ErrNoAnswer     = errors.New("rabbitmq is connected but does not answer")
 )
 
-// Check asks the broker, on the connection that publishes, whether the exchange is what it must be. A passive
-// declaration would not reveal a wrong type, so it declares actively. It returns when ctx ends at the latest.
+// Check returns an error, in plain words, unless messages can be published: the exchange must be what it has to be, and
+// the last message to it must not have been refused for lack of a permission. A passive declaration would not reveal a
+// wrong type, so it declares actively where that is permitted. It returns when ctx ends at the latest.
 func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 	unknown := ExchangeHealth{Name: event.Exchange}
 	s := p.live.Load()
 	if s == nil {
 		if refusal := p.refusal.Load(); refusal != nil {
-			return unknown, fmt.Errorf("%w; the last connection ended with: %w", ErrNotConnected, *refusal)
+			return unknown, fmt.Errorf("%w; the last connection ended with: %w", ErrNotConnected, rabbitmq.Plain(*refusal))
 		}
 		return unknown, ErrNotConnected
 	}
 	if err := s.alarm.Err(); err != nil {
 		return unknown, err
 	}
-	if err := Within(ctx, func() error { return checkExchange(s.conn) }); err != nil {
-		return unknown, err
+	if outcome := p.outcome.Load(); outcome != nil {
+		return unknown, *outcome
 	}
-	return ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}, nil
+	lacks, err := p.checkExchange(ctx, s.conn)
+	switch {
+	case err != nil:
+		return unknown, rabbitmq.Plain(err)
+	case len(lacks) > 0: // of which kind it is cannot be seen
+		unknown.Lacks = lacks
+		return unknown, nil
+	default:
+		return ExchangeHealth{Name: event.Exchange, Type: amqp.ExchangeTopic, Durable: true}, nil
+	}
+}
+
+// checkExchange also returns which permissions the last whole declaration found missing, unless the exchange is ours to
+// configure again.
+func (p *Publisher) checkExchange(ctx context.Context, conn *amqp.Connection) (lacks []string, err error) {
+	answered := make(chan []string, 1)
+	err = Within(ctx, func() error {
+		lacks, err := checkExchange(conn)
+		answered <- lacks
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	lacks = <-answered
+	if found := p.lacks.Load(); found != nil && len(lacks) > 0 {
+		for _, lack := range *found {
+			if !slices.Contains(lacks, lack) {
+				lacks = append(lacks, lack)
+			}
+		}
+	}
+	return lacks, nil
 }
 
 // DeadLetters returns how many messages lie in q's dead queue, at most as late as ctx.
@@ -77,13 +114,16 @@ func Within(ctx context.Context, ask func() error) error {
 	}
 }
 
-func checkExchange(conn *amqp.Connection) error {
-	return OnChannel(conn, func(ch *amqp.Channel) error {
-		if err := ch.ExchangeDeclare(event.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
-			return fmt.Errorf("the exchange is not a durable topic exchange: %w", err)
+// checkExchange declares event.Exchange. Where that is not permitted it is looked at, which does not reveal its type.
+func checkExchange(conn *amqp.Connection) (lacks []string, err error) {
+	d := &declaration{Topology: NewTopology(nil), conn: conn}
+	if err := d.exchange(d.exchanges[0]); err != nil {
+		if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.PreconditionFailed {
+			return nil, fmt.Errorf("the exchange is not a durable topic exchange: %w", err)
 		}
-		return nil
-	})
+		return nil, err
+	}
+	return d.lacks, d.end()
 }
 
 // OnChannel asks the broker on a channel of its own, because a refusal closes its channel.

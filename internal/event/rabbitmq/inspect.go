@@ -137,14 +137,14 @@ func (i Inspection) gaps(refusal error) (gaps []string) {
 	return gaps
 }
 
-// lookAtTopic declares actively: only that reveals a wrong type.
+// lookAtTopic declares actively where that is permitted: only that reveals a wrong type.
 func lookAtTopic(conn *amqp.Connection) (ExchangeState, error) {
 	state := ExchangeState{Name: event.Exchange, Exists: true}
-	err := checkExchange(conn)
+	lacks, err := checkExchange(conn)
 	if refusal, ok := errors.AsType[*amqp.Error](err); ok && refusal.Code == amqp.PreconditionFailed {
 		return state, nil // of another type, which the management API knows
 	}
-	if err != nil {
+	if err != nil || len(lacks) > 0 { // what it is only the management API knows
 		return state, err
 	}
 	state.Type, state.Durable = amqp.ExchangeTopic, new(true)

@@ -117,18 +117,25 @@ func deleteAll(t testing.TB, ch *amqp.Channel, topology Topology) {
 // declare makes the queues exist before any consumer or publisher runs.
 func declare(t testing.TB, queues ...event.Queue) {
 	t.Helper()
-	require.NoError(t, NewTopology(queues).Declare(rawChannel(t)))
+	lacks, err := NewTopology(queues).Declare(rawConnection(t, brokerURL(t)))
+	require.NoError(t, err)
+	require.Empty(t, lacks)
 }
 
 // rawChannel is a channel around everything that is tested, on a connection of its own.
 func rawChannel(t testing.TB) *amqp.Channel {
 	t.Helper()
-	conn, err := rabbitmq.Dial(context.Background(), options(brokerURL(t), t.Name()+" raw"))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
-	ch, err := conn.Channel()
+	ch, err := rawConnection(t, brokerURL(t)).Channel()
 	require.NoError(t, err)
 	return ch
+}
+
+func rawConnection(t testing.TB, url string) *amqp.Connection {
+	t.Helper()
+	conn, err := rabbitmq.Dial(context.Background(), options(url, t.Name()+" raw"))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
 
 // rawGet waits for a message of queue and takes it, unacked.

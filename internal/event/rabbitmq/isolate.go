@@ -83,6 +83,8 @@ func (t *trial) try(ctx context.Context, group []int) {
 	case closed.Code == amqp.NotFound: // an exchange of ours was deleted: that says nothing about any of them
 		t.heal()
 		t.fail(left, fmt.Errorf("%w: an exchange is missing", event.ErrUnavailable))
+	case len(group) == 1 && closed.Code == amqp.AccessRefused:
+		t.fail(left, writeRefused(t.messages[left[0]]))
 	case len(group) == 1:
 		t.fail(left, fmt.Errorf("%w: the broker closes the channel for it with code %d", event.ErrRejected, closed.Code))
 	default:

@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,8 @@ type Publisher struct {
 	requests chan request
 	live     atomic.Pointer[publishSession] // nil while there is no connection
 	refusal  atomic.Pointer[error]          // why the last connection could not be used; nil when it could
+	lacks    atomic.Pointer[[]string]       // the permissions that the last declaration found missing
+	outcome  atomic.Pointer[error]          // why the last message to event.Exchange was refused; nil when it was taken
 }
 
 type request struct {
@@ -67,5 +70,21 @@ func (p *Publisher) Send(ctx context.Context, messages []event.Message) []error 
 	}
 	wg.Wait()
 	connected.isolate(ctx, messages, results)
+	p.note(messages, results)
 	return results
+}
+
+// note keeps for health what became of the last message to event.Exchange, where that says something about the broker.
+func (p *Publisher) note(messages []event.Message, results []error) {
+	for i, err := range results {
+		if messages[i].Exchange != event.Exchange {
+			continue
+		}
+		if lack, refused := errors.AsType[rightError](err); refused {
+			outcome := error(lack)
+			p.outcome.Store(&outcome)
+		} else if err == nil {
+			p.outcome.Store(nil)
+		}
+	}
 }

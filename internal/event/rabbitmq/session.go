@@ -11,6 +11,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 const (
@@ -48,11 +49,16 @@ type pending struct {
 }
 
 func (p *Publisher) session(ctx context.Context, conn *amqp.Connection) error {
-	if err := OnChannel(conn, p.topology.Declare); err != nil {
+	lacks, err := p.topology.Declare(conn)
+	if err != nil {
 		p.refusal.Store(&err)
 		return err
 	}
 	p.refusal.Store(nil)
+	p.lacks.Store(&lacks)
+	if len(lacks) > 0 {
+		p.options.Log.Warn().Strs("lacks", lacks).Msg("the user of RABBITMQ_URL lacks permissions; what exists is used as it is")
+	}
 	first, err := openLink(conn)
 	if err != nil {
 		return err
@@ -107,7 +113,7 @@ func (s *publishSession) reopen(cause error) error {
 	if s.conn.IsClosed() {
 		return fmt.Errorf("rabbitmq: publishing: %w", cause)
 	}
-	s.publisher.options.Log.Warn().Err(cause).
+	s.publisher.options.Log.Warn().Err(rabbitmq.Plain(cause)).
 		Msg("the broker closed the channel that publishes; looking for the message it is about")
 	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
 	defer cancel()

@@ -1,7 +1,6 @@
 package rabbitmq
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -85,23 +84,24 @@ func retryArgs(target string, delay time.Duration) amqp.Table {
 	}
 }
 
-// Declare creates what is missing. It is idempotent; something that exists with other arguments is an error that
-// names it, and closes ch.
-func (t Topology) Declare(ch *amqp.Channel) error {
+// Declare creates what is missing. It is idempotent; something that exists with other arguments is an error that names
+// it. What the user may not configure is used as it is, when it exists. lacks names the permissions that are missing.
+func (t Topology) Declare(conn *amqp.Connection) (lacks []string, err error) {
+	d := &declaration{Topology: t, conn: conn}
 	for _, e := range t.exchanges {
-		if err := ch.ExchangeDeclare(e.Name, e.Kind, true, false, false, false, nil); err != nil {
-			return fmt.Errorf("rabbitmq: declaring exchange %s: %w", e.Name, err)
+		if err := d.exchange(e); err != nil {
+			return d.lacks, err
 		}
 	}
 	for _, q := range t.queues {
-		if _, err := ch.QueueDeclare(q.Name, true, false, false, false, q.Args); err != nil {
-			return fmt.Errorf("rabbitmq: declaring queue %s: %w", q.Name, err)
+		if err := d.queue(q); err != nil {
+			return d.lacks, err
 		}
 	}
 	for _, b := range t.bindings {
-		if err := ch.QueueBind(b.Queue, b.Key, b.Exchange, false, nil); err != nil {
-			return fmt.Errorf("rabbitmq: binding %s to %s with %s: %w", b.Queue, b.Exchange, b.Key, err)
+		if err := d.bind(b); err != nil {
+			return d.lacks, err
 		}
 	}
-	return nil
+	return d.lacks, d.end()
 }

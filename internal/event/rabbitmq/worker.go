@@ -3,6 +3,7 @@ package rabbitmq
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 // rememberedAcks is how many finished messages whose ack was lost are remembered per queue: far more than can be in
@@ -25,6 +27,9 @@ type worker struct {
 	jobs     chan job
 	done     *lru.Cache[string, struct{}] // copies that are finished and could not be acked
 	fed      atomic.Bool                  // there is a connection, and the queue's messages are taken from it
+	refusal  atomic.Pointer[error]        // how the last connection ended
+
+	unsettled unsettled
 }
 
 // job is one delivery with its worker. It is acked on the channel it came on: on a newer channel the same tag is a
@@ -45,12 +50,35 @@ func newWorker(o ConsumerOptions, c event.Consumer) *worker {
 	return &worker{options: o, consumer: c, jobs: make(chan job), done: done}
 }
 
+// err returns what keeps the queue's messages from being handled and acked, if anything does.
+func (w *worker) err() error {
+	wait := w.unsettled.longest(w.options.Now())
+	refusal := w.refusal.Load()
+	switch {
+	case w.fed.Load() && wait > maxUnsettled:
+		return fmt.Errorf("a finished message has waited %s to be moved and acked", wait.Truncate(time.Second))
+	case w.fed.Load():
+		return nil
+	case refusal != nil && *refusal != nil:
+		if lack, ok := errors.AsType[rightError](*refusal); ok {
+			return lack
+		}
+		if said, ok := errors.AsType[*amqp.Error](*refusal); ok {
+			return fmt.Errorf("not consumed: %w", rabbitmq.Plain(said))
+		}
+	}
+	return errors.New("not consumed; reconnecting")
+}
+
 // session feeds the handlers from conn until the connection is lost. When stop ends it gives back what nobody has
 // begun, and keeps the channel for the acks still to come.
-func (w *worker) session(stop, life context.Context, conn *amqp.Connection) error {
-	defer w.fed.Store(false)
+func (w *worker) session(stop, life context.Context, conn *amqp.Connection) (err error) {
+	defer func() {
+		w.fed.Store(false)
+		w.refusal.Store(&err)
+	}()
 	topology := NewTopology([]event.Queue{w.consumer.Queue}) // this queue's own: another's fault does not stop it
-	if err := OnChannel(conn, topology.Declare); err != nil {
+	if _, err := topology.Declare(conn); err != nil {
 		return err
 	}
 	ch, err := conn.Channel()
@@ -88,6 +116,9 @@ func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, canc
 	}
 	paused := lane.Paused()
 	deliveries, err := ch.Consume(w.consumer.Queue.Name, event.Service, false, false, false, false, nil)
+	if lack, refused := NewTopology(nil).lacking(err, "read", "queue", w.consumer.Queue.Name); refused {
+		return lack
+	}
 	if err != nil {
 		return fmt.Errorf("rabbitmq: consuming %s: %w", w.consumer.Queue.Name, err)
 	}
@@ -176,7 +207,7 @@ func (w *worker) holdBack(stop context.Context, j job) {
 		w.requeue(stop, j)
 		return
 	}
-	d := delivery(j)
+	d := ToDelivery(j.Delivery)
 	w.carryOut(stop, j, d, event.HoldBack(d, w.consumer.Queue.Retry))
 }
 
@@ -192,12 +223,8 @@ func work(stop, handlers context.Context, jobs <-chan job) {
 	}
 }
 
-func delivery(j job) event.Delivery {
-	return event.Delivery{Message: ToMessage(j.Delivery), HandedOut: handedOut(j.Delivery)}
-}
-
 func (w *worker) handle(stop, handlers context.Context, j job) {
-	d := delivery(j)
+	d := ToDelivery(j.Delivery)
 	ctx, finish := w.consumer.Observer.Begin(handlers, w.consumer.Queue, d)
 	decision, err := w.decide(ctx, stop, j, d)
 	finish(w.carryOut(stop, j, d, decision), err)
@@ -241,15 +268,30 @@ func (w *worker) decide(ctx, stop context.Context, j job, d event.Delivery) (eve
 // move publishes to one of our own queues and only then acks. It returns what has become of the message: moved as
 // decided, or requeued.
 func (w *worker) move(stop context.Context, j job, d event.Delivery, queue string, decision event.Decision) event.Decision {
+	defer w.unsettled.begin(w.options.Now())()
 	moved := d.Moved(queue, decision.Headers) // once: sent again, it has the same id
-	if Move(stop, j.life, w.options.Sender, moved, w.options.Connection.Log) {
+	switch Move(stop, j.life, w.options.Sender, moved, w.options.Connection.Log) {
+	case Moved:
 		w.ack(j, d)
 		return decision
+	case Unmovable:
+		return w.bury(j, d)
+	case NotMoved:
 	}
 	if j.life.Err() == nil { // else the broker hands it out again by itself
 		w.requeue(stop, j)
 	}
 	return event.Decision{Action: event.Requeue, Outcome: "requeue"}
+}
+
+// bury leaves a delivery that cannot be published to the queue's own dead-letter exchange: the broker moves it.
+func (w *worker) bury(j job, d event.Delivery) event.Decision {
+	if j.Nack(false, false) != nil {
+		w.options.StaleAck(w.consumer.Queue.Name)
+	}
+	w.options.Connection.Log.Error().Str("event_id", d.ID).Str("queue", w.consumer.Queue.Name).
+		Msg("a message cannot be published to another queue; the broker dead-letters it, look with consumer dlq show")
+	return event.Decision{Action: event.Dead, Outcome: event.ReasonUnsendable}
 }
 
 // ack acks a finished delivery, or remembers it when that is no longer possible.

@@ -18,8 +18,8 @@ import (
 // fakeChannel remembers what was acked and given back on it.
 type fakeChannel struct {
 	amqp.Acknowledger
-	acked, requeued []uint64
-	gone            bool
+	acked, requeued, rejected []uint64
+	gone                      bool
 }
 
 func (c *fakeChannel) Ack(tag uint64, _ bool) error {
@@ -30,9 +30,13 @@ func (c *fakeChannel) Ack(tag uint64, _ bool) error {
 	return nil
 }
 
-func (c *fakeChannel) Nack(tag uint64, _, _ bool) error {
-	if c.gone {
+func (c *fakeChannel) Nack(tag uint64, _, requeue bool) error {
+	switch {
+	case c.gone:
 		return amqp.ErrClosed
+	case !requeue:
+		c.rejected = append(c.rejected, tag)
+		return nil
 	}
 	c.requeued = append(c.requeued, tag)
 	return nil
