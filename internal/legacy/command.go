@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/pkg/terminal"
 )
 
 // Command returns `consumer fanout`. with runs a function with the tool of the configured servers.
@@ -143,11 +144,11 @@ func (s status) Queues() []eventmq.QueueState {
 func (s status) OtherPrograms() (lines []string) {
 	for _, q := range s.Queues() {
 		for _, r := range q.Foreign() {
-			lines = append(lines, "reads "+q.Name+"\t"+r.Name())
+			lines = append(lines, "reads "+terminal.Escape(q.Name)+"\t"+terminal.Escape(r.Name()))
 		}
 	}
 	for _, w := range s.Fanout.ForeignWriters() {
-		lines = append(lines, "publishes to "+s.Fanout.Name+"\t"+w.Name())
+		lines = append(lines, "publishes to "+s.Fanout.Name+"\t"+terminal.Escape(w.Name()))
 	}
 	return lines
 }
@@ -159,10 +160,10 @@ func (s status) Ago(then time.Time) string {
 
 // texts are what the commands print. A question mark is a figure that is unknown; the reason is among what cannot be
 // known.
-var texts = template.Must(template.New("").Parse(`
+var texts = template.Must(template.New("").Funcs(template.FuncMap{"plain": terminal.Escape}).Parse(`
 {{- define "status" -}}
 QUEUE	READY	UNACKED	OURS	FOREIGN	CAME IN 5 MIN
-{{range .Queues}}{{.Name}}	{{if .Exists -}}
+{{range .Queues}}{{plain .Name}}	{{if .Exists -}}
 {{.Ready}}	{{with .Unacked}}{{.}}{{else}}?{{end}}	{{if or .Readers (not .Consumers) -}}
 {{.Ours}}	{{len .Foreign}}{{else}}{{.Consumers}}, whose?	?{{end}}	{{with .Arrived}}{{.}}{{else}}?{{end}}
 {{- else}}missing	-	-	-	-{{end}}
@@ -173,20 +174,20 @@ ANOTHER PROGRAM	CONNECTION
 BINDING	FROM	TO	KEY
 {{range .Bindings}}{{template "binding" .}}{{end}}{{range .OfTopic}}{{template "binding" .}}{{end}}
 PROCESS	ROLE	VERSION	PHASE	SEEN
-{{range .Processes}}{{.ID}}	{{.Role}}	{{.Version}}	{{.Note}}	{{$.Ago .SeenAt}}{{if .StoppedAt}}, stopped{{else if not (.Alive $.At)}}, silent since{{end}}
+{{range .Processes}}{{plain .ID}}	{{plain .Role}}	{{plain .Version}}	{{plain .Note}}	{{$.Ago .SeenAt}}{{if .StoppedAt}}, stopped{{else if not (.Alive $.At)}}, silent since{{end}}
 {{end}}
 rows for {{.Fanout.Name}} in the outbox: {{.Waiting}}
 {{with .Shadows}}mails compared since {{.Since.UTC.Format "2006-01-02 15:04:05"}}: {{.Matched}} match, {{.Mismatched}} differ
-{{if .Mismatched}}  by field: {{.Fields}}; newest events: {{range $i, $id := .MismatchedEvents}}{{if $i}}, {{end}}{{$id}}{{end}}
-{{end}}{{end}}{{range .Unknown}}cannot know {{.}}
+{{if .Mismatched}}  by field: {{.Fields}}; newest events: {{range $i, $id := .MismatchedEvents}}{{if $i}}, {{end}}{{plain $id}}{{end}}
+{{end}}{{end}}{{range .Unknown}}cannot know {{plain .}}
 {{end}}
 {{template "verdict" .Verdict}}{{if .Verdict.Safe}}safe to go to {{.To}}
 {{end}}{{end}}
 
-{{- define "binding"}}{{.Kind}}	{{.Source}}	{{.Destination}}	{{or .Key "-"}}
+{{- define "binding"}}{{.Kind}}	{{plain .Source}}	{{plain .Destination}}	{{plain (or .Key "-")}}
 {{end}}
 
-{{- define "verdict"}}{{range .Warnings}}warning: {{.}}
-{{end}}{{range .Blockers}}not yet: {{.}}
-{{end}}{{range .Unknown}}not yet: cannot know {{.}}
+{{- define "verdict"}}{{range .Warnings}}warning: {{plain .}}
+{{end}}{{range .Blockers}}not yet: {{plain .}}
+{{end}}{{range .Unknown}}not yet: cannot know {{plain .}}
 {{end}}{{end}}`))

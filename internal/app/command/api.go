@@ -13,7 +13,7 @@ func API() *cobra.Command {
 	root := newRoot(config.API, "HTTP side of the SMAP Identity Service", "Serve HTTP and relay events", stdout,
 		func(i invocation) (*app.App, error) { return app.NewAPI(i.Context(), i.cfg, version(), i.log) })
 	root.AddCommand(migrate(), admin(config.Migrate), healthCommand(config.API))
-	return root
+	return strict(root)
 }
 
 // admin is the same for the database of every role.

@@ -14,7 +14,7 @@ func Consumer() *cobra.Command {
 	root := newRoot(config.Consumer, "Event side of the SMAP Identity Service", "Consume the queues and relay events", stdout,
 		func(i invocation) (*app.App, error) { return app.NewConsumer(i.Context(), i.cfg, version(), i.log) })
 	root.AddCommand(deadLetters(), state(), outboxCommand(), legacy.Command(withLegacyTool), healthCommand(config.Consumer))
-	return root
+	return strict(root)
 }
 
 func state() *cobra.Command {

@@ -18,6 +18,7 @@ import (
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/logger"
+	"github.com/smap-platform/identity/pkg/terminal"
 )
 
 // Version is set by the linker (-X); a build without it names its commit.
@@ -44,7 +45,7 @@ func Execute(root *cobra.Command) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	if err := root.ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, root.Name()+":", err)
+		fmt.Fprintln(os.Stderr, root.Name()+":", terminal.EscapeLines(err.Error()))
 		return 1
 	}
 	return 0

@@ -22,7 +22,7 @@ func Standalone() *cobra.Command {
 		Use: "demo", Short: "Walk a person's way through a throw-away standalone and tell the story", Args: cobra.NoArgs,
 		RunE: configured(config.Standalone, stderr, demo),
 	}, admin(config.Standalone))
-	return root
+	return strict(root)
 }
 
 // welcome shows a person where everything is.
