@@ -5,22 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
-	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
-	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
-	"github.com/smap-platform/identity/internal/notification"
-	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
-	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
 // WithDatabase calls fn with the database of role once it responds, and closes it afterwards. The standalone's is a file,
@@ -105,87 +99,4 @@ func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
 		return 0, err
 	}
 	return retryOutbox(ctx, db, clock.Now())
-}
-
-// DeadLetters lists, replays and discards the dead letters of one queue.
-type DeadLetters struct {
-	tool  *rabbitmq.DeadLetters
-	queue string
-	mails *mailsql.Ledger // nil for queues without mails
-}
-
-// NewDeadLetters returns the dead letters of queue. db may be nil where nothing is replayed.
-func NewDeadLetters(cfg config.Config, db *database.DB, queue string) *DeadLetters {
-	connection := rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: zerolog.Nop()}
-	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(connection, Queues(cfg))}
-	if slices.Contains(mailQueues, queue) && db != nil {
-		d.mails = mailsql.NewLedger(db)
-	}
-	return d
-}
-
-// List returns every dead letter, oldest first.
-func (d *DeadLetters) List(ctx context.Context) ([]event.DeadLetter, error) {
-	letters := []event.DeadLetter{}
-	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter) (rabbitmq.Handling, error) {
-		letters = append(letters, l)
-		return rabbitmq.Keep, nil
-	}, func(event.DeadLetter) {})
-	return letters, err
-}
-
-// Outcome is what became of one dead letter.
-type Outcome struct {
-	event.DeadLetter
-	Action string `json:"action"` // replayed, already_sent, discarded
-}
-
-// Replay moves dead letters back to their queue with their attempts reset: all of them, or those with the given event
-// ids. A mail that the ledger knows as accepted is only removed.
-func (d *DeadLetters) Replay(ctx context.Context, ids []string) ([]Outcome, error) {
-	return d.handle(ctx, ids, func(l event.DeadLetter) (rabbitmq.Handling, string, error) {
-		if d.mails != nil {
-			state, err := d.mails.State(ctx, l.EventID)
-			if err != nil {
-				return rabbitmq.Keep, "", err
-			}
-			if state == notification.StateAccepted {
-				return rabbitmq.Remove, "already_sent", nil
-			}
-			if err := d.mails.Reopen(ctx, l.EventID); err != nil {
-				return rabbitmq.Keep, "", err
-			}
-		}
-		return rabbitmq.Replay, "replayed", nil
-	})
-}
-
-// Discard removes dead letters for good: those with the given event ids, all of them with none.
-func (d *DeadLetters) Discard(ctx context.Context, ids []string) ([]Outcome, error) {
-	return d.handle(ctx, ids, func(event.DeadLetter) (rabbitmq.Handling, string, error) {
-		return rabbitmq.Remove, "discarded", nil
-	})
-}
-
-// handle does with each wanted letter what decide says. An id that is not found is an error, once the others have been
-// handled.
-func (d *DeadLetters) handle(ctx context.Context, ids []string,
-	decide func(event.DeadLetter) (rabbitmq.Handling, string, error)) ([]Outcome, error) {
-	outcomes := []Outcome{}
-	var seen []string
-	var action string
-	_, err := d.tool.Walk(ctx, d.queue, func(l event.DeadLetter) (handling rabbitmq.Handling, err error) {
-		if len(ids) > 0 && !slices.Contains(ids, l.EventID) {
-			return rabbitmq.Keep, nil
-		}
-		seen = append(seen, l.EventID)
-		handling, action, err = decide(l)
-		return handling, err
-	}, func(l event.DeadLetter) { outcomes = append(outcomes, Outcome{l, action}) })
-	for _, id := range ids {
-		if !slices.Contains(seen, id) {
-			err = errors.Join(err, fmt.Errorf("no dead letter of %s has the event id %q", d.queue, id))
-		}
-	}
-	return outcomes, err
 }

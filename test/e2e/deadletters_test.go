@@ -163,7 +163,7 @@ func deadLetterCommands(t *testing.T) {
 	require.Equal(t, "already_sent", dlq(t, s, "replay", emailQueue, "--id", event.EventID)[0].Action)
 	require.Len(t, deadLetters(t, s, emailQueue, 1), 1)
 
-	out := s.Command(nil, harness.Consumer, "dlq", "discard", emailQueue, "--reason", "not our customer")
+	out := s.Command(nil, harness.Consumer, "dlq", "discard", emailQueue, "--all", "--reason", "not our customer")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, "discarded "+mailEvent(t, s, q))
 	require.Contains(t, out.Stderr, "not our customer", "the reason is logged")
@@ -191,7 +191,11 @@ func refusesCarelessUse(t *testing.T, s *harness.TestSystem) {
 		word string
 		args []string
 	}{
-		{"--reason", []string{"discard", emailQueue}},
+		{"--all", []string{"discard", emailQueue, "--reason", "tidy"}},
+		{"--all", []string{"replay", emailQueue}},
+		{"--id is empty", []string{"discard", emailQueue, "--id", "", "--reason", "tidy"}},
+		{"shw", []string{"shw", emailQueue}},
+		{"--reason", []string{"discard", emailQueue, "--all"}},
 		{"--reason", []string{"discard", emailQueue, "--id", "evt_none"}},
 		{"no such queue", []string{"list", "identity.nonsense"}},
 		{"evt_none", []string{"replay", emailQueue, "--id", "evt_none"}},
@@ -211,7 +215,7 @@ func replayUnreadable(t *testing.T) {
 	body := []byte("not JSON")
 	s.Publish(harness.Exchange, "subscription.created", amqp.Publishing{MessageId: "evt_poison", Body: body})
 	first := deadLetters(t, s, subscriptionQueue, 1)[0]
-	require.Equal(t, "replayed", dlq(t, s, "replay", subscriptionQueue)[0].Action)
+	require.Equal(t, "replayed", dlq(t, s, "replay", subscriptionQueue, "--all")[0].Action)
 	harness.Soon(t, func() error { return lengthIs(s, subscriptionQueue+".dead", 1) })
 	again := deadLetters(t, s, subscriptionQueue, 1)[0]
 	require.Equal(t, "unreadable", again.Reason)

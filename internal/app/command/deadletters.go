@@ -5,96 +5,218 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"os"
+	"slices"
 	"text/tabwriter"
+	"time"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/terminal"
 )
 
-// deadLetters is `consumer dlq`.
-func deadLetters() *cobra.Command {
-	group := &cobra.Command{
-		Use: "dlq", Short: "List, replay or discard dead letters",
-		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + ", " + app.SubscriptionQueue +
-			", " + app.ProjectQueue + " or " + app.LegacyQueue + ". Bodies are never shown: they can hold codes and addresses.",
-	}
-	var asJSON bool
-	var ids []string
-	var reason string
-	group.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON")
+// flushEvery is how many lines of a list share the widths of their columns.
+const flushEvery = 1000
 
+// deadLetterFlags are what the commands of `consumer dlq` have in common.
+type deadLetterFlags struct {
+	app.Selection
+	asJSON    bool
+	perSecond int
+	why       string
+}
+
+// deadLetters is `consumer dlq`.
+func deadLetters() *cobra.Command { return (&deadLetterFlags{}).commands() }
+
+func (f *deadLetterFlags) commands() *cobra.Command {
+	group := &cobra.Command{
+		Use: "dlq", Short: "List, show, replay or discard dead letters",
+		Long: "Dead letters are events that could not be handled. QUEUE is " + app.EmailQueue + ", " + app.InvitationQueue + ", " +
+			app.SubscriptionQueue + ", " + app.ProjectQueue + " or " + app.LegacyQueue +
+			". Bodies are never shown: they can hold codes and addresses.",
+	}
+	group.PersistentFlags().BoolVar(&f.asJSON, "json", false, "print JSON")
 	list := &cobra.Command{
 		Use: "list QUEUE", Short: "List the dead letters of a queue, oldest first", Args: cobra.ExactArgs(1),
-		RunE: configured(config.Consumer, stderr, func(i invocation) error {
-			letters, err := app.NewDeadLetters(i.cfg, nil, i.args[0]).List(i.Context())
-			if err != nil {
-				return err
-			}
-			return printLetters(i.OutOrStdout(), asJSON, letters)
-		}),
+		RunE: configured(config.Consumer, stderr, f.list),
+	}
+	show := &cobra.Command{
+		Use: "show QUEUE", Short: "Show everything that may be seen of dead letters", Args: cobra.ExactArgs(1),
+		Long: "Of a body the size and the digest are shown, of headers that are not this service's the length.",
+		RunE: configured(config.Consumer, stderr, f.show),
 	}
 	replay := &cobra.Command{
 		Use: "replay QUEUE", Short: "Put dead letters back into their queue, attempts reset", Args: cobra.ExactArgs(1),
 		Long: "Each is published, confirmed and only then removed. A mail that was accepted after all is removed, not sent again.",
-		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
-			outcomes, err := app.NewDeadLetters(i.cfg, db, i.args[0]).Replay(i.Context(), ids)
-			return errors.Join(printOutcomes(i.OutOrStdout(), asJSON, outcomes), err)
-		}),
+		RunE: onDatabase(config.Consumer, f.replay),
 	}
 	discard := &cobra.Command{
 		Use: "discard QUEUE", Short: "Remove dead letters for good", Args: cobra.ExactArgs(1),
 		Long: "Nothing else remembers a discarded event, so the reason goes to the log.",
-		RunE: configured(config.Consumer, stderr, func(i invocation) error {
-			if reason == "" {
-				return errors.New("say why with --reason; it is written to the log")
-			}
-			outcomes, err := app.NewDeadLetters(i.cfg, nil, i.args[0]).Discard(i.Context(), ids)
-			for _, o := range outcomes {
-				// Without a level: LOGGER_LEVEL must not swallow the only record there is.
-				i.log.Log().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
-					Str("dead_reason", o.Reason).Str("reason", reason).Msg("dead letter discarded")
-			}
-			return errors.Join(printOutcomes(i.OutOrStdout(), asJSON, outcomes), err)
-		}),
+		RunE: configured(config.Consumer, stderr, f.discard),
+	}
+	for _, c := range []*cobra.Command{list, show, replay, discard} {
+		c.Flags().StringArrayVar(&f.IDs, "id", nil, "only this event; may be repeated")
+		c.Flags().StringVar(&f.Reason, "dead-reason", "", "only those with this reason, as list shows it")
+		c.Flags().StringVar(&f.Key, "key", "", "only those with this routing key")
+		c.Flags().DurationVar(&f.OlderThan, "older-than", 0, "only those dead for longer, such as 24h")
+		c.Flags().DurationVar(&f.NewerThan, "newer-than", 0, "only those dead for less")
 	}
 	for _, c := range []*cobra.Command{replay, discard} {
-		c.Flags().StringSliceVar(&ids, "id", nil, "only this event; may be repeated (default: all of the queue)")
+		c.Flags().BoolVar(&f.All, "all", false, "all of the queue")
+		c.Flags().IntVar(&f.perSecond, "rate", 0, "how many a second at most (default: no limit)")
 	}
-	discard.Flags().StringVar(&reason, "reason", "", "why, for the log")
-	group.AddCommand(list, replay, discard)
+	discard.Flags().StringVar(&f.why, "reason", "", "why, for the log")
+	group.AddCommand(list, show, replay, discard)
 	return group
 }
 
-func printLetters(out io.Writer, asJSON bool, letters []event.DeadLetter) error {
-	if asJSON {
-		return printJSON(out, letters)
+// letters returns the dead letters of the queue that i names, once the selection has been checked.
+func (f *deadLetterFlags) letters(i invocation, db *database.DB, changing bool) (*app.DeadLetters, error) {
+	if err := f.Check(changing); err != nil {
+		return nil, err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if f.perSecond < 0 {
+		return nil, errors.New("--rate cannot be negative")
+	}
+	d := app.NewDeadLetters(i.cfg, db, i.args[0])
+	d.PerSecond = f.perSecond
+	if out, ok := i.ErrOrStderr().(*os.File); ok && isatty.IsTerminal(out.Fd()) {
+		d.Progress = progress(out)
+	}
+	return d, nil
+}
+
+// progress returns a function that says once a second how far a walk has come.
+func progress(out io.Writer) func(seen, handled int) {
+	last := time.Now()
+	return func(seen, handled int) {
+		if now := time.Now(); now.Sub(last) >= time.Second {
+			last = now
+			fmt.Fprintf(out, "seen %d, handled %d\n", seen, handled)
+		}
+	}
+}
+
+func (f *deadLetterFlags) list(i invocation) error {
+	d, err := f.letters(i, nil, false)
+	if err != nil {
+		return err
+	}
+	if f.asJSON {
+		return printArray(i.OutOrStdout(), func(each func(event.DeadLetter) error) error {
+			return d.List(i.Context(), f.Selection, each)
+		})
+	}
+	w := tabwriter.NewWriter(i.OutOrStdout(), 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "EVENT\tROUTING KEY\tREASON\tCLASS\tATTEMPTS\tDEAD SINCE\tBYTES")
-	for _, l := range letters {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%d\n", l.EventID, l.RoutingKey, l.Reason, l.ErrorClass, l.Attempts, l.DeadSince, l.BodyBytes)
-	}
-	return w.Flush()
+	lines := 0
+	err = d.List(i.Context(), f.Selection, func(l event.DeadLetter) error {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%s\t%d\n", terminal.Escape(l.EventID), terminal.Escape(l.RoutingKey), terminal.Escape(l.Reason),
+			terminal.Escape(l.ErrorClass), l.Attempts, terminal.Escape(l.DeadSince), l.BodyBytes)
+		if lines++; lines%flushEvery == 0 {
+			return w.Flush()
+		}
+		return nil
+	})
+	return errors.Join(w.Flush(), err)
 }
 
-// printOutcomes prints what has been done, also when an error follows.
-func printOutcomes(out io.Writer, asJSON bool, outcomes []app.Outcome) error {
-	if asJSON {
-		return printJSON(out, outcomes)
+func (f *deadLetterFlags) show(i invocation) error {
+	d, err := f.letters(i, nil, true)
+	if err != nil {
+		return err
 	}
-	for _, o := range outcomes {
-		fmt.Fprintln(out, o.Action, o.EventID)
+	if f.asJSON {
+		return printArray(i.OutOrStdout(), func(each func(app.Detail) error) error {
+			return d.Show(i.Context(), f.Selection, each)
+		})
 	}
-	fmt.Fprintf(out, "%d handled\n", len(outcomes))
-	return nil
+	return d.Show(i.Context(), f.Selection, func(l app.Detail) error {
+		w := tabwriter.NewWriter(i.OutOrStdout(), 0, 0, 2, ' ', 0)
+		for _, line := range [][2]string{
+			{"event", l.EventID}, {"routing key", l.RoutingKey}, {"reason", l.Reason}, {"class", l.ErrorClass},
+			{"attempts", fmt.Sprint(l.Attempts)}, {"moves", fmt.Sprint(l.Moves)}, {"published", l.Published},
+			{"first failed", l.FirstFailed}, {"dead since", l.DeadSince}, {"content type", l.ContentType},
+			{"body", fmt.Sprintf("%d bytes, sha256 %s", l.BodyBytes, l.BodyDigest)},
+		} {
+			fmt.Fprintf(w, "%s\t%s\n", line[0], terminal.Escape(line[1]))
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.Headers)) {
+			fmt.Fprintf(w, "header %s\t%s\n", terminal.Escape(name), terminal.Escape(l.Headers[name]))
+		}
+		fmt.Fprintln(w)
+		return w.Flush()
+	})
 }
 
-func printJSON(out io.Writer, v any) error {
-	enc := json.NewEncoder(out)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+func (f *deadLetterFlags) replay(i invocation, db *database.DB) error {
+	d, err := f.letters(i, db, true)
+	if err != nil {
+		return err
+	}
+	return f.printOutcomes(i.OutOrStdout(), func(each func(app.Outcome) error) error {
+		return d.Replay(i.Context(), f.Selection, each)
+	})
+}
+
+func (f *deadLetterFlags) discard(i invocation) error {
+	d, err := f.letters(i, nil, true)
+	if err != nil {
+		return err
+	}
+	if f.why == "" {
+		return errors.New("say why with --reason; it is written to the log")
+	}
+	return f.printOutcomes(i.OutOrStdout(), func(each func(app.Outcome) error) error {
+		return d.Discard(i.Context(), f.Selection, func(o app.Outcome) error {
+			// Without a level: LOGGER_LEVEL must not swallow the only record there is.
+			i.log.Log().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
+				Str("dead_reason", o.Reason).Str("reason", f.why).Msg("dead letter discarded")
+			return each(o)
+		})
+	})
+}
+
+// printOutcomes prints what is done, as it is done.
+func (f *deadLetterFlags) printOutcomes(out io.Writer, run func(each func(app.Outcome) error) error) error {
+	if f.asJSON {
+		return printArray(out, run)
+	}
+	handled := 0
+	err := run(func(o app.Outcome) error {
+		handled++
+		_, err := fmt.Fprintln(out, o.Action, terminal.Escape(o.EventID))
+		return err
+	})
+	fmt.Fprintf(out, "%d handled\n", handled)
+	return err
+}
+
+// printArray prints what run yields as one JSON array, element by element.
+func printArray[T any](out io.Writer, run func(each func(T) error) error) error {
+	separator := "[\n  "
+	err := run(func(v T) error {
+		text, err := json.MarshalIndent(v, "  ", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s%s", separator, text)
+		separator = ",\n  "
+		return err
+	})
+	if separator == "[\n  " {
+		fmt.Fprint(out, "[")
+	} else {
+		fmt.Fprintln(out)
+	}
+	fmt.Fprintln(out, "]")
+	return err
 }

@@ -2,8 +2,10 @@ package rabbitmq
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -25,8 +27,11 @@ func NewDeadLetters(o rabbitmq.Options, queues []event.Queue) *DeadLetters {
 	return &DeadLetters{options: o, queues: queues}
 }
 
-// ErrNoSuchQueue is returned for a name that is not one of this service's queues.
-var ErrNoSuchQueue = errors.New("rabbitmq: no such queue")
+// Errors of Walk.
+var (
+	ErrNoSuchQueue = errors.New("rabbitmq: no such queue") // not one of this service's queues
+	ErrBusy        = errors.New("another process is looking at it; try again later")
+)
 
 // Handling is what to do with one dead letter.
 type Handling int
@@ -39,90 +44,177 @@ const (
 )
 
 const (
+	// A quorum queue hands one consumer 65,535 messages at most, and 2,000 when it has no limit of its own. A walk uses
+	// one consumer after the other: what one may hold bounds the bodies that wait here to be looked at.
+	minStage, maxStage = 1000, math.MaxUint16
+	// maxStages is how many consumers of a channel give back in the order of their tags when it closes.
+	maxStages = 32
 	// handOutTimeout is how long the broker may take to hand out the next of the messages it has announced.
 	handOutTimeout = 10 * time.Second
 	// takeBackTimeout is how long a walk waits at its end until the queue has taken back what was kept.
 	takeBackTimeout = 5 * time.Second
 )
 
+// Letter is a dead letter as a walk sees it. Only what is shown of it may be kept: its body can hold a code.
+type Letter struct {
+	event.DeadLetter
+	Message event.Message
+}
+
 // Walk shows every message that is in queue's dead queue when it begins, oldest first, and does with each what
 // decide says. A message is removed only after its replay has been confirmed; settled is called for each that is gone from
-// the dead queue, and for no other. Walk returns how many messages were seen.
+// the dead queue, and for no other. Walk returns how many messages were seen; after an error there are more.
 //
-// It consumes, and does not fetch: what one consumer leaves behind, a quorum queue takes back in its old order. One
-// walk at a time: a second one is refused by the broker.
+// It consumes, and does not fetch: what the consumers of a channel leave behind when it closes, a quorum queue takes back
+// in its old order, up to two million messages. One consumer after the other takes as many as it may hold, and all give
+// back at the end. A consumer that is cancelled first would give back to the queue's end. One walk at a time: a second
+// one is an error.
 func (d *DeadLetters) Walk(ctx context.Context, queue string,
-	decide func(event.DeadLetter) (Handling, error), settled func(event.DeadLetter)) (seen int, err error) {
+	decide func(Letter) (Handling, error), settled func(event.DeadLetter)) (seen int, err error) {
 	q, err := d.queue(queue)
 	if err != nil {
 		return 0, err
 	}
+	defer func() { err = rabbitmq.Plain(err) }()
 	conn, err := rabbitmq.Dial(ctx, d.options)
 	if err != nil {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	ch, err := conn.Channel()
-	if err != nil {
-		return 0, fmt.Errorf("rabbitmq: opening a channel: %w", err)
-	}
-	if err := ch.Confirm(false); err != nil {
-		return 0, fmt.Errorf("rabbitmq: switching confirms on: %w", err)
-	}
-	returns := ch.NotifyReturn(make(chan amqp.Return, 1))
-	state, err := ch.QueueDeclarePassive(q.DeadQueue(), true, false, false, false, nil)
-	if err != nil {
-		return 0, fmt.Errorf("rabbitmq: looking at %s: %w; has a consumer ever run?", q.DeadQueue(), err)
-	}
-	deliveries, err := ch.Consume(q.DeadQueue(), event.Service, false, true, false, false, nil)
-	if err != nil {
-		return 0, fmt.Errorf("rabbitmq: reading %s: %w; is somebody else at it?", q.DeadQueue(), err)
-	}
-	left := state.Messages
-	defer func() { leave(conn, ch, q.DeadQueue(), left) }()
-	for range state.Messages {
-		delivery, err := next(ctx, deliveries)
-		if err != nil {
-			return seen, fmt.Errorf("rabbitmq: reading %s: %w", q.DeadQueue(), err)
-		}
-		seen++
-		message := ToMessage(delivery)
-		message.RoutingKey = originalKey(delivery, message)
-		letter := describe(queue, delivery, message)
-		handling, err := decide(letter)
-		if err != nil {
-			return seen, err
-		}
-		if handling == Keep {
-			continue
-		}
-		if handling == Replay {
-			if err := replay(ctx, ch, returns, message, queue); err != nil {
-				return seen, err
-			}
-		}
-		if err := delivery.Ack(false); err != nil {
-			return seen, fmt.Errorf("rabbitmq: removing a message from %s: %w", q.DeadQueue(), err)
-		}
-		left--
-		settled(letter)
-	}
-	return seen, nil
+	w := &walk{queue: q, conn: conn, decide: decide, settled: settled}
+	defer w.leave()
+	err = w.all(ctx)
+	return w.seen, err
 }
 
-// leave gives back what was not acked, and waits until it can be seen in the queue again: the broker confirms the
-// close before that, and the next look would find the queue empty.
-func leave(conn *amqp.Connection, ch *amqp.Channel, queue string, left int) {
-	if err := ch.Close(); err != nil {
-		return // the connection is lost: the broker takes them back when it notices
+// walk is one look at a dead queue.
+type walk struct {
+	queue   event.Queue
+	conn    *amqp.Connection
+	decide  func(Letter) (Handling, error)
+	settled func(event.DeadLetter)
+
+	replays *link
+	reads   *amqp.Channel
+	total   int // how many there were at the beginning
+	seen    int // how many of them were shown
+	taken   int // how many were handed out
+	held    int // how many of these stay in the queue
+
+	stage      int                  // how many one consumer may hold
+	stages     int                  // how many consumers there are
+	full       int                  // what is held once the last of them is full
+	deliveries <-chan amqp.Delivery // of the last one
+}
+
+func (w *walk) all(ctx context.Context) (err error) {
+	if w.replays, err = openLink(w.conn); err != nil {
+		return err
 	}
-	ch, err := conn.Channel()
+	dead := w.queue.DeadQueue()
+	state, err := w.state()
 	if err != nil {
+		return fmt.Errorf("rabbitmq: looking at %s: %w; has a consumer ever run?", dead, err)
+	}
+	if state.Consumers > 0 {
+		return fmt.Errorf("rabbitmq: reading %s: %w", dead, ErrBusy)
+	}
+	if w.reads, err = w.conn.Channel(); err != nil {
+		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
+	}
+	w.total, w.stage = state.Messages, min(max(minStage, (state.Messages+maxStages-1)/maxStages), maxStage)
+	if err := w.reads.Qos(w.stage, 0, false); err != nil {
+		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
+	}
+	for w.taken < w.total {
+		delivery, err := w.take(ctx)
+		if err != nil {
+			return fmt.Errorf("rabbitmq: reading %s after %d of %d messages: %w", dead, w.seen, w.total, err)
+		}
+		if err := w.handle(ctx, delivery); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// take returns the next message, from the next consumer once this one is full.
+func (w *walk) take(ctx context.Context) (amqp.Delivery, error) {
+	if w.held == w.full {
+		if err := w.open(); err != nil {
+			return amqp.Delivery{}, err
+		}
+		w.full += w.stage
+	}
+	delivery, err := next(ctx, w.deliveries)
+	if err == nil {
+		w.taken++
+		w.held++
+	}
+	return delivery, err
+}
+
+// state asks on the channel that replays: nothing is ever refused there.
+func (w *walk) state() (amqp.Queue, error) {
+	return w.replays.channel.QueueDeclarePassive(w.queue.DeadQueue(), true, false, false, false, nil)
+}
+
+// open starts the next consumer. The one before it is full, so that it gets nothing any more.
+func (w *walk) open() (err error) {
+	tag := fmt.Sprintf("%s-dlq-%05d", event.Service, w.stages)
+	w.deliveries, err = w.reads.Consume(w.queue.DeadQueue(), tag, false, false, false, false, nil)
+	if err != nil {
+		return err
+	}
+	w.stages++
+	state, err := w.state()
+	if err == nil && state.Consumers > w.stages { // another has begun at the same moment
+		return ErrBusy
+	}
+	return err
+}
+
+// handle does with one letter what decide says.
+func (w *walk) handle(ctx context.Context, delivery amqp.Delivery) error {
+	w.seen++
+	message := ToMessage(delivery)
+	message.RoutingKey = originalKey(delivery, message)
+	letter := describe(w.queue.Name, delivery, message)
+	handling, err := w.decide(Letter{letter, message})
+	if err != nil || handling == Keep {
+		return err
+	}
+	if handling == Replay {
+		if err := replay(ctx, w.replays, message, w.queue.Name); err != nil {
+			return err
+		}
+	}
+	if err := delivery.Ack(false); err != nil {
+		return fmt.Errorf("rabbitmq: removing a message from %s: %w", w.queue.DeadQueue(), err)
+	}
+	w.held--
+	w.settled(letter)
+	return nil
+}
+
+// leave gives back what was not acked, and waits until it can be seen in the queue again: the broker confirms the close
+// before that, and the next look would find the queue empty. After an early end it takes the others first, unseen: what
+// is given back goes behind what was given back before.
+func (w *walk) leave() {
+	if w.reads == nil {
 		return
 	}
-	for until := time.Now().Add(takeBackTimeout); time.Now().Before(until); {
-		state, err := ch.QueueDeclarePassive(queue, true, false, false, false, nil)
-		if err != nil || state.Messages >= left {
+	for w.taken < w.total {
+		if _, err := w.take(context.Background()); err != nil {
+			break
+		}
+	}
+	state, err := w.state()
+	if err != nil || w.reads.Close() != nil {
+		return // the connection is lost: the broker takes them back when it notices
+	}
+	for want, until := state.Messages+w.held, time.Now().Add(takeBackTimeout); time.Now().Before(until); {
+		if state, err = w.state(); err != nil || state.Messages >= want {
 			return
 		}
 		<-time.After(10 * time.Millisecond)
@@ -144,7 +236,7 @@ func next(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, 
 }
 
 // replay publishes m to queue as if it came for the first time.
-func replay(ctx context.Context, ch *amqp.Channel, returns <-chan amqp.Return, m event.Message, queue string) error {
+func replay(ctx context.Context, l *link, m event.Message, queue string) error {
 	fresh := m.Moved(queue, map[string]string{
 		event.HeaderRoutingKey: m.RoutingKey, event.HeaderMoves: strconv.Itoa(m.Moves() + 1),
 	})
@@ -153,7 +245,10 @@ func replay(ctx context.Context, ch *amqp.Channel, returns <-chan amqp.Return, m
 	} {
 		delete(fresh.Headers, h)
 	}
-	confirm, err := ch.PublishWithDeferredConfirm("", queue, true, false, ToPublishing(fresh))
+	if err := fresh.Check(event.MinFrame); err != nil {
+		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, err)
+	}
+	confirm, err := l.publish(fresh)
 	if err != nil {
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, err)
 	}
@@ -161,9 +256,9 @@ func replay(ctx context.Context, ch *amqp.Channel, returns <-chan amqp.Return, m
 	defer cancel()
 	acked, err := confirm.WaitContext(ctx)
 	switch {
-	case err != nil || ch.IsClosed():
+	case err != nil || l.channel.IsClosed():
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, errors.Join(event.ErrUnavailable, err))
-	case len(returns) > 0:
+	case l.hasReturned(fresh):
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, event.ErrUnroutable)
 	case !acked:
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, event.ErrRefused)
@@ -183,13 +278,36 @@ func (d *DeadLetters) queue(name string) (event.Queue, error) {
 	return d.queues[i], nil
 }
 
-// describe says what may be shown of a dead letter: nothing of its body.
+// describe says what may be shown of a dead letter: nothing of its body. One without an id gets a name that is the same
+// each time.
 func describe(queue string, d amqp.Delivery, m event.Message) event.DeadLetter {
 	letter := m.DeadLetter(queue)
+	if letter.EventID == "" {
+		letter.EventID = fmt.Sprintf("unnamed-%.8x", sha256.Sum256(append([]byte(d.MessageId+"\x00"), d.Body...)))
+	}
 	if letter.Reason == "" { // not dead-lettered by us: the broker's own net was faster
 		letter.Reason, _ = d.Headers["x-first-death-reason"].(string)
+		if letter.Reason == "rejected" { // by a worker that could not publish it
+			letter.Reason = event.ReasonUnsendable
+		}
+		if reason := rabbitmq.Unreadable(d); letter.Reason == "" && reason != "" {
+			letter.Reason, letter.ErrorClass = event.ReasonInvalid, "headers_unreadable"
+		}
+		if died, ok := death(d)["time"].(time.Time); ok && letter.DeadSince == "" {
+			letter.DeadSince = died.UTC().Format(time.RFC3339)
+		}
 	}
 	return letter
+}
+
+// death returns what the broker notes of the first time it dead-lettered d.
+func death(d amqp.Delivery) amqp.Table {
+	deaths, _ := d.Headers["x-death"].([]any)
+	if len(deaths) == 0 {
+		return nil
+	}
+	first, _ := deaths[len(deaths)-1].(amqp.Table)
+	return first
 }
 
 // originalKey is the key an event was published with. Where the broker dead-lettered it itself, only x-death knows.
@@ -197,12 +315,8 @@ func originalKey(d amqp.Delivery, m event.Message) string {
 	if m.Headers[event.HeaderRoutingKey] != "" {
 		return m.RoutingKey
 	}
-	if deaths, ok := d.Headers["x-death"].([]any); ok && len(deaths) > 0 {
-		if first, ok := deaths[len(deaths)-1].(amqp.Table); ok {
-			if keys, ok := first["routing-keys"].([]any); ok && len(keys) > 0 {
-				return fmt.Sprint(keys[0])
-			}
-		}
+	if keys, _ := death(d)["routing-keys"].([]any); len(keys) > 0 {
+		return fmt.Sprint(keys[0])
 	}
 	return m.RoutingKey
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -19,6 +21,8 @@ func TestDeadLetters(t *testing.T) {
 		"they are listed, replayed and removed":     deadLetterHandlings,
 		"of the broker's own making":                deadByBroker,
 		"listing loses nothing and keeps the order": deadListing,
+		"any number of them":                        manyLetters,
+		"one look at a time":                        oneWalk,
 	})
 	t.Run("a queue that is not ours is refused", func(t *testing.T) {
 		t.Parallel()
@@ -54,7 +58,7 @@ func deadLetterHandlings(t *testing.T) {
 	d := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q})
 	var gone []string
 	settled := func(l event.DeadLetter) { gone = append(gone, l.EventID) }
-	seen, err := d.Walk(context.Background(), q.Name, func(l event.DeadLetter) (Handling, error) {
+	seen, err := d.Walk(context.Background(), q.Name, func(l Letter) (Handling, error) {
 		require.Equal(t, q.Name+".key", l.RoutingKey)
 		require.NotZero(t, l.BodyBytes)
 		switch l.EventID {
@@ -87,7 +91,7 @@ func deadLetterHandlings(t *testing.T) {
 	require.Equal(t, event.Retry, replayed.Decision.Action, "the age of the first life is forgotten")
 
 	stop := errors.New("enough")
-	seen, err = d.Walk(context.Background(), q.Name, func(event.DeadLetter) (Handling, error) {
+	seen, err = d.Walk(context.Background(), q.Name, func(Letter) (Handling, error) {
 		return Remove, stop
 	}, settled)
 	require.ErrorIs(t, err, stop)
@@ -137,11 +141,11 @@ func deadByBroker(t *testing.T) {
 		require.Equal(t, q.Name+".key", l.RoutingKey, l.EventID)
 	}
 	require.Equal(t, map[string]string{
-		"rejected": "rejected", "retried once": "rejected", "handed out": "delivery_limit",
+		"rejected": "unsendable", "retried once": "unsendable", "handed out": "delivery_limit",
 	}, reasons)
 
 	seen, err := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q}).Walk(context.Background(), q.Name,
-		func(event.DeadLetter) (Handling, error) { return Replay, nil }, func(event.DeadLetter) {})
+		func(Letter) (Handling, error) { return Replay, nil }, func(event.DeadLetter) {})
 	require.NoError(t, err)
 	require.Equal(t, 3, seen)
 	for range 3 {
@@ -165,4 +169,63 @@ func deadListing(t *testing.T) {
 	for look := range 25 {
 		require.Equal(t, want, deadIDs(t, q), "look %d", look)
 	}
+}
+
+// manyLetters: more than one consumer may hold, and more than a quorum queue hands to one without prefetch.
+func manyLetters(t *testing.T) {
+	q := newQueue(t, 1, 50)
+	declare(t, q)
+	raw := rawChannel(t)
+	require.NoError(t, raw.Confirm(false))
+	want := make([]string, 2*minStage+501)
+	var last *amqp.DeferredConfirmation
+	for i := range want {
+		want[i] = fmt.Sprint(i)
+		m := messageTo(q, want[i]).Moved(q.DeadQueue(), map[string]string{event.HeaderDeadReason: event.ReasonInvalid})
+		var err error
+		last, err = raw.PublishWithDeferredConfirm("", q.DeadQueue(), true, false, ToPublishing(m))
+		require.NoError(t, err)
+	}
+	require.True(t, last.Wait())
+	for range 3 {
+		require.Equal(t, want, deadIDs(t, q))
+	}
+	d := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q})
+	var gone []string
+	seen, err := d.Walk(t.Context(), q.Name, func(l Letter) (Handling, error) {
+		if n := len(l.EventID); l.EventID[n-1] == '7' || l.EventID == want[len(want)-1] {
+			return Remove, nil
+		}
+		return Keep, nil
+	}, func(l event.DeadLetter) { gone = append(gone, l.EventID) })
+	require.NoError(t, err)
+	require.Equal(t, len(want), seen)
+	require.Equal(t, want[len(want)-1], gone[len(gone)-1], "the last one is found")
+	left := slices.DeleteFunc(slices.Clone(want), func(id string) bool { return slices.Contains(gone, id) })
+	require.Equal(t, left, deadIDs(t, q), "the others keep their order")
+
+	stop := errors.New("enough")
+	seen, err = d.Walk(t.Context(), q.Name, func(l Letter) (Handling, error) {
+		if l.EventID == left[minStage+5] {
+			return Keep, stop
+		}
+		return Keep, nil
+	}, nil)
+	require.ErrorIs(t, err, stop)
+	require.Equal(t, minStage+6, seen)
+	require.Equal(t, left, deadIDs(t, q))
+}
+
+// oneWalk: a second look at the same time would see other letters than there are.
+func oneWalk(t *testing.T) {
+	q := newQueue(t, 1, 50)
+	bury(t, startPublisher(t, brokerURL(t), q), q, messageTo(q, "one"), messageTo(q, "two"))
+	d := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q})
+	_, err := d.Walk(t.Context(), q.Name, func(Letter) (Handling, error) {
+		_, second := d.Walk(t.Context(), q.Name, nil, nil)
+		require.ErrorIs(t, second, ErrBusy)
+		return Keep, nil
+	}, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"one", "two"}, deadIDs(t, q))
 }

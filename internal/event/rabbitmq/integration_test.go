@@ -70,8 +70,8 @@ func conformance(t *testing.T) {
 // list walks over a dead queue and keeps everything.
 func list(t testing.TB, queue string, queues ...event.Queue) (letters []event.DeadLetter, err error) {
 	_, err = NewDeadLetters(options(brokerURL(t), t.Name()), queues).Walk(context.Background(), queue,
-		func(l event.DeadLetter) (Handling, error) {
-			letters = append(letters, l)
+		func(l Letter) (Handling, error) {
+			letters = append(letters, l.DeadLetter)
 			return Keep, nil
 		}, func(event.DeadLetter) {})
 	return letters, err

@@ -35,7 +35,7 @@ func ToPublishing(m event.Message) amqp.Publishing {
 	}
 }
 
-// ToDelivery returns d as handlers get it. One that cannot be handled, whoever handled it, is unfit.
+// ToDelivery returns d as handlers get it. One that no handler may see is unfit.
 func ToDelivery(d amqp.Delivery) event.Delivery {
 	arrived := event.Delivery{Message: ToMessage(d), HandedOut: handedOut(d)}
 	if reason := rabbitmq.Unreadable(d); reason != "" {

@@ -1,0 +1,203 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/rabbitmq"
+	"github.com/smap-platform/identity/internal/notification"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/pkg/database"
+	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
+)
+
+// Selection is which dead letters of a queue are meant. A letter must match every field that is set.
+type Selection struct {
+	IDs       []string // one of these event ids
+	All       bool     // every letter; nothing else may be set then
+	Reason    string
+	Key       string        // the routing key
+	OlderThan time.Duration // dead for longer than this; a letter whose time is unknown never is
+	NewerThan time.Duration
+}
+
+// ErrNothingSelected is returned where letters would be changed and none were named.
+var ErrNothingSelected = errors.New("name the dead letters with --id or a filter, or say --all")
+
+// Check returns an error for a selection that cannot be meant. changing says that the letters are changed: all of them
+// are meant only when All says so.
+func (s Selection) Check(changing bool) error {
+	filtered := s.Reason != "" || s.Key != "" || s.OlderThan != 0 || s.NewerThan != 0
+	switch {
+	case slices.Contains(s.IDs, ""):
+		return errors.New("--id is empty")
+	case s.OlderThan < 0 || s.NewerThan < 0:
+		return errors.New("an age cannot be negative")
+	case s.All && (filtered || len(s.IDs) > 0):
+		return errors.New("--all is every dead letter; leave out --id and the filters, or --all")
+	case changing && !s.All && !filtered && len(s.IDs) == 0:
+		return ErrNothingSelected
+	}
+	return nil
+}
+
+func (s Selection) matches(l event.DeadLetter, now time.Time) bool {
+	died, err := time.Parse(time.RFC3339, l.DeadSince)
+	aged := s.OlderThan == 0 && s.NewerThan == 0 || err == nil
+	return aged &&
+		(len(s.IDs) == 0 || slices.Contains(s.IDs, l.EventID)) &&
+		(s.Reason == "" || s.Reason == l.Reason) &&
+		(s.Key == "" || s.Key == l.RoutingKey) &&
+		(s.OlderThan == 0 || now.Sub(died) > s.OlderThan) &&
+		(s.NewerThan == 0 || now.Sub(died) < s.NewerThan)
+}
+
+// DeadLetters lists, replays and discards the dead letters of one queue.
+type DeadLetters struct {
+	tool  *rabbitmq.DeadLetters
+	queue string
+	mails *mailsql.Ledger // nil for queues without mails
+	// PerSecond bounds how many letters are replayed or discarded; 0: as many as the broker takes.
+	PerSecond int
+	// Progress, where set, is called with every letter: how many were seen, and how many of them handled.
+	Progress func(seen, handled int)
+}
+
+// NewDeadLetters returns the dead letters of queue. db may be nil where nothing is replayed.
+func NewDeadLetters(cfg config.Config, db *database.DB, queue string) *DeadLetters {
+	connection := rabbitconn.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-dlq", Log: zerolog.Nop()}
+	d := &DeadLetters{queue: queue, tool: rabbitmq.NewDeadLetters(connection, Queues(cfg))}
+	if slices.Contains(mailQueues, queue) && db != nil {
+		d.mails = mailsql.NewLedger(db)
+	}
+	return d
+}
+
+// Outcome is what became of one dead letter.
+type Outcome struct {
+	event.DeadLetter
+	Action string `json:"action"` // replayed, already_sent, discarded
+}
+
+// Detail is a dead letter with everything that may be shown of it.
+type Detail struct {
+	event.DeadLetter
+	ContentType string            `json:"content_type,omitempty"`
+	Published   string            `json:"published_at,omitempty"` // as its producer says, RFC 3339
+	Moves       int               `json:"moves"`
+	BodyDigest  string            `json:"body_sha256"`
+	Headers     map[string]string `json:"headers,omitempty"` // those of this service; of others only how long they are
+}
+
+// List calls each with every selected dead letter, oldest first.
+func (d *DeadLetters) List(ctx context.Context, s Selection, each func(event.DeadLetter) error) error {
+	return d.walk(ctx, s, func(l rabbitmq.Letter) (rabbitmq.Handling, string, error) {
+		return rabbitmq.Keep, "", each(l.DeadLetter)
+	}, nil)
+}
+
+// Show calls each with the details of every selected dead letter, oldest first.
+func (d *DeadLetters) Show(ctx context.Context, s Selection, each func(Detail) error) error {
+	return d.walk(ctx, s, func(l rabbitmq.Letter) (rabbitmq.Handling, string, error) {
+		return rabbitmq.Keep, "", each(detail(l))
+	}, nil)
+}
+
+func detail(l rabbitmq.Letter) Detail {
+	d := Detail{
+		DeadLetter:  l.DeadLetter,
+		ContentType: l.Message.ContentType,
+		Moves:       l.Message.Moves(),
+		BodyDigest:  fmt.Sprintf("%x", sha256.Sum256(l.Message.Body)),
+		Headers:     map[string]string{},
+	}
+	if !l.Message.Timestamp.IsZero() {
+		d.Published = l.Message.Timestamp.UTC().Format(time.RFC3339)
+	}
+	for name, value := range l.Message.Headers {
+		if !event.OwnHeader(name) {
+			value = fmt.Sprintf("(%d bytes)", len(value))
+		}
+		d.Headers[name] = value
+	}
+	return d
+}
+
+// Replay moves the selected dead letters back to their queue with their attempts reset, and calls each with what became
+// of them. A mail that the ledger knows as accepted is only removed.
+func (d *DeadLetters) Replay(ctx context.Context, s Selection, each func(Outcome) error) error {
+	return d.walk(ctx, s, func(l rabbitmq.Letter) (rabbitmq.Handling, string, error) {
+		if d.mails != nil {
+			state, err := d.mails.State(ctx, l.EventID)
+			if err != nil {
+				return rabbitmq.Keep, "", err
+			}
+			if state == notification.StateAccepted {
+				return rabbitmq.Remove, "already_sent", nil
+			}
+			if err := d.mails.Reopen(ctx, l.EventID); err != nil {
+				return rabbitmq.Keep, "", err
+			}
+		}
+		return rabbitmq.Replay, "replayed", nil
+	}, each)
+}
+
+// Discard removes the selected dead letters for good, and calls each with every one.
+func (d *DeadLetters) Discard(ctx context.Context, s Selection, each func(Outcome) error) error {
+	return d.walk(ctx, s, func(rabbitmq.Letter) (rabbitmq.Handling, string, error) {
+		return rabbitmq.Remove, "discarded", nil
+	}, each)
+}
+
+// walk does with each selected letter what decide says. An id that is not found is an error, once every letter was seen.
+func (d *DeadLetters) walk(ctx context.Context, s Selection,
+	decide func(rabbitmq.Letter) (rabbitmq.Handling, string, error), each func(Outcome) error) error {
+	pace := time.NewTicker(time.Second / time.Duration(max(d.PerSecond, 1)))
+	defer pace.Stop()
+	missing := slices.Clone(s.IDs)
+	now := time.Now()
+	seen, handled := 0, 0
+	var action string
+	var failed error
+	_, err := d.tool.Walk(ctx, d.queue, func(l rabbitmq.Letter) (handling rabbitmq.Handling, err error) {
+		if failed != nil {
+			return rabbitmq.Keep, failed
+		}
+		seen++
+		if d.Progress != nil {
+			d.Progress(seen, handled)
+		}
+		if !s.matches(l.DeadLetter, now) {
+			return rabbitmq.Keep, nil
+		}
+		missing = slices.DeleteFunc(missing, func(id string) bool { return id == l.EventID })
+		if each != nil && d.PerSecond > 0 {
+			select {
+			case <-pace.C:
+			case <-ctx.Done():
+				return rabbitmq.Keep, ctx.Err()
+			}
+		}
+		handling, action, err = decide(l)
+		return handling, err
+	}, func(l event.DeadLetter) {
+		handled++
+		failed = each(Outcome{l, action})
+	})
+	if err = errors.Join(err, failed); err != nil {
+		return err
+	}
+	for _, id := range missing {
+		err = errors.Join(err, fmt.Errorf("no dead letter of %s has the event id %q", d.queue, id))
+	}
+	return err
+}
