@@ -41,6 +41,7 @@ func Move(stop, life context.Context, s event.Sender, m event.Message, log zerol
 			return Moved
 		}
 		if errors.Is(err, event.ErrRejected) {
+			m.Alone = true // others' channel is left alone from now on
 			if rejections++; rejections == maxRejections {
 				return Unmovable
 			}
