@@ -100,9 +100,18 @@ const (
 	maxReasonBytes = 500
 )
 
-// CheckID returns [ErrBody] for field unless id has 1 to 200 bytes of UTF-8 without control characters. Ids are opaque
-// and used exactly as received.
+// CheckID returns [ErrBody] for field, the id of a project or a user, unless id has 1 to 200 bytes of UTF-8 without
+// control characters and colons, which separate the parts of keys and channels. Ids are opaque and used exactly as
+// received.
 func CheckID(field, id string) error {
+	if strings.Contains(id, ":") {
+		return ErrBody.WithFields(map[string]string{field: "must not have a colon"})
+	}
+	return checkText(field, id)
+}
+
+// checkText is CheckID for what only becomes the member of a set.
+func checkText(field, id string) error {
 	if id == "" {
 		return ErrBody.WithFields(map[string]string{field: "is required"})
 	}
@@ -126,7 +135,7 @@ func CheckItems(items []Item) error {
 		return ErrBody.WithFields(map[string]string{"items": fmt.Sprintf("must have 1 to %d items", MaxItems)})
 	}
 	for i, item := range items {
-		if err := CheckID(fmt.Sprintf("items[%d].item_id", i), item.ID); err != nil {
+		if err := checkText(fmt.Sprintf("items[%d].item_id", i), item.ID); err != nil {
 			return err
 		}
 	}

@@ -46,15 +46,15 @@ func TestCheck(t *testing.T) {
 		}
 		long := strings.Repeat("a", 200)
 		for name, err := range map[string]error{
-			"id": project.CheckID("id", long), "id with punctuation": project.CheckID("id", "a:b/é {x}"), "total 0": project.CheckTotal(0),
+			"id": project.CheckID("id", long), "id with punctuation": project.CheckID("id", "a;b/é {x}"), "total 0": project.CheckTotal(0),
 			"total": project.CheckTotal(1<<53 - 1), "items": project.CheckItems(items(1000, "a")),
-			"reason": project.CheckReason(strings.Repeat("a", 500)),
+			"reason": project.CheckReason(strings.Repeat("a", 500)), "item with a colon": project.CheckItems(items(1, "https://x/1")),
 		} {
 			require.NoError(t, err, name)
 		}
 		for name, err := range map[string]error{
 			"no id": project.CheckID("id", ""), "long id": project.CheckID("id", long+"a"), "id with a line break": project.CheckID("id", "a\nb"),
-			"not UTF-8": project.CheckID("id", "a\xff"), "DEL": project.CheckID("id", "a\x7f"),
+			"id with a colon": project.CheckID("id", "a:items"), "not UTF-8": project.CheckID("id", "a\xff"), "DEL": project.CheckID("id", "a\x7f"),
 			"negative total": project.CheckTotal(-1), "huge total": project.CheckTotal(1 << 53),
 			"no items": project.CheckItems(nil), "many items": project.CheckItems(items(1001, "a")), "bad item": project.CheckItems(items(2, "")),
 			"no reason": project.CheckReason(""), "long reason": project.CheckReason(strings.Repeat("a", 501)),
