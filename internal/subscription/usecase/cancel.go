@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -23,7 +24,7 @@ const (
 // Cancel ends a live subscription at once and returns it. What was paid or granted stays in force until EffectiveUntil.
 // reason is free text and trimmed; an empty one becomes a default.
 //
-// Cancel returns [subscription.ErrBody] for a reason that is too long, [subscription.ErrNotFound] for a subscription
+// Cancel returns [subscription.ErrBody] for a reason that is too long or has control characters, [subscription.ErrNotFound] for a subscription
 // that does not exist, [subscription.ErrNotYours] if it belongs to another user and the actor is no administrator,
 // and [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls exactly one succeeds and publishes an
 // event.
@@ -31,8 +32,7 @@ func (l *Lifecycle) Cancel(
 	ctx context.Context, actor subscription.Actor, id, reason string,
 ) (subscription.Subscription, error) {
 	reason = strings.TrimSpace(reason)
-	if utf8.RuneCountInString(reason) > maxReason {
-		problem := fmt.Sprintf("must have at most %d characters", maxReason)
+	if problem := checkReason(reason); problem != "" {
 		return subscription.Subscription{}, subscription.ErrBody.WithFields(map[string]string{"reason": problem})
 	}
 	var s subscription.Subscription
@@ -92,4 +92,16 @@ func cancelledEvent(
 			AdminUserID:        adminID,
 		},
 	}
+}
+
+// checkReason returns what is wrong with a reason, empty when it can be stored. It may have several lines.
+func checkReason(reason string) string {
+	control := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) }
+	switch {
+	case utf8.RuneCountInString(reason) > maxReason:
+		return fmt.Sprintf("must have at most %d characters", maxReason)
+	case strings.ContainsFunc(reason, control): // a database stores no NUL
+		return "must not have control characters"
+	}
+	return ""
 }

@@ -71,6 +71,15 @@ func TestCancel(t *testing.T) {
 			require.Equal(t, map[string]string{"reason": "must have at most 500 characters"}, apperror.From(err).Fields)
 			require.Empty(t, f.tx.ends)
 		})
+		t.Run("a reason with control characters", func(t *testing.T) {
+			t.Parallel()
+			for _, reason := range []string{"too\x00expensive", "a \x1b[31mred one"} {
+				f := newFixture(t)
+				_, err := f.Cancel(context.Background(), owner, "sub-1", reason)
+				require.ErrorIs(t, err, subscription.ErrBody)
+				require.Equal(t, map[string]string{"reason": "must not have control characters"}, apperror.From(err).Fields)
+			}
+		})
 		t.Run("a subscription that does not exist", func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
