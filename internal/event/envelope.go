@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/pkg/verbatim"
 )
 
 // Service is the producer's name in every envelope, and the AMQP app_id.
@@ -111,9 +113,9 @@ type Received struct {
 // Decode reads an envelope with data of type T. It does so in one pass: reading body, payload and data one after the other
 // would scan the same bytes three times, which is most of what a delivery costs.
 //
-// It tolerates unknown fields, foreign id formats that pass [CheckID], and flat payloads (fields beside project_id instead of below data, as
-// the Project service sends them). A body that is no JSON, or lacks an event_id or a payload, or has other types than T,
-// is a Permanent error with the reason.
+// It tolerates unknown fields, foreign id formats that pass [CheckID], and flat payloads (fields beside project_id
+// instead of below data, as the Project service sends them). A body that is no JSON, or not UTF-8, or lacks an event_id or
+// a payload, or has other types than T, is a Permanent error with the reason.
 func Decode[T any](m Message) (Received, T, error) {
 	var none T
 	var w struct {
@@ -126,6 +128,9 @@ func Decode[T any](m Message) (Received, T, error) {
 	}
 	if err := json.Unmarshal(m.Body, &w); err != nil {
 		return Received{}, none, malformed(m, err)
+	}
+	if !verbatim.JSON(m.Body) {
+		return Received{}, none, Permanent(ReasonInvalid, errNotVerbatim)
 	}
 	if w.EventID == "" {
 		return Received{}, none, Permanent(ReasonInvalid, errors.New("event: the envelope lacks event_id"))
@@ -152,6 +157,8 @@ func Decode[T any](m Message) (Received, T, error) {
 	}
 	return r, *data, nil
 }
+
+var errNotVerbatim = errors.New("event: the body is not UTF-8, or escapes half of a surrogate pair")
 
 var errNoPayload = errors.New("event: the envelope's payload is not an object")
 

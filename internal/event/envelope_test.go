@@ -176,6 +176,8 @@ func TestDecode(t *testing.T) {
 			"unknown key":        {"email.unknown", `{"event_id":"e","payload":{}}`, event.ReasonUnknownKey},
 			"empty":              {"email.verification.requested", ``, event.ReasonUnreadable},
 			"not json":           {"email.verification.requested", `<otp>987654</otp>`, event.ReasonUnreadable},
+			"Latin-1":            {"email.verification.requested", "{\"event_id\":\"evt_\xe4\",\"payload\":{}}", event.ReasonInvalid},
+			"half a surrogate":   {"email.verification.requested", `{"event_id":"evt_1","payload":{"x":"\udc00"}}`, event.ReasonInvalid},
 			"a list":             {"email.verification.requested", `["987654"]`, event.ReasonUnreadable},
 			"null":               {"email.verification.requested", `null`, event.ReasonInvalid},
 			"no event id":        {"email.verification.requested", `{"payload":{"data":{"otp_code":"987654"}}}`, event.ReasonInvalid},

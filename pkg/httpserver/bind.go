@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -12,11 +13,13 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/smap-platform/identity/pkg/apperror"
+	"github.com/smap-platform/identity/pkg/verbatim"
 )
 
 // Bind reads one JSON object from the request body into target. It ignores unknown fields, as the existing front end
 // needs (docs/compatibility.md). It returns a 415 for another content type, a 413 for a body over the route's limit,
-// and malformed, the domain's own "body" error, for everything that is not JSON of the right types.
+// and malformed, the domain's own "body" error, for everything that is not JSON of the right types, and for text that a
+// decoder would not hand on as it was sent ([verbatim.JSON]).
 func Bind(c echo.Context, target any, malformed *apperror.Error) error {
 	return bind(c, target, malformed, false)
 }
@@ -32,7 +35,14 @@ func bind(c echo.Context, target any, malformed *apperror.Error, strict bool) er
 	if err != nil || media != echo.MIMEApplicationJSON {
 		return echo.NewHTTPError(http.StatusUnsupportedMediaType, "Send JSON with Content-Type: application/json")
 	}
-	dec := json.NewDecoder(c.Request().Body)
+	body, err := io.ReadAll(c.Request().Body) // the route's limit bounds it
+	if err != nil {
+		return bindError(err, malformed)
+	}
+	if !verbatim.JSON(body) {
+		return malformed.WithFields(map[string]string{"body": "is not UTF-8, or escapes half of a surrogate pair"})
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
 	if strict {
 		dec.DisallowUnknownFields()
 	}

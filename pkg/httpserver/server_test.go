@@ -342,6 +342,8 @@ func TestBind(t *testing.T) {
 			"no type":    {"", `{}`, 415, `{"error_code":415,"message":"Send JSON with Content-Type: application/json"}`},
 			"wrong type": {"application/json", `{"email":1}`, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"email":"has the wrong type"}}`},
 			"not JSON":   {"application/json", `{"email":`, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"body":"is not one JSON object"}}`},
+			"Latin-1":    {"application/json", "{\"email\":\"p\xe4\"}", 400, `{"error_code":20001,"message":"The request is not valid","errors":{"body":"is not UTF-8, or escapes half of a surrogate pair"}}`},
+			"surrogate":  {"application/json", `{"email":"\ud800"}`, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"body":"is not UTF-8, or escapes half of a surrogate pair"}}`},
 			"empty":      {"application/json", ``, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"body":"is not one JSON object"}}`},
 			"array":      {"application/json", `[]`, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"body":"is not one JSON object"}}`},
 			"two":        {"application/json", `{} {}`, 400, `{"error_code":20001,"message":"The request is not valid","errors":{"body":"is not one JSON object"}}`},

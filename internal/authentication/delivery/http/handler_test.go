@@ -133,8 +133,13 @@ func TestRequests(t *testing.T) {
 	t.Run("never reach the use case when they are bad", func(t *testing.T) {
 		t.Parallel()
 		const start = `{"error_code":20001,"message":"The request is not valid","errors":`
+		const notVerbatim = `{"body":"is not UTF-8, or escapes half of a surrogate pair"}`
 		for name, tc := range map[string]struct{ path, body, errors string }{
 			"register: empty":           {"register", ``, `{"body":"is not one JSON object"}`},
+			"register: Latin-1":         {"register", "{\"email\":\"u8@example.com\",\"password\":\"p\xe4ssword1\"}", notVerbatim},
+			"register: half a pair":     {"register", `{"email":"u8@example.com","password":"\ud800aaaaaaa"}`, notVerbatim},
+			"login: Latin-1":            {"login", "{\"email\":\"u8@example.com\",\"password\":\"p\xf6ssword1\"}", notVerbatim},
+			"login: half a pair":        {"login", `{"email":"u8@example.com","password":"\udfffaaaaaaa"}`, notVerbatim},
 			"register: no JSON":         {"register", `email=an`, `{"body":"is not one JSON object"}`},
 			"register: a list":          {"register", `[]`, `{"body":"is not one JSON object"}`},
 			"register: two objects":     {"register", `{} {}`, `{"body":"is not one JSON object"}`},

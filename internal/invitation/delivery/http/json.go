@@ -6,7 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/smap-platform/identity/pkg/verbatim"
 )
+
+// errNotVerbatim is the error for JSON of which a decoder would replace bytes.
+var errNotVerbatim = unusable("is not UTF-8, or escapes half of a surrogate pair")
 
 // errNoList is the error for JSON that is something else than a list of strings.
 var errNoList = unusable("is not one JSON list of strings")
@@ -60,6 +65,7 @@ type abridged struct {
 	length int  // of the string or other value so far
 	escape int  // bytes of an escape that are still to come
 	begun  bool // the next byte is the first behind a backslash
+	text   verbatim.Checker
 }
 
 // Read implements [io.Reader].
@@ -68,6 +74,9 @@ func (a *abridged) Read(p []byte) (n int, err error) {
 		b, err := a.r.ReadByte()
 		if err != nil {
 			return n, err
+		}
+		if !a.text.Add(b) {
+			return n, errNotVerbatim
 		}
 		var keep bool
 		if a.quoted {

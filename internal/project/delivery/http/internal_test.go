@@ -86,6 +86,8 @@ func TestRegisterInternal(t *testing.T) {
 			"items, misspelt": {
 				"POST", "/internal/projects/p/items", `{"items":[{"item_id":"a","fail":true}]}`, 400, map[string]string{"fail": "is not known"},
 			},
+			"items, Latin-1":   {"POST", "/internal/projects/p/items", "{\"items\":[{\"item_id\":\"a\xff\"}]}", 400, map[string]string{"body": "is not UTF-8, or escapes half of a surrogate pair"}},
+			"items, half":      {"POST", "/internal/projects/p/items", `{"items":[{"item_id":"b\ud800"},{"item_id":"b\udc00"}]}`, 400, map[string]string{"body": "is not UTF-8, or escapes half of a surrogate pair"}},
 			"items, an array":  {"POST", "/internal/projects/p/items", `["a"]`, 400, map[string]string{"body": "is not one JSON object"}},
 			"fail, misspelt":   {"POST", "/internal/projects/p/fail", `{"reason":"x","code":1}`, 400, map[string]string{"code": "is not known"}},
 			"fail, too large":  {"POST", "/internal/projects/p/fail", `{"reason":"` + strings.Repeat("x", 64<<10) + `"}`, 413, nil},
