@@ -99,7 +99,7 @@ func Load(role Role) (Config, error) {
 	r := newReader(role)
 	cfg := Config{
 		Service: Service{
-			Env:             r.oneOf("ENV", "production", "staging", "development", "test"),
+			Env:             readEnv(r),
 			StartTimeout:    r.duration("START_TIMEOUT", 0, time.Hour),
 			DrainDelay:      r.duration("DRAIN_DELAY", 0, time.Minute),
 			ShutdownTimeout: r.duration("SHUTDOWN_TIMEOUT", time.Second, time.Hour),
@@ -110,7 +110,7 @@ func Load(role Role) (Config, error) {
 			Format: r.oneOf("LOGGER_FORMAT", "auto", "json", "pretty"),
 		},
 		HTTP: HTTP{
-			Host:         r.text("HOST"),
+			Host:         unbracketed(r.text("HOST")),
 			AppPort:      r.integer("APP_PORT", 0, maxPort),
 			ConsumerPort: r.integer("CONSUMER_PORT", 0, maxPort),
 		},

@@ -194,6 +194,14 @@ func TestLoad(t *testing.T) {
 			{API, "SHUTDOWN_TIMEOUT", "0s", `is "0s"`, "from 1s", "", ""},
 			{API, "OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4318", "is not an HTTP URL", "http://collector:4318", "", ""},
 			{API, "HOST", "0.0.0.0:8080", "is not a host", "without port", "", ""},
+			{API, "HOST", "[::1]:8080", "is not a host", "without port", "", ""},
+			{API, "ENV", "/etc/profile.d/x.sh", `is "/etc/profile.d/x.sh", a file for a shell`, "for this process", "", ""},
+			{API, "POSTGRES_HOST", "db:5432", "is not a host name", "POSTGRES_PORT", "", ""},
+			{Consumer, "SMTP_HOST", "mail:25", "is not a host name", "SMTP_PORT", "", ""},
+			{API, "INTERNAL_KEY", "0123456789abcdef\r", "holds what no HTTP header can carry", "check the file", "", ""},
+			{API, "INTERNAL_KEY", "0123456789abcdef\n", "holds what no HTTP header can carry", "check the file", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a:5672/,amqp://u:hunter2@b:5672/", "has a comma", "one node", "", ""},
+			{Consumer, "RABBITMQ_MANAGEMENT_URL", "http://u:hunter2@mq:x", "is not an HTTP URL", "15672", "", ""},
 			{API, "APP_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
 			{API, "APP_PORT", "http", `is "http"`, "whole number", "", ""},
 			{Consumer, "CONSUMER_PORT", "-1", `is "-1"`, "whole number", "", ""},
@@ -361,4 +369,36 @@ func TestSMTP(t *testing.T) {
 			require.Contains(t, bad.Warnings()[0], name)
 		}
 	})
+}
+
+func TestHosts(t *testing.T) {
+	for given, want := range map[string]string{
+		"[::]": "::", "::": "::", "[::1]": "::1", "fe80::1%eth0": "fe80::1%eth0", "0.0.0.0": "0.0.0.0", "localhost": "localhost",
+	} {
+		require.Equal(t, want, unbracketed(given))
+		require.True(t, isHostAlone(unbracketed(given)), given)
+		require.Empty(t, HTTP{Host: unbracketed(given)}.Validate(), given)
+	}
+	require.Equal(t, "[::1]:6379", Redis{Host: unbracketed("[::1]"), Port: 6379}.Addr())
+	require.Equal(t, "[::1]:7000", Redis{Host: unbracketed("[::1]:7000"), Port: 6379}.Addr())
+	require.Contains(t, Postgres{Host: unbracketed("[::1]"), Port: 5432}.DSN(), "@[::1]:5432/")
+}
+
+func TestWarnings(t *testing.T) {
+	good := Config{Secrets: Secrets{JWT: "a secret, spaces inside it", Internal: "k"}}
+	require.Empty(t, good.Warnings())
+	for _, end := range []string{"\n", "\r\n", " ", "\t", "\x00"} {
+		warnings := Config{
+			Secrets:  Secrets{JWT: Secret("hunter2" + end)},
+			Postgres: Postgres{Password: Secret(end + "hunter2")},
+			Redis:    Redis{Password: Secret("hun" + end + "ter2" + end)},
+			SMTP:     SMTP{Password: Secret("hunter2" + end)},
+			RabbitMQ: RabbitMQ{URL: Secret("amqp://u:hunter2@mq" + end), ManagementURL: Secret("http://u:hunter2@mq" + end)},
+		}.Warnings()
+		require.Len(t, warnings, 6)
+		for i, name := range []string{"JWT_SECRET", "POSTGRES_PASSWORD", "RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL", "REDIS_PASSWORD", "SMTP_PASSWORD"} {
+			require.Contains(t, warnings[i], name)
+			require.NotContains(t, warnings[i], "hunter2")
+		}
+	}
 }

@@ -1,6 +1,10 @@
 package config
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
 
 // Secret is a text that does not print: every fmt verb and every encoder gets "[secret]". Convert it to a string to use
 // it.
@@ -37,6 +41,28 @@ type Secrets struct {
 	Internal   Secret // what other services send to /internal routes; empty: these respond 401 to every request
 }
 
+// Warnings returns a sentence for each secret that ends or begins in white space, or holds a control character: it is used
+// as it is, and what was typed elsewhere will differ. No sentence has a secret in it.
+func (cfg Config) Warnings() (found []string) {
+	for _, s := range []struct {
+		name  string
+		value Secret
+	}{
+		{"JWT_SECRET", cfg.Secrets.JWT},
+		{"POSTGRES_PASSWORD", cfg.Postgres.Password},
+		{"RABBITMQ_URL", cfg.RabbitMQ.URL},
+		{"RABBITMQ_MANAGEMENT_URL", cfg.RabbitMQ.ManagementURL},
+		{"REDIS_PASSWORD", cfg.Redis.Password},
+		{"SMTP_PASSWORD", cfg.SMTP.Password},
+	} {
+		if !isOneLine(string(s.value)) {
+			found = append(found, s.name+" begins or ends in white space, or holds a control character such as a line end: "+
+				"it is used as it is; check the file or secret it comes from")
+		}
+	}
+	return found
+}
+
 const makeKey = "make one with: openssl rand -base64 32"
 
 // Validate checks the secrets that are set.
@@ -52,6 +78,11 @@ func (s Secrets) Validate() Problems {
 			s.Internal == "" || len(s.Internal) >= minInternalBytes,
 			"INTERNAL_KEY", "is shorter than 16 bytes", "make one with: openssl rand -base64 24",
 		},
+		rule{
+			isOneLine(string(s.Internal)),
+			"INTERNAL_KEY", "holds what no HTTP header can carry, such as a line end or a space at an end",
+			"check the file or secret it comes from, or make one with: openssl rand -base64 24",
+		},
 	)
 }
 
@@ -61,4 +92,10 @@ func (s Secrets) missing() Problems {
 		isSet(string(s.CodeHMAC), "CODE_HMAC_KEY", makeKey),
 		isSet(string(s.EventsSeal), "EVENTS_SEAL_KEY", "set it to the same key in api and consumer; "+makeKey),
 	)
+}
+
+// isOneLine reports whether text has no white space at its ends and no control characters. Only such a text arrives as it
+// is in the value of a header (RFC 9110 §5.5).
+func isOneLine(text string) bool {
+	return text == strings.TrimSpace(text) && !strings.ContainsFunc(text, unicode.IsControl)
 }

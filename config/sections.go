@@ -1,10 +1,21 @@
 package config
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
 )
+
+// readEnv names the usual cause of a strange value: POSIX shells read the file that ENV names, and some images set it.
+func readEnv(r *reader) string {
+	if strings.Contains(r.text("ENV"), "/") {
+		r.wrong("ENV", fmt.Sprintf("is %q, a file for a shell to read at its start", r.text("ENV")),
+			"set it to one of production, staging, development, test for this process")
+		return ""
+	}
+	return r.oneOf("ENV", "production", "staging", "development", "test")
+}
 
 // Validate checks the collector's URL.
 func (s Service) Validate() Problems {
@@ -17,7 +28,7 @@ func (s Service) Validate() Problems {
 // Validate checks the host to listen on.
 func (h HTTP) Validate() Problems {
 	return check(rule{
-		!strings.ContainsAny(h.Host, "/ ") && strings.Count(h.Host, ":") != 1,
+		!strings.ContainsAny(h.Host, "/ ") && isHostAlone(h.Host),
 		"HOST", "is not a host", "set it to an address of this machine without port, 0.0.0.0 for all of them",
 	})
 }

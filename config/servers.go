@@ -3,6 +3,7 @@ package config
 import (
 	"net"
 	"net/mail"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -26,7 +27,7 @@ type Postgres struct {
 
 func readPostgres(r *reader) Postgres {
 	return Postgres{
-		Host:        r.text("POSTGRES_HOST"),
+		Host:        unbracketed(r.text("POSTGRES_HOST")),
 		Port:        r.integer("POSTGRES_PORT", 1, maxPort),
 		User:        r.text("POSTGRES_USER"),
 		Password:    r.secret("POSTGRES_PASSWORD"),
@@ -43,6 +44,10 @@ func (p Postgres) Validate() Problems {
 	return check(
 		isSet(p.Host, "POSTGRES_HOST", "set it to the host name of the PostgreSQL server"),
 		rule{!strings.Contains(p.Host, "://"), "POSTGRES_HOST", "is a URL", "set it to the host name alone"},
+		rule{
+			isHostAlone(p.Host),
+			"POSTGRES_HOST", "is not a host name", "set it to the host name alone, the port goes to POSTGRES_PORT",
+		},
 		isSet(p.User, "POSTGRES_USER", "set it to the name the service logs in with"),
 		isSet(string(p.Password), "POSTGRES_PASSWORD", "set it to that user's password"),
 		isSet(p.Database, "POSTGRES_DB", "set it to the name of the database"),
@@ -71,11 +76,32 @@ type RabbitMQ struct {
 	ManagementURL Secret
 }
 
+// unbracketed returns an IPv6 address without the brackets that it has in URLs. Anything else, with a port behind it for
+// example, stays as it is.
+func unbracketed(host string) string {
+	inner, ok := strings.CutPrefix(host, "[")
+	if inner, closed := strings.CutSuffix(inner, "]"); ok && closed && strings.Contains(inner, ":") && isHostAlone(inner) {
+		return inner
+	}
+	return host
+}
+
+// isHostAlone reports whether host has no port: a colon is part of an IPv6 address.
+func isHostAlone(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil || !strings.Contains(host, ":")
+}
+
 // Validate checks the form of the URL.
 func (m RabbitMQ) Validate() Problems {
 	const fix = "set it to amqp://USER:PASSWORD@HOST:5672/ (amqps:// with TLS; reserved characters %-escaped)"
 	return check(
 		isSet(string(m.URL), "RABBITMQ_URL", fix),
+		rule{
+			!strings.Contains(string(m.URL), ","),
+			"RABBITMQ_URL", "has a comma: it names one node, and several are not supported",
+			"set it to one node, or to a balancer in front of them (a comma in a password is %2C)",
+		},
 		rule{isURL(string(m.URL), "amqp", "amqps"), "RABBITMQ_URL", "is not an AMQP URL", fix},
 		rule{
 			m.ManagementURL == "" || isURL(string(m.ManagementURL), "http", "https"),
@@ -98,7 +124,7 @@ type Redis struct {
 // another form (tcp://…) in every pod.
 func readRedis(r *reader) Redis {
 	redis := Redis{
-		Host:     r.text("REDIS_HOST"),
+		Host:     unbracketed(r.text("REDIS_HOST")),
 		Password: r.secret("REDIS_PASSWORD"),
 		StateDB:  r.integer("REDIS_STATE_DB", 0, 65535),
 		CacheDB:  r.integer("REDIS_CACHE_DB", 0, 65535),
@@ -178,7 +204,7 @@ func readSMTP(r *reader) SMTP {
 		lowestPort = 0
 	}
 	smtp := SMTP{
-		Host:               r.text("SMTP_HOST"),
+		Host:               unbracketed(r.text("SMTP_HOST")),
 		Port:               r.integer("SMTP_PORT", lowestPort, maxPort),
 		Username:           r.text("SMTP_USERNAME"),
 		Password:           r.secret("SMTP_PASSWORD"),
@@ -213,7 +239,7 @@ func (s SMTP) Validate() Problems {
 	return check(
 		isSet(s.Host, "SMTP_HOST", "set it to the host name of the mail server"),
 		rule{
-			!strings.ContainsAny(s.Host, "/ "),
+			!strings.ContainsAny(s.Host, "/ ") && isHostAlone(s.Host),
 			"SMTP_HOST", "is not a host name", "set it to the host name alone, the port goes to SMTP_PORT",
 		},
 		isSet(s.From, "SMTP_FROM", "set it to the address the mails come from"),

@@ -104,6 +104,9 @@ func newOnServers(
 // assemble builds what the process's roles run, in the order in which one part needs another.
 func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	a := &App{infra: in}
+	for _, warning := range in.cfg.Warnings() {
+		in.log.Warn().Str("setting", warning).Msg("a secret looks as if it had not been meant so")
+	}
 	for _, set := range options {
 		set(a)
 	}
@@ -245,7 +248,7 @@ func (in *infra) newMailer() (*mailer.Mailer, error) {
 		Bool("login", s.Username != "").Str("hello_name", s.HelloName).Int("connections", s.Connections).
 		Msg("mails go to this server")
 	for _, warning := range s.Warnings() {
-		in.log.Warn().Msg(warning)
+		in.log.Warn().Str("setting", warning).Msg("a setting hardly works")
 	}
 	return mailer.New(mailer.Options{
 		Host:               s.Host,

@@ -247,11 +247,24 @@ func ping(ctx context.Context, db *database.DB) error {
 	return db.Ping(ctx)
 }
 
+// isOfThisMachine reports whether a process can listen on host at all.
+func isOfThisMachine(ctx context.Context, host string) bool {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
 // listen binds a port and logs message. The error names the setting, variable.
 func (in *infra) listen(ctx context.Context, variable string, port int, message string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(in.cfg.HTTP.Host, strconv.Itoa(port)))
 	if err != nil {
-		return nil, fmt.Errorf("%s: port %d cannot be used: %w", variable, port, err)
+		if !isOfThisMachine(ctx, in.cfg.HTTP.Host) {
+			variable = "HOST"
+		}
+		return nil, fmt.Errorf("%s: port %d of %s cannot be used: %w", variable, port, in.cfg.HTTP.Host, err)
 	}
 	in.log.Info().Str("address", l.Addr().String()).Str("phase", string(in.phase())).Msg(message)
 	return l, nil
