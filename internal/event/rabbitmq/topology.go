@@ -2,6 +2,7 @@ package rabbitmq
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
@@ -84,9 +85,15 @@ func retryArgs(target string, delay time.Duration) amqp.Table {
 	}
 }
 
+// declaring lets one connection of this process declare at a time: a 3.10 broker fails (541) when many quorum queues are
+// declared at once.
+var declaring sync.Mutex
+
 // Declare creates what is missing. It is idempotent; something that exists with other arguments is an error that names
 // it. What the user may not configure is used as it is, when it exists. lacks names the permissions that are missing.
 func (t Topology) Declare(conn *amqp.Connection) (lacks []string, err error) {
+	declaring.Lock()
+	defer declaring.Unlock()
 	d := &declaration{Topology: t, conn: conn}
 	for _, e := range t.exchanges {
 		if err := d.exchange(e); err != nil {
