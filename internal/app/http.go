@@ -74,19 +74,19 @@ func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]http
 		Explain: database.Explain, // a database that is unavailable is no fault of ours
 	})
 	in.health.register(e)
-	e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(
+	getOrHead(e, "/metrics", echo.WrapHandler(promhttp.HandlerFor(
 		in.metrics.registry, promhttp.HandlerOpts{Registry: in.metrics.registry})))
 	return e
 }
 
 // registerDocs serves the contract and a page to read it with; nothing is loaded from elsewhere.
 func registerDocs(e *echo.Echo) {
-	e.GET("/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", openapi.OpenAPI) })
-	e.GET("/asyncapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", openapi.AsyncAPI) })
-	e.GET("/schemas/*", echo.WrapHandler(http.FileServerFS(openapi.Schemas)))
+	getOrHead(e, "/openapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", openapi.OpenAPI) })
+	getOrHead(e, "/asyncapi.yaml", func(c echo.Context) error { return c.Blob(http.StatusOK, "application/yaml", openapi.AsyncAPI) })
+	getOrHead(e, "/schemas/*", echo.WrapHandler(http.FileServerFS(openapi.Schemas)))
 	page := echo.WrapHandler(swagger.New("SMAP Identity Service", "/openapi.yaml", "/docs/"))
 	for _, path := range []string{"/docs", "/docs/*"} {
-		e.GET(path, func(c echo.Context) error {
+		getOrHead(e, path, func(c echo.Context) error {
 			// The page brings its script and style inline and draws its icons from data URLs.
 			c.Response().Header().Set(echo.HeaderContentSecurityPolicy,
 				"default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'")
@@ -95,17 +95,14 @@ func registerDocs(e *echo.Echo) {
 	}
 }
 
-// serve returns the role of an HTTP server on l. At the stop it reports "not ready" first and goes on serving for
-// DRAIN_DELAY. Requests in flight get half of the time a stop may take: the relay, the broker and the database come
-// after them.
+// serve returns the role of an HTTP server on l. At the stop it reports "draining" and goes on serving for DRAIN_DELAY.
+// Requests in flight get half of the time a stop may take: the relay, the broker and the database come after them.
 func (in *infra) serve(e *echo.Echo, l net.Listener) run {
 	return func(ctx context.Context) error {
-		accepting, stop := context.WithCancel(context.WithoutCancel(ctx))
-		defer stop()
-		context.AfterFunc(ctx, func() {
-			in.health.draining.Store(true)
-			time.AfterFunc(in.cfg.Service.DrainDelay, stop)
+		context.AfterFunc(ctx, func() { in.health.draining.Store(true) })
+		return httpserver.Serve(ctx, e, l, httpserver.Drain{
+			Delay:   in.cfg.Service.DrainDelay,
+			Timeout: in.cfg.Service.ShutdownTimeout / 2,
 		})
-		return httpserver.Serve(accepting, e, l, in.cfg.Service.ShutdownTimeout/2)
 	}
 }

@@ -135,7 +135,7 @@ func streaming(t *testing.T, handler echo.HandlerFunc) (url string, stop context
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, e, listener, time.Minute) }()
+	go func() { done <- Serve(ctx, e, listener, Drain{Timeout: time.Minute}) }()
 	return "http://" + listener.Addr().String() + "/x", cancel, done
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -21,11 +23,26 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// Serve serves requests on listener, which it owns from then on, until ctx ends. Then it accepts no new ones, lets
-// those in flight finish (their contexts do not end with ctx) and returns nil. When they need longer than drainTimeout
-// it cuts their connections and returns an error. An error before ctx ends means that the listener failed.
-func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeout time.Duration) error {
-	server := newServer(e)
+// quiet is how long nobody must have connected before the listener is closed: a connection that waits in its queue at
+// that moment is reset.
+const quiet = 200 * time.Millisecond
+
+// Drain is how a server stops.
+type Drain struct {
+	// Delay is how long it goes on accepting connections, for those who send them here to notice.
+	Delay time.Duration
+	// Timeout bounds what follows: new connections that keep coming, and the requests in flight.
+	Timeout time.Duration
+}
+
+// Serve serves requests on listener, which it owns from then on, until ctx ends. From then on every response closes its
+// connection. Connections are accepted for d.Delay, and until none has come for 200 ms. Then Serve lets the requests in
+// flight finish (their contexts do not end with ctx) and returns nil. What takes longer than d.Timeout is cut, and Serve
+// returns an error. An error before ctx ends means that the listener failed.
+func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, d Drain) error {
+	server := newServer(closing(ctx, e), e.StdLogger)
+	arrivals := &arrivals{}
+	server.ConnState = arrivals.note
 	server.BaseContext = func(net.Listener) context.Context {
 		return context.WithValue(context.Background(), drainingKey{}, ctx.Done())
 	}
@@ -38,11 +55,18 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, drainTimeou
 	case <-ctx.Done():
 	}
 
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	stopping := context.WithoutCancel(ctx)
+	wait(stopping, d.Delay)
+	drain, cancel := context.WithTimeout(stopping, d.Timeout)
 	defer cancel()
+	if d.Delay > 0 { // else nobody is expected to notice
+		noticing, enough := context.WithTimeout(drain, d.Timeout/2) // the rest is for the requests in flight
+		arrivals.cease(noticing)
+		enough()
+	}
 	if err := server.Shutdown(drain); err != nil {
 		_ = server.Close() // the listener is already closed, and the connections are cut anyway
-		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", drainTimeout, err)
+		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", d.Timeout, err)
 	}
 	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("httpserver: serving on %s: %w", listener.Addr(), err)
@@ -59,14 +83,52 @@ func Draining(ctx context.Context) <-chan struct{} {
 	return draining
 }
 
-func newServer(e *echo.Echo) *http.Server {
+// closing has every response close its connection once ctx has ended.
+func closing(ctx context.Context, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ctx.Err() != nil {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// arrivals knows when the last connection came.
+type arrivals struct{ last atomic.Int64 }
+
+// note is a server's ConnState.
+func (a *arrivals) note(_ net.Conn, state http.ConnState) {
+	if state == http.StateNew {
+		a.last.Store(time.Now().UnixNano())
+	}
+}
+
+// cease returns once nobody has connected for the time of quiet, or ctx has ended.
+func (a *arrivals) cease(ctx context.Context) {
+	for ctx.Err() == nil {
+		left := time.Until(time.Unix(0, a.last.Load()).Add(quiet))
+		if left <= 0 {
+			return
+		}
+		wait(ctx, left)
+	}
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+func newServer(handler http.Handler, log *log.Logger) *http.Server {
 	return &http.Server{
-		Handler:           e,
+		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          e.StdLogger,
+		ErrorLog:          log,
 	}
 }

@@ -26,7 +26,7 @@ type slow struct {
 	ended    chan error
 }
 
-func startSlow(t *testing.T, drain time.Duration) *slow {
+func startSlow(t *testing.T, drain Drain) *slow {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -36,6 +36,7 @@ func startSlow(t *testing.T, drain time.Duration) *slow {
 		entered: make(chan struct{}), release: make(chan struct{}), seen: make(chan error, 1), ended: make(chan error, 1),
 	}
 	e := New(Options{Log: zerolog.Nop()})
+	e.GET("/", func(c echo.Context) error { return Success(c, http.StatusOK, nil) })
 	e.GET("/slow", func(c echo.Context) error {
 		s.inFlight = c.Request().Context()
 		close(s.entered)
@@ -70,7 +71,7 @@ func TestServe(t *testing.T) {
 	t.Parallel()
 	t.Run("lets requests in flight finish", func(t *testing.T) {
 		t.Parallel()
-		s := startSlow(t, time.Minute)
+		s := startSlow(t, Drain{Timeout: time.Minute})
 		done := s.request()
 		<-s.entered
 		s.stop()
@@ -90,7 +91,7 @@ func TestServe(t *testing.T) {
 
 	t.Run("cuts what does not finish", func(t *testing.T) {
 		t.Parallel()
-		s := startSlow(t, time.Millisecond)
+		s := startSlow(t, Drain{Timeout: time.Millisecond})
 		done := s.request()
 		<-s.entered
 		s.stop()
@@ -103,9 +104,34 @@ func TestServe(t *testing.T) {
 		require.Error(t, <-s.seen, "the handler saw its connection go")
 	})
 
+	t.Run("goes on accepting while others notice, and closes every connection", func(t *testing.T) {
+		t.Parallel()
+		s := startSlow(t, Drain{Delay: 300 * time.Millisecond, Timeout: time.Minute})
+		client := &http.Client{Transport: &http.Transport{}}
+		get := func() (closed bool) {
+			res, err := client.Get(s.url)
+			require.NoError(t, err)
+			_, err = io.Copy(io.Discard, res.Body)
+			require.NoError(t, errors.Join(err, res.Body.Close()))
+			require.Equal(t, http.StatusOK, res.StatusCode)
+			return res.Close
+		}
+		require.False(t, get())
+		s.stop()
+		require.Eventually(t, get, time.Second, time.Millisecond, "on the connection that was kept")
+		began := time.Now()
+		for time.Since(began) < 600*time.Millisecond { // twice the delay, as somebody is still coming
+			require.True(t, get(), "on a new one")
+			require.Empty(t, s.ended)
+		}
+		quietSince := time.Now()
+		require.NoError(t, <-s.ended)
+		require.GreaterOrEqual(t, time.Since(quietSince), quiet/2)
+	})
+
 	t.Run("ends at once without requests", func(t *testing.T) {
 		t.Parallel()
-		s := startSlow(t, time.Minute)
+		s := startSlow(t, Drain{Timeout: time.Minute})
 		s.stop()
 		require.NoError(t, <-s.ended)
 	})
@@ -115,7 +141,7 @@ func TestServe(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		require.NoError(t, err)
 		require.NoError(t, listener.Close())
-		err = Serve(t.Context(), New(Options{Log: zerolog.Nop()}), listener, time.Second)
+		err = Serve(t.Context(), New(Options{Log: zerolog.Nop()}), listener, Drain{Timeout: time.Second})
 		require.ErrorIs(t, err, net.ErrClosed)
 		require.ErrorContains(t, err, "httpserver: serving on 127.0.0.1:")
 	})
@@ -123,7 +149,7 @@ func TestServe(t *testing.T) {
 	t.Run("sets every limit of net/http", func(t *testing.T) {
 		t.Parallel()
 		e := New(Options{Log: zerolog.Nop()})
-		server := newServer(e)
+		server := newServer(e, e.StdLogger)
 		require.Equal(t, 5*time.Second, server.ReadHeaderTimeout)
 		require.Equal(t, 30*time.Second, server.ReadTimeout)
 		require.Equal(t, 30*time.Second, server.WriteTimeout)
@@ -133,7 +159,7 @@ func TestServe(t *testing.T) {
 
 	t.Run("refuses huge headers", func(t *testing.T) {
 		t.Parallel()
-		s := startSlow(t, time.Minute)
+		s := startSlow(t, Drain{Timeout: time.Minute})
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/slow", nil)
 		require.NoError(t, err)
 		r.Header.Set("Cookie", strings.Repeat("a", 64<<10))

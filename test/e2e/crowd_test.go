@@ -173,20 +173,6 @@ func (c *crowd) lostAnswers() (n int) {
 	return n
 }
 
-// resetUnread is how many people had their connection reset before the service had read their request. The kernel
-// resets the connections in the accept queue of a listener that closes.
-func (c *crowd) resetUnread(t *testing.T, s *harness.TestSystem) (n int) {
-	t.Helper()
-	users := textSet(t, s, "SELECT username FROM users")
-	active := textSet(t, s, "SELECT username FROM users WHERE is_active")
-	for _, v := range c.visitors {
-		if v.register == reset && !users[v.email] || v.verify == reset && !active[v.email] {
-			n++
-		}
-	}
-	return n
-}
-
 // serverErrors is how many people got a 5xx.
 func (c *crowd) serverErrors() (n int) {
 	for _, v := range c.visitors {

@@ -34,7 +34,8 @@ var direct = &http.Client{
 }
 
 // Client is a browser behind a load balancer: it takes the apis in turn and keeps cookies. As nginx does by default,
-// it moves a request to the next api only when nothing was sent. Any number of requests may run at once.
+// it moves a request to the next api only when nothing was sent. An api that stops comes last. Any number of requests may
+// run at once.
 type Client struct {
 	apis []*Process
 	http *http.Client
@@ -107,10 +108,8 @@ func (c *Client) Call(ctx context.Context, method, path string, body any, header
 		}
 		payload = string(raw)
 	}
-	first := c.turn.Add(1)
 	var refused error
-	for i := range len(c.apis) {
-		api := c.apis[(first+uint64(i))%uint64(len(c.apis))]
+	for _, api := range c.inTurn() {
 		request, err := http.NewRequestWithContext(ctx, method, api.URL()+path, strings.NewReader(payload))
 		if err != nil {
 			return Answer{}, err
@@ -129,6 +128,22 @@ func (c *Client) Call(ctx context.Context, method, path string, body any, header
 		refused = err
 	}
 	return Answer{}, fmt.Errorf("%w: %w", ErrNoAPI, refused)
+}
+
+// inTurn returns the apis in the order in which a request tries them.
+func (c *Client) inTurn() []*Process {
+	first := int(c.turn.Add(1) % uint64(len(c.apis)))
+	apis := slices.Concat(c.apis[first:], c.apis[:first])
+	slices.SortStableFunc(apis, func(a, b *Process) int {
+		switch {
+		case a.leaving.Load() == b.leaving.Load():
+			return 0
+		case a.leaving.Load():
+			return 1
+		}
+		return -1
+	})
+	return apis
 }
 
 func (c *Client) once(request *http.Request) (Answer, error) {

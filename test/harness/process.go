@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -33,7 +34,12 @@ type Process struct {
 	current *execution
 	url     string
 	closed  bool // cannot be started again
+	// leaving is set a moment after the process has been asked to stop, as a balancer learns it.
+	leaving atomic.Bool
 }
+
+// noticed is how long a balancer takes to see that a process is not ready.
+const noticed = 500 * time.Millisecond
 
 // execution is one operating system process.
 type execution struct {
@@ -51,6 +57,7 @@ func (p *Process) Setenv(name, value string) {
 
 // Start starts the process and returns when it listens. See [Process.Ready] for when it can work.
 func (p *Process) Start(ctx context.Context) error {
+	p.leaving.Store(false)
 	from := len(p.Log.Lines(0))
 	e, err := p.launch()
 	if err != nil {
@@ -196,6 +203,7 @@ func (p *Process) Terminate(ctx context.Context) (cpu time.Duration, err error) 
 	if err != nil {
 		return 0, err
 	}
+	defer time.AfterFunc(noticed, func() { p.leaving.Store(true) }).Stop()
 	select {
 	case <-e.ended:
 	case <-ctx.Done():
