@@ -51,9 +51,11 @@ func TestLoad(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, cfg.Validate(API))
 		require.Equal(t, Config{
-			Service: Service{Env: "production", StartTimeout: time.Minute, ShutdownTimeout: 20 * time.Second},
-			Log:     Log{Level: "info", Format: "auto"},
-			HTTP:    HTTP{Host: "0.0.0.0", AppPort: 8080},
+			Service: Service{
+				Env: "production", StartTimeout: time.Minute, ShutdownTimeout: 20 * time.Second, DrainDelay: 3 * time.Second,
+			},
+			Log:  Log{Level: "info", Format: "auto"},
+			HTTP: HTTP{Host: "0.0.0.0", AppPort: 8080},
 			Postgres: Postgres{
 				Host: "db", Port: 5432, User: "identity", Password: Secret(password), Database: "identity",
 				SSLMode: "prefer", MaxConns: 20, ExecMode: "cached", AutoMigrate: true,
@@ -162,7 +164,7 @@ func TestLoad(t *testing.T) {
 		cfg, err := Load(API)
 		require.NoError(t, err)
 		require.Equal(t, Service{
-			Env: "staging", ShutdownTimeout: 90 * time.Second, OTLPEndpoint: "https://otel:4318",
+			Env: "staging", ShutdownTimeout: 90 * time.Second, DrainDelay: 3 * time.Second, OTLPEndpoint: "https://otel:4318",
 		}, cfg.Service)
 		require.Equal(t, Log{Level: "debug", Format: "json"}, cfg.Log)
 		require.Equal(t, HTTP{Host: "::1", AppPort: 1}, cfg.HTTP)

@@ -28,7 +28,7 @@ var variables = []variable{
 	{"LOGGER_FORMAT", "auto", "", all},
 	{"START_TIMEOUT", "60s", "", all},
 	{"SHUTDOWN_TIMEOUT", "20s", "", servers},
-	{"DRAIN_DELAY", "0s", "", servers},
+	{"DRAIN_DELAY", "3s", "0s", servers},
 	{"OTEL_EXPORTER_OTLP_ENDPOINT", "", "", servers},
 
 	{"HOST", "0.0.0.0", "127.0.0.1", servers},
@@ -62,7 +62,9 @@ var variables = []variable{
 
 	{"REDIS_HOST", "", "", remote},
 	{"REDIS_PORT", "6379", "", remote},
+	{"REDIS_USERNAME", "", "", remote},
 	{"REDIS_PASSWORD", "", "", remote},
+	{"REDIS_TLS", "false", "", remote},
 	{"REDIS_STATE_DB", "1", "", servers},
 	{"REDIS_CACHE_DB", "0", "", servers},
 

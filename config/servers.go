@@ -115,9 +115,11 @@ func (m RabbitMQ) Validate() Problems {
 type Redis struct {
 	Host     string // a name, or name:port as other services write it
 	Port     int    // used when Host has none
+	Username string // optional
 	Password Secret // optional
-	StateDB  int    // progress of projects and states of subscriptions
-	CacheDB  int    // nothing is stored there: its client publishes and reads live progress (pub/sub)
+	TLS      bool
+	StateDB  int // progress of projects and states of subscriptions
+	CacheDB  int // nothing is stored there: its client publishes and reads live progress (pub/sub)
 }
 
 // readRedis ignores REDIS_PORT when the host has a port: beside a service called redis, Kubernetes sets a REDIS_PORT of
@@ -125,7 +127,9 @@ type Redis struct {
 func readRedis(r *reader) Redis {
 	redis := Redis{
 		Host:     unbracketed(r.text("REDIS_HOST")),
+		Username: r.text("REDIS_USERNAME"),
 		Password: r.secret("REDIS_PASSWORD"),
+		TLS:      r.boolean("REDIS_TLS"),
 		StateDB:  r.integer("REDIS_STATE_DB", 0, 65535),
 		CacheDB:  r.integer("REDIS_CACHE_DB", 0, 65535),
 	}

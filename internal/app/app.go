@@ -318,7 +318,8 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 		unnamed:    a.legacy.unnamed(),
 		written:    mails,
 	}))
-	a.health.consuming = a.consumer.Consuming
+	a.health.consuming = a.consumer.Err
+	a.health.lanes = a.lanes
 	a.monitor = a.newEcho(nil, nil)
 	return nil
 }

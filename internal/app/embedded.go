@@ -121,8 +121,8 @@ type embeddedConsumer struct {
 // Run implements consumer.
 func (c embeddedConsumer) Run(ctx context.Context) error { return c.broker.Consume(ctx, c.consumers) }
 
-// Consuming implements consumer: nothing comes between the two.
-func (c embeddedConsumer) Consuming() bool { return true }
+// Err implements consumer: nothing comes between the two.
+func (c embeddedConsumer) Err() error { return nil }
 
 // passTime lets keys expire: the embedded Redis has no clock of its own.
 func (e *embedded) passTime(ctx context.Context) error {

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -30,19 +30,87 @@ const (
 	unhealthy = "unhealthy"
 )
 
-// health reports the state of this process and its dependencies. It asks them each time: nothing is cached.
+// checkEvery is how long the outcome of a check is kept: a dependency is asked no more often, however often we are.
+const checkEvery = 5 * time.Second
+
+// health reports the state of this process and its dependencies: whether our work can be done there.
 type health struct {
-	db       *database.DB
-	redis    *goredis.Client
-	broker   broker
 	version  string
-	phase    string
-	embedded bool // the standalone's own parts
 	draining atomic.Bool
 	// consuming is set in a consumer: without its queues it is not ready.
-	consuming func() bool
+	consuming func() error
+	// lanes are the queues of a consumer that send mail.
+	lanes []*event.Lane
 	// sealing returns an error while the outbox has rows that this process cannot open.
 	sealing func() error
+
+	database, redis, rabbitmq *check
+}
+
+func newHealth(in *infra) *health {
+	h := &health{version: in.version}
+	broker := checkedBroker{in.broker, in.legacy.connection}
+	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
+	h.redis = newCheck(func(ctx context.Context) dependency {
+		warnings, err := redis.Check(ctx, in.state, in.probeKey())
+		switch {
+		case err != nil:
+			return dependency{Status: unhealthy, Error: err.Error() +
+				"; state is not updated, it catches up by retries or `consumer state rebuild`"}
+		case in.embedded != nil:
+			return dependency{Status: healthy} // nobody could act on the warnings
+		default:
+			return dependency{Status: healthy, Warnings: warnings}
+		}
+	})
+	h.rabbitmq = newCheck(func(ctx context.Context) dependency { return checkRabbitMQ(ctx, broker, string(in.phase())) })
+	return h
+}
+
+// check asks a dependency, at most once in checkEvery and once at a time.
+type check struct {
+	ask func(ctx context.Context) dependency
+
+	mu    sync.Mutex
+	last  dependency
+	at    time.Time     // of last; zero: there is none
+	asked chan struct{} // closed when the question under way has ended; nil: there is none
+}
+
+func newCheck(ask func(ctx context.Context) dependency) *check {
+	return &check{ask: ask, last: dependency{Status: unhealthy, Error: "has not answered yet"}}
+}
+
+// state returns how the dependency is. When ctx ends before it has answered, that is how it was.
+func (c *check) state(ctx context.Context) dependency {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.at.IsZero() && time.Since(c.at) < checkEvery {
+		return c.last
+	}
+	if c.asked == nil {
+		c.asked = make(chan struct{})
+		go c.update(context.WithoutCancel(ctx)) // others wait for it as well
+	}
+	asked := c.asked
+	c.mu.Unlock()
+	select {
+	case <-asked:
+	case <-ctx.Done():
+	}
+	c.mu.Lock()
+	return c.last
+}
+
+func (c *check) update(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	d := c.ask(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last, c.at = d, time.Now()
+	close(c.asked)
+	c.asked = nil
 }
 
 // report is the data of a health response.
@@ -57,6 +125,8 @@ type dependencies struct {
 	Database dependency `json:"database"`
 	Redis    dependency `json:"redis"`
 	RabbitMQ dependency `json:"rabbitmq"`
+	// SMTP is there in a consumer only: no other process speaks to the mail server.
+	SMTP *dependency `json:"smtp,omitempty"`
 }
 
 // dependency is how one of them is.
@@ -69,16 +139,24 @@ type dependency struct {
 	Type     string `json:"type,omitempty"`
 	Durable  *bool  `json:"durable,omitempty"`
 	Phase    string `json:"phase,omitempty"` // EVENTS_MIGRATION_PHASE of this process
+
+	Lanes []event.LaneState `json:"lanes,omitempty"`
 }
 
-func (d dependency) ok() bool { return d.Status == healthy }
+// ok reports whether the dependency is healthy, or none.
+func (d *dependency) ok() bool { return d == nil || d.Status == healthy }
 
 func (h *health) register(e *echo.Echo) {
-	e.GET("/live", h.live)
-	e.GET("/ready", h.ready)
-	e.GET("/health", h.overall)
-	e.GET("/health/redis", single(h.checkRedis))
-	e.GET("/health/rabbitmq", single(h.checkRabbitMQ))
+	getOrHead(e, "/live", h.live)
+	getOrHead(e, "/ready", h.ready)
+	getOrHead(e, "/health", h.overall)
+	getOrHead(e, "/health/redis", single(h.redis))
+	getOrHead(e, "/health/rabbitmq", single(h.rabbitmq))
+}
+
+// getOrHead registers h for GET, and for HEAD, of which net/http leaves the body out.
+func getOrHead(e *echo.Echo, path string, h echo.HandlerFunc) {
+	e.Match([]string{http.MethodGet, http.MethodHead}, path, h)
 }
 
 // live says that the process responds, nothing else: restarting the process would not repair a dependency.
@@ -94,7 +172,7 @@ func (h *health) ready(c echo.Context) error {
 	switch {
 	case h.draining.Load():
 		status = "draining"
-	case all.Database.Status == unhealthy, h.consuming != nil && !h.consuming():
+	case all.Database.Status == unhealthy, h.consuming != nil && h.consuming() != nil:
 		status = "not ready"
 	}
 	return respond(c, status == "ready", report{Status: status, Version: h.version, Details: all})
@@ -107,18 +185,18 @@ func (h *health) overall(c echo.Context) error {
 	switch {
 	case all.Database.Status == unhealthy:
 		status = unhealthy
-	case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), len(all.Database.Warnings) > 0:
+	case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), !all.SMTP.ok(), len(all.Database.Warnings) > 0:
 		status = degraded
 	}
 	return respond(c, status != unhealthy, report{Status: status, Version: h.version, Details: all})
 }
 
 // single returns the handler that reports one dependency.
-func single(check func(ctx context.Context) dependency) echo.HandlerFunc {
+func single(check *check) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
 		defer cancel()
-		d := check(ctx)
+		d := check.state(ctx)
 		return respond(c, d.ok(), d)
 	}
 }
@@ -132,21 +210,40 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 	defer cancelShort()
 	var all dependencies
 	var checks sync.WaitGroup
-	checks.Go(func() { all.Redis = h.checkRedis(short) })
-	checks.Go(func() { all.RabbitMQ = h.checkRabbitMQ(short) })
-	all.Database = h.checkDatabase(ctx)
+	checks.Go(func() { all.Redis = h.redis.state(short) })
+	checks.Go(func() { all.RabbitMQ = h.rabbitmq.state(short) })
+	all.Database = h.database.state(ctx)
 	checks.Wait()
+	if err := h.sealing(); err != nil && all.Database.ok() {
+		all.Database.Warnings = []string{err.Error()}
+	}
+	if h.consuming != nil {
+		if err := h.consuming(); err != nil && all.RabbitMQ.ok() {
+			all.RabbitMQ.Status, all.RabbitMQ.Error = unhealthy, err.Error()
+		}
+		all.SMTP = h.mail()
+	}
 	return &all
 }
 
-func (h *health) checkDatabase(ctx context.Context) dependency {
-	err := schema.Check(ctx, h.db)
-	if err == nil {
-		d := dependency{Status: healthy}
-		if err := h.sealing(); err != nil {
-			d.Warnings = []string{err.Error()}
+// mail returns how the mail server is, by what it has done with the mails of each queue. It is not asked.
+func (h *health) mail() *dependency {
+	d := &dependency{Status: healthy}
+	for _, lane := range h.lanes {
+		state := lane.State()
+		d.Lanes = append(d.Lanes, state)
+		if state.Paused {
+			d.Status = degraded
+			d.Error = "mail is paused: the mail server cannot be reached or refuses this service (" + state.Class + "); mails wait"
 		}
-		return d
+	}
+	return d
+}
+
+func checkDatabase(ctx context.Context, db *database.DB) dependency {
+	err := schema.Check(ctx, db)
+	if err == nil {
+		return dependency{Status: healthy}
 	}
 	d := dependency{Status: unhealthy, Error: err.Error()}
 	if check, ok := errors.AsType[*database.CheckError](err); ok && check.Readable {
@@ -155,31 +252,16 @@ func (h *health) checkDatabase(ctx context.Context) dependency {
 	return d
 }
 
-func (h *health) checkRedis(ctx context.Context) dependency {
-	warnings, err := redis.Warnings(ctx, h.redis)
-	switch {
-	case err != nil:
-		return dependency{
-			Status: unhealthy,
-			Error:  "redis does not answer; state is not updated, it catches up by retries or `consumer state rebuild`",
-		}
-	case h.embedded:
-		return dependency{Status: healthy} // nobody could act on the warnings
-	default:
-		return dependency{Status: healthy, Warnings: warnings}
-	}
-}
-
-func (h *health) checkRabbitMQ(ctx context.Context) dependency {
-	exchange, err := h.broker.Check(ctx)
+func checkRabbitMQ(ctx context.Context, b broker, phase string) dependency {
+	exchange, err := b.Check(ctx)
 	if err != nil {
-		return dependency{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: h.phase}
+		return dependency{Status: unhealthy, Error: err.Error(), Exchange: exchange.Name, Phase: phase}
 	}
 	d := dependency{
 		Status:   healthy,
 		Exchange: exchange.Name,
 		Type:     exchange.Type,
-		Phase:    h.phase,
+		Phase:    phase,
 		Warnings: exchange.Lacks,
 	}
 	if exchange.Type != "" { // else it may only be looked at

@@ -37,7 +37,7 @@ type broker interface {
 // consumer runs the handlers of queues until its context ends.
 type consumer interface {
 	Run(ctx context.Context) error
-	Consuming() bool // reports whether every queue is being consumed right now
+	Err() error // why some queue is not being consumed right now; nil: each is
 }
 
 // transactor runs the use cases' transactions; in production the database does.
@@ -121,20 +121,26 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 func openState(c config.Redis) *goredis.Client {
 	return redis.Open(redis.Options{
 		Addr:     c.Addr(),
+		Username: c.Username,
 		Password: string(c.Password),
+		TLS:      c.TLS,
 		DB:       c.StateDB,
 		Retries:  1,
 		PoolSize: statePool,
 	})
 }
 
+// probeKey is the key that this process's health check writes.
+func (in *infra) probeKey() string { return "identity:probe:" + in.process.name() }
+
 // warnAboutRedis logs at the start what keeps Redis from keeping state. Nothing waits for it.
 func (in *infra) warnAboutRedis(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	warnings, err := redis.Warnings(ctx, in.state)
+	warnings, err := redis.Check(ctx, in.state, in.probeKey())
 	if err != nil {
-		in.log.Warn().Err(err).Msg("redis is unavailable: subscription states are written once it has recovered")
+		in.log.Warn().Str("reason", err.Error()).
+			Msg("redis cannot keep state; subscription states are written, and items counted, once it can")
 	}
 	for _, w := range warnings {
 		in.log.Warn().Str("warning", w).Msg("redis is not set up to keep state")
@@ -147,7 +153,9 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	in.state = openState(in.cfg.Redis)
 	in.cache = redis.Open(redis.Options{
 		Addr:     in.cfg.Redis.Addr(),
+		Username: in.cfg.Redis.Username,
 		Password: string(in.cfg.Redis.Password),
+		TLS:      in.cfg.Redis.TLS,
 		DB:       in.cfg.Redis.CacheDB,
 	})
 	if err := waitForDatabase(ctx, in.db, in.cfg.Service.StartTimeout, in.log); err != nil {
@@ -178,14 +186,7 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	in.metrics = newMetrics()
 	in.metrics.registry.MustRegister(in.outboxGauges(), in.deadLetterGauges())
 	in.legacy = newWing(in)
-	in.health = &health{
-		db:       in.db,
-		redis:    in.state,
-		broker:   checkedBroker{in.broker, in.legacy.connection},
-		version:  in.version,
-		phase:    string(in.phase()),
-		embedded: in.embedded != nil,
-	}
+	in.health = newHealth(in)
 	return nil
 }
 

@@ -4,25 +4,78 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Warnings returns why the server's configuration is unfit to keep state (docs/adr/0003), and nothing when it is fit.
-// The server must never evict, because maxmemory-policy is per server and affects every database, and it must write an
-// append-only file. An error means that the server did not reply.
+// probe is a write on the path of every change of state: a script.
+var probe = redis.NewScript(`return redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)`)
+
+// Check returns an error, in plain words, when the server cannot keep state now: it writes key, which expires after a
+// minute, with a script, and the server must be no replica. The warnings are why its configuration is unfit to keep state
+// (docs/adr/0003), and empty when it is fit: it must never evict, because maxmemory-policy is per server and affects every
+// database, and it must write an append-only file.
 //
 // It reads INFO, which most hosted servers allow while they refuse CONFIG. A server that does not report a setting gets
-// a warning as well.
-func Warnings(ctx context.Context, c *redis.Client) ([]string, error) {
+// a warning as well. Neither the error nor a warning has an address or a text of the server.
+func Check(ctx context.Context, c redis.UniversalClient, key string) (warnings []string, err error) {
+	if err := probe.Run(ctx, c, []string{key}, "1").Err(); err != nil {
+		return nil, errors.New("redis " + Reason(err))
+	}
 	info, err := c.Info(ctx).Result()
 	if _, refused := errors.AsType[redis.Error](err); refused {
 		info = "" // the server is available and refuses INFO
 	} else if err != nil {
-		return nil, fmt.Errorf("redis: %s does not reply: %w", c.Options().Addr, err)
+		return nil, errors.New("redis " + Reason(err))
+	}
+	if role := field(info, "role"); role != "" && role != "master" {
+		return nil, errors.New("redis is a replica: what is written there is lost")
 	}
 	return warningsIn(info), nil
+}
+
+// reasons are what a server's refusal means, by the first word of it.
+var reasons = map[string]string{
+	"NOAUTH":      "wants a password: set REDIS_PASSWORD",
+	"WRONGPASS":   "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
+	"NOPERM":      "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+	"READONLY":    "is read-only: it is a replica",
+	"NOREPLICAS":  "refuses writes: it has too few replicas",
+	"OOM":         "refuses writes: it is out of memory (maxmemory)",
+	"MISCONF":     "refuses writes: it cannot save to its disk",
+	"MASTERDOWN":  "is a replica whose master is down",
+	"LOADING":     "is loading its data",
+	"BUSY":        "is busy with a script",
+	"NOSCRIPT":    "does not keep scripts",
+	"MOVED":       "is a cluster, which is not supported",
+	"CLUSTERDOWN": "is a cluster without quorum",
+}
+
+var code = regexp.MustCompile(`^[A-Z]{2,20}\b`)
+
+// Reason returns what err means in plain words that continue "redis …". They contain neither an address nor a server's
+// text.
+func Reason(err error) string {
+	refusal, refused := errors.AsType[redis.Error](err)
+	if !refused {
+		return "does not answer"
+	}
+	text := refusal.Error()
+	word := code.FindString(text)
+	switch reason := reasons[word]; {
+	case reason != "":
+		return reason
+	case strings.Contains(text, "DB index"):
+		return "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB"
+	case strings.Contains(text, "AUTH"), strings.Contains(text, "password"):
+		return "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME"
+	case word != "" && word != "ERR":
+		return "refuses commands (" + word + ")"
+	}
+	return "refuses commands"
 }
 
 func warningsIn(info string) []string {
@@ -40,6 +93,10 @@ func warningsIn(info string) []string {
 		warnings = append(warnings, "the server does not report whether it writes an append-only file; make sure appendonly is yes")
 	default:
 		warnings = append(warnings, "appendonly is no: a crash loses what was written since the last snapshot; set it to yes")
+	}
+	used, _ := strconv.ParseFloat(field(info, "used_memory"), 64)
+	if limit, _ := strconv.ParseFloat(field(info, "maxmemory"), 64); limit > 0 && used > 0.9*limit {
+		warnings = append(warnings, "more than 90 % of maxmemory are used: writes are refused once it is full; raise it")
 	}
 	return warnings
 }

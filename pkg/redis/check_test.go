@@ -8,10 +8,11 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/alicebob/miniredis/v2/server"
 	"github.com/stretchr/testify/require"
 )
 
-func TestWarnings(t *testing.T) {
+func TestCheck(t *testing.T) {
 	t.Parallel()
 	t.Run("reads INFO", func(t *testing.T) {
 		t.Parallel()
@@ -27,6 +28,11 @@ func TestWarnings(t *testing.T) {
 			{"all is well", good, nil},
 			{"evicts", evict, []string{"maxmemory-policy is volatile-ttl: state can be evicted; set it to noeviction"}},
 			{"no append-only file", noAOF, []string{"appendonly is no: a crash loses what was written since the last snapshot; set it to yes"}},
+			{"is nearly full", good + "used_memory:95\r\nmaxmemory:100\r\n", []string{
+				"more than 90 % of maxmemory are used: writes are refused once it is full; raise it",
+			}},
+			{"has room", good + "used_memory:50\r\nmaxmemory:100\r\n", nil},
+			{"has no limit", good + "used_memory:50\r\nmaxmemory:0\r\n", nil},
 			{"reports nothing", "", []string{
 				"the server does not report its maxmemory-policy; make sure it is noeviction",
 				"the server does not report whether it writes an append-only file; make sure appendonly is yes",
@@ -46,10 +52,46 @@ func TestWarnings(t *testing.T) {
 		c := Open(Options{Addr: m.Addr()})
 		t.Cleanup(func() { require.NoError(t, c.Close()) })
 		require.NoError(t, c.Ping(context.Background()).Err())
-		m.SetError("NOPERM this user has no permissions to run the 'info' command")
-		warnings, err := Warnings(context.Background(), c)
+		m.Server().SetPreHook(func(p *server.Peer, cmd string, _ ...string) bool {
+			if cmd == "INFO" {
+				p.WriteError("NOPERM this user has no permissions to run the 'info' command")
+			}
+			return cmd == "INFO"
+		})
+		warnings, err := Check(context.Background(), c, "probe")
 		require.NoError(t, err)
 		require.Len(t, warnings, 2)
+	})
+
+	t.Run("says in plain words what a server refuses", func(t *testing.T) {
+		t.Parallel()
+		m := miniredis.RunT(t)
+		c := Open(Options{Addr: m.Addr()})
+		t.Cleanup(func() { require.NoError(t, c.Close()) })
+		for refusal, want := range map[string]string{
+			"NOAUTH Authentication required.":                                  "wants a password: set REDIS_PASSWORD",
+			"WRONGPASS invalid username-password pair or user is disabled.":    "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
+			"ERR Client sent AUTH, but no password is set":                     "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
+			"ERR DB index is out of range":                                     "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB",
+			"NOPERM this user has no permissions to run the 'evalsha' command": "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+			"READONLY You can't write against a read only replica.":            "is read-only: it is a replica",
+			"NOREPLICAS Not enough good replicas to write.":                    "refuses writes: it has too few replicas",
+			"OOM command not allowed when used memory > 'maxmemory'.":          "refuses writes: it is out of memory (maxmemory)",
+			"MISCONF Redis is configured to save RDB snapshots":                "refuses writes: it cannot save to its disk",
+			"MASTERDOWN Link with MASTER is down":                              "is a replica whose master is down",
+			"LOADING Redis is loading the dataset in memory":                   "is loading its data",
+			"BUSY Redis is busy running a script.":                             "is busy with a script",
+			"SOMETHING hunter2 at 10.0.0.1":                                    "refuses commands (SOMETHING)",
+			"-hunter2":                                                         "refuses commands",
+		} {
+			m.SetError(refusal)
+			_, err := Check(context.Background(), c, "probe")
+			require.EqualError(t, err, "redis "+want)
+		}
+		m.SetError("")
+		_, err := Check(context.Background(), c, "probe")
+		require.NoError(t, err)
+		require.Positive(t, m.TTL("probe"))
 	})
 
 	t.Run("fails without a server", func(t *testing.T) {
@@ -58,8 +100,8 @@ func TestWarnings(t *testing.T) {
 		c := Open(Options{Addr: m.Addr()})
 		t.Cleanup(func() { require.NoError(t, c.Close()) })
 		m.Close()
-		_, err := Warnings(context.Background(), c)
-		require.ErrorContains(t, err, "does not reply")
+		_, err := Check(context.Background(), c, "probe")
+		require.EqualError(t, err, "redis does not answer")
 	})
 
 	// The server of the integration stack is set up as production must be. Elsewhere there is none to look at.
@@ -75,7 +117,7 @@ func TestWarnings(t *testing.T) {
 			Addr: net.JoinHostPort(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
 		})
 		t.Cleanup(func() { require.NoError(t, c.Close()) })
-		warnings, err := Warnings(context.Background(), c)
+		warnings, err := Check(context.Background(), c, "identity:probe:test")
 		require.NoError(t, err)
 		require.Empty(t, warnings)
 	})

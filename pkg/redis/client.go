@@ -1,5 +1,5 @@
-// Package redis builds go-redis clients with every timeout explicit ([Open]), and checks how a server is configured
-// ([Warnings]). It knows no key.
+// Package redis builds go-redis clients with every timeout explicit ([Open]), and checks whether a server can keep
+// state ([Check]). It knows no key.
 //
 // It does not promise that Redis is available: Open does not connect, and while the server is unavailable every command
 // fails within its timeouts.
@@ -7,6 +7,8 @@ package redis
 
 import (
 	"cmp"
+	"crypto/tls"
+	"net"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,7 +19,9 @@ import (
 // caller waits: they changed in 9.22.
 type Options struct {
 	Addr     string // host:port
+	Username string // empty: the default user
 	Password string // empty: none
+	TLS      bool   // certificates are verified against the host of Addr
 	DB       int
 	// Retries is how often a command is sent again after a network error. [0] means never, unlike in go-redis, where 0
 	// means 3 and −1 never (redis/go-redis#2339). The first one may have been executed, so allow retries only for
@@ -38,9 +42,16 @@ func Open(o Options) *redis.Client {
 		retries = -1
 	}
 	size := cmp.Or(o.PoolSize, 10)
+	var encryption *tls.Config
+	if o.TLS {
+		host, _, _ := net.SplitHostPort(o.Addr)
+		encryption = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
+	}
 	return redis.NewClient(&redis.Options{
 		Addr:       o.Addr,
+		Username:   o.Username,
 		Password:   o.Password,
+		TLSConfig:  encryption,
 		DB:         o.DB,
 		MaxRetries: retries,
 		// One dial per try: with the default of five, a command would wait for all of them while the server is unavailable.

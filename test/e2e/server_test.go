@@ -20,8 +20,17 @@ import (
 // healthTimeout is how long /health/* and /ready may take: two seconds of probing, and what a busy machine adds.
 const healthTimeout = 5 * time.Second
 
-// responds checks a process's response to a probe, and that it does not take long.
+// stale is how old a probe's finding may be.
+const stale = 6 * time.Second
+
+// responds waits until a process responds to a probe as it should, and checks that it does not take long.
 func responds(t *testing.T, p *harness.Process, path string, status int, word string) {
+	t.Helper()
+	soonResponds(t, p, path, status, word, healthTimeout)
+}
+
+// respondsNow checks a process's response to a probe, and that it does not take long.
+func respondsNow(t *testing.T, p *harness.Process, path string, status int, word string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), healthTimeout)
 	defer cancel()
@@ -34,7 +43,7 @@ func responds(t *testing.T, p *harness.Process, path string, status int, word st
 // soonResponds waits for a response to a probe, and then checks it like responds.
 func soonResponds(t *testing.T, p *harness.Process, path string, status int, word string, within time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within)
+	ctx, cancel := context.WithTimeout(t.Context(), within+stale)
 	defer cancel()
 	require.NoError(t, harness.Eventually(ctx, func() error {
 		have, body, err := p.Get(ctx, path)
@@ -43,7 +52,7 @@ func soonResponds(t *testing.T, p *harness.Process, path string, status int, wor
 		}
 		return err
 	}))
-	responds(t, p, path, status, word)
+	respondsNow(t, p, path, status, word)
 }
 
 // allHealthy checks every probe of every process.
