@@ -1,5 +1,6 @@
-// Package verbatim tells whether a decoder of JSON would hand on a text as it was sent. encoding/json replaces bytes that
-// are not UTF-8, and halves of surrogate pairs, by U+FFFD without a word: two different ids, or passwords, become one.
+// Package verbatim reports whether a decoder of JSON would hand on a text as it was sent. encoding/json replaces bytes
+// that are not UTF-8, and halves of surrogate pairs, by U+FFFD without a word: two different ids, or passwords, become
+// one.
 //
 // It does not promise that the text is JSON; the decoder says that.
 package verbatim

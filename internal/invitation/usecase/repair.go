@@ -45,7 +45,7 @@ func (r *Repairer) Run(ctx context.Context) error {
 	tick := time.NewTicker(r.deps.Every)
 	defer tick.Stop()
 	for {
-		_, _ = r.Repair(ctx) // Failed is told
+		_, _ = r.Repair(ctx) // Failed is called
 		select {
 		case <-ctx.Done():
 			return nil

@@ -212,8 +212,8 @@ func permanent(failure *notification.SendError) error {
 	return event.Permanent(reason, failure)
 }
 
-// updateEntry changes the entry of eventID in a transaction of its own, which may run change twice. It first records an acceptance that could not
-// be recorded before.
+// updateEntry changes the entry of eventID in a transaction of its own, which may run change twice. It first records an
+// acceptance that could not be recorded before.
 func (s *Sender) updateEntry(ctx context.Context, eventID string, change func(*notification.Delivery)) error {
 	_, unrecorded := s.unrecorded.Load(eventID)
 	err := s.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {

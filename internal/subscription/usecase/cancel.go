@@ -24,10 +24,10 @@ const (
 // Cancel ends a live subscription at once and returns it. What was paid or granted stays in force until EffectiveUntil.
 // reason is free text and trimmed; an empty one becomes a default.
 //
-// Cancel returns [subscription.ErrBody] for a reason that is too long or has control characters, [subscription.ErrNotFound] for a subscription
-// that does not exist, [subscription.ErrNotYours] if it belongs to another user and the actor is no administrator,
-// and [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls exactly one succeeds and publishes an
-// event.
+// Cancel returns [subscription.ErrBody] for a reason that is too long or has control characters,
+// [subscription.ErrNotFound] for a subscription that does not exist, [subscription.ErrNotYours] if it belongs to another
+// user and the actor is no administrator, and [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls
+// exactly one succeeds and publishes an event.
 func (l *Lifecycle) Cancel(
 	ctx context.Context, actor subscription.Actor, id, reason string,
 ) (subscription.Subscription, error) {
