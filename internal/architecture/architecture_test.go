@@ -57,7 +57,7 @@ type rule struct {
 func TestWhoMayImportWhom(t *testing.T) {
 	const uuid = "github.com/google/uuid"
 	rules := []rule{
-		{"internal/event", nil, []string{uuid}},
+		{"internal/event", []string{"pkg/verbatim"}, []string{uuid}},
 		{"internal/event/outbox", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/rabbitmq", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
@@ -76,7 +76,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 			rule{root, []string{"pkg/apperror"}, []string{uuid}},
 			rule{root + "/usecase", []string{root, "internal/event", "pkg/apperror"}, []string{uuid}},
 			rule{root + "/repository/", []string{root, "pkg/database", "pkg/redis", "pkg/apperror"}, []string{uuid, "github.com/redis/go-redis/v9"}},
-			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver"}, []string{uuid, "github.com/labstack/echo/v4"}},
+			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver", "pkg/verbatim"}, []string{uuid, "github.com/labstack/echo/v4"}},
 		)
 	}
 	all := packages(t)
