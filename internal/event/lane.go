@@ -64,8 +64,8 @@ var errPaused = &blockedError{
 // remembered is how long a lane remembers its pauses: longer than any message's [Policy.GiveUpAfter].
 const remembered = 24 * time.Hour
 
-// NewLane returns an open lane. changed is called when it pauses and when it opens, must not
-// call the lane, and may be nil.
+// NewLane returns an open lane. changed is called when it pauses and when it opens, must not call the lane, and may be
+// nil.
 func NewLane(queue string, p Probing, now func() time.Time, changed func(LaneState)) *Lane {
 	if changed == nil {
 		changed = func(LaneState) {}
@@ -200,11 +200,11 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 	}
 }
 
-// begin tells d how long the lane has been paused since it first failed, and returns how often the lane has opened.
+// begin records in d how long the lane has been paused since d first failed. It returns how often the lane has opened.
 func (l *Lane) begin(d *Delivery) (opened int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	d.Stood = l.stood(d.FirstFailed())
+	d.PausedFor = l.pausedSince(d.FirstFailed())
 	return l.opened
 }
 
@@ -288,8 +288,8 @@ func (l *Lane) rouse() {
 	l.wake = make(chan struct{})
 }
 
-// stood returns how long the lane has been paused since first; zero when first is. l.mu is held.
-func (l *Lane) stood(first time.Time) (total time.Duration) {
+// pausedSince returns how long the lane has been paused since first; zero when first is. l.mu is held.
+func (l *Lane) pausedSince(first time.Time) (total time.Duration) {
 	if first.IsZero() {
 		return 0
 	}

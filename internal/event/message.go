@@ -50,8 +50,8 @@ type Delivery struct {
 	// Unfit is why no handler may see the message; nil for all but a few. It is a [Permanent] error.
 	Unfit     error
 	HandedOut int // how often the broker has handed it out before, by its own count; a crash loop's only trace
-	// Stood is how long its lane has been paused since FirstFailed: time that does not count toward GiveUpAfter.
-	Stood time.Duration
+	// PausedFor is how long its lane has been paused since FirstFailed: time that does not count toward GiveUpAfter.
+	PausedFor time.Duration
 	// Decoded, where a middleware sets it, is filled by Handle, so that an event is decoded once.
 	Decoded *Received
 }

@@ -65,7 +65,7 @@ func Limit(p Policy, now func() time.Time) Middleware {
 			if _, blocked := errors.AsType[*blockedError](err); blocked {
 				return err
 			}
-			if at := now(); at.Sub(firstFailed(d, at))-d.Stood >= p.GiveUpAfter {
+			if at := now(); at.Sub(firstFailed(d, at))-d.PausedFor >= p.GiveUpAfter {
 				return Permanent(ReasonExhausted, err)
 			}
 			return err
