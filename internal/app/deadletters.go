@@ -29,12 +29,12 @@ type Selection struct {
 	NewerThan time.Duration
 }
 
-// ErrNothingSelected is returned where letters would be changed and none were named.
+// ErrNothingSelected is returned where letters have to be named and none were.
 var ErrNothingSelected = errors.New("name the dead letters with --id or a filter, or say --all")
 
-// Check returns an error for a selection that cannot be meant. changing says that the letters are changed: all of them
-// are meant only when All says so.
-func (s Selection) Check(changing bool) error {
+// Check returns an error for a selection that cannot be meant. explicit says that the letters have to be named: all of
+// them are meant only when All says so.
+func (s Selection) Check(explicit bool) error {
 	filtered := s.Reason != "" || s.Key != "" || s.OlderThan != 0 || s.NewerThan != 0
 	switch {
 	case slices.Contains(s.IDs, ""):
@@ -43,7 +43,7 @@ func (s Selection) Check(changing bool) error {
 		return errors.New("an age cannot be negative")
 	case s.All && (filtered || len(s.IDs) > 0):
 		return errors.New("--all is every dead letter; leave out --id and the filters, or --all")
-	case changing && !s.All && !filtered && len(s.IDs) == 0:
+	case explicit && !s.All && !filtered && len(s.IDs) == 0:
 		return ErrNothingSelected
 	}
 	return nil

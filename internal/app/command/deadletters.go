@@ -78,9 +78,10 @@ func (f *deadLetterFlags) commands() *cobra.Command {
 	return group
 }
 
-// letters returns the dead letters of the queue that i names, once the selection has been checked.
-func (f *deadLetterFlags) letters(i invocation, db *database.DB, changing bool) (*app.DeadLetters, error) {
-	if err := f.Check(changing); err != nil {
+// letters returns the dead letters of the queue that i names, once the selection has been checked. explicit is as in
+// [app.Selection.Check].
+func (f *deadLetterFlags) letters(i invocation, db *database.DB, explicit bool) (*app.DeadLetters, error) {
+	if err := f.Check(explicit); err != nil {
 		return nil, err
 	}
 	if f.perSecond < 0 {
