@@ -130,14 +130,9 @@ func openLine(conn *amqp.Connection) (line, error) {
 func (s *session) open(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.sender.patience)
 	defer cancel()
-	opened := make(chan line, 1)
-	err := eventmq.Within(ctx, func() error {
-		l, err := openLine(s.conn)
-		opened <- l
-		return err
-	})
+	opened, err := eventmq.Within(ctx, func() (line, error) { return openLine(s.conn) })
 	if err == nil {
-		s.line = <-opened
+		s.line = opened
 	}
 	return err
 }
@@ -224,7 +219,7 @@ func (s *session) declare(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.sender.patience)
 	defer cancel()
 	log := s.sender.options.Log.With().Str("exchange", Exchange).Logger()
-	err := eventmq.Within(ctx, func() error { return eventmq.OnChannel(s.conn, Declare) })
+	_, err := eventmq.Within(ctx, func() (struct{}, error) { return struct{}{}, eventmq.OnChannel(s.conn, Declare) })
 	refusal, ok := errors.AsType[*amqp.Error](err)
 	switch {
 	case err == nil:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -61,16 +60,10 @@ func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 // checkExchange also returns which permissions the last whole declaration found missing, unless the exchange is ours to
 // configure again.
 func (p *Publisher) checkExchange(ctx context.Context, conn *amqp.Connection) (lacks []string, err error) {
-	answered := make(chan []string, 1)
-	err = Within(ctx, func() error {
-		lacks, err := checkExchange(conn)
-		answered <- lacks
-		return err
-	})
+	lacks, err = Within(ctx, func() ([]string, error) { return checkExchange(conn) })
 	if err != nil {
 		return nil, err
 	}
-	lacks = <-answered
 	if found := p.lacks.Load(); found != nil && len(lacks) > 0 {
 		for _, lack := range *found {
 			if !slices.Contains(lacks, lack) {
@@ -90,27 +83,33 @@ func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error)
 	if err := s.alarm.Err(); err != nil { // the broker reads nothing from us now: every question would only wait
 		return 0, err
 	}
-	var messages atomic.Int64
-	err := Within(ctx, func() error {
-		return OnChannel(s.conn, func(ch *amqp.Channel) error {
+	return Within(ctx, func() (messages int, err error) {
+		err = OnChannel(s.conn, func(ch *amqp.Channel) error {
 			state, err := ch.QueueDeclarePassive(q.DeadQueue(), true, false, false, false, nil)
-			messages.Store(int64(state.Messages))
+			messages = state.Messages
 			return about(q.DeadQueue(), err)
 		})
+		return messages, err
 	})
-	return int(messages.Load()), err
 }
 
-// Within returns ErrNoAnswer when ask has not ended with ctx. The library's questions know no deadline; ask itself ends
-// with the connection at the latest.
-func Within(ctx context.Context, ask func() error) error {
-	result := make(chan error, 1)
-	go func() { result <- ask() }()
+// Within returns what ask returns, or ErrNoAnswer when it has not returned by the end of ctx. The library's questions
+// know no deadline; ask itself ends with the connection at the latest.
+func Within[T any](ctx context.Context, ask func() (T, error)) (reply T, err error) {
+	type result struct {
+		reply T
+		err   error
+	}
+	asked := make(chan result, 1)
+	go func() {
+		reply, err := ask()
+		asked <- result{reply, err}
+	}()
 	select {
-	case err := <-result:
-		return err
+	case r := <-asked:
+		return r.reply, r.err
 	case <-ctx.Done():
-		return ErrNoAnswer
+		return reply, ErrNoAnswer
 	}
 }
 

@@ -142,7 +142,7 @@ func (t *trial) open(ctx context.Context) error {
 		return nil
 	}
 	var err error
-	t.link, err = openWithin(ctx, t.conn)
+	t.link, err = Within(ctx, func() (*link, error) { return openLink(t.conn) })
 	return err
 }
 

@@ -117,7 +117,7 @@ func (s *publishSession) reopen(cause error) error {
 		Msg("the broker closed the channel that publishes; looking for the message it is about")
 	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
 	defer cancel()
-	opened, err := openWithin(ctx, s.conn)
+	opened, err := Within(ctx, func() (*link, error) { return openLink(s.conn) })
 	if err == nil {
 		s.link = opened
 	}
@@ -227,20 +227,6 @@ func openLink(conn *amqp.Connection) (*link, error) {
 		// waits for a place. With room for all of them the library's reader never waits for us, and never drops one.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window+2)),
 	}, nil
-}
-
-// openWithin gives up when ctx ends.
-func openWithin(ctx context.Context, conn *amqp.Connection) (*link, error) {
-	opened := make(chan *link, 1)
-	err := Within(ctx, func() error {
-		l, err := openLink(conn)
-		opened <- l
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	return <-opened, nil
 }
 
 func (l *link) publish(m event.Message) (*amqp.DeferredConfirmation, error) {
