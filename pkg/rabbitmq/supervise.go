@@ -1,6 +1,9 @@
-// Package rabbitmq owns one thing: a supervised connection, which is re-established whenever it is lost ([Supervise]).
-// Channels, topology and consumers are built by the caller's session each time, so nothing of an old connection
-// survives.
+// Package rabbitmq owns the connection to the broker: it is re-established whenever it is lost ([Supervise]). Channels,
+// topology and consumers are built by the caller's session each time, so nothing of an old connection survives.
+//
+// A message with headers that the client library would close the connection over arrives without them
+// ([HeaderUnreadable], docs/adr/0013). An error never carries the URL, nor, once it has passed [Plain], what a server
+// said.
 //
 // It does not use the client library's own recovery: after it the broker counts deliveries from 1 again, and an old
 // handler's ack would silently delete a different message (docs/adr/0002). It does not promise that anything published

@@ -3,6 +3,7 @@
 // is inserted; the relay knows none of them.
 //
 // It promises that an event leaves if and only if its transaction committed, and at least once: a relay that is killed
-// repeats the rows it was sending. It promises no order: two relays, or a row that failed and waits, let later rows go
+// repeats the rows it was sending. A row that is rejected, damaged or sealed with another key holds no other row up. It
+// promises no order: two relays, or a row that failed and waits, let later rows go
 // first.
 package outbox
