@@ -98,6 +98,9 @@ func (l *Lane) Paused() <-chan struct{} {
 	return l.paused
 }
 
+// IsPaused reports whether the lane is paused.
+func (l *Lane) IsPaused() bool { return l != nil && l.State().Paused }
+
 // Await returns once the lane is open, with probe false, or once the caller has to take one message and pass it to
 // Handle as the probe. A caller that finds no message calls Missed. Await returns false as well when ctx ends.
 func (l *Lane) Await(ctx context.Context) (probe bool) {
@@ -169,7 +172,7 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 	if l == nil {
 		return next(ctx, d)
 	}
-	if !probe && l.State().Paused {
+	if !probe && l.IsPaused() {
 		return errPaused
 	}
 	for started := time.Now(); ; {

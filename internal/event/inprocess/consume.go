@@ -45,7 +45,7 @@ func (b *Broker) next(handlers context.Context, q *queue, lane *event.Lane, prob
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for {
-		paused := !probe && isPaused(lane)
+		paused := !probe && lane.IsPaused()
 		switch {
 		case handlers.Err() != nil, b.closing && (paused || len(q.ready) == 0):
 			return event.Delivery{}, false, false
@@ -61,15 +61,6 @@ func (b *Broker) next(handlers context.Context, q *queue, lane *event.Lane, prob
 			return d, true, true
 		}
 		q.arrived.Wait()
-	}
-}
-
-func isPaused(lane *event.Lane) bool {
-	select {
-	case <-lane.Paused():
-		return true
-	default:
-		return false
 	}
 }
 

@@ -105,14 +105,14 @@ func (w *worker) session(stop, life context.Context, conn *amqp.Connection) (err
 // the lane changes, or with taking, which ends with stop and life.
 func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, cancelled <-chan string) error {
 	lane := w.consumer.Lane
-	if closed(lane.Paused()) {
+	if lane.IsPaused() {
 		w.fed.Store(true) // what waits for the mail server does not wait for us
 	}
 	if lane.Await(taking) {
 		return w.probe(stop, life, ch)
 	}
-	if closed(taking.Done()) {
-		return nil
+	if taking.Err() != nil {
+		return nil //nolint:nilerr // an end that was asked for is no failure
 	}
 	paused := lane.Paused()
 	deliveries, err := ch.Consume(w.consumer.Queue.Name, event.Service, false, false, false, false, nil)
@@ -140,15 +140,6 @@ func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, canc
 	return nil
 }
 
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 // handOver hands deliveries to the handlers until the consumer ends, which is an error, or taking ends, or the lane
 // pauses. It returns the delivery that it has read and not handed over, if there is one.
 func (w *worker) handOver(taking context.Context, paused <-chan struct{}, deliveries <-chan amqp.Delivery,
@@ -163,7 +154,8 @@ func (w *worker) handOver(taking context.Context, paused <-chan struct{}, delive
 			return nil, nil
 		case d, ok := <-deliveries:
 			if !ok {
-				return nil, fmt.Errorf("rabbitmq: there is nothing more from %s: its queue was deleted, or its channel closed", w.consumer.Queue.Name)
+				return nil, fmt.Errorf("rabbitmq: consuming %s has ended: the queue was deleted, or the channel closed",
+					w.consumer.Queue.Name)
 			}
 			select {
 			case w.jobs <- next(d):
