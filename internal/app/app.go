@@ -105,7 +105,7 @@ func newOnServers(
 func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	a := &App{infra: in}
 	for _, warning := range in.cfg.Warnings() {
-		in.log.Warn().Str("setting", warning).Msg("a secret looks as if it had not been meant so")
+		in.log.Warn().Str("problem", warning).Msg("the value of a secret looks like a mistake; check it")
 	}
 	for _, set := range options {
 		set(a)
@@ -248,7 +248,7 @@ func (in *infra) newMailer() (*mailer.Mailer, error) {
 		Bool("login", s.Username != "").Str("hello_name", s.HelloName).Int("connections", s.Connections).
 		Msg("mails go to this server")
 	for _, warning := range s.Warnings() {
-		in.log.Warn().Str("setting", warning).Msg("a setting hardly works")
+		in.log.Warn().Str("problem", warning).Msg("a setting of the mail server is unlikely to work; check it")
 	}
 	return mailer.New(mailer.Options{
 		Host:               s.Host,

@@ -63,7 +63,7 @@ func newMetrics() *metrics {
 		mailsFailed:    counter("emails_failed_total", "Tries to send a mail that failed."),
 		mailsRepeated:  counter("emails_repeated_total", "Mails sent again without knowing whether the first was accepted (RFC 1047)."),
 		codesReplaced: counter("codes_replaced_total",
-			"Fresh codes made in place of those that died before their mail could leave."),
+			"Fresh codes made in place of those that expired before their mail could leave."),
 		mailsDropped: counters("emails_dropped_total", "Mails not sent because they were of no use any more.", "state"),
 		handled: factory.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "event_handler_duration_seconds", Help: "From delivery to settlement, by what became of the event.", Buckets: latencyBuckets,

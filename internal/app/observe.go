@@ -91,8 +91,8 @@ func (in *infra) laneChanged(s event.LaneState) {
 	if s.Paused {
 		in.metrics.lanePaused.WithLabelValues(s.Queue).Set(1)
 		log.Warn().Str("error_class", s.Class).Time("next_probe", s.Next).
-			Msg("mail is paused: the mail server cannot be reached or refuses us; check SMTP_HOST, SMTP_PORT and the account there; " +
-				"messages wait in the queue and leave once the server accepts one")
+			Msg("mail is paused: the mail server cannot be reached or refuses us; check SMTP_HOST, SMTP_PORT and the " +
+				"account there; messages wait in the queue and leave once the server accepts one")
 		return
 	}
 	in.metrics.lanePaused.WithLabelValues(s.Queue).Set(0)
@@ -202,7 +202,7 @@ func (o *projectObserver) SweepHealth(err error) {
 func (in *infra) codeReplaced(ctx context.Context, eventID string) {
 	in.metrics.codesReplaced.Inc()
 	log := logger.WithTrace(ctx, in.log)
-	log.Warn().Str("event_id", eventID).Msg("a code died before its mail could leave; a fresh one was requested")
+	log.Warn().Str("event_id", eventID).Msg("a code expired before its mail could leave; a fresh one was requested")
 }
 
 // itemMissed reports that a delivery's item was not counted when its work ended.

@@ -135,7 +135,7 @@ func (r *Reader) move(ctx context.Context, d amqp.Delivery) bool {
 	return true
 }
 
-var errUnsendable = errors.New("legacy: the broker does not take the message as it came")
+var errUnsendable = errors.New("legacy: the broker does not accept the message as it came")
 
 // bury brings a copy of a delivery that our own queue cannot have to its dead queue, and reports whether it is there. The
 // old queue has no dead-letter exchange. The copy has the body, and none of the properties it came with but an id that
