@@ -61,14 +61,15 @@ func (a *App) purgeOnce(ctx context.Context) {
 			return
 		case err != nil:
 			a.metrics.purgesFailed.WithLabelValues(p.table).Inc()
-			a.log.Warn().Err(err).Str("what", p.table).Int64("rows", n).Msg("expired rows were not all purged; next try in an hour")
+			a.log.Warn().Err(err).Str("what", p.table).Int64("rows", n).
+				Msg("expired rows were not all purged; next try in an hour")
 		case n > 0:
 			a.log.Info().Int64("rows", n).Str("what", p.table).Msg("purged expired rows")
 		}
 	}
 }
 
-// failLostMails ends the mails whose events have gone.
+// failLostMails fails the mails whose events are in no queue.
 func (a *App) failLostMails(ctx context.Context, now time.Time) {
 	n, err := mailsql.NewLedger(a.db).FailLost(ctx, now.Add(-mailLost), now)
 	switch {

@@ -41,7 +41,7 @@ func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender { return &CodeMailS
 
 // Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its user is gone:
 // then Send records that and returns event.Drop. A code that is replaced between this look and the mail is still sent;
-// it no longer verifies. Whether the code has expired is for the mailer to judge; one that died before its mail could
+// it no longer verifies. Whether the code has expired is for the mailer to judge; one that expired before its mail could
 // leave is replaced by a fresh one.
 func (m *CodeMailSender) Send(ctx context.Context, eventID string, d event.VerificationRequested) error {
 	code, err := m.deps.Codes.Find(ctx, d.UserID, authentication.PurposeVerification)

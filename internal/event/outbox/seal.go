@@ -37,7 +37,7 @@ func NewSealer(key []byte) (*Sealer, error) {
 	return &Sealer{aead, hex.EncodeToString(id)}, nil
 }
 
-// KeyID returns what tells this key from another. It is stored beside what was sealed, and says nothing about the key.
+// KeyID returns a digest that identifies the key. It is stored beside what was sealed, and says nothing about the key.
 func (s *Sealer) KeyID() string { return s.keyID }
 
 // errSealed is returned for a body that this key does not open.

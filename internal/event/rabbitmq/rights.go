@@ -130,7 +130,7 @@ func (d *declaration) queue(q queue) error {
 		})
 }
 
-// bind binds b. Where that is not permitted it is unknown whether it is bound: no AMQP question tells.
+// bind binds b. Where that is not permitted it is unknown whether it is bound: AMQP has no way to ask.
 func (d *declaration) bind(b binding) error {
 	err := d.ask(func(ch *amqp.Channel) error { return ch.QueueBind(b.Queue, b.Key, b.Exchange, false, nil) })
 	if lack, refused := d.lacking(err, "write", "queue", b.Queue); refused {
