@@ -92,16 +92,18 @@ func (c *Checker) leading(b byte) bool {
 		c.rest = 1
 	case b >= 0xe0 && b <= 0xef:
 		c.rest = 2
-		if b == 0xe0 {
+		switch b {
+		case 0xe0:
 			c.low = 0xa0 // below is overlong
-		} else if b == 0xed {
+		case 0xed:
 			c.high = 0x9f // above are surrogates
 		}
 	case b >= 0xf0 && b <= 0xf4:
 		c.rest = 3
-		if b == 0xf0 {
-			c.low = 0x90
-		} else if b == 0xf4 {
+		switch b {
+		case 0xf0:
+			c.low = 0x90 // below is overlong
+		case 0xf4:
 			c.high = 0x8f // above is no Unicode
 		}
 	default:
