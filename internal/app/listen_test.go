@@ -26,7 +26,7 @@ func TestListen(t *testing.T) {
 		t.Parallel()
 		l, err := in("127.0.0.1").listen(t.Context(), "APP_PORT", 0, "")
 		require.NoError(t, err)
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		_, err = in("127.0.0.1").listen(t.Context(), "APP_PORT", l.Addr().(*net.TCPAddr).Port, "")
 		require.ErrorContains(t, err, "APP_PORT: port")
 	})
