@@ -120,7 +120,7 @@ func TestServe(t *testing.T) {
 		s.stop()
 		require.Eventually(t, get, time.Second, time.Millisecond, "on the connection that was kept")
 		began := time.Now()
-		for time.Since(began) < 600*time.Millisecond { // twice the delay, as somebody is still coming
+		for time.Since(began) < 600*time.Millisecond { // twice the delay, as a client is still coming
 			require.True(t, get(), "on a new one")
 			require.Empty(t, s.ended)
 		}
