@@ -147,10 +147,10 @@ func refused(verb string, code int, enhanced string) Party {
 }
 
 func refusesRecipient(code int, enhanced string) bool {
-	switch {
-	case enhanced == "":
+	switch enhanced {
+	case "":
 		return code == 550 || code == 551 || code == 553
-	case enhanced == "5.1.7", enhanced == "5.1.8": // the sender's address
+	case "5.1.7", "5.1.8": // the sender's address
 		return false
 	default:
 		return strings.HasPrefix(enhanced, "5.1.") || strings.HasPrefix(enhanced, "5.2.")

@@ -132,7 +132,7 @@ func (c *Client) Call(ctx context.Context, method, path string, body any, header
 
 // inTurn returns the apis in the order in which a request tries them.
 func (c *Client) inTurn() []*Process {
-	first := int(c.turn.Add(1) % uint64(len(c.apis)))
+	first := c.turn.Add(1) % uint64(len(c.apis))
 	apis := slices.Concat(c.apis[first:], c.apis[:first])
 	slices.SortStableFunc(apis, func(a, b *Process) int {
 		switch {

@@ -184,7 +184,9 @@ func TestStream(t *testing.T) {
 		ctx, stop := context.WithCancel(context.Background())
 		defer stop()
 		ended := make(chan error, 1)
-		go func() { ended <- httpserver.Serve(ctx, server(nil, r, user), listener, httpserver.Drain{Timeout: time.Minute}) }()
+		go func() {
+			ended <- httpserver.Serve(ctx, server(nil, r, user), listener, httpserver.Drain{Timeout: time.Minute})
+		}()
 		res, err := http.Get("http://" + listener.Addr().String() + "/projects/p/progress/stream")
 		require.NoError(t, err)
 		defer func() { require.NoError(t, res.Body.Close()) }()
