@@ -59,7 +59,7 @@ run-consumer: ## Run the consumer on the stack
 
 .PHONY: test-integration
 test-integration: need-cc stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
-	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 20m -p 1 -tags e2e ./...
+	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 30m -p 1 -tags e2e ./...
 
 .PHONY: fanout-walk
 fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
