@@ -10,6 +10,10 @@ import (
 // crowdedFor is how long a limit that the server has shown is kept to, before more connections are tried again.
 const crowdedFor = 10 * time.Minute
 
+// refusedFor is the same for a server that refuses even one connection: long enough for those that wait to find out one
+// by one.
+const refusedFor = time.Second
+
 // pool limits how many connections there are, and keeps those that no mail uses. Bulk mails hold half of them at most, and
 // take none while another mail waits.
 type pool struct {
@@ -74,7 +78,7 @@ func (p *pool) admits(bulk bool) bool {
 	if p.limit < p.most && time.Now().After(p.until) {
 		p.limit = p.most
 	}
-	if bulk && (p.waiting > 0 || p.bulk >= p.limit/2) {
+	if bulk && (p.waiting > 0 || p.bulk >= max(1, p.limit/2)) {
 		return false
 	}
 	return p.held < p.limit
@@ -134,6 +138,8 @@ func (p *pool) crowded() bool {
 	defer p.mu.Unlock()
 	others := p.held - 1 + len(p.idle)
 	if others < 1 {
+		// It refuses even one, so what it has shown before was no limit.
+		p.until = time.Now().Add(refusedFor)
 		return false
 	}
 	p.limit = min(p.limit, others)

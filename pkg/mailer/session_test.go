@@ -91,6 +91,25 @@ func TestPool(t *testing.T) {
 		_, err := p.enter(ctx, bulk)
 		return err
 	}
+	t.Run("a server that refuses every connection has shown no limit", func(t *testing.T) {
+		t.Parallel()
+		p := newPool(4)
+		for range 4 {
+			_, _ = p.enter(t.Context(), false)
+		}
+		for range 3 {
+			require.True(t, p.crowded())
+			p.leave(nil, false)
+		}
+		require.Equal(t, 1, p.limit)
+		require.False(t, p.crowded())
+		p.leave(nil, false)
+		require.True(t, p.admits(true), "not even the batch stands still")
+		p.until = p.until.Add(-2 * refusedFor)
+		require.True(t, p.admits(true))
+		require.Equal(t, 4, p.limit)
+	})
+
 	t.Run("a shown limit costs bulk its places first", func(t *testing.T) {
 		t.Parallel()
 		p := newPool(8)
@@ -98,7 +117,7 @@ func TestPool(t *testing.T) {
 		require.NoError(t, enter(p, false))
 		require.True(t, p.crowded(), "one other is open")
 		p.leave(nil, false)
-		require.Error(t, enter(p, true), "half of one is none")
+		require.Error(t, enter(p, true), "the other mail has it")
 		require.Error(t, enter(p, false))
 		p.leave(nil, false)
 		require.NoError(t, enter(p, false))
