@@ -187,9 +187,8 @@ func (m *Mailer) Send(ctx context.Context, mail Mail, accepted func(context.Cont
 	if err != nil {
 		return err
 	}
-	recordErr := accepted(context.WithoutCancel(ctx))
-	m.leave(s, mail.Bulk)
-	if recordErr != nil {
+	defer m.leave(s, mail.Bulk) // accepted may panic
+	if recordErr := accepted(context.WithoutCancel(ctx)); recordErr != nil {
 		return fmt.Errorf("mailer: the server accepted the mail, but recording that failed: %w", recordErr)
 	}
 	return nil

@@ -99,6 +99,19 @@ func TestConnections(t *testing.T) {
 		})
 	}
 
+	t.Run("a panic in accepted costs none", func(t *testing.T) {
+		t.Parallel()
+		m := newMailer(t, to(smtptest.Start(t, smtptest.Options{}), func(o *mailer.Options) {
+			o.Connections, o.Timeout = 2, patience
+		}))
+		for range 2 {
+			require.Panics(t, func() {
+				_ = m.Send(t.Context(), aMail(), func(context.Context) error { panic("boom") })
+			})
+		}
+		require.NoError(t, send(t, m))
+	})
+
 	t.Run("a refusal on a fresh one is told", func(t *testing.T) {
 		t.Parallel()
 		srv := smtptest.Start(t, smtptest.Options{})
