@@ -104,9 +104,6 @@ func newOnServers(
 // assemble builds what the process's roles run, in the order in which one part needs another.
 func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	a := &App{infra: in}
-	for _, warning := range in.cfg.Warnings() {
-		in.log.Warn().Str("problem", warning).Msg("the value of a secret looks like a mistake; check it")
-	}
 	for _, set := range options {
 		set(a)
 	}

@@ -77,6 +77,9 @@ type infra struct {
 
 // production connects to the servers that cfg names. Only the database has to be there.
 func production(ctx context.Context, cfg config.Config, p process, version string, log zerolog.Logger) (*infra, error) {
+	for _, warning := range cfg.Warnings() {
+		log.Warn().Str("problem", warning).Msg("the value of a secret looks like a mistake; check it")
+	}
 	db, err := database.Open(database.Options{
 		Dialect:  database.Postgres,
 		DSN:      cfg.Postgres.DSN(),
