@@ -253,7 +253,7 @@ func (m *Mailer) enter(ctx context.Context, bulk bool) (*session, error) {
 	case ctx.Err() != nil:
 		return nil, newError(ctx, verbConnect, err)
 	default:
-		return nil, newError(ctx, verbConnect, errBusy)
+		return nil, &Error{Class: Temporary, Verb: verbConnect, cause: errBusy} // about no server, and so not about us
 	}
 }
 

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,7 @@ func TestMailLane(t *testing.T) {
 	t.Parallel()
 	t.Run("everything leaves as soon as a refused port is back", refusedPort)
 	t.Run("a refused sender pauses, and fails no mail", refusedSender)
+	t.Run("a recipient who is always refused concerns nobody else", refusedRecipient)
 	t.Run("a stop in a pause loses nothing", stopInPause)
 	t.Run("a batch that hangs holds up no code", hangingBatch)
 	t.Run("eight codes are under way at a time, whatever the batch holds", eightAtATime)
@@ -97,6 +99,30 @@ func refusedPort(t *testing.T) {
 	require.Equal(t, 1, lines(s, isPaused))
 	require.Equal(t, 1, lines(s, sentAgain))
 	require.Zero(t, metric(t, s, `lane_paused{queue="identity.email"}`))
+	logsHideSecrets(t, s, people...)
+}
+
+// refusedRecipient refuses one recipient with a reply that does not say whether it is about them or about us, while others
+// register one after the other.
+func refusedRecipient(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	refused := harness.Email()
+	s.Mailbox.Script(smtptest.At(smtptest.Rcpt).To(func(to string) bool { return to == refused }).
+		Reply(550).Text("5.7.1 not by us"))
+	want(t, http.StatusCreated)(s.Client().Register(t.Context(), refused, harness.Password))
+	waitForProbes(t, s, 1)
+	var people []*person
+	for range 30 {
+		people = append(people, register(t, s))
+	}
+	for _, p := range people {
+		oneMail(t, s, p.email)
+		s.WaitLine(s.Consumers[0], mailEvent(t, s, p), `"outcome":"handled"`, `"attempt":1`)
+	}
+	require.Zero(t, lines(s, isPaused))
+	require.Empty(t, s.Mailbox.All(refused))
+	require.Zero(t, s.QueueLength(emailQueue+".dead"), "it is tried again")
 	logsHideSecrets(t, s, people...)
 }
 
