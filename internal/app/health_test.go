@@ -61,6 +61,7 @@ func TestHealthCheck(t *testing.T) {
 			time.Sleep(checkEvery)
 			require.Equal(t, healthy, c.state(hurry).Status)
 			time.Sleep(time.Second)
+			synctest.Wait() // the answer comes at the same instant
 			require.Equal(t, unhealthy, c.state(hurry).Status)
 		})
 	})
