@@ -14,7 +14,6 @@ import (
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
-	"github.com/smap-platform/identity/pkg/redis"
 )
 
 // checkTimeout is how long a dependency may take to reply to a health check; a stopped one must not hang the probe.
@@ -52,7 +51,7 @@ func newHealth(in *infra) *health {
 	broker := checkedBroker{in.broker, in.legacy.connection}
 	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
 	h.redis = newCheck(func(ctx context.Context) dependency {
-		warnings, err := redis.Check(ctx, in.state, in.probeKey())
+		warnings, err := in.checkRedis(ctx)
 		switch {
 		case err != nil:
 			return dependency{Status: unhealthy, Error: err.Error() +

@@ -136,11 +136,26 @@ func openState(c config.Redis) *goredis.Client {
 // probeKey is the key that this process's health check writes.
 func (in *infra) probeKey() string { return "identity:probe:" + in.process.name() }
 
+// checkRedis is [redis.Check] for both databases: of the one for live progress it only asks whether it is there.
+func (in *infra) checkRedis(ctx context.Context) (warnings []string, err error) {
+	warnings, err = redis.Check(ctx, in.state, in.probeKey())
+	switch {
+	case err != nil && in.cfg.Redis.TLS:
+		return nil, fmt.Errorf("with REDIS_TLS: %w", err) // a server without TLS only hangs up
+	case err != nil:
+		return nil, err
+	}
+	if err := in.cache.Ping(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("live progress (REDIS_CACHE_DB): redis %s", redis.Reason(err))
+	}
+	return warnings, nil
+}
+
 // warnAboutRedis logs at the start what keeps Redis from keeping state. Nothing waits for it.
 func (in *infra) warnAboutRedis(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	warnings, err := redis.Check(ctx, in.state, in.probeKey())
+	warnings, err := in.checkRedis(ctx)
 	if err != nil {
 		in.log.Warn().Str("reason", err.Error()).
 			Msg("redis cannot keep state; subscription states are written, and items counted, once it can")

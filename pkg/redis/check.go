@@ -60,7 +60,11 @@ var code = regexp.MustCompile(`^[A-Z]{2,20}\b`)
 // text.
 func Reason(err error) string {
 	refusal, refused := errors.AsType[redis.Error](err)
-	if !refused {
+	switch {
+	case refused:
+	case strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "x509: "):
+		return "cannot be spoken to with TLS: check REDIS_TLS and the server's certificate"
+	default:
 		return "does not answer"
 	}
 	text := refusal.Error()

@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"net"
+	"net/http/httptest"
 	"os"
 	"strconv"
 	"testing"
@@ -92,6 +93,16 @@ func TestCheck(t *testing.T) {
 		_, err := Check(context.Background(), c, "probe")
 		require.NoError(t, err)
 		require.Positive(t, m.TTL("probe"))
+	})
+
+	t.Run("says that a certificate is not trusted", func(t *testing.T) {
+		t.Parallel()
+		stranger := httptest.NewTLSServer(nil)
+		t.Cleanup(stranger.Close)
+		c := Open(Options{Addr: stranger.Listener.Addr().String(), TLS: true})
+		t.Cleanup(func() { require.NoError(t, c.Close()) })
+		_, err := Check(context.Background(), c, "probe")
+		require.EqualError(t, err, "redis cannot be spoken to with TLS: check REDIS_TLS and the server's certificate")
 	})
 
 	t.Run("fails without a server", func(t *testing.T) {
