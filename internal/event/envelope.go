@@ -141,6 +141,9 @@ func Decode[T any](m Message) (Received, T, error) {
 	if w.Payload == nil {
 		return Received{}, none, Permanent(ReasonInvalid, errNoPayload)
 	}
+	if err := CheckPartID(w.Payload.ProjectID); err != nil {
+		return Received{}, none, Permanent(ReasonInvalid, fmt.Errorf("event: project_id %w", err))
+	}
 	data := w.Payload.Data
 	if data == nil {
 		var flat struct {

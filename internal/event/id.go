@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,10 +12,11 @@ import (
 // MaxID is the longest id, in bytes: an AMQP property holds no more.
 const MaxID = 255
 
-// Errors of CheckID.
+// Errors of CheckID and CheckPartID.
 var (
-	ErrIDTooLong = errors.New("has more than 255 bytes")
-	ErrIDNotText = errors.New("is not valid UTF-8 or holds control characters")
+	ErrIDTooLong  = errors.New("has more than 255 bytes")
+	ErrIDNotText  = errors.New("is not valid UTF-8 or holds control characters")
+	ErrIDHasColon = errors.New("has a colon")
 )
 
 // CheckID returns an error, without the id in it, for an id that not every store and property can hold as it is. A
@@ -29,17 +31,37 @@ func CheckID(id string) error {
 	return nil
 }
 
+// CheckPartID is [CheckID] for an id of a project or a user: a colon separates the parts of keys and channels.
+func CheckPartID(id string) error {
+	if strings.Contains(id, ":") {
+		return ErrIDHasColon
+	}
+	return CheckID(id)
+}
+
 // identified is implemented by payloads whose ids reach a store or become a property. They are checked on arrival only:
 // what this service stored under yesterday's rules can still leave.
-type identified interface{ ids() []string }
+type identified interface{ checkIDs() error }
 
+// checkIDs returns an error that names the first of the ids in data that cannot be used.
 func checkIDs(data any) error {
 	if d, ok := data.(identified); ok {
-		for _, id := range d.ids() {
-			if err := CheckID(id); err != nil {
-				return fmt.Errorf("an id in data %w", err)
-			}
-		}
+		return d.checkIDs()
 	}
 	return nil
+}
+
+func named(name string, err error) error {
+	if err != nil {
+		return fmt.Errorf("%s in data %w", name, err)
+	}
+	return nil
+}
+
+func checkUserID(id string) error { return named("user_id", CheckPartID(id)) }
+
+func checkProjectID(id string) error { return named("project_id", CheckPartID(id)) }
+
+func checkStateIDs(subscriptionID, userID string) error {
+	return cmp.Or(named("subscription_id", CheckID(subscriptionID)), checkUserID(userID))
 }

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -23,7 +24,7 @@ func (d VerificationRequested) Validate() error {
 	)
 }
 
-func (d VerificationRequested) ids() []string { return []string{d.UserID} }
+func (d VerificationRequested) checkIDs() error { return checkUserID(d.UserID) }
 
 // InvitationMail is the data of invitation.requested: a token to be mailed. The envelope's project_id is
 // that of the batch.
@@ -43,7 +44,7 @@ func (d InvitationMail) Validate() error {
 	)
 }
 
-func (d InvitationMail) ids() []string { return []string{d.UserID} }
+func (d InvitationMail) checkIDs() error { return checkUserID(d.UserID) }
 
 // ProjectCompletedMail is the data of email.project_completed.requested: a mail that a project is done, to its owner.
 type ProjectCompletedMail struct {
@@ -59,6 +60,8 @@ type ProjectCompletedMail struct {
 func (d ProjectCompletedMail) Validate() error {
 	return firstMissing(field{"recipient", d.Recipient == ""}, field{"project_id", d.ProjectID == ""})
 }
+
+func (d ProjectCompletedMail) checkIDs() error { return checkProjectID(d.ProjectID) }
 
 // JobCompletedData is the data of job.completed: every item of a project has been finished.
 type JobCompletedData struct {
@@ -87,7 +90,9 @@ func (d ProjectCreatedData) Validate() error {
 	return firstMissing(field{"project_id", d.ProjectID == ""}, field{"user_id", d.UserID == ""})
 }
 
-func (d ProjectCreatedData) ids() []string { return []string{d.ProjectID, d.UserID} }
+func (d ProjectCreatedData) checkIDs() error {
+	return cmp.Or(checkProjectID(d.ProjectID), checkUserID(d.UserID))
+}
 
 // SubscriptionCreatedData is the data of subscription.created.
 type SubscriptionCreatedData struct {
@@ -109,7 +114,7 @@ func (d SubscriptionCreatedData) Validate() error {
 	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "status", d.Status)
 }
 
-func (d SubscriptionCreatedData) ids() []string { return []string{d.SubscriptionID, d.UserID} }
+func (d SubscriptionCreatedData) checkIDs() error { return checkStateIDs(d.SubscriptionID, d.UserID) }
 
 // SubscriptionCancelledData is the data of subscription.cancelled.
 type SubscriptionCancelledData struct {
@@ -130,7 +135,7 @@ func (d SubscriptionCancelledData) Validate() error {
 	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "new_status", d.NewStatus)
 }
 
-func (d SubscriptionCancelledData) ids() []string { return []string{d.SubscriptionID, d.UserID} }
+func (d SubscriptionCancelledData) checkIDs() error { return checkStateIDs(d.SubscriptionID, d.UserID) }
 
 // SubscriptionStatusChangedData is the data of subscription.status_changed.
 type SubscriptionStatusChangedData struct {
@@ -149,7 +154,9 @@ func (d SubscriptionStatusChangedData) Validate() error {
 	return missingState(d.Version, d.SubscriptionID, d.UserID, d.PlanCode, "new_status", d.NewStatus)
 }
 
-func (d SubscriptionStatusChangedData) ids() []string { return []string{d.SubscriptionID, d.UserID} }
+func (d SubscriptionStatusChangedData) checkIDs() error {
+	return checkStateIDs(d.SubscriptionID, d.UserID)
+}
 
 type field struct {
 	name    string

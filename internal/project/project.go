@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -150,8 +151,7 @@ func CheckReason(reason string) error {
 	return nil
 }
 
-// printable reports whether s is UTF-8 of at most limit bytes without ASCII control characters.
+// printable reports whether s is UTF-8 of at most limit bytes without control characters.
 func printable(s string, limit int) bool {
-	control := func(r rune) bool { return r < ' ' || r == 0x7f }
-	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, control)
+	return len(s) <= limit && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -55,6 +55,7 @@ func TestCheck(t *testing.T) {
 		for name, err := range map[string]error{
 			"no id": project.CheckID("id", ""), "long id": project.CheckID("id", long+"a"), "id with a line break": project.CheckID("id", "a\nb"),
 			"id with a colon": project.CheckID("id", "a:items"), "not UTF-8": project.CheckID("id", "a\xff"), "DEL": project.CheckID("id", "a\x7f"),
+			"NEL": project.CheckID("id", "a\u0085"), "item with a C1 control": project.CheckItems(items(1, "a\u0085")),
 			"negative total": project.CheckTotal(-1), "huge total": project.CheckTotal(1 << 53),
 			"no items": project.CheckItems(nil), "many items": project.CheckItems(items(1001, "a")), "bad item": project.CheckItems(items(2, "")),
 			"no reason": project.CheckReason(""), "long reason": project.CheckReason(strings.Repeat("a", 501)),
