@@ -70,3 +70,10 @@ func isURL(text string, schemes ...string) bool {
 	u, err := url.Parse(text) // its error quotes the URL and must not be shown
 	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != ""
 }
+
+// isServerURL is isURL for the URL of a server, which may have a password. One with a reserved character that is not
+// escaped ends the host early (amqp://user:12/secret@host/): what is behind it would be logged as a path or a name.
+func isServerURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && isURL(text, schemes...) && u.Fragment == "" && !strings.Contains(u.EscapedPath()+u.RawQuery, "@")
+}

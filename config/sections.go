@@ -19,16 +19,24 @@ func readEnv(r *reader) string {
 
 // Validate checks the collector's URL.
 func (s Service) Validate() Problems {
-	return check(rule{
-		s.OTLPEndpoint == "" || isURL(s.OTLPEndpoint, "http", "https"),
-		"OTEL_EXPORTER_OTLP_ENDPOINT", "is not an HTTP URL", "set it to one like http://collector:4318, or unset it",
-	})
+	const variable = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	return check(
+		rule{
+			s.OTLPEndpoint == "" || isServerURL(s.OTLPEndpoint, "http", "https"),
+			variable, "is not an HTTP URL", "set it to one like http://collector:4318, or unset it",
+		},
+		rule{
+			!strings.Contains(s.OTLPEndpoint, "@"),
+			variable, "has a user, who is not sent to the collector",
+			"remove the user; what the collector asks for goes to OTEL_EXPORTER_OTLP_HEADERS",
+		},
+	)
 }
 
 // Validate checks the host to listen on.
 func (h HTTP) Validate() Problems {
 	return check(rule{
-		!strings.ContainsAny(h.Host, "/ ") && isHostAlone(h.Host),
+		isHostAlone(h.Host),
 		"HOST", "is not a host", "set it to an address of this machine without port, 0.0.0.0 for all of them",
 	})
 }

@@ -45,8 +45,8 @@ func (p Postgres) Validate() Problems {
 		isSet(p.Host, "POSTGRES_HOST", "set it to the host name of the PostgreSQL server"),
 		rule{!strings.Contains(p.Host, "://"), "POSTGRES_HOST", "is a URL", "set it to the host name alone"},
 		rule{
-			isHostAlone(p.Host),
-			"POSTGRES_HOST", "is not a host name", "set it to the host name alone, the port goes to POSTGRES_PORT",
+			isHostAlone(p.Host) || strings.HasPrefix(p.Host, "/"),
+			"POSTGRES_HOST", "is not a host name", "set it to one host name alone, the port goes to POSTGRES_PORT",
 		},
 		isSet(p.User, "POSTGRES_USER", "set it to the name the service logs in with"),
 		isSet(string(p.Password), "POSTGRES_PASSWORD", "set it to that user's password"),
@@ -86,10 +86,10 @@ func unbracketed(host string) string {
 	return host
 }
 
-// isHostAlone reports whether host has no port: a colon is part of an IPv6 address.
+// isHostAlone reports whether host is one name or address, without port, user or brackets, and no list of several.
 func isHostAlone(host string) bool {
 	_, err := netip.ParseAddr(host)
-	return err == nil || !strings.Contains(host, ":")
+	return err == nil || !strings.ContainsAny(host, ":,/@[] \t\r\n")
 }
 
 // Validate checks the form of the URL.
@@ -102,9 +102,9 @@ func (m RabbitMQ) Validate() Problems {
 			"RABBITMQ_URL", "has a comma: it names one node, and several are not supported",
 			"set it to one node, or to a balancer in front of them (a comma in a password is %2C)",
 		},
-		rule{isURL(string(m.URL), "amqp", "amqps"), "RABBITMQ_URL", "is not an AMQP URL", fix},
+		rule{isServerURL(string(m.URL), "amqp", "amqps"), "RABBITMQ_URL", "is not an AMQP URL", fix},
 		rule{
-			m.ManagementURL == "" || isURL(string(m.ManagementURL), "http", "https"),
+			m.ManagementURL == "" || isServerURL(string(m.ManagementURL), "http", "https"),
 			"RABBITMQ_MANAGEMENT_URL", "is not an HTTP URL",
 			"set it to http://USER:PASSWORD@HOST:15672 (reserved characters %-escaped), or unset it",
 		},
@@ -142,11 +142,15 @@ func readRedis(r *reader) Redis {
 // Validate checks what is needed to connect.
 func (r Redis) Validate() Problems {
 	const fix = "set it to the host name of the Redis server, or to HOST:PORT"
-	_, port, err := net.SplitHostPort(r.Host)
+	host, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		host = r.Host
+	}
 	n, convErr := strconv.ParseUint(port, 10, 16)
 	return check(
 		isSet(r.Host, "REDIS_HOST", fix),
 		rule{!strings.Contains(r.Host, "://"), "REDIS_HOST", "is a URL", fix},
+		rule{host != "" && isHostAlone(host), "REDIS_HOST", "is not one host name", fix},
 		rule{
 			err != nil || convErr == nil && n > 0,
 			"REDIS_HOST", "has a port that is not a number from 1 to 65535", fix,
@@ -243,8 +247,8 @@ func (s SMTP) Validate() Problems {
 	return check(
 		isSet(s.Host, "SMTP_HOST", "set it to the host name of the mail server"),
 		rule{
-			!strings.ContainsAny(s.Host, "/ ") && isHostAlone(s.Host),
-			"SMTP_HOST", "is not a host name", "set it to the host name alone, the port goes to SMTP_PORT",
+			isHostAlone(s.Host),
+			"SMTP_HOST", "is not a host name", "set it to one host name alone, the port goes to SMTP_PORT",
 		},
 		isSet(s.From, "SMTP_FROM", "set it to the address the mails come from"),
 		rule{
