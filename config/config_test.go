@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -206,6 +207,8 @@ func TestLoad(t *testing.T) {
 			{API, "RABBITMQ_URL", "amqp://u:12/hunter2@mq:5672/", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:12?hunter2@mq:5672/", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:12#hunter2@mq:5672/", "is not an AMQP URL", "%-escaped", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@mq:5672/ ", "is not an AMQP URL", "%-escaped", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@mq:5672/\n", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "POSTGRES_HOST", "db1,db2", "is not a host name", "one host name", "", ""},
 			{API, "REDIS_HOST", "r1:6379,r2:6379", "is not one host name", "HOST:PORT", "", ""},
 			{API, "REDIS_HOST", ":6379", "is not one host name", "HOST:PORT", "", ""},
@@ -405,7 +408,10 @@ func TestWarnings(t *testing.T) {
 			Postgres: Postgres{Password: Secret(end + "hunter2")},
 			Redis:    Redis{Password: Secret("hun" + end + "ter2" + end)},
 			SMTP:     SMTP{Password: Secret("hunter2" + end)},
-			RabbitMQ: RabbitMQ{URL: Secret("amqp://u:hunter2@mq" + end), ManagementURL: Secret("http://u:hunter2@mq" + end)},
+			RabbitMQ: RabbitMQ{
+				URL:           Secret("amqp://u:" + url.PathEscape("hunter2"+end) + "@mq/"),
+				ManagementURL: Secret("http://u:" + url.PathEscape("hunter2"+end) + "@mq"),
+			},
 		}.Warnings()
 		require.Len(t, warnings, 6)
 		for i, name := range []string{"JWT_SECRET", "POSTGRES_PASSWORD", "RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL", "REDIS_PASSWORD", "SMTP_PASSWORD"} {

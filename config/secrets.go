@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode"
 )
@@ -50,8 +51,8 @@ func (cfg Config) Warnings() (found []string) {
 	}{
 		{"JWT_SECRET", cfg.Secrets.JWT},
 		{"POSTGRES_PASSWORD", cfg.Postgres.Password},
-		{"RABBITMQ_URL", cfg.RabbitMQ.URL},
-		{"RABBITMQ_MANAGEMENT_URL", cfg.RabbitMQ.ManagementURL},
+		{"the password in RABBITMQ_URL", passwordOf(cfg.RabbitMQ.URL)},
+		{"the password in RABBITMQ_MANAGEMENT_URL", passwordOf(cfg.RabbitMQ.ManagementURL)},
 		{"REDIS_PASSWORD", cfg.Redis.Password},
 		{"SMTP_PASSWORD", cfg.SMTP.Password},
 	} {
@@ -61,6 +62,16 @@ func (cfg Config) Warnings() (found []string) {
 		}
 	}
 	return found
+}
+
+// passwordOf returns the password in a URL, unescaped: one read from a file may have brought its line end as %0A.
+func passwordOf(text Secret) Secret {
+	u, err := url.Parse(string(text))
+	if err != nil {
+		return ""
+	}
+	password, _ := u.User.Password()
+	return Secret(password)
 }
 
 const makeKey = "make one with: openssl rand -base64 32"
