@@ -68,7 +68,7 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 		}),
 	}
 	if err := parts.inbox.Listen(); err != nil {
-		return nil, fmt.Errorf("SMTP_PORT, INBOX_PORT: %w", err)
+		return nil, fmt.Errorf("%s: %w", culprit(ctx, cfg.HTTP.Host, "SMTP_PORT, INBOX_PORT"), err)
 	}
 	cfg.SMTP.Port = parts.inbox.SMTPPort()
 	if err := cfg.Validate(config.Standalone); err != nil {

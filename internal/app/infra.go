@@ -266,23 +266,21 @@ func ping(ctx context.Context, db *database.DB) error {
 	return db.Ping(ctx)
 }
 
-// isOfThisMachine reports whether a process can listen on host at all.
-func isOfThisMachine(ctx context.Context, host string) bool {
+// culprit returns the setting that keeps a process from listening: HOST when no port can be had there, else variable.
+func culprit(ctx context.Context, host, variable string) string {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return false
+		return "HOST"
 	}
 	_ = l.Close()
-	return true
+	return variable
 }
 
 // listen binds a port and logs message. The error names the setting, variable.
 func (in *infra) listen(ctx context.Context, variable string, port int, message string) (net.Listener, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(in.cfg.HTTP.Host, strconv.Itoa(port)))
 	if err != nil {
-		if !isOfThisMachine(ctx, in.cfg.HTTP.Host) {
-			variable = "HOST"
-		}
+		variable = culprit(ctx, in.cfg.HTTP.Host, variable)
 		return nil, fmt.Errorf("%s: port %d of %s cannot be used: %w", variable, port, in.cfg.HTTP.Host, err)
 	}
 	in.log.Info().Str("address", l.Addr().String()).Str("phase", string(in.phase())).Msg(message)

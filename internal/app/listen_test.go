@@ -20,6 +20,11 @@ func TestListen(t *testing.T) {
 		for _, host := range []string{"nosuch.invalid", "192.0.2.1"} {
 			_, err := in(host).listen(t.Context(), "APP_PORT", 0, "")
 			require.ErrorContains(t, err, "HOST: port 0 of "+host)
+			_, err = embed(t.Context(), config.Config{
+				HTTP: config.HTTP{Host: host},
+				SMTP: config.SMTP{Host: "127.0.0.1"},
+			}, "", zerolog.Nop())
+			require.ErrorContains(t, err, "HOST: inbox: cannot listen")
 		}
 	})
 	t.Run("names the port when that is taken", func(t *testing.T) {
