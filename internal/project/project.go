@@ -117,7 +117,7 @@ func checkText(field, id string) error {
 		return ErrBody.WithFields(map[string]string{field: "is required"})
 	}
 	if !printable(id, maxIDBytes) {
-		return ErrBody.WithFields(map[string]string{field: "must have at most 200 bytes and no control characters"})
+		return ErrBody.WithFields(map[string]string{field: "must be UTF-8 of at most 200 bytes without control characters"})
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func CheckItems(items []Item) error {
 // CheckReason returns [ErrBody] unless reason has 1 to 500 bytes of UTF-8 without control characters.
 func CheckReason(reason string) error {
 	if reason == "" || !printable(reason, maxReasonBytes) {
-		return ErrBody.WithFields(map[string]string{"reason": "must have 1 to 500 bytes and no control characters"})
+		return ErrBody.WithFields(map[string]string{"reason": "must be UTF-8 of 1 to 500 bytes without control characters"})
 	}
 	return nil
 }
