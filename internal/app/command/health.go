@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -25,8 +26,8 @@ func healthCommand(role config.Role) *cobra.Command {
 			if net.ParseIP(host).IsUnspecified() {
 				host = "127.0.0.1"
 			}
-			url := "http://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/ready"
-			request, err := http.NewRequestWithContext(i.Context(), http.MethodGet, url, http.NoBody)
+			address := (&url.URL{Scheme: "http", Host: net.JoinHostPort(host, strconv.Itoa(port)), Path: "/ready"}).String()
+			request, err := http.NewRequestWithContext(i.Context(), http.MethodGet, address, http.NoBody)
 			if err != nil {
 				return err
 			}
@@ -36,7 +37,7 @@ func healthCommand(role config.Role) *cobra.Command {
 			}
 			defer response.Body.Close()
 			if response.StatusCode != http.StatusOK {
-				return fmt.Errorf("not ready: %s answers %s", url, response.Status)
+				return fmt.Errorf("not ready: %s answers %s", address, response.Status)
 			}
 			i.print("ready")
 			return nil
