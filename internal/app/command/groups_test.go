@@ -56,6 +56,10 @@ func TestSelection(t *testing.T) {
 		"an empty id":                 {[]string{"discard", "identity.email", "--id", "", "--reason", "x"}, "--id is empty"},
 		"an empty id among others":    {[]string{"discard", "identity.email", "--id", "evt_1", "--id=", "--reason", "x"}, "--id is empty"},
 		"an empty id in a list":       {[]string{"list", "identity.email", "--id", ""}, "--id is empty"},
+		"an empty key":                {[]string{"replay", "identity.email", "--id", "evt_1", "--key", ""}, "--key is empty"},
+		"an empty key beside an age":  {[]string{"replay", "identity.email", "--older-than", "24h", "--key="}, "--key is empty"},
+		"an empty dead reason":        {[]string{"list", "identity.email", "--dead-reason", ""}, "--dead-reason is empty"},
+		"an empty reason":             {[]string{"discard", "identity.email", "--id", "evt_1", "--reason", ""}, "--reason is empty"},
 		"all and an id":               {[]string{"replay", "identity.email", "--all", "--id", "evt_1"}, "--all is every"},
 		"all and a filter":            {[]string{"replay", "identity.email", "--all", "--key", "email.x"}, "--all is every"},
 		"a negative age":              {[]string{"replay", "identity.email", "--older-than", "-1h"}, "negative"},
@@ -71,7 +75,7 @@ func TestSelection(t *testing.T) {
 					return err
 				}
 			}
-			_, err := run(group, test.args...)
+			_, err := run(strict(group), test.args...)
 			require.ErrorContains(t, err, test.want)
 		})
 	}
