@@ -57,7 +57,7 @@ func FuzzJSON(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var decoded string
 		if json.Unmarshal(text, &decoded) != nil || bytes.Contains(text, []byte("\ufffd")) || bytes.Contains(bytes.ToLower(text), []byte(`\ufffd`)) {
-			t.Skip("not a string in JSON, or one that has U+FFFD itself")
+			return // not a string in JSON, or one that has U+FFFD itself
 		}
 		require.Equal(t, !strings.ContainsRune(decoded, utf8.RuneError), verbatim.JSON(text))
 	})
