@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// crowdedFor is how long a limit that the server has shown is kept to, before more connections are tried again.
-const crowdedFor = 10 * time.Minute
+// crowdedFor is how long a limit that the server has shown is kept to, before more connections are tried again. One that
+// has passed must not keep a code behind a bulk mail. One that still holds costs a refused connection each time, and no
+// mail a try.
+const crowdedFor = 5 * time.Second
 
 // refusedFor is the same for a server that refuses even one connection: long enough for those that wait to find out one
 // by one.
@@ -49,9 +51,14 @@ func (p *pool) enter(ctx context.Context, bulk bool) (*session, error) {
 	}
 	for !p.admits(bulk) {
 		changed := p.changed
+		var ended <-chan time.Time
+		if p.limit < p.most {
+			ended = time.After(time.Until(p.until))
+		}
 		p.mu.Unlock()
 		select {
 		case <-changed:
+		case <-ended: // more connections may be tried
 		case <-ctx.Done():
 		}
 		p.mu.Lock()
@@ -75,7 +82,7 @@ func (p *pool) enter(ctx context.Context, bulk bool) (*session, error) {
 
 // admits reports whether a mail may have a place now. p.mu is held.
 func (p *pool) admits(bulk bool) bool {
-	if p.limit < p.most && time.Now().After(p.until) {
+	if p.limit < p.most && !time.Now().Before(p.until) {
 		p.limit = p.most
 	}
 	if bulk && (p.waiting > 0 || p.bulk >= max(1, p.limit/2)) {

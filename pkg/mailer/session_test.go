@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -124,6 +125,20 @@ func TestPool(t *testing.T) {
 		require.False(t, p.crowded(), "the only connection is refused: that is a refusal of us")
 		p.until = p.until.Add(-2 * crowdedFor)
 		require.NoError(t, enter(p, true), "more are tried again")
+	})
+	t.Run("a mail that waits has a place when the limit ends", func(t *testing.T) {
+		t.Parallel()
+		p := newPool(4)
+		require.NoError(t, enter(p, false))
+		require.NoError(t, enter(p, true))
+		require.True(t, p.crowded())
+		p.leave(nil, false) // the bulk mail hangs on the only place
+		require.Error(t, enter(p, false))
+		p.until = time.Now().Add(10 * time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), crowdedFor)
+		defer cancel()
+		_, err := p.enter(ctx, false)
+		require.NoError(t, err)
 	})
 	t.Run("bulk waits while another mail does", func(t *testing.T) {
 		t.Parallel()
