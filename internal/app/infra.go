@@ -20,6 +20,7 @@ import (
 	"github.com/smap-platform/identity/internal/notification/render"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
+	"github.com/smap-platform/identity/pkg/httpserver"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 	"github.com/smap-platform/identity/pkg/redis"
 )
@@ -278,7 +279,7 @@ func culprit(ctx context.Context, host, variable string) string {
 
 // listen binds a port and logs message. The error names the setting, variable.
 func (in *infra) listen(ctx context.Context, variable string, port int, message string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort(in.cfg.HTTP.Host, strconv.Itoa(port)))
+	l, err := httpserver.Listen(ctx, net.JoinHostPort(in.cfg.HTTP.Host, strconv.Itoa(port)))
 	if err != nil {
 		variable = culprit(ctx, in.cfg.HTTP.Host, variable)
 		return nil, fmt.Errorf("%s: port %d of %s cannot be used: %w", variable, port, in.cfg.HTTP.Host, err)

@@ -7,7 +7,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -23,9 +22,14 @@ const (
 	maxHeaderBytes    = 32 << 10
 )
 
-// quiet is how long nobody must have connected before the listener is closed: a connection that waits in its queue at
-// that moment is reset.
-const quiet = 200 * time.Millisecond
+// A connection that waits in the listener's queue when that is closed is reset.
+const (
+	// quiet is how long nobody must have connected before the listener is closed.
+	quiet = 200 * time.Millisecond
+	// handshake is how long new connections are ignored before the listener is closed, for those in the queue to leave it.
+	// Whoever connects meanwhile tries again after a second, and is then refused.
+	handshake = 50 * time.Millisecond
+)
 
 // Drain is how a server stops.
 type Drain struct {
@@ -35,14 +39,21 @@ type Drain struct {
 	Timeout time.Duration
 }
 
+// Listen returns a listener for [Serve] on address. It is of plain TCP: one of multipath TCP cannot ignore connections.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(false)
+	return config.Listen(ctx, "tcp", address)
+}
+
 // Serve serves requests on listener, which it owns from then on, until ctx ends. From then on every response closes its
-// connection. Connections are accepted for d.Delay, and until none has come for 200 ms. Then Serve lets the requests in
-// flight finish (their contexts do not end with ctx) and returns nil. What takes longer than d.Timeout is cut, and Serve
-// returns an error. An error before ctx ends means that the listener failed.
+// connection. Connections are accepted for d.Delay, and until none has come for 200 ms or half of d.Timeout is over. Then
+// Serve lets the requests in flight finish (their contexts do not end with ctx) and returns nil. What takes longer than
+// d.Timeout is cut, and Serve returns an error. An error before ctx ends means that the listener failed.
 func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, d Drain) error {
 	server := newServer(closing(ctx, e), e.StdLogger)
-	arrivals := &arrivals{}
-	server.ConnState = arrivals.note
+	connections := newConnections()
+	server.ConnState = connections.note
 	server.BaseContext = func(net.Listener) context.Context {
 		return context.WithValue(context.Background(), drainingKey{}, ctx.Done())
 	}
@@ -61,15 +72,21 @@ func Serve(ctx context.Context, e *echo.Echo, listener net.Listener, d Drain) er
 	defer cancel()
 	if d.Delay > 0 { // else nobody is expected to notice
 		noticing, enough := context.WithTimeout(drain, d.Timeout/2) // the rest is for the requests in flight
-		arrivals.cease(noticing)
+		connections.cease(noticing)
 		enough()
+		ignoreNew(listener)
+		wait(drain, handshake)
 	}
-	if err := server.Shutdown(drain); err != nil {
-		_ = server.Close() // the listener is already closed, and the connections are cut anyway
-		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", d.Timeout, err)
-	}
-	if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+	_ = listener.Close() // what Serve returns says more
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("httpserver: serving on %s: %w", listener.Addr(), err)
+	}
+	// http.Server.Shutdown would drop each request that it finds being read.
+	server.SetKeepAlivesEnabled(false)
+	finished := connections.end(drain)
+	_ = server.Close() // the listener is closed, and connections without a request are cut
+	if !finished {
+		return fmt.Errorf("httpserver: cut the requests still in flight after %s: %w", d.Timeout, drain.Err())
 	}
 	return nil
 }
@@ -91,27 +108,6 @@ func closing(ctx context.Context, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// arrivals knows when the last connection came.
-type arrivals struct{ last atomic.Int64 }
-
-// note is a server's ConnState.
-func (a *arrivals) note(_ net.Conn, state http.ConnState) {
-	if state == http.StateNew {
-		a.last.Store(time.Now().UnixNano())
-	}
-}
-
-// cease returns once nobody has connected for the time of quiet, or ctx has ended.
-func (a *arrivals) cease(ctx context.Context) {
-	for ctx.Err() == nil {
-		left := time.Until(time.Unix(0, a.last.Load()).Add(quiet))
-		if left <= 0 {
-			return
-		}
-		wait(ctx, left)
-	}
 }
 
 func wait(ctx context.Context, d time.Duration) {

@@ -7,11 +7,15 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -28,7 +32,7 @@ type slow struct {
 
 func startSlow(t *testing.T, drain Drain) *slow {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := Listen(t.Context(), "127.0.0.1:0")
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := &slow{
@@ -127,6 +131,35 @@ func TestServe(t *testing.T) {
 		quietSince := time.Now()
 		require.NoError(t, <-s.ended)
 		require.GreaterOrEqual(t, time.Since(quietSince), quiet/2)
+	})
+
+	t.Run("serves everybody who has connected, however many keep coming", func(t *testing.T) {
+		t.Parallel()
+		for range 3 {
+			s := startSlow(t, Drain{Delay: 10 * time.Millisecond, Timeout: 400 * time.Millisecond})
+			var clients sync.WaitGroup
+			var served atomic.Int64
+			for range 8 {
+				clients.Go(func() {
+					client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+					for {
+						res, err := client.Get(s.url)
+						if errors.Is(err, syscall.ECONNREFUSED) {
+							return
+						}
+						if !assert.NoError(t, err) {
+							return
+						}
+						served.Add(1)
+						assert.NoError(t, res.Body.Close())
+					}
+				})
+			}
+			require.Eventually(t, func() bool { return served.Load() > 100 }, 10*time.Second, time.Millisecond)
+			s.stop()
+			require.NoError(t, <-s.ended)
+			clients.Wait()
+		}
 	})
 
 	t.Run("ends at once without requests", func(t *testing.T) {
