@@ -10,11 +10,15 @@ missing_packages() {
   redis_installed || echo redis-server
   postgres_installed || echo postgresql
   pgbouncer_installed || echo pgbouncer
+  nginx_installed || echo nginx-light
   command -v curl >/dev/null || echo curl
 }
 
 # The tests start a pooler of their own before PostgreSQL; Debian keeps it where not every PATH looks.
 pgbouncer_installed() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev/null; }
+
+# The tests start it before two apis.
+nginx_installed() { [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null; }
 
 on_linux() { [ "$(uname -s)" = Linux ]; }
 
@@ -65,7 +69,7 @@ choose_mode() {
 explain_missing() {
   cat >&2 <<EOT
 stack: cannot start, these are missing or too old: $1
-  needed: RabbitMQ 3.10, Redis 7.0, PostgreSQL 15, PgBouncer 1.18 (or newer), curl
+  needed: RabbitMQ 3.10, Redis 7.0, PostgreSQL 15, PgBouncer 1.18 (or newer), nginx, curl
   Do one of these, then run the same command again:
   - Debian 12, Ubuntu 24.04 or newer: sudo apt-get install $1
     (as root or with passwordless sudo this script does it by itself)

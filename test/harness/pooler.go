@@ -2,9 +2,7 @@ package harness
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -36,11 +34,7 @@ func NewPooler(tb testing.TB) (env []string) {
 		binary, err = exec.LookPath("pgbouncer")
 		require.NoError(tb, err, "install PgBouncer 1.18 or newer; make stack-up does it on Debian")
 	}
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(tb, err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
-	require.NoError(tb, errors.Join(err, free.Close()))
-
+	port := freePort(tb, "127.0.0.1")
 	dir := tb.TempDir()
 	users, config := filepath.Join(dir, "users"), filepath.Join(dir, "pgbouncer.ini")
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
@@ -70,12 +64,6 @@ func NewPooler(tb testing.TB) (env []string) {
 			tb.Logf("the last lines of PgBouncer:\n  %s", strings.Join(lines[max(0, len(lines)-shownLines):], "\n  "))
 		}
 	})
-	Soon(tb, func() error {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err == nil {
-			err = conn.Close()
-		}
-		return err
-	})
+	Soon(tb, func() error { return listens("127.0.0.1:" + port) })
 	return []string{"POSTGRES_HOST=127.0.0.1", "POSTGRES_PORT=" + port}
 }
