@@ -39,7 +39,8 @@ func TestCommands(t *testing.T) {
 		text := read(t, "docs/operations.md")
 		for _, binary := range []string{"api", "consumer"} {
 			for _, c := range leaves(trees[binary]) {
-				if c.Name() != "serve" && !strings.Contains(text, c.CommandPath()) {
+				cobras := strings.Contains(c.CommandPath(), " completion ") || c.Name() == "help"
+				if c.Name() != "serve" && !cobras && !strings.Contains(text, c.CommandPath()) {
 					t.Errorf("docs/operations.md does not have `%s`", c.CommandPath())
 				}
 			}

@@ -69,8 +69,10 @@ func (f *deadLetterFlags) commands() *cobra.Command {
 		c.Flags().DurationVar(&f.OlderThan, "older-than", 0, "only those dead for longer, such as 24h")
 		c.Flags().DurationVar(&f.NewerThan, "newer-than", 0, "only those dead for less")
 	}
-	for _, c := range []*cobra.Command{replay, discard} {
+	for _, c := range []*cobra.Command{show, replay, discard} {
 		c.Flags().BoolVar(&f.All, "all", false, "all of the queue")
+	}
+	for _, c := range []*cobra.Command{replay, discard} {
 		c.Flags().IntVar(&f.perSecond, "rate", 0, "how many a second at most (default: no limit)")
 	}
 	discard.Flags().StringVar(&f.why, "reason", "", "why, for the log")
@@ -81,7 +83,7 @@ func (f *deadLetterFlags) commands() *cobra.Command {
 // letters returns the dead letters of the queue that i names, once the selection has been checked. explicit is as in
 // [app.Selection.Check].
 func (f *deadLetterFlags) letters(i invocation, db *database.DB, explicit bool) (*app.DeadLetters, error) {
-	if err := f.Check(explicit); err != nil {
+	if err := errors.Join(zeroAge(i.Command), f.Check(explicit)); err != nil {
 		return nil, err
 	}
 	if f.perSecond < 0 {
@@ -93,6 +95,16 @@ func (f *deadLetterFlags) letters(i invocation, db *database.DB, explicit bool) 
 		d.Progress = progress(out)
 	}
 	return d, nil
+}
+
+// zeroAge returns an error for an age of zero: it would choose every letter.
+func zeroAge(c *cobra.Command) error {
+	for _, name := range []string{"older-than", "newer-than"} {
+		if flag := c.Flags().Lookup(name); flag.Changed && flag.Value.String() == "0s" {
+			return fmt.Errorf("--%s is zero", name)
+		}
+	}
+	return nil
 }
 
 // progress returns a function that says once a second how far a walk has come.

@@ -7,12 +7,32 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// strict returns c with every group of commands refusing a word that is none of its commands, for which cobra would print
-// the help and report success, and every command refusing a flag with an empty text: it is a variable that is not set, and
-// a filter that filters nothing.
-func strict(c *cobra.Command) *cobra.Command {
+// strict returns root with every group of commands, cobra's own help and completion among them, refusing a word that is
+// none of its commands, for which cobra would print the help and report success, and every command refusing a flag with an
+// empty text: it is a variable that is not set, and a filter that filters nothing.
+func strict(root *cobra.Command) *cobra.Command {
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = helpTopic
+		}
+	}
+	return strictGroups(root)
+}
+
+// helpTopic returns an error unless args name a command.
+func helpTopic(help *cobra.Command, args []string) error {
+	c, rest, err := help.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%s has no command %q; see %s --help", c.CommandPath(), rest[0], c.CommandPath())
+	}
+	return err
+}
+
+func strictGroups(c *cobra.Command) *cobra.Command {
 	for _, child := range c.Commands() {
-		strict(child)
+		strictGroups(child)
 	}
 	if c.HasSubCommands() && !c.Runnable() {
 		c.RunE = func(c *cobra.Command, args []string) error {

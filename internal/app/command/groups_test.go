@@ -62,6 +62,8 @@ func TestSelection(t *testing.T) {
 		"an empty reason":             {[]string{"discard", "identity.email", "--id", "evt_1", "--reason", ""}, "--reason is empty"},
 		"all and an id":               {[]string{"replay", "identity.email", "--all", "--id", "evt_1"}, "--all is every"},
 		"all and a filter":            {[]string{"replay", "identity.email", "--all", "--key", "email.x"}, "--all is every"},
+		"no age at all":               {[]string{"replay", "identity.email", "--key", "email.x", "--newer-than", "0s"}, "--newer-than is zero"},
+		"all and an id to show":       {[]string{"show", "identity.email", "--all", "--id", "evt_1"}, "--all is every"},
 		"a negative age":              {[]string{"replay", "identity.email", "--older-than", "-1h"}, "negative"},
 		"no queue":                    {[]string{"list"}, "arg"},
 	} {
@@ -78,5 +80,18 @@ func TestSelection(t *testing.T) {
 			_, err := run(strict(group), test.args...)
 			require.ErrorContains(t, err, test.want)
 		})
+	}
+}
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, tree := range []func() *cobra.Command{API, Consumer, Standalone} {
+		for _, words := range [][]string{{"help", "shw"}, {"help", "completion", "shw"}, {"completion", "shw"}} {
+			_, err := run(tree(), words...)
+			require.ErrorContains(t, err, `"shw"`, "%v", words)
+		}
+		help, err := run(tree(), "help", "completion")
+		require.NoError(t, err)
+		require.Contains(t, help, "Usage:")
 	}
 }
