@@ -91,7 +91,7 @@ func (in *infra) laneChanged(s event.LaneState) {
 	if s.Paused {
 		in.metrics.lanePaused.WithLabelValues(s.Queue).Set(1)
 		log.Warn().Str("error_class", s.Class).Time("next_probe", s.Next).
-			Msg("mail is paused: the mail server cannot be reached or refuses us; check SMTP_HOST, SMTP_PORT and the " +
+			Msg("mail is paused: the mail server cannot be reached or refuses us; check SMTP_HOST, SMTP_PORT, SMTP_TLS and the " +
 				"account there; messages wait in the queue and leave once the server accepts one")
 		return
 	}
