@@ -27,7 +27,7 @@ const (
 	// quiet is how long nobody must have connected before the listener is closed.
 	quiet = 200 * time.Millisecond
 	// handshake is how long new connections are ignored before the listener is closed, for those in the queue to leave it.
-	// Whoever connects meanwhile tries again after a second, and is then refused.
+	// A client that connects meanwhile tries again after a second, and is then refused.
 	handshake = 50 * time.Millisecond
 )
 
