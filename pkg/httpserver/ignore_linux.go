@@ -15,7 +15,7 @@ func ignoreNew(listener net.Listener) {
 		syn   = 2
 		all   = 1<<32 - 1
 	)
-	program := []unix.SockFilter{
+	program := [...]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: flags},
 		{Code: unix.BPF_JMP | unix.BPF_JSET | unix.BPF_K, Jf: 1, K: syn},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},

@@ -55,7 +55,7 @@ func NewBalancer(tb testing.TB) *Balancer {
 		text = strings.ReplaceAll(text, from, to)
 	}
 	path := filepath.Join(dir, "nginx.conf")
-	require.NoError(tb, os.WriteFile(path, []byte(text), 0o600))
+	require.NoError(tb, os.WriteFile(path, []byte(text), 0o600)) //nolint:gosec // G703: a folder of the test
 
 	log := newLog()
 	command := exec.Command(binary, "-c", path, "-e", "stderr", "-g", "daemon off;") //nolint:gosec // G204: as in production
