@@ -24,8 +24,8 @@ import (
 func TestBalancer(t *testing.T) {
 	t.Parallel()
 	balancer := harness.NewBalancer(t)
-	// The stop is shorter than by default: one second, and at most another until new connections are refused.
-	s := harness.New(t, harness.Options{Env: map[string]string{"DRAIN_DELAY": "1s", "SHUTDOWN_TIMEOUT": "4s", "LOGGER_LEVEL": "info"}})
+	// The stop is shorter than by default: two seconds, and at most another until new connections are refused.
+	s := harness.New(t, harness.Options{Env: map[string]string{"DRAIN_DELAY": "2s", "SHUTDOWN_TIMEOUT": "4s", "LOGGER_LEVEL": "info"}})
 	for _, env := range balancer.APIs {
 		s.NewAPI(env...)
 	}
