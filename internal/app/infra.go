@@ -18,7 +18,9 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification/render"
+	progressredis "github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/internal/schema"
+	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
@@ -139,7 +141,9 @@ func (in *infra) probeKey() string { return "identity:probe:" + in.process.name(
 
 // checkRedis is [redis.Check] for both databases: of the one for live progress it only asks whether it is there.
 func (in *infra) checkRedis(ctx context.Context) (warnings []string, err error) {
-	warnings, err = redis.Check(ctx, in.state, in.probeKey())
+	const other = "probe" // no project and no user of this id: these keys are named, not written
+	warnings, err = redis.Check(ctx, in.state, in.probeKey(),
+		progressredis.Key(other), progressredis.OwnerKey(other), subscriptionredis.Key(other), progressredis.OpenKey)
 	switch {
 	case err != nil && in.cfg.Redis.TLS:
 		return nil, fmt.Errorf("with REDIS_TLS: %w", err) // a server without TLS only hangs up
@@ -162,7 +166,7 @@ func (in *infra) warnAboutRedis(ctx context.Context) {
 			Msg("redis cannot keep state; subscription states are written, and items counted, once it can")
 	}
 	for _, w := range warnings {
-		in.log.Warn().Str("warning", w).Msg("redis is not set up to keep state")
+		in.log.Warn().Str("warning", w).Msg("redis is not set up as it should be")
 	}
 }
 

@@ -4,25 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// probe is a write on the path of every change of state: a script.
-var probe = redis.NewScript(`return redis.call('SET', KEYS[1], ARGV[1], 'EX', 60)`)
+// probe does to KEYS[1] what changes of state do: it writes every kind of value, by a script. The other keys are only
+// named, for the server to judge whether the user may have them.
+var probe = redis.NewScript(`
+redis.call('UNLINK', KEYS[1])
+redis.call('HSET', KEYS[1], 'probe', 1)
+redis.call('UNLINK', KEYS[1])
+redis.call('SADD', KEYS[1], 'probe')
+redis.call('UNLINK', KEYS[1])
+redis.call('ZADD', KEYS[1], 1, 'probe')
+redis.call('UNLINK', KEYS[1])
+return redis.call('SET', KEYS[1], 1, 'EX', 60)`)
 
 // Check returns an error, in plain words, when the server cannot keep state now: it writes key, which expires after a
-// minute, with a script, and the server must be no replica. The warnings are why its configuration is unfit to keep state
+// minute, with a script, the user must have the right to others, which it leaves alone, and the server must be no
+// replica. The warnings are why its configuration is unfit to keep state
 // (docs/adr/0003), and empty when it is fit: it must never evict, because maxmemory-policy is per server and affects every
 // database, and it must write an append-only file.
 //
 // It reads INFO, which most hosted servers allow while they refuse CONFIG. A server that does not report a setting gets
 // a warning as well. Neither the error nor a warning has an address or a text of the server.
-func Check(ctx context.Context, c redis.UniversalClient, key string) (warnings []string, err error) {
-	if err := probe.Run(ctx, c, []string{key}, "1").Err(); err != nil {
+func Check(ctx context.Context, c redis.UniversalClient, key string, others ...string) (warnings []string, err error) {
+	if err := probe.Run(ctx, c, append([]string{key}, others...)).Err(); err != nil {
 		return nil, errors.New("redis " + Reason(err))
 	}
 	info, err := c.Info(ctx).Result()
@@ -37,11 +50,16 @@ func Check(ctx context.Context, c redis.UniversalClient, key string) (warnings [
 	return warningsIn(info), nil
 }
 
+const (
+	denied   = "denies the user a command or a key: extend the rights of REDIS_USERNAME"
+	password = "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME"
+)
+
 // reasons are what a server's refusal means, by the first word of it.
 var reasons = map[string]string{
 	"NOAUTH":      "wants a password: set REDIS_PASSWORD",
-	"WRONGPASS":   "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
-	"NOPERM":      "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+	"WRONGPASS":   password,
+	"NOPERM":      denied,
 	"READONLY":    "is read-only: it is a replica",
 	"NOREPLICAS":  "refuses writes: it has too few replicas",
 	"OOM":         "refuses writes: it is out of memory (maxmemory)",
@@ -56,30 +74,57 @@ var reasons = map[string]string{
 
 var code = regexp.MustCompile(`^[A-Z]{2,20}\b`)
 
+// phrases are what it means where the first word does not say it, by what it contains.
+var phrases = []struct{ phrase, reason string }{
+	{"DB index", "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB"},
+	{"AUTH", password},
+	{"password", password},
+	{"user executing the script", denied},
+	{"number of clients", "has no connection left (maxclients)"},
+	{"cluster", "is a cluster, which is not supported"},
+}
+
 // Reason returns what err means in plain words that continue "redis …". They contain neither an address nor a server's
 // text.
 func Reason(err error) string {
 	refusal, refused := errors.AsType[redis.Error](err)
-	switch {
-	case refused:
-	case strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "x509: "):
-		return "cannot be spoken to with TLS: check REDIS_TLS and the server's certificate"
-	default:
-		return "does not answer"
+	if !refused {
+		return silence(err)
 	}
 	text := refusal.Error()
 	word := code.FindString(text)
-	switch reason := reasons[word]; {
-	case reason != "":
+	if reason := reasons[word]; reason != "" {
 		return reason
-	case strings.Contains(text, "DB index"):
-		return "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB"
-	case strings.Contains(text, "AUTH"), strings.Contains(text, "password"):
-		return "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME"
-	case word != "" && word != "ERR":
+	}
+	for _, p := range phrases {
+		if strings.Contains(text, p.phrase) {
+			return p.reason
+		}
+	}
+	if word != "" && word != "ERR" {
 		return "refuses commands (" + word + ")"
 	}
 	return "refuses commands"
+}
+
+// silence returns why there is no reply, with the settings to check where it may be one of them.
+func silence(err error) string {
+	_, isDNS := errors.AsType[*net.DNSError](err)
+	timeout, isTimeout := errors.AsType[net.Error](err)
+	switch {
+	case isDNS:
+		return "does not answer: the name in REDIS_HOST is not known"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "does not answer: nothing listens at REDIS_HOST and REDIS_PORT"
+	case strings.Contains(err.Error(), "tls: "), strings.Contains(err.Error(), "x509: "):
+		return "cannot be spoken to with TLS: check REDIS_TLS and the server's certificate"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return "does not answer: it closes the connection; check REDIS_PORT and REDIS_TLS"
+	case isTimeout && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "does not answer in time; if it never has, check REDIS_HOST, REDIS_PORT and REDIS_TLS"
+	default:
+		return "does not answer"
+	}
 }
 
 func warningsIn(info string) []string {

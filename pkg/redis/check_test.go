@@ -2,11 +2,15 @@ package redis
 
 import (
 	"context"
+	"io"
+	"log"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
@@ -70,20 +74,23 @@ func TestCheck(t *testing.T) {
 		c := Open(Options{Addr: m.Addr()})
 		t.Cleanup(func() { require.NoError(t, c.Close()) })
 		for refusal, want := range map[string]string{
-			"NOAUTH Authentication required.":                                  "wants a password: set REDIS_PASSWORD",
-			"WRONGPASS invalid username-password pair or user is disabled.":    "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
-			"ERR Client sent AUTH, but no password is set":                     "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
-			"ERR DB index is out of range":                                     "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB",
-			"NOPERM this user has no permissions to run the 'evalsha' command": "denies the user a command or a key: extend the rights of REDIS_USERNAME",
-			"READONLY You can't write against a read only replica.":            "is read-only: it is a replica",
-			"NOREPLICAS Not enough good replicas to write.":                    "refuses writes: it has too few replicas",
-			"OOM command not allowed when used memory > 'maxmemory'.":          "refuses writes: it is out of memory (maxmemory)",
-			"MISCONF Redis is configured to save RDB snapshots":                "refuses writes: it cannot save to its disk",
-			"MASTERDOWN Link with MASTER is down":                              "is a replica whose master is down",
-			"LOADING Redis is loading the dataset in memory":                   "is loading its data",
-			"BUSY Redis is busy running a script.":                             "is busy with a script",
-			"SOMETHING hunter2 at 10.0.0.1":                                    "refuses commands (SOMETHING)",
-			"-hunter2":                                                         "refuses commands",
+			"NOAUTH Authentication required.":                                        "wants a password: set REDIS_PASSWORD",
+			"WRONGPASS invalid username-password pair or user is disabled.":          "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
+			"ERR Client sent AUTH, but no password is set":                           "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
+			"ERR DB index is out of range":                                           "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB",
+			"NOPERM this user has no permissions to run the 'evalsha' command":       "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+			"READONLY You can't write against a read only replica.":                  "is read-only: it is a replica",
+			"NOREPLICAS Not enough good replicas to write.":                          "refuses writes: it has too few replicas",
+			"OOM command not allowed when used memory > 'maxmemory'.":                "refuses writes: it is out of memory (maxmemory)",
+			"MISCONF Redis is configured to save RDB snapshots":                      "refuses writes: it cannot save to its disk",
+			"MASTERDOWN Link with MASTER is down":                                    "is a replica whose master is down",
+			"LOADING Redis is loading the dataset in memory":                         "is loading its data",
+			"BUSY Redis is busy running a script.":                                   "is busy with a script",
+			"SOMETHING hunter2 at 10.0.0.1":                                          "refuses commands (SOMETHING)",
+			"ERR The user executing the script can't run this command or subcommand": "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+			"ERR max number of clients reached":                                      "has no connection left (maxclients)",
+			"ERR SELECT is not allowed in cluster mode":                              "is a cluster, which is not supported",
+			"-hunter2": "refuses commands",
 		} {
 			m.SetError(refusal)
 			_, err := Check(context.Background(), c, "probe")
@@ -95,16 +102,6 @@ func TestCheck(t *testing.T) {
 		require.Positive(t, m.TTL("probe"))
 	})
 
-	t.Run("says that a certificate is not trusted", func(t *testing.T) {
-		t.Parallel()
-		stranger := httptest.NewTLSServer(nil)
-		t.Cleanup(stranger.Close)
-		c := Open(Options{Addr: stranger.Listener.Addr().String(), TLS: true})
-		t.Cleanup(func() { require.NoError(t, c.Close()) })
-		_, err := Check(context.Background(), c, "probe")
-		require.EqualError(t, err, "redis cannot be spoken to with TLS: check REDIS_TLS and the server's certificate")
-	})
-
 	t.Run("fails without a server", func(t *testing.T) {
 		t.Parallel()
 		m := miniredis.RunT(t)
@@ -112,7 +109,52 @@ func TestCheck(t *testing.T) {
 		t.Cleanup(func() { require.NoError(t, c.Close()) })
 		m.Close()
 		_, err := Check(context.Background(), c, "probe")
-		require.EqualError(t, err, "redis does not answer")
+		require.EqualError(t, err, "redis does not answer: nothing listens at REDIS_HOST and REDIS_PORT")
+	})
+
+	t.Run("names the setting that leads to no server", func(t *testing.T) {
+		t.Parallel()
+		handler := http.NotFoundHandler()
+		plain, encrypted := httptest.NewServer(handler), httptest.NewUnstartedServer(handler)
+		encrypted.Config.ErrorLog = log.New(io.Discard, "", 0)
+		encrypted.StartTLS()
+		silent, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { plain.Close(); encrypted.Close(); require.NoError(t, silent.Close()) })
+		const handshake = "cannot be spoken to with TLS: check REDIS_TLS and the server's certificate"
+		for _, test := range []struct {
+			want    string
+			options Options
+		}{
+			{handshake, Options{Addr: plain.Listener.Addr().String(), TLS: true}},
+			{handshake, Options{Addr: encrypted.Listener.Addr().String(), TLS: true}},
+			{
+				"does not answer: it closes the connection; check REDIS_PORT and REDIS_TLS",
+				Options{Addr: encrypted.Listener.Addr().String()},
+			},
+			{"does not answer: the name in REDIS_HOST is not known", Options{Addr: "nowhere.invalid:6379"}},
+			{
+				"does not answer in time; if it never has, check REDIS_HOST, REDIS_PORT and REDIS_TLS",
+				Options{Addr: silent.Addr().String(), TLS: true, DialTimeout: 10 * time.Millisecond},
+			},
+		} {
+			c := Open(test.options)
+			_, err := Check(context.Background(), c, "probe")
+			require.EqualError(t, err, "redis "+test.want)
+			require.NoError(t, c.Close())
+		}
+	})
+
+	t.Run("leaves the other keys alone", func(t *testing.T) {
+		t.Parallel()
+		m := miniredis.RunT(t)
+		c := Open(Options{Addr: m.Addr()})
+		t.Cleanup(func() { require.NoError(t, c.Close()) })
+		for range 2 {
+			_, err := Check(context.Background(), c, "probe", "another")
+			require.NoError(t, err)
+			require.Equal(t, []string{"probe"}, m.Keys())
+		}
 	})
 
 	// The server of the integration stack is set up as production must be. Elsewhere there is none to look at.

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -348,4 +349,42 @@ func killPostgreSQL(t *testing.T) {
 	require.Zero(t, crowd.lostAnswers(), "an api responds without its database")
 	crowd.check(t, s, recorded, 1)
 	allHealthy(t, s)
+}
+
+// TestRedisSettings starts processes with settings that lead to no state, or to none of ours.
+func TestRedisSettings(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ setting, named string }{
+		"a wrong password":              {"REDIS_PASSWORD=wrong", "REDIS_PASSWORD"},
+		"no password":                   {"REDIS_PASSWORD=", "REDIS_PASSWORD"},
+		"an unknown user":               {"REDIS_USERNAME=nobody", "REDIS_USERNAME"},
+		"a number that no database has": {"REDIS_STATE_DB=9999", "REDIS_STATE_DB"},
+		"no cache of that number":       {"REDIS_CACHE_DB=9999", "REDIS_CACHE_DB"},
+		"a port where nothing listens":  {"REDIS_PORT=1", "REDIS_PORT"},
+		"TLS where there is none":       {"REDIS_TLS=true", "REDIS_TLS"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := harness.New(t, harness.Options{})
+			for _, p := range []*harness.Process{s.NewAPI(test.setting), s.NewConsumer(test.setting)} {
+				require.NoError(t, p.Start(t.Context()))
+				s.Ready(p)
+				s.WaitLine(p, `"level":"warn"`, "redis ", test.named)
+				_, body, err := p.Get(t.Context(), "/health/redis")
+				require.NoError(t, err)
+				require.Contains(t, body, `"status":"unhealthy"`)
+				require.Contains(t, body, test.named)
+				require.NotContains(t, body, "127.0.0.1")
+			}
+			responds(t, s.APIs[0], "/health", http.StatusOK, "degraded")
+			if test.named == "REDIS_CACHE_DB" {
+				return // projects are counted all the same
+			}
+			a, err := s.Client().Call(t.Context(), http.MethodPost, "/internal/projects/p", `{"user_id":"u"}`,
+				"X-Internal-Key", os.Getenv("INTERNAL_KEY"))
+			require.NoError(t, err)
+			require.Equal(t, http.StatusServiceUnavailable, a.Status)
+			require.NotEmpty(t, a.Header.Get("Retry-After"))
+		})
+	}
 }
