@@ -19,6 +19,9 @@ import (
 // checkTimeout is how long a dependency may take to reply to a health check; a stopped one must not hang the probe.
 const checkTimeout = 2 * time.Second
 
+// askerTimeout is how long those wait who want to know. It is a little longer, so that they learn of a timeout.
+const askerTimeout = checkTimeout + 200*time.Millisecond
+
 // readyPatience is how long /ready waits for what it only reports: the kubelet's own patience is one second.
 const readyPatience = 300 * time.Millisecond
 
@@ -179,7 +182,7 @@ func (h *health) ready(c echo.Context) error {
 
 // overall is for people: unhealthy when the service cannot do its work, degraded when part of it waits.
 func (h *health) overall(c echo.Context) error {
-	all := h.checkAll(c, checkTimeout)
+	all := h.checkAll(c, askerTimeout)
 	status := healthy
 	switch {
 	case all.Database.Status == unhealthy:
@@ -193,7 +196,7 @@ func (h *health) overall(c echo.Context) error {
 // single returns the handler that reports one dependency.
 func single(check *check) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
+		ctx, cancel := context.WithTimeout(c.Request().Context(), askerTimeout)
 		defer cancel()
 		d := check.state(ctx)
 		return respond(c, d.ok(), d)
@@ -203,7 +206,7 @@ func single(check *check) echo.HandlerFunc {
 // checkAll asks all dependencies at once: one that hangs must not cost the others their response. Those the api can do
 // without are waited for no longer than optional.
 func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies {
-	ctx, cancel := context.WithTimeout(c.Request().Context(), checkTimeout)
+	ctx, cancel := context.WithTimeout(c.Request().Context(), askerTimeout)
 	defer cancel()
 	short, cancelShort := context.WithTimeout(ctx, optional)
 	defer cancelShort()

@@ -67,6 +67,31 @@ func TestHealthCheck(t *testing.T) {
 	})
 }
 
+func TestHealthOfWhatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		good := true
+		c := newCheck(func(ctx context.Context) dependency {
+			if good {
+				return dependency{Status: healthy}
+			}
+			<-ctx.Done()
+			return dependency{Status: unhealthy, Error: "does not answer"}
+		})
+		e := echo.New()
+		e.GET("/", single(c))
+		get := func() int {
+			response := httptest.NewRecorder()
+			e.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/", nil))
+			return response.Code
+		}
+		require.Equal(t, http.StatusOK, get())
+		good = false
+		time.Sleep(checkEvery)
+		require.Equal(t, http.StatusServiceUnavailable, get(), "the first who asks learns of it")
+	})
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	state := func(d dependency) *check { return newCheck(func(context.Context) dependency { return d }) }
