@@ -362,6 +362,7 @@ func TestAddr(t *testing.T) {
 
 func TestSMTP(t *testing.T) {
 	t.Run("encrypts as the port has it", func(t *testing.T) {
+		t.Setenv("SMTP_TLS", "")
 		for port, mode := range map[string]string{"465": "tls", "587": "starttls", "25": "starttls", "2525": "starttls"} {
 			t.Setenv("SMTP_PORT", port)
 			require.Equal(t, mode, readSMTP(newReader(Consumer)).TLS)
