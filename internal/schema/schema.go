@@ -222,9 +222,9 @@ const longest = 12 * time.Hour
 // lease is how long a process that migrates holds the others up after its death.
 const lease = 15 * time.Second
 
-// isHeld reports whether the locker's error means that another process migrates, or that the connection was lost: a
-// refusal of the server stays one.
+// isHeld reports whether the locker's error means that another process migrates, that it has won a race for the lease, or
+// that the connection was lost: any other refusal of the server stays one.
 func isHeld(err error) bool {
 	_, refused := errors.AsType[*pgconn.PgError](err)
-	return !refused
+	return !refused || database.IsConflict(err)
 }

@@ -123,7 +123,7 @@ func (w *lastWrite) succeeded() {
 
 func (w *lastWrite) failed(err error) {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
-	if !ok || isDefect(pg.Code) || isConflict(err) || pg.Code == queryCanceled || pg.Code == afterFailure {
+	if !ok || isDefect(pg.Code) || IsConflict(err) || pg.Code == queryCanceled || pg.Code == afterFailure {
 		return
 	}
 	reason := Reason(err)

@@ -73,7 +73,7 @@ func (db *DB) WithinTx(ctx context.Context, fn func(ctx context.Context) error) 
 // its first run leaves nothing behind. In a transaction that is under way it runs fn once: the outermost call repeats.
 func (db *DB) WithinTxRetry(ctx context.Context, fn func(ctx context.Context) error) error {
 	err := db.WithinTx(ctx, fn)
-	if current(ctx, db) == nil && isConflict(err) {
+	if current(ctx, db) == nil && IsConflict(err) {
 		return db.WithinTx(ctx, fn)
 	}
 	return err

@@ -94,9 +94,9 @@ func isUnavailable(err error) bool {
 	return ok
 }
 
-// isConflict reports whether err is the outcome of a race with another transaction, so that a second try of the whole
+// IsConflict reports whether err is the outcome of a race with another transaction, so that a second try of the whole
 // transaction can succeed at once.
-func isConflict(err error) bool {
+func IsConflict(err error) bool {
 	pg, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (pg.Code == serializationFailure || pg.Code == deadlock || pg.Code == lockNotAvailable)
 }

@@ -148,6 +148,7 @@ func TestDeadDatabasePath(t *testing.T) {
 		logins.Go(func() { _, _ = client.Login(t.Context(), harness.Email(), harness.Password, false) })
 	}
 	logins.Wait()
+	wait(t, 200*time.Millisecond) // a connection is checked once it has been idle for half as long
 	proxy.Freeze()
 	for n := range 10 {
 		began := time.Now()
