@@ -77,7 +77,7 @@ func (s *System) start(ctx context.Context, o Options) error {
 	s.env = map[string]string{
 		"DRAIN_DELAY": "0s", "HOST": "127.0.0.1", "APP_PORT": "0", "CONSUMER_PORT": "0", "LOGGER_FORMAT": "json", "LOGGER_LEVEL": "info",
 		"POSTGRES_DB": s.Database, "RABBITMQ_URL": s.BrokerURL, "REDIS_STATE_DB": strconv.Itoa(s.Redis.Options().DB),
-		// An unfinished mail is free again after twice this time; tests should not wait a minute for that.
+		// A mail server that hangs ends a try after this time; tests should not wait half a minute for that.
 		"SMTP_HOST": host, "SMTP_PORT": port, "SMTP_TLS": "none", "SMTP_TIMEOUT": "3s",
 		"SMTP_USERNAME": "", "SMTP_PASSWORD": "",
 	}
