@@ -148,8 +148,8 @@ func TestDeadDatabasePath(t *testing.T) {
 		logins.Go(func() { _, _ = client.Login(t.Context(), harness.Email(), harness.Password, false) })
 	}
 	logins.Wait()
-	wait(t, 200*time.Millisecond) // a connection is checked once it has been idle for half as long
 	proxy.Freeze()
+	wait(t, 200*time.Millisecond) // a connection that has been idle for half as long is checked before it is used
 	for n := range 10 {
 		began := time.Now()
 		refused(t, http.StatusUnauthorized, 20004)(client.Login(t.Context(), harness.Email(), harness.Password, false))
