@@ -11,10 +11,11 @@ import (
 func ExampleSubscription_EffectiveUntil() {
 	start := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
 	s := subscription.NewTrial("sub-1", "user-1", subscription.Plan{ID: "plan-1", Code: subscription.FreePlanCode}, start)
-	if err := s.Cancel(start.Add(time.Hour)); err != nil {
+	grace := subscription.DefaultPastDueGrace
+	if _, err := s.Transition(subscription.StatusCancelled, subscription.Owner, start.Add(time.Hour), grace); err != nil {
 		fmt.Println(err)
 	}
-	fmt.Println(s.Status, s.Live(start.Add(time.Hour)), s.EffectiveUntil().Format(time.DateTime))
+	fmt.Println(s.Status, s.Entitled(start.Add(time.Hour), grace), s.EffectiveUntil(grace).Format(time.DateTime))
 	// Output:
-	// cancelled false 2026-02-14 09:30:00
+	// cancelled true 2026-02-14 09:30:00
 }

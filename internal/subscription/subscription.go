@@ -5,6 +5,10 @@ import "time"
 // TrialLength is exactly fourteen days of 24 hours.
 const TrialLength = 14 * 24 * time.Hour
 
+// DefaultPastDueGrace is how long a subscription that became past due without an end stays in force, unless
+// PAST_DUE_GRACE says otherwise.
+const DefaultPastDueGrace = 14 * 24 * time.Hour
+
 // Status is the status of a subscription, a value of the enum subscription_status.
 type Status string
 
@@ -28,9 +32,11 @@ type Subscription struct {
 	StartsAt    time.Time
 	EndsAt      *time.Time
 	CancelledAt *time.Time
-	Version     int64 // of the user at the last change; 0 for rows of the previous release
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	// PastDueSince is when the subscription became past_due; nil in rows of the previous release and for other statuses.
+	PastDueSince *time.Time
+	Version      int64 // of the user at the last change; 0 for rows of the previous release
+	CreatedAt    time.Time
+	UpdatedAt    time.Time
 }
 
 // NewTrial returns a trial of plan that starts now.
@@ -49,39 +55,52 @@ func NewTrial(id, userID string, plan Plan, now time.Time) Subscription {
 	}
 }
 
-// Live reports whether the subscription is in force: its status is live and a trial has not ended.
-func (s Subscription) Live(now time.Time) bool {
+// HasLiveStatus reports whether the status is live, whatever the times say.
+func (s Subscription) HasLiveStatus() bool {
+	return s.Status == StatusActive || s.Status == StatusTrialing || s.Status == StatusPastDue
+}
+
+// Entitled reports whether the subscription entitles its user at now. It is the one rule of entitlement: a user is
+// entitled while a subscription that is trialing, active, past_due or cancelled is effective. The end is exclusive. The
+// start does not count: no subscription is made for later.
+func (s Subscription) Entitled(now time.Time, grace time.Duration) bool {
+	if !s.HasLiveStatus() && s.Status != StatusCancelled {
+		return false
+	}
+	until := s.EffectiveUntil(grace)
+	return until == nil || now.Before(*until)
+}
+
+// EffectiveUntil returns the end of what the user holds. It is nil, open-ended, for no subscription but an active one
+// without an end. A trial without an end ends [TrialLength] after its start, a past due subscription without one after
+// grace, and a cancelled one without any date at its last change: rows of the previous release have such gaps.
+// Cancelling does not shorten what was granted (docs/events.md); a paid subscription without an end ends with it.
+func (s Subscription) EffectiveUntil(grace time.Duration) *time.Time {
 	switch s.Status {
-	case StatusActive, StatusPastDue:
-		return true
-	case StatusTrialing:
-		return s.TrialEndsAt == nil || now.Before(*s.TrialEndsAt)
-	}
-	return false
-}
-
-// EffectiveUntil returns the end of what the user holds, or nil if it is open-ended: the end of the paid period if
-// there is one, else the end of the trial. Cancelling does not shorten it (docs/events.md). A paid subscription
-// without an end is open-ended until it is cancelled, and then ends at that moment.
-func (s Subscription) EffectiveUntil() *time.Time {
-	paidOpenEnded := s.TrialEndsAt == nil || s.CancelledAt != nil && s.CancelledAt.After(*s.TrialEndsAt)
-	switch {
-	case s.EndsAt != nil:
+	case StatusActive:
 		return s.EndsAt
-	case s.Status == StatusActive || s.Status == StatusPastDue:
-		return nil
-	case s.Status == StatusCancelled && paidOpenEnded:
-		return s.CancelledAt
+	case StatusTrialing:
+		return firstOf(s.TrialEndsAt, s.EndsAt, after(s.StartsAt, TrialLength))
+	case StatusPastDue:
+		return firstOf(s.EndsAt, after(*firstOf(s.PastDueSince, &s.UpdatedAt), grace))
 	}
-	return s.TrialEndsAt
+	if s.EndsAt == nil && s.CancelledAt != nil && s.TrialEndsAt != nil && s.CancelledAt.After(*s.TrialEndsAt) {
+		return s.CancelledAt // it was paid and open-ended when it was cancelled
+	}
+	return firstOf(s.EndsAt, s.TrialEndsAt, s.CancelledAt, &s.UpdatedAt)
 }
 
-// Cancel ends a live subscription. It returns [ErrCannotCancel] for any other.
-func (s *Subscription) Cancel(now time.Time) error {
-	if !s.Live(now) {
-		return ErrCannotCancel
+func after(t time.Time, d time.Duration) *time.Time {
+	end := t.Add(d)
+	return &end
+}
+
+func firstOf(times ...*time.Time) *time.Time {
+	for _, t := range times {
+		if t != nil {
+			return t
+		}
 	}
-	s.Status, s.CancelledAt, s.UpdatedAt = StatusCancelled, &now, now
 	return nil
 }
 
@@ -110,15 +129,15 @@ type State struct {
 	UpdatedAt      time.Time
 }
 
-// State returns the state that other services see.
-func (s Subscription) State() State {
+// State returns the state that other services see; grace is that of [Subscription.EffectiveUntil].
+func (s Subscription) State(grace time.Duration) State {
 	return State{
 		UserID:         s.UserID,
 		Version:        s.Version,
 		SubscriptionID: s.ID,
 		PlanCode:       s.PlanCode,
 		Status:         s.Status,
-		EffectiveUntil: s.EffectiveUntil(),
+		EffectiveUntil: s.EffectiveUntil(grace),
 		UpdatedAt:      s.UpdatedAt,
 	}
 }

@@ -11,6 +11,8 @@ import (
 
 var now = time.Date(2026, 3, 29, 0, 30, 0, 123456000, time.UTC) // many clocks change on this day
 
+const grace = subscription.DefaultPastDueGrace
+
 func at(d time.Duration) *time.Time {
 	t := now.Add(d)
 	return &t
@@ -25,142 +27,105 @@ func TestNewTrial(t *testing.T) {
 			ID: "sub", UserID: "user", PlanID: "plan", PlanCode: "free", Status: subscription.StatusTrialing,
 			TrialEndsAt: at(336 * time.Hour), StartsAt: now, CreatedAt: now, UpdatedAt: now,
 		}, s)
-		require.True(t, s.Live(now.Add(336*time.Hour-time.Microsecond)))
-		require.False(t, s.Live(now.Add(336*time.Hour)), "the end is exclusive")
+		require.True(t, s.Entitled(now.Add(336*time.Hour-time.Microsecond), grace))
+		require.False(t, s.Entitled(now.Add(336*time.Hour), grace), "the end is exclusive")
 	})
 }
 
-func TestLive(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name string
-		sub  subscription.Subscription
-		live bool
-	}{
-		{"active", subscription.Subscription{Status: subscription.StatusActive}, true},
-		{
-			"active after a trial",
-			subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: at(-time.Hour)}, true,
-		},
-		{"past due", subscription.Subscription{Status: subscription.StatusPastDue}, true},
-		{"trialing", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(1)}, true},
-		{"trialing without an end", subscription.Subscription{Status: subscription.StatusTrialing}, true},
-		{
-			"trialing, ended now",
-			subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(0)}, false,
-		},
-		{
-			"cancelled",
-			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(time.Hour)}, false,
-		},
-		{"expired", subscription.Subscription{Status: subscription.StatusExpired}, false},
-		{"unknown", subscription.Subscription{Status: "paused"}, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			require.Equal(t, tt.live, tt.sub.Live(now))
-		})
-	}
-}
-
+// Every combination of NULL times, each with a time of its own, so that the table says which one decides.
 func TestEffectiveUntil(t *testing.T) {
 	t.Parallel()
-	trial, paid := at(24*time.Hour), at(720*time.Hour)
-	tests := []struct {
-		name string
-		sub  subscription.Subscription
-		want *time.Time
-	}{
-		{"trial", subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: trial}, trial},
-		{
-			"ended trial",
-			subscription.Subscription{Status: subscription.StatusExpired, TrialEndsAt: at(-time.Hour)}, at(-time.Hour),
-		},
-		{
-			"trial that became paid",
-			subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: trial, EndsAt: paid}, paid,
-		},
-		{
-			"trial that became paid without an end",
-			subscription.Subscription{Status: subscription.StatusActive, TrialEndsAt: at(-time.Hour)}, nil,
-		},
-		{
-			"past due without an end",
-			subscription.Subscription{Status: subscription.StatusPastDue, TrialEndsAt: at(-time.Hour)}, nil,
-		},
-		{"paid period", subscription.Subscription{Status: subscription.StatusActive, EndsAt: paid}, paid},
-		{"open-ended", subscription.Subscription{Status: subscription.StatusActive}, nil},
-		{
-			"cancelled in the trial",
-			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: trial, CancelledAt: at(0)}, trial,
-		},
-		{
-			"cancelled in the paid period",
-			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: trial, EndsAt: paid, CancelledAt: at(0)}, paid,
-		},
-		{
-			"cancelled, open-ended",
-			subscription.Subscription{Status: subscription.StatusCancelled, CancelledAt: at(0)}, at(0),
-		},
-		{
-			"cancelled, open-ended after a trial",
-			subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(-time.Hour), CancelledAt: at(0)}, at(0),
-		},
-		{
-			"cancelled by the previous release, without times",
-			subscription.Subscription{Status: subscription.StatusCancelled}, nil,
-		},
+	const (
+		none = iota // open-ended
+		trialEnd
+		end
+		cancelled
+		updated
+		trialLength // after the start
+		graceOver   // after it became past due
+		graceOfOld  // after the last change
+	)
+	trialEndsAt, endsAt, cancelledAt, pastDueSince := at(24*time.Hour), at(720*time.Hour), at(2*time.Hour), at(3*time.Hour)
+	base := subscription.Subscription{StartsAt: now.Add(-time.Hour), UpdatedAt: now.Add(4 * time.Hour)}
+	until := map[int]*time.Time{
+		trialEnd: trialEndsAt, end: endsAt, cancelled: cancelledAt, updated: &base.UpdatedAt,
+		trialLength: at(subscription.TrialLength - time.Hour), graceOver: at(3*time.Hour + grace), graceOfOld: at(4*time.Hour + grace),
 	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			require.Equal(t, tt.want, tt.sub.EffectiveUntil())
-		})
-	}
-}
-
-func TestCancel(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		name  string
-		sub   subscription.Subscription
-		fails bool
-	}{
-		{"active", subscription.Subscription{Status: subscription.StatusActive}, false},
-		{"past due", subscription.Subscription{Status: subscription.StatusPastDue}, false},
-		{
-			"trialing",
-			subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(time.Hour)}, false,
-		},
-		{
-			"trialing after the end of the trial",
-			subscription.Subscription{Status: subscription.StatusTrialing, TrialEndsAt: at(-time.Hour)}, true,
-		},
-		{
-			"cancelled",
-			subscription.Subscription{Status: subscription.StatusCancelled, CancelledAt: at(-time.Hour)}, true,
-		},
-		{"expired", subscription.Subscription{Status: subscription.StatusExpired}, true},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			s := tt.sub
-			err := s.Cancel(now)
-			if tt.fails {
-				require.ErrorIs(t, err, subscription.ErrCannotCancel)
-				require.Equal(t, tt.sub, s, "a refused cancel changes nothing")
-				return
+	const hasTrial, hasEnd, hasCancel, hasSince = 1, 2, 4, 8
+	rules := map[subscription.Status]func(has int) int{
+		subscription.StatusActive: func(has int) int {
+			if has&hasEnd != 0 {
+				return end
 			}
-			require.NoError(t, err)
-			require.Equal(t, subscription.StatusCancelled, s.Status)
-			require.Equal(t, now, *s.CancelledAt)
-			require.Equal(t, now, s.UpdatedAt)
-			require.Equal(t, tt.sub.TrialEndsAt, s.TrialEndsAt, "cancelling does not shorten the trial")
-			require.ErrorIs(t, s.Cancel(now), subscription.ErrCannotCancel)
-		})
+			return none
+		},
+		subscription.StatusTrialing: func(has int) int {
+			switch {
+			case has&hasTrial != 0:
+				return trialEnd
+			case has&hasEnd != 0:
+				return end
+			}
+			return trialLength
+		},
+		subscription.StatusPastDue: func(has int) int {
+			switch {
+			case has&hasEnd != 0:
+				return end
+			case has&hasSince != 0:
+				return graceOver
+			}
+			return graceOfOld
+		},
 	}
+	ended := func(has int) int {
+		switch {
+		case has&hasEnd != 0:
+			return end
+		case has&hasTrial != 0:
+			return trialEnd
+		case has&hasCancel != 0:
+			return cancelled
+		}
+		return updated
+	}
+	rules[subscription.StatusCancelled], rules[subscription.StatusExpired] = ended, ended
+	for status, rule := range rules {
+		for has := range 16 {
+			s := base
+			s.Status = status
+			if has&hasTrial != 0 {
+				s.TrialEndsAt = trialEndsAt
+			}
+			if has&hasEnd != 0 {
+				s.EndsAt = endsAt
+			}
+			if has&hasCancel != 0 {
+				s.CancelledAt = cancelledAt
+			}
+			if has&hasSince != 0 {
+				s.PastDueSince = pastDueSince
+			}
+			want := until[rule(has)]
+			require.Equal(t, want, s.EffectiveUntil(grace), "%s, combination %04b", status, has)
+
+			holds := status != subscription.StatusExpired
+			require.Equal(t, holds && (want == nil || now.Before(*want)), s.Entitled(now, grace), "%s, combination %04b", status, has)
+			if want != nil {
+				require.Equal(t, holds, s.Entitled(want.Add(-time.Microsecond), grace), "%s, combination %04b", status, has)
+				require.False(t, s.Entitled(*want, grace), "the end is exclusive: %s, combination %04b", status, has)
+			}
+		}
+	}
+	t.Run("is the moment of the cancellation for what was paid and open-ended after a trial", func(t *testing.T) {
+		t.Parallel()
+		s := subscription.Subscription{Status: subscription.StatusCancelled, TrialEndsAt: at(-time.Hour), CancelledAt: at(0)}
+		require.Equal(t, at(0), s.EffectiveUntil(grace))
+	})
+	t.Run("is not for an unknown status", func(t *testing.T) {
+		t.Parallel()
+		require.False(t, subscription.Subscription{Status: "paused", EndsAt: at(time.Hour)}.Entitled(now, grace))
+	})
 }
 
 func TestState(t *testing.T) {
@@ -170,5 +135,5 @@ func TestState(t *testing.T) {
 	require.Equal(t, subscription.State{
 		UserID: "user", Version: 7, SubscriptionID: "sub", PlanCode: "free", Status: subscription.StatusTrialing,
 		EffectiveUntil: at(subscription.TrialLength), UpdatedAt: now,
-	}, s.State())
+	}, s.State(grace))
 }

@@ -8,7 +8,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
@@ -52,15 +51,20 @@ func (l *Lifecycle) Cancel(
 		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
 			return err
 		}
-		previous := s.Status
-		if err := s.Cancel(l.deps.Clock.Now()); err != nil {
+		by := subscription.Owner
+		if actor.Admin {
+			by = subscription.Administrator
+		}
+		change, err := s.Transition(subscription.StatusCancelled, by, l.deps.Clock.Now(), l.deps.PastDueGrace)
+		if err != nil {
 			return err
 		}
 		s.Version = version
 		if err := l.deps.Subscriptions.Update(ctx, s); err != nil {
 			return err
 		}
-		return l.deps.Events.Publish(ctx, cancelledEvent(s, previous, actor, reason))
+		change.Reason, change.AdminID = reasonOf(s, actor, reason)
+		return l.deps.Events.Publish(ctx, changeEvent(s, change, l.deps.PastDueGrace))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err
@@ -68,30 +72,13 @@ func (l *Lifecycle) Cancel(
 	return s, nil
 }
 
-func cancelledEvent(
-	s subscription.Subscription, previous subscription.Status, actor subscription.Actor, reason string,
-) event.Event {
-	fallback, adminID := reasonUser, ""
-	if actor.UserID != s.UserID { // an administrator may cancel a subscription of their own: then they are a user
-		fallback, adminID = reasonAdmin, actor.UserID
+// reasonOf returns the reason that the event gives for a cancellation, and the administrator who made it for the user.
+// Administrators may cancel a subscription of their own: then they are users.
+func reasonOf(s subscription.Subscription, actor subscription.Actor, reason string) (text, adminID string) {
+	if actor.UserID == s.UserID {
+		return cmp.Or(reason, reasonUser), ""
 	}
-	return event.Event{
-		ID:   event.NewID(),
-		Key:  event.SubscriptionCancelled,
-		Time: s.UpdatedAt,
-		Data: event.SubscriptionCancelledData{
-			Version:            s.Version,
-			SubscriptionID:     s.ID,
-			UserID:             s.UserID,
-			PlanCode:           s.PlanCode,
-			PreviousStatus:     string(previous),
-			NewStatus:          string(s.Status),
-			CancelledAt:        *s.CancelledAt,
-			CancellationReason: cmp.Or(reason, fallback),
-			EffectiveUntil:     s.EffectiveUntil(),
-			AdminUserID:        adminID,
-		},
-	}
+	return cmp.Or(reason, reasonAdmin), actor.UserID
 }
 
 // checkReason returns what is wrong with a reason, empty when it can be stored. It may have several lines.

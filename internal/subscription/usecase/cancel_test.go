@@ -103,13 +103,14 @@ func TestCancel(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			cancelled := trial()
-			require.NoError(t, cancelled.Cancel(now))
+			_, err := cancelled.Transition(subscription.StatusCancelled, subscription.Owner, now, 0)
+			require.NoError(t, err)
 			gomock.InOrder(
 				f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), nil),
 				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(3), nil),
 				f.repo.EXPECT().ByID(inATx(), "sub-1").Return(cancelled, nil),
 			)
-			_, err := f.Cancel(context.Background(), owner, "sub-1", "")
+			_, err = f.Cancel(context.Background(), owner, "sub-1", "")
 			require.ErrorIs(t, err, subscription.ErrCannotCancel)
 			f.requireNoEvent(t, "rollback")
 		})

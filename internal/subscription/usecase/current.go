@@ -6,15 +6,14 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
-// Current returns the user's active or trialing subscription (docs/compatibility.md, GET /subscriptions/me), or
-// [subscription.ErrNotFound]. A trial that has ended does not count, even while its status is still trialing; neither
-// does a subscription that is past due.
+// Current returns the subscription that entitles the user, or [subscription.ErrNotFound]; see
+// [subscription.Subscription.Entitled].
 func (l *Lifecycle) Current(ctx context.Context, userID string) (subscription.Subscription, error) {
 	s, err := l.deps.Subscriptions.LiveByUser(ctx, userID)
 	if err != nil {
 		return subscription.Subscription{}, err
 	}
-	if s.Status == subscription.StatusPastDue || !s.Live(l.deps.Clock.Now()) {
+	if !s.Entitled(l.deps.Clock.Now(), l.deps.PastDueGrace) {
 		return subscription.Subscription{}, subscription.ErrNotFound
 	}
 	return s, nil

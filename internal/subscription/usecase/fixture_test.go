@@ -82,6 +82,7 @@ func newFixture(t *testing.T) fixture {
 		events: &publisher{},
 	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
+		PastDueGrace:  subscription.DefaultPastDueGrace,
 		Tx:            f.tx,
 		Clock:         clock{},
 		Subscriptions: f.repo,

@@ -6,6 +6,8 @@
 package usecase
 
 import (
+	"time"
+
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/subscription"
 )
@@ -17,6 +19,7 @@ type LifecycleDeps struct {
 	Subscriptions subscription.Repository
 	Plans         subscription.PlanRepository
 	Events        event.Publisher // must join the transactions of Tx
+	PastDueGrace  time.Duration   // see [subscription.Subscription.EffectiveUntil]
 }
 
 // Lifecycle starts, shows and cancels subscriptions. Safe for concurrent use.
@@ -29,6 +32,7 @@ func NewLifecycle(d LifecycleDeps) *Lifecycle { return &Lifecycle{d} }
 type ProjectionDeps struct {
 	Subscriptions subscription.LatestRepository
 	States        subscription.StateStore
+	PastDueGrace  time.Duration
 }
 
 // Projection keeps the copy in the [subscription.StateStore]. Safe for concurrent use.

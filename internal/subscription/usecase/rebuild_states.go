@@ -43,7 +43,7 @@ func (p *Projection) RebuildStates(ctx context.Context) (done Rebuilt, err error
 		for _, s := range page {
 			after = s.UserID
 			done.Read++
-			applied, err := p.deps.States.Apply(ctx, s.State())
+			applied, err := p.deps.States.Apply(ctx, s.State(p.deps.PastDueGrace))
 			switch {
 			case err != nil:
 				failed = append(failed, fmt.Errorf("subscription: writing the state of user %s: %w", s.UserID, err))

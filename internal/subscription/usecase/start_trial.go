@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
@@ -33,13 +32,17 @@ func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 		// Read the time under the user's lock, so that a higher version is never older.
 		s := subscription.NewTrial(uuid.Must(uuid.NewV7()).String(), userID, plan, l.deps.Clock.Now())
 		s.Version = version
+		change, err := s.Begin(subscription.Owner)
+		if err != nil {
+			return err
+		}
 		if err := l.deps.Subscriptions.Create(ctx, s); err != nil {
 			if errors.Is(err, subscription.ErrActiveExists) {
 				return nil
 			}
 			return err
 		}
-		return l.deps.Events.Publish(ctx, createdEvent(s))
+		return l.deps.Events.Publish(ctx, changeEvent(s, change, l.deps.PastDueGrace))
 	})
 }
 
@@ -52,23 +55,4 @@ func (l *Lifecycle) freePlan(ctx context.Context) (subscription.Plan, error) {
 		CreatedAt: now,
 		UpdatedAt: now,
 	})
-}
-
-func createdEvent(s subscription.Subscription) event.Event {
-	return event.Event{
-		ID:   event.NewID(),
-		Key:  event.SubscriptionCreated,
-		Time: s.UpdatedAt,
-		Data: event.SubscriptionCreatedData{
-			Version:        s.Version,
-			SubscriptionID: s.ID,
-			UserID:         s.UserID,
-			PlanCode:       s.PlanCode,
-			Status:         string(s.Status),
-			EffectiveUntil: s.EffectiveUntil(),
-			TrialStart:     &s.StartsAt,
-			TrialEnd:       s.TrialEndsAt,
-			CreatedAt:      s.CreatedAt,
-		},
-	}
 }

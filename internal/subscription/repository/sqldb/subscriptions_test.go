@@ -39,7 +39,8 @@ func TestSubscriptions(t *testing.T) {
 	})
 	each(t, "updates status, times and version", func(s suite) {
 		sub := s.create(s.trial(s.user()))
-		require.NoError(s.t, sub.Cancel(now.Add(time.Hour)))
+		_, err := sub.Transition(subscription.StatusCancelled, subscription.Owner, now.Add(time.Hour), 0)
+		require.NoError(s.t, err)
 		ends := now.Add(48 * time.Hour)
 		sub.Version, sub.EndsAt, sub.TrialEndsAt, sub.StartsAt = 2, &ends, nil, now.Add(time.Second)
 		require.NoError(s.t, s.tx(func(ctx context.Context) error { return s.repo.Update(ctx, sub) }))
@@ -175,7 +176,7 @@ func TestNextVersion(t *testing.T) {
 				}
 				held()
 				changed := sub
-				if err := changed.Cancel(now); err != nil {
+				if _, err := changed.Transition(subscription.StatusCancelled, subscription.Owner, now, 0); err != nil {
 					return err
 				}
 				return s.repo.Update(ctx, changed)
