@@ -100,7 +100,7 @@ var sentinels = []*apperror.Error{
 	subscription.ErrNotYours, database.ErrUnavailable,
 	invitation.ErrBody, invitation.ErrForbidden, invitation.ErrUnauthenticated, invitation.ErrInvalid, invitation.ErrUsed,
 	invitation.ErrExpired, invitation.ErrBatchNotFound, invitation.ErrUpload, invitation.ErrKeyReused,
-	project.ErrBody, project.ErrNotFound, project.ErrNotYours, project.ErrFinal, project.ErrUnavailable,
+	project.ErrBody, project.ErrNotFound, project.ErrFinal, project.ErrUnavailable,
 }
 
 // clientError is one error as the contract or the code has it.

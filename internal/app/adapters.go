@@ -30,7 +30,7 @@ func (f accountFinder) Account(ctx context.Context, userID string) (invitation.A
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		err = invitation.ErrAccountNotFound
 	}
-	return invitation.Account{Email: u.Email, Active: u.Active, Admin: u.Role == authentication.RoleAdmin}, err
+	return invitation.Account{Email: u.Email, Active: u.Active}, err
 }
 
 // activator is authentication's Activate with invitation's errors.

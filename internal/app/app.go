@@ -226,7 +226,6 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		Invitations:   invitationsql.NewInvitations(a.db),
 		Pace:          invitationsql.NewPace(a.db),
 		Accounts:      authentications.NewInvited(users),
-		Finder:        accountFinder{users},
 		Activator:     activator{a.authentication},
 		Passwords:     a.passwords,
 		Events:        events,

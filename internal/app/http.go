@@ -46,7 +46,12 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	maps.Copy(routes, invitationhttp.Limits())
 	e := in.newEcho(in.metrics.registry, routes)
 	root := e.Group("")
-	authenticated := authhttp.Authenticate(s.tokens, in.cfg.Cookie.Name)
+	authenticated := authhttp.Authenticate(authhttp.Authentication{
+		Tokens:     s.tokens,
+		Identifier: s.authentication,
+		CookieName: in.cfg.Cookie.Name,
+		Mixed:      in.loginsMixed,
+	})
 	cookie := authhttp.CookieOptions{
 		Name:     in.cfg.Cookie.Name,
 		Domain:   in.cfg.Cookie.Domain,
@@ -54,7 +59,7 @@ func (in *infra) newWeb(s services) *echo.Echo {
 		SameSite: in.cfg.Cookie.SameSite,
 	}
 	authhttp.Register(root, s.authentication, cookie, authenticated)
-	invitationhttp.Register(root, s.invitations, cookie.Login, authenticated)
+	invitationhttp.Register(root, s.invitations, cookie.SetLogin, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	projecthttp.Register(root, s.reading, authenticated)
 	projecthttp.RegisterInternal(root, s.counting, httpserver.InternalKey(string(in.cfg.Secrets.Internal)))

@@ -31,6 +31,7 @@ type metrics struct {
 	staleAcks     *prometheus.CounterVec
 	lanePaused    *prometheus.GaugeVec
 
+	loginsMixed       prometheus.Counter
 	projectsCompleted prometheus.Counter
 	sweepsFailed      prometheus.Counter
 	repairsFailed     prometheus.Counter
@@ -75,6 +76,7 @@ func newMetrics() *metrics {
 			Name: "lane_paused", Help: "1 while this process sends nothing from the queue because the mail server refuses it.",
 		}, []string{"queue"}),
 
+		loginsMixed:       counter("logins_mixed_total", "Requests with valid tokens of different users."),
 		sweepsFailed:      counter("project_sweep_failures_total", "Open projects that the sweeper passed over."),
 		repairsFailed:     counter("batch_repair_failures_total", "Batches of invitations that the repairer passed over."),
 		purgesFailed:      counters("purge_failures_total", "Purges of expired rows that failed, or passed over some.", "what"),

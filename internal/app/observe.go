@@ -99,6 +99,16 @@ func (in *infra) laneChanged(s event.LaneState) {
 	log.Info().Dur("paused_ms", s.Lasted).Msg("mail is sent again")
 }
 
+// loginsMixed logs and counts a request with the logins of two users: people see another's account, or their own after
+// they have logged in as another.
+func (in *infra) loginsMixed(ctx context.Context, userID, other string) {
+	in.metrics.loginsMixed.Inc()
+	log := logger.WithTrace(ctx, in.log)
+	log.Warn().Str("user_id", userID).Str("other_user_id", other).
+		Msg("a request has valid tokens of two users and counts as the first; the next /authentication/me or login removes the " +
+			"cookie without a domain")
+}
+
 // publishObserver writes one line and the metrics of every row the relay handles.
 type publishObserver struct {
 	log     zerolog.Logger

@@ -99,7 +99,7 @@ func TestInvitations(t *testing.T) {
 		status, code, _ = p.call(t, http.MethodPost, "/users/invitations/"+invited.ProjectID+"/cancel", nil)
 		require.Equal(t, []int{http.StatusForbidden, 403}, []int{status, code}, "Lan is no administrator")
 		status, code, _ = p.call(t, http.MethodGet, "/projects/"+invited.ProjectID+"/progress", nil)
-		require.Equal(t, []int{http.StatusForbidden, 403}, []int{status, code}, "and it is not her project")
+		require.Equal(t, []int{http.StatusNotFound, 140002}, []int{status, code}, "and it is not her project")
 
 		logs := p.logs.String()
 		for _, secret := range []string{token, "lan@example.com", adminPassword} {

@@ -80,6 +80,13 @@ type TokenIssuer interface {
 	Check(token string) (Claims, error)
 }
 
+// Identifier finds the user a valid token belongs to. It is the one look-up that authenticates a request.
+type Identifier interface {
+	// Identify returns the user as stored now, whatever the token says of them. It returns [ErrUnauthenticated] when the
+	// account is gone or not active.
+	Identify(ctx context.Context, claims Claims) (User, error)
+}
+
 // TrialStarter starts a user's trial in the transaction of ctx.
 type TrialStarter interface {
 	StartTrial(ctx context.Context, userID string) error

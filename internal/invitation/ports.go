@@ -125,7 +125,6 @@ const AccountChunk = 500
 type Account struct {
 	Email  string
 	Active bool // its address is proven
-	Admin  bool
 }
 
 // AccountFinder finds accounts.

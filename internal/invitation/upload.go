@@ -10,7 +10,7 @@ type Addresses interface {
 	Each(fn func(line int, address string) error) error
 }
 
-// Actor is the user who makes a request, as the token says. What a token says can be out of date.
+// Actor is the user who makes a request, with the role that the database has now.
 type Actor struct {
 	UserID string
 	Admin  bool

@@ -6,7 +6,6 @@ import "github.com/smap-platform/identity/pkg/apperror"
 var (
 	ErrBody     = apperror.New(apperror.Invalid, 140001, "The request is not valid")
 	ErrNotFound = apperror.New(apperror.NotFound, 140002, "Project not found")
-	ErrNotYours = apperror.New(apperror.Forbidden, 403, "This is somebody else's project")
 	ErrFinal    = apperror.New(apperror.Conflict, 140003, "The project is done or has failed; it is not changed any more")
 
 	// ErrUnavailable means that Redis is unavailable. Every operation may be repeated.

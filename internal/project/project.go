@@ -87,7 +87,7 @@ type Watch struct {
 	Stop    func()          // must be called
 }
 
-// Actor is the user who asks.
+// Actor is the user who makes a request, with the role that the database has now.
 type Actor struct {
 	UserID string
 	Admin  bool

@@ -142,7 +142,7 @@ func (s Subscription) State(grace time.Duration) State {
 	}
 }
 
-// Actor is the user who asks.
+// Actor is the user who makes a request, with the role that the database has now.
 type Actor struct {
 	UserID string
 	Admin  bool

@@ -4,14 +4,14 @@ import "github.com/labstack/echo/v4"
 
 const principalKey = "principal"
 
-// Principal is the caller of a request, once a middleware has proven it.
+// Principal is the caller of a request, once a middleware has proven it, as the database knows them now.
 type Principal struct {
 	Subject string // the user's id
 	Name    string
 	Role    string
 }
 
-// Admin reports whether p is an administrator, as the token says.
+// Admin reports whether p is an administrator.
 func (p Principal) Admin() bool { return p.Role == "ADMIN" }
 
 // SetPrincipal records the caller of the request.

@@ -160,7 +160,7 @@ func inviteList(t *testing.T) {
 	require.Equal(t, completed{batch.ProjectID, admin.id, len(good), len(good), 0, c.CompletedAt}, c)
 	require.Equal(t, 1, len(announcements(t, s, recorded, batch.ProjectID)))
 	require.Len(t, s.Mailbox.All(admin.email), 2, "a code and the end of one batch")
-	want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+batch.ProjectID+"/progress", nil))
+	want(t, http.StatusNotFound)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+batch.ProjectID+"/progress", nil))
 	hidesTokens(t, s, good)
 }
 

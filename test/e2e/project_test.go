@@ -135,7 +135,7 @@ func choreography(t *testing.T) {
 			owner, other = binh, an
 		}
 		have := waitDone(t, owner.client, p.id)
-		want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+p.id+"/progress", nil))
+		want(t, http.StatusNotFound)(other.client.Call(t.Context(), http.MethodGet, "/projects/"+p.id+"/progress", nil))
 		c := announced(t, s, recorded, p.id)
 		require.Equal(t, 1, len(announcements(t, s, recorded, p.id)), "nothing was killed")
 		require.Equal(t, p.items, c.Total)

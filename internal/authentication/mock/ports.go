@@ -350,6 +350,44 @@ func (mr *MockTokenIssuerMockRecorder) Issue(u, remember interface{}) *gomock.Ca
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Issue", reflect.TypeOf((*MockTokenIssuer)(nil).Issue), u, remember)
 }
 
+// MockIdentifier is a mock of Identifier interface.
+type MockIdentifier struct {
+	ctrl     *gomock.Controller
+	recorder *MockIdentifierMockRecorder
+}
+
+// MockIdentifierMockRecorder is the mock recorder for MockIdentifier.
+type MockIdentifierMockRecorder struct {
+	mock *MockIdentifier
+}
+
+// NewMockIdentifier creates a new mock instance.
+func NewMockIdentifier(ctrl *gomock.Controller) *MockIdentifier {
+	mock := &MockIdentifier{ctrl: ctrl}
+	mock.recorder = &MockIdentifierMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockIdentifier) EXPECT() *MockIdentifierMockRecorder {
+	return m.recorder
+}
+
+// Identify mocks base method.
+func (m *MockIdentifier) Identify(ctx context.Context, claims authentication.Claims) (authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Identify", ctx, claims)
+	ret0, _ := ret[0].(authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Identify indicates an expected call of Identify.
+func (mr *MockIdentifierMockRecorder) Identify(ctx, claims interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Identify", reflect.TypeOf((*MockIdentifier)(nil).Identify), ctx, claims)
+}
+
 // MockTrialStarter is a mock of TrialStarter interface.
 type MockTrialStarter struct {
 	ctrl     *gomock.Controller

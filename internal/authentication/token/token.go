@@ -1,8 +1,8 @@
 // Package token owns access tokens: JWT, HS256, with the claims other SMAP services read (docs/compatibility.md). They
 // hold the same secret and check tokens by themselves, so the claims are a contract.
 //
-// It does not revoke: a token lives until it expires, whatever becomes of its user. There are no refresh tokens, so
-// `refresh` is always false. "Remember me" is a longer life, not another kind of token.
+// It does not revoke: a token lives until it expires, whatever becomes of its user. Who is served for it is decided by
+// the user's row ([authentication.Identifier]). There are no refresh tokens, so `refresh` is always false. "Remember me" is a longer life, not another kind of token.
 package token
 
 import (

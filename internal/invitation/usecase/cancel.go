@@ -12,9 +12,9 @@ import (
 // tokens are dead, and the addresses of accounts that were never used are free again. What has left, or is leaving right
 // now, stays. A second call changes nothing, unless something that was leaving has come back.
 //
-// It returns ErrForbidden, ErrUnauthenticated or ErrBatchNotFound.
+// It returns ErrForbidden or ErrBatchNotFound.
 func (uc *UseCase) Cancel(ctx context.Context, actor invitation.Actor, batchID string) (int64, error) {
-	if err := uc.authorize(ctx, actor); err != nil {
+	if err := authorize(actor); err != nil {
 		return 0, err
 	}
 	var total int64

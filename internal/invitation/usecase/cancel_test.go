@@ -18,7 +18,6 @@ func TestCancel(t *testing.T) {
 	t.Run("takes its locks in order and counts behind the commit", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		last, next := now.Add(time.Second), now.Add(time.Minute)
 		batch := invitation.Batch{ID: batchID, Total: 3, LastDueAt: next}
 		withdrawn := batch
@@ -46,7 +45,6 @@ func TestCancel(t *testing.T) {
 		t.Parallel()
 		const total = invitation.MaxItems + 1
 		f := newFixture(t)
-		f.authorized(1)
 		events := make([]string, total)
 		for n := range events {
 			events[n] = fmt.Sprint(n)
@@ -81,7 +79,6 @@ func TestCancel(t *testing.T) {
 	t.Run("deletes no account and counts nothing when nothing was withdrawn", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		f.batches.EXPECT().Lock(inside, batchID).Return(invitation.Batch{ID: batchID}, nil)
 		f.pace.EXPECT().Lock(inside, now).Return(now, nil)
 		f.outbox.EXPECT().Withdraw(inside, batchID, now).Return([]string{"evt_1"}, nil)
@@ -96,7 +93,6 @@ func TestCancel(t *testing.T) {
 	t.Run("refuses a batch that does not exist before it waits for the pace", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		f.batches.EXPECT().Lock(inside, batchID).Return(invitation.Batch{}, invitation.ErrBatchNotFound)
 		_, err := f.Cancel(context.Background(), actor, batchID)
 		require.ErrorIs(t, err, invitation.ErrBatchNotFound)
@@ -106,7 +102,6 @@ func TestCancel(t *testing.T) {
 	t.Run("counts nothing when it fails", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		f.batches.EXPECT().Lock(inside, batchID).Return(invitation.Batch{ID: batchID}, nil)
 		f.pace.EXPECT().Lock(inside, now).Return(now, nil)
 		f.outbox.EXPECT().Withdraw(inside, batchID, now).Return([]string{"evt_1"}, nil)

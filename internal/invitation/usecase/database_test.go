@@ -61,7 +61,7 @@ func (a accounts) Account(ctx context.Context, userID string) (invitation.Accoun
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		err = invitation.ErrAccountNotFound
 	}
-	return invitation.Account{Email: u.Email, Active: u.Active, Admin: u.Role == authentication.RoleAdmin}, err
+	return invitation.Account{Email: u.Email, Active: u.Active}, err
 }
 
 func (a accounts) Activate(ctx context.Context, userID, passwordHash string) (invitation.Session, error) {
@@ -258,7 +258,6 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		Invitations:   f.invitations,
 		Pace:          sqldb.NewPace(db),
 		Accounts:      invited,
-		Finder:        finder,
 		Activator:     finder,
 		Passwords:     plain{},
 		Events:        f.events,

@@ -89,7 +89,6 @@ type fixture struct {
 	invitations *mock.MockRepository
 	pace        *mock.MockPaceRepository
 	accounts    *mock.MockAccountCreator
-	finder      *mock.MockAccountFinder
 	activator   *mock.MockActivator
 	passwords   *mock.MockPasswordHasher
 	events      *txRecorder
@@ -107,7 +106,6 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		invitations: mock.NewMockRepository(ctrl),
 		pace:        mock.NewMockPaceRepository(ctrl),
 		accounts:    mock.NewMockAccountCreator(ctrl),
-		finder:      mock.NewMockAccountFinder(ctrl),
 		activator:   mock.NewMockActivator(ctrl),
 		passwords:   mock.NewMockPasswordHasher(ctrl),
 		events:      &txRecorder{},
@@ -121,7 +119,6 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		Invitations:   f.invitations,
 		Pace:          f.pace,
 		Accounts:      f.accounts,
-		Finder:        f.finder,
 		Activator:     f.activator,
 		Passwords:     f.passwords,
 		Events:        f.events,
@@ -159,11 +156,6 @@ func checkPassword(p string) error {
 		return errPassword
 	}
 	return nil
-}
-
-// authorized expects n questions for the administrator's account.
-func (f *fixture) authorized(n int) {
-	f.finder.EXPECT().Account(outside, adminID).Return(invitation.Account{Active: true, Admin: true}, nil).Times(n)
 }
 
 // requireTx asserts how many transactions were committed and rolled back.

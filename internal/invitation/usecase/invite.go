@@ -16,9 +16,9 @@ import (
 // one commit. What cannot be invited – not an address, a repeated one, one that has an account – is rejected and stops
 // nothing else. A second upload with the same key gets the receipt and the report of the first.
 //
-// It returns ErrForbidden, ErrUnauthenticated, ErrUpload, or ErrKeyReused for a key that belongs to another upload.
+// It returns ErrForbidden, ErrUpload, or ErrKeyReused for a key that belongs to another upload.
 func (uc *UseCase) Invite(ctx context.Context, actor invitation.Actor, u invitation.Upload) (invitation.Receipt, error) {
-	if err := uc.authorize(ctx, actor); err != nil {
+	if err := authorize(actor); err != nil {
 		return invitation.Receipt{}, err
 	}
 	if err := checkLength(u.Addresses); err != nil {

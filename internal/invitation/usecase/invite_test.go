@@ -67,7 +67,6 @@ func TestInvite(t *testing.T) {
 	t.Run("writes everything in one transaction, behind the pace's lock", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		report := buffer{&bytes.Buffer{}}
 		var id string
 		due := now.Add(gap)
@@ -125,7 +124,6 @@ func TestInvite(t *testing.T) {
 	t.Run("forgets the project when nothing is committed", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		f.progress.EXPECT().Begin(outside, gomock.Any(), adminID)
 		f.progress.EXPECT().Forget(outside, gomock.Any())
 		f.batches.EXPECT().Create(inside, gomock.Any()).Return(true, nil)
@@ -138,7 +136,6 @@ func TestInvite(t *testing.T) {
 	t.Run("refuses a key that belongs to another upload", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(1)
 		f.progress.EXPECT().Begin(outside, gomock.Any(), adminID)
 		f.progress.EXPECT().Forget(outside, gomock.Any())
 		f.batches.EXPECT().Create(inside, gomock.Any()).Return(false, nil)
@@ -152,7 +149,6 @@ func TestInvite(t *testing.T) {
 		t.Parallel()
 		ctx, cancel := context.WithCancel(context.Background())
 		f := newFixture(t, func(d *usecase.Deps) { d.LongTx = &hangUp{cancel: cancel} })
-		f.authorized(1)
 		var begun string
 		f.progress.EXPECT().Begin(outside, gomock.Any(), adminID).Do(func(_ context.Context, id, _ string) { begun = id })
 		f.progress.EXPECT().Forget(outside, gomock.Any()).Do(func(_ context.Context, id string) { require.Equal(t, begun, id) })
@@ -175,7 +171,6 @@ func TestInvite(t *testing.T) {
 	t.Run("waits for another upload without a connection", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.authorized(2)
 		f.progress.EXPECT().Begin(outside, gomock.Any(), adminID)
 		f.progress.EXPECT().Forget(outside, gomock.Any())
 		writing, finish := make(chan struct{}), make(chan struct{})

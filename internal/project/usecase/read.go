@@ -13,8 +13,8 @@ type ReadingDeps struct {
 }
 
 // Reading shows progress to the project's owner and to administrators. Its verbs return [project.ErrNotFound] for a
-// project that does not exist, [project.ErrNotYours] to any other user, and [project.ErrUnavailable] while Redis is
-// unavailable. Safe for concurrent use.
+// project that does not exist, and to any other user, and [project.ErrUnavailable] while Redis is unavailable. Safe for
+// concurrent use.
 type Reading struct{ deps ReadingDeps }
 
 // NewReading returns a Reading on d.
@@ -40,7 +40,7 @@ func (r *Reading) Progress(ctx context.Context, actor project.Actor, projectID s
 		return project.Progress{}, err
 	}
 	if owner == "" || owner != actor.UserID {
-		return project.Progress{}, project.ErrNotYours
+		return project.Progress{}, project.ErrNotFound
 	}
 	return progress, nil
 }

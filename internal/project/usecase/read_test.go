@@ -32,9 +32,9 @@ func TestReading(t *testing.T) {
 		}{
 			"the owner":                               {owner, "proj_1", there, nil, true, "user-1", nil, nil},
 			"an administrator":                        {admin, "proj_1", there, nil, false, "", nil, nil},
-			"another user":                            {project.Actor{UserID: "user-2"}, "proj_1", there, nil, true, "user-1", nil, project.ErrNotYours},
-			"no owner is known":                       {owner, "proj_1", there, nil, true, "", nil, project.ErrNotYours},
-			"no user, and no owner is known":          {project.Actor{}, "proj_1", there, nil, true, "", nil, project.ErrNotYours},
+			"another user":                            {project.Actor{UserID: "user-2"}, "proj_1", there, nil, true, "user-1", nil, project.ErrNotFound},
+			"no owner is known":                       {owner, "proj_1", there, nil, true, "", nil, project.ErrNotFound},
+			"no user, and no owner is known":          {project.Actor{}, "proj_1", there, nil, true, "", nil, project.ErrNotFound},
 			"a missing project":                       {owner, "proj_1", missing, nil, false, "", nil, project.ErrNotFound},
 			"a missing project, for an administrator": {admin, "proj_1", missing, nil, false, "", nil, project.ErrNotFound},
 			"Redis is unavailable":                    {owner, "proj_1", there, unavailable, false, "", nil, project.ErrUnavailable},

@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -9,50 +10,68 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
-	delivery "github.com/smap-platform/identity/internal/authentication/delivery/http"
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
 func TestAuthenticate(t *testing.T) {
 	t.Parallel()
 
-	t.Run("finds the token", func(t *testing.T) {
+	t.Run("takes the first valid token", func(t *testing.T) {
 		t.Parallel()
 		for name, tc := range map[string]struct {
-			cookie, header string
-			want           bool
+			cookies, headers []string
+			want             string // empty: refused
+			lookups          int
+			mixed            []string
 		}{
-			"cookie":                         {cookie: "good", want: true},
-			"bearer":                         {header: "Bearer good", want: true},
-			"bearer in any case":             {header: "bearer  good", want: true},
-			"the cookie comes first":         {cookie: "good", header: "Bearer bad", want: true},
-			"even when it is bad":            {cookie: "bad", header: "Bearer good"},
-			"an empty cookie is none":        {cookie: "", header: "Bearer good", want: true},
+			"a cookie":                      {cookies: []string{"good"}, want: userID, lookups: 1},
+			"a bearer":                      {headers: []string{"Bearer good"}, want: userID, lookups: 1},
+			"a bearer in any case":          {headers: []string{"bearer  good"}, want: userID, lookups: 1},
+			"a cookie before a bad bearer":  {cookies: []string{"good"}, headers: []string{"Bearer bad"}, want: userID, lookups: 1},
+			"a bearer behind a bad cookie":  {cookies: []string{"bad"}, headers: []string{"Bearer good"}, want: userID, lookups: 1},
+			"a bearer behind an empty one":  {cookies: []string{""}, headers: []string{"Bearer good"}, want: userID, lookups: 1},
+			"a cookie behind a bad one":     {cookies: []string{"bad", "good"}, want: userID, lookups: 1},
+			"a cookie before a bad one":     {cookies: []string{"good", "bad"}, want: userID, lookups: 1},
+			"a cookie behind many":          {cookies: []string{"", "bad", "bad", "bad", "good"}, want: userID, lookups: 1},
+			"the second bearer":             {headers: []string{"Basic x", "Bearer bad", "Bearer good"}, want: userID, lookups: 1},
+			"one of the same user twice":    {cookies: []string{"good", "good"}, want: userID, lookups: 1},
+			"a cookie behind one of nobody": {cookies: []string{"gone", "gone", "good"}, want: userID, lookups: 2, mixed: []string{userID, goneID}},
+			"the first of two users": {cookies: []string{"other", "good"}, want: otherID, lookups: 1,
+				mixed: []string{otherID, userID}},
+			"the cookie before another's bearer": {cookies: []string{"good"}, headers: []string{"Bearer other"}, want: userID,
+				lookups: 1, mixed: []string{userID, otherID}},
 			"nothing":                        {},
-			"bad cookie":                     {cookie: "bad"},
-			"bad bearer":                     {header: "Bearer bad"},
-			"bearer without a token":         {header: "Bearer"},
-			"another scheme":                 {header: "Basic good"},
-			"a bare token, no scheme":        {header: "good"},
-			"a token after something longer": {header: "Bearer x good"},
+			"a bad cookie":                   {cookies: []string{"bad"}},
+			"a bad bearer":                   {headers: []string{"Bearer bad"}},
+			"a bearer without a token":       {headers: []string{"Bearer"}},
+			"another scheme":                 {headers: []string{"Basic good"}},
+			"a bare token, no scheme":        {headers: []string{"good"}},
+			"a token after something longer": {headers: []string{"Bearer x good"}},
+			"a user who is gone":             {cookies: []string{"gone"}, headers: []string{"Bearer gone"}, lookups: 1},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				r := withCookie(httptest.NewRequest(http.MethodGet, "/", nil), tc.cookie)
-				if tc.header != "" {
-					r.Header.Set("Authorization", tc.header)
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				for _, token := range tc.cookies {
+					withCookie(r, token)
+				}
+				for _, header := range tc.headers {
+					r.Header.Add("Authorization", header)
 				}
 				c := echo.New().NewContext(r, httptest.NewRecorder())
-				reached := false
-				err := delivery.Authenticate(tokens{}, options.Name)(func(c echo.Context) error {
+				p, reached := &people{}, false
+				err := p.authenticate()(func(c echo.Context) error {
 					reached = true
-					p, ok := httpserver.PrincipalOf(c)
+					got, ok := httpserver.PrincipalOf(c)
 					require.True(t, ok)
-					require.Equal(t, httpserver.Principal{Subject: userID, Name: "an@example.com", Role: "ADMIN"}, p)
+					require.Equal(t, httpserver.Principal{Subject: tc.want, Name: an.Email, Role: "ADMIN"}, got,
+						"as the database says, not the token")
 					return nil
 				})(c)
-				require.Equal(t, tc.want, reached)
-				if tc.want {
+				require.Equal(t, tc.lookups, p.lookups)
+				require.Equal(t, tc.mixed, p.mixed)
+				require.Equal(t, tc.want != "", reached)
+				if reached {
 					require.NoError(t, err)
 				} else {
 					require.ErrorIs(t, err, authentication.ErrUnauthenticated)
@@ -61,14 +80,21 @@ func TestAuthenticate(t *testing.T) {
 		}
 	})
 
-	t.Run("guards logout and me", func(t *testing.T) {
+	t.Run("returns the error of the database", func(t *testing.T) {
 		t.Parallel()
-		for method, path := range map[string]string{http.MethodPost: "/authentication/logout", http.MethodGet: "/authentication/me"} {
-			a := &accounts{user: an}
-			response := serve(a, httptest.NewRequest(method, path, nil))
-			requireAnswer(t, response, http.StatusUnauthorized, `{"error_code":401,"message":"Please log in"}`)
-			require.Empty(t, a.called)
-			require.Empty(t, response.Cookies())
-		}
+		broken := errors.New("the database is on fire")
+		r := withCookie(withCookie(httptest.NewRequest(http.MethodGet, "/", nil), "other"), "good")
+		p := &people{err: broken}
+		err := p.authenticate()(func(echo.Context) error { panic("reached") })(echo.New().NewContext(r, httptest.NewRecorder()))
+		require.ErrorIs(t, err, broken)
+		require.Equal(t, 1, p.lookups)
+	})
+
+	t.Run("guards me", func(t *testing.T) {
+		t.Parallel()
+		a := &accounts{}
+		response := serve(a, httptest.NewRequest(http.MethodGet, "/authentication/me", nil))
+		requireAnswer(t, response, http.StatusUnauthorized, `{"error_code":401,"message":"Please log in"}`)
+		require.Empty(t, response.Cookies())
 	})
 }

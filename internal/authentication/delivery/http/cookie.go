@@ -3,6 +3,8 @@ package http
 import (
 	"net/http"
 	"time"
+
+	"github.com/labstack/echo/v4"
 )
 
 // CookieOptions are the attributes of the login cookie (docs/compatibility.md). It is always HttpOnly and for the whole site; it
@@ -14,17 +16,31 @@ type CookieOptions struct {
 	SameSite http.SameSite
 }
 
-// Login returns the cookie of a session.
-func (o CookieOptions) Login(token string, lifetime time.Duration) *http.Cookie {
-	return o.cookie(token, int(lifetime/time.Second))
+// SetLogin sets the cookie of a session. A form of it that [CookieOptions.clearHostOnly] removes would hide it.
+func (o CookieOptions) SetLogin(c echo.Context, token string, lifetime time.Duration) {
+	o.clearHostOnly(c)
+	c.SetCookie(o.cookie(o.Domain, token, int(lifetime/time.Second)))
 }
 
-// logout has the attributes of login, or browsers would take it for another cookie. A negative age goes out as 0.
-func (o CookieOptions) logout() *http.Cookie { return o.cookie("", -1) }
+// clear removes the cookie in both its forms.
+func (o CookieOptions) clear(c echo.Context) {
+	o.clearHostOnly(c)
+	c.SetCookie(o.cookie(o.Domain, "", -1))
+}
 
-func (o CookieOptions) cookie(value string, maxAge int) *http.Cookie {
+// clearHostOnly removes the form that the cookie had before there was a Domain: to a browser that is another cookie. It
+// comes before every other form in a response, because some clients keep both as one.
+func (o CookieOptions) clearHostOnly(c echo.Context) {
+	if o.Domain != "" {
+		c.SetCookie(o.cookie("", "", -1))
+	}
+}
+
+// cookie has the same attributes whatever its value, or browsers would take it for another cookie. A negative age goes
+// out as 0.
+func (o CookieOptions) cookie(domain, value string, maxAge int) *http.Cookie {
 	return &http.Cookie{
-		Name: o.Name, Value: value, Path: "/", Domain: o.Domain, MaxAge: maxAge,
+		Name: o.Name, Value: value, Path: "/", Domain: domain, MaxAge: maxAge,
 		HttpOnly: true, Secure: o.Secure, SameSite: o.SameSite,
 	}
 }

@@ -21,7 +21,6 @@ type Accounts interface {
 	SendCode(ctx context.Context, c authentication.Credentials, locale string) error
 	Verify(ctx context.Context, email, digits string) (authentication.Session, error)
 	Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error)
-	Me(ctx context.Context, userID string) (authentication.User, error)
 }
 
 type handler struct {
@@ -37,7 +36,7 @@ func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.Mid
 	g.POST("/authentication/send-otp", h.mailCode(http.StatusOK, a.SendCode))
 	g.POST("/authentication/verify-otp", h.verifyOTP)
 	g.POST("/authentication/login", h.login)
-	g.POST("/authentication/logout", h.logout, authenticated)
+	g.POST("/authentication/logout", h.logout)
 	g.GET("/authentication/me", h.me, authenticated)
 }
 
@@ -68,7 +67,7 @@ func (h handler) verifyOTP(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
+	h.cookie.SetLogin(c, session.Token.Value, session.Token.Lifetime)
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 
@@ -82,24 +81,25 @@ func (h handler) login(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie.Login(session.Token.Value, session.Token.Lifetime))
+	h.cookie.SetLogin(c, session.Token.Value, session.Token.Lifetime)
 	return httpserver.Success(c, http.StatusOK, loginResponse{present(session.User)})
 }
 
-// logout removes the cookie. The token in it lives on until it expires: nothing is stored about tokens.
+// logout removes the cookie, whatever the token in it is worth: no state of a browser is one that cannot be left. The
+// token lives on until it expires: nothing is stored about tokens.
 func (h handler) logout(c echo.Context) error {
-	c.SetCookie(h.cookie.logout())
+	h.cookie.clear(c)
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 
+// me also removes a second cookie with the login of another user, which would count once the first has expired.
 func (h handler) me(c echo.Context) error {
-	p, ok := httpserver.PrincipalOf(c)
-	if !ok {
-		return authentication.ErrUnauthenticated
-	}
-	user, err := h.accounts.Me(c.Request().Context(), p.Subject)
+	caller, err := callerOf(c)
 	if err != nil {
 		return err
 	}
-	return httpserver.Success(c, http.StatusOK, present(user))
+	if caller.mixed {
+		h.cookie.clearHostOnly(c)
+	}
+	return httpserver.Success(c, http.StatusOK, present(caller.user))
 }

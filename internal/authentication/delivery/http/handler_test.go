@@ -48,6 +48,7 @@ func TestVerifyOTP(t *testing.T) {
 		require.Equal(t, "an@example.com", a.email)
 		require.Equal(t, "012345", a.digits)
 		require.Equal(t, []string{
+			hostOnlyRemoved,
 			"smap_auth_token=signed; Path=/; Domain=smap.example; Max-Age=7200; HttpOnly; Secure; SameSite=Lax",
 		}, response.Header["Set-Cookie"])
 	})
@@ -85,44 +86,83 @@ func TestLogin(t *testing.T) {
 			require.Equal(t, credentials, a.credentials)
 			require.Equal(t, tc.remember, a.remember)
 			require.Equal(t, []string{
+				hostOnlyRemoved,
 				"smap_auth_token=signed; Path=/; Domain=smap.example; Max-Age=" + tc.maxAge + "; HttpOnly; Secure; SameSite=Lax",
 			}, response.Header["Set-Cookie"])
 		})
 	}
 }
 
+// The two lines that remove the cookie, as a browser tells them apart.
+const (
+	hostOnlyRemoved = "smap_auth_token=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
+	removed         = "smap_auth_token=; Path=/; Domain=smap.example; Max-Age=0; HttpOnly; Secure; SameSite=Lax"
+)
+
 func TestLogout(t *testing.T) {
 	t.Parallel()
 
-	t.Run("removes the cookie", func(t *testing.T) {
+	t.Run("removes both forms of the cookie, whatever it is worth", func(t *testing.T) {
 		t.Parallel()
-		a := &accounts{}
-		r := httptest.NewRequest(http.MethodPost, "/authentication/logout", nil)
-		response := serve(a, withCookie(r, "good"))
+		for name, cookies := range map[string][]string{
+			"good": {"good"}, "expired": {"expired"}, "none": nil, "empty": {""}, "two": {"stale", "good"}, "gone": {"gone"},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				a := &accounts{}
+				r := httptest.NewRequest(http.MethodPost, "/authentication/logout", nil)
+				for _, cookie := range cookies {
+					withCookie(r, cookie)
+				}
+				response := serve(a, r)
+				requireAnswer(t, response, http.StatusOK, success)
+				require.Empty(t, a.called)
+				require.Equal(t, []string{hostOnlyRemoved, removed}, response.Header["Set-Cookie"])
+			})
+		}
+	})
+
+	t.Run("removes the only form there is without a domain", func(t *testing.T) {
+		t.Parallel()
+		onHost := options
+		onHost.Domain = ""
+		response := serveWith(onHost, &accounts{}, httptest.NewRequest(http.MethodPost, "/authentication/logout", nil))
 		requireAnswer(t, response, http.StatusOK, success)
-		require.Empty(t, a.called)
-		require.Equal(t, []string{
-			"smap_auth_token=; Path=/; Domain=smap.example; Max-Age=0; HttpOnly; Secure; SameSite=Lax",
-		}, response.Header["Set-Cookie"])
+		require.Equal(t, []string{hostOnlyRemoved}, response.Header["Set-Cookie"])
 	})
 }
 
 func TestMe(t *testing.T) {
 	t.Parallel()
+	const answer = `{"error_code":0,"message":"Success","data":{"id":"` + userID + `","email":"an@example.com","full_name":"Nguyễn An"}}`
+	me := func() *http.Request { return httptest.NewRequest(http.MethodGet, "/authentication/me", nil) }
 
 	t.Run("returns the user", func(t *testing.T) {
 		t.Parallel()
-		a := &accounts{user: an}
-		response := serve(a, withCookie(httptest.NewRequest(http.MethodGet, "/authentication/me", nil), "good"))
-		requireAnswer(t, response, http.StatusOK, `{"error_code":0,"message":"Success","data":`+
-			`{"id":"`+userID+`","email":"an@example.com","full_name":"Nguyễn An"}}`)
-		require.Equal(t, userID, a.userID)
+		response := serve(&accounts{}, withCookie(me(), "good"))
+		requireAnswer(t, response, http.StatusOK, answer)
+		require.Empty(t, response.Header["Set-Cookie"])
+	})
+
+	t.Run("removes the host-only form when two users are logged in", func(t *testing.T) {
+		t.Parallel()
+		response := serve(&accounts{}, withCookie(withCookie(me(), "good"), "other"))
+		requireAnswer(t, response, http.StatusOK, answer)
+		require.Equal(t, []string{hostOnlyRemoved}, response.Header["Set-Cookie"])
+
+		r := withCookie(me(), "good")
+		r.Header.Set("Authorization", "Bearer other")
+		require.Empty(t, serve(&accounts{}, r).Header["Set-Cookie"], "there is one cookie only")
+
+		onHost := options
+		onHost.Domain = ""
+		response = serveWith(onHost, &accounts{}, withCookie(withCookie(me(), "good"), "other"))
+		require.Empty(t, response.Header["Set-Cookie"], "it is the only form there is")
 	})
 
 	t.Run("refuses a user who is gone", func(t *testing.T) {
 		t.Parallel()
-		a := &accounts{err: authentication.ErrUnauthenticated}
-		response := serve(a, withCookie(httptest.NewRequest(http.MethodGet, "/authentication/me", nil), "good"))
+		response := serve(&accounts{}, withCookie(me(), "gone"))
 		requireAnswer(t, response, http.StatusUnauthorized, `{"error_code":401,"message":"Please log in"}`)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
@@ -20,7 +21,11 @@ import (
 
 var _ delivery.Accounts = (*usecase.UseCase)(nil)
 
-const userID = "019c1000-0000-7000-8000-000000000001"
+const (
+	userID  = "019c1000-0000-7000-8000-000000000001"
+	otherID = "019c1000-0000-7000-8000-000000000002"
+	goneID  = "019c1000-0000-7000-8000-000000000003"
+)
 
 var (
 	an      = authentication.User{ID: userID, Email: "an@example.com", FullName: "Nguyễn An", PasswordHash: "hash", Active: true}
@@ -32,7 +37,6 @@ var (
 
 // accounts returns what it is given and remembers its arguments.
 type accounts struct {
-	user    authentication.User
 	session authentication.Session
 	err     error
 
@@ -41,7 +45,6 @@ type accounts struct {
 	email, digits string
 	locale        string
 	remember      bool
-	userID        string
 }
 
 func (a *accounts) Register(_ context.Context, c authentication.Credentials, locale string) error {
@@ -64,25 +67,59 @@ func (a *accounts) Login(_ context.Context, c authentication.Credentials, rememb
 	return a.session, a.err
 }
 
-func (a *accounts) Me(_ context.Context, userID string) (authentication.User, error) {
-	a.called, a.userID = "Me", userID
-	return a.user, a.err
-}
-
-// tokens knows one token.
+// tokens knows those of two users, and one of a user who is gone.
 type tokens struct{}
 
 func (tokens) Check(token string) (authentication.Claims, error) {
-	if token != "good" {
+	claims := authentication.Claims{Email: "before@example.com", Role: authentication.RoleUser}
+	switch token {
+	case "good":
+		claims.UserID = userID
+	case "other":
+		claims.UserID = otherID
+	case "gone":
+		claims.UserID = goneID
+	default:
 		return authentication.Claims{}, authentication.ErrUnauthenticated
 	}
-	return authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin}, nil
+	return claims, nil
+}
+
+// people is a database that counts how often it is asked.
+type people struct {
+	err     error
+	lookups int
+	mixed   []string
+}
+
+func (p *people) Identify(_ context.Context, claims authentication.Claims) (authentication.User, error) {
+	p.lookups++
+	switch {
+	case p.err != nil:
+		return authentication.User{}, p.err
+	case claims.UserID == goneID:
+		return authentication.User{}, authentication.ErrUnauthenticated
+	}
+	user := an
+	user.ID, user.Role = claims.UserID, authentication.RoleAdmin
+	return user, nil
+}
+
+func (p *people) authenticate() echo.MiddlewareFunc {
+	return delivery.Authenticate(delivery.Authentication{
+		Tokens:     tokens{},
+		Identifier: p,
+		CookieName: options.Name,
+		Mixed:      func(_ context.Context, userID, other string) { p.mixed = append(p.mixed, userID, other) },
+	})
 }
 
 // serve sends r through the whole server.
-func serve(a *accounts, r *http.Request) *http.Response {
+func serve(a *accounts, r *http.Request) *http.Response { return serveWith(options, a, r) }
+
+func serveWith(o delivery.CookieOptions, a *accounts, r *http.Request) *http.Response {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop()})
-	delivery.Register(e.Group(""), a, options, delivery.Authenticate(tokens{}, options.Name))
+	delivery.Register(e.Group(""), a, o, (&people{}).authenticate())
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
 	return w.Result()

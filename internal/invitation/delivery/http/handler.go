@@ -27,12 +27,12 @@ type Invitations interface {
 	Accept(ctx context.Context, token, password string) (invitation.Session, error)
 }
 
-// LoginCookie returns the cookie of a session.
-type LoginCookie func(token string, lifetime time.Duration) *http.Cookie
+// SetLogin sets the cookie of a session.
+type SetLogin func(c echo.Context, token string, lifetime time.Duration)
 
 type handler struct {
 	invitations Invitations
-	cookie      LoginCookie
+	setLogin    SetLogin
 }
 
 const (
@@ -53,8 +53,8 @@ func Limits() map[string]httpserver.Limits {
 
 // Register puts the routes of invitations on g, whose server needs their Limits. authenticated must set the principal or
 // refuse the request.
-func Register(g *echo.Group, i Invitations, cookie LoginCookie, authenticated echo.MiddlewareFunc) {
-	h := handler{invitations: i, cookie: cookie}
+func Register(g *echo.Group, i Invitations, login SetLogin, authenticated echo.MiddlewareFunc) {
+	h := handler{invitations: i, setLogin: login}
 	g.POST(inviteRoute, h.invite, authenticated)
 	g.POST(cancelRoute, h.cancel, authenticated)
 	g.POST("/authentication/accept-invitation", h.accept)
@@ -156,7 +156,7 @@ func (h handler) accept(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	c.SetCookie(h.cookie(session.Token, session.Lifetime))
+	h.setLogin(c, session.Token, session.Lifetime)
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 

@@ -95,7 +95,7 @@ func (i *invitations) Accept(_ context.Context, token, password string) (invitat
 // newServer serves the routes with their limits. The cookie "role" stands for a login.
 func newServer(i delivery.Invitations) *echo.Echo {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop(), Routes: delivery.Limits()})
-	delivery.Register(e.Group(""), i, loginCookie, func(next echo.HandlerFunc) echo.HandlerFunc {
+	delivery.Register(e.Group(""), i, setLogin, func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			role, err := c.Cookie("role")
 			if err != nil || role.Value == "" {
@@ -108,8 +108,8 @@ func newServer(i delivery.Invitations) *echo.Echo {
 	return e
 }
 
-func loginCookie(token string, lifetime time.Duration) *http.Cookie {
-	return &http.Cookie{Name: "login", Value: token, MaxAge: int(lifetime / time.Second)}
+func setLogin(c echo.Context, token string, lifetime time.Duration) {
+	c.SetCookie(&http.Cookie{Name: "login", Value: token, MaxAge: int(lifetime / time.Second)})
 }
 
 func serve(i delivery.Invitations, r *http.Request) *http.Response {

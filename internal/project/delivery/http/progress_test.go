@@ -43,7 +43,7 @@ func TestRegister(t *testing.T) {
 	t.Run("responds with the use case's error, and with 401 without a principal", func(t *testing.T) {
 		t.Parallel()
 		for err, want := range map[error]int{
-			project.ErrNotFound: 404, project.ErrNotYours: 403, project.ErrUnavailable: 503, project.ErrBody: 400,
+			project.ErrNotFound: 404, project.ErrUnavailable: 503, project.ErrBody: 400,
 		} {
 			for _, path := range []string{"/projects/p/progress", "/projects/p/progress/stream"} {
 				w := call(server(nil, &reading{err: err}, user), "GET", path, "")

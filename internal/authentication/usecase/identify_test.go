@@ -9,7 +9,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-func TestMe(t *testing.T) {
+func TestIdentify(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		user authentication.User
@@ -25,7 +25,7 @@ func TestMe(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			f.users.EXPECT().ByID(outside, userID).Return(tc.user, tc.err)
-			got, err := f.Me(context.Background(), userID)
+			got, err := f.Identify(context.Background(), authentication.Claims{UserID: userID, Role: authentication.RoleAdmin})
 			if tc.want != nil {
 				require.ErrorIs(t, err, tc.want)
 				require.Zero(t, got)

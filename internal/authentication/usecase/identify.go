@@ -7,10 +7,9 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Me returns the user a token was issued to, as stored now. It returns ErrUnauthenticated when they are gone or no longer
-// active.
-func (uc *UseCase) Me(ctx context.Context, userID string) (authentication.User, error) {
-	user, err := uc.deps.Users.ByID(ctx, userID)
+// Identify implements [authentication.Identifier].
+func (uc *UseCase) Identify(ctx context.Context, claims authentication.Claims) (authentication.User, error) {
+	user, err := uc.deps.Users.ByID(ctx, claims.UserID)
 	if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Active {
 		return authentication.User{}, authentication.ErrUnauthenticated
 	}
