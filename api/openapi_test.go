@@ -97,7 +97,7 @@ var sentinels = []*apperror.Error{
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
 	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrInvalidID, subscription.ErrCannotCancel,
-	subscription.ErrNotYours, database.ErrUnavailable,
+	database.ErrUnavailable,
 	invitation.ErrBody, invitation.ErrForbidden, invitation.ErrUnauthenticated, invitation.ErrInvalid, invitation.ErrUsed,
 	invitation.ErrExpired, invitation.ErrBatchNotFound, invitation.ErrUpload, invitation.ErrKeyReused,
 	project.ErrBody, project.ErrNotFound, project.ErrFinal, project.ErrUnavailable,

@@ -10,5 +10,4 @@ var (
 	ErrActiveExists = apperror.New(apperror.Conflict, 130007, "The user already has a live subscription")
 	ErrStatus       = apperror.New(apperror.Conflict, 130008, "The subscription cannot have this status")
 	ErrCannotCancel = apperror.New(apperror.Conflict, 130009, "Only a live subscription can be cancelled")
-	ErrNotYours     = apperror.New(apperror.Forbidden, 403, "This subscription belongs to somebody else")
 )

@@ -218,7 +218,7 @@ func trialEnds(t *testing.T, s *harness.TestSystem, recorded *eventRecorder, p *
 	mine := mySubscription(t, p)
 	cancel := "/subscriptions/" + mine.ID + "/cancel"
 	other := verified(t, s)
-	want(t, http.StatusForbidden)(other.client.Call(t.Context(), http.MethodPost, cancel, nil))
+	refused(t, http.StatusNotFound, 130002)(other.client.Call(t.Context(), http.MethodPost, cancel, nil))
 	want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodPost, cancel, map[string]string{"reason": "only looking"}))
 	refused(t, http.StatusConflict, 130009)(p.client.Call(t.Context(), http.MethodPost, cancel, nil))
 	refused(t, http.StatusNotFound, 130002)(p.client.Call(t.Context(), http.MethodGet, "/subscriptions/me", nil))

@@ -24,8 +24,8 @@ const (
 // reason is free text and trimmed; an empty one becomes a default.
 //
 // Cancel returns [subscription.ErrBody] for a reason that is too long or has control characters,
-// [subscription.ErrNotFound] for a subscription that does not exist, [subscription.ErrNotYours] if it belongs to another
-// user and the actor is no administrator, and [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls
+// [subscription.ErrNotFound] for a subscription that does not exist, or belongs to another user when the actor is no
+// administrator, and [subscription.ErrCannotCancel] if it is not live. Of two concurrent calls
 // exactly one succeeds and publishes an event.
 func (l *Lifecycle) Cancel(
 	ctx context.Context, actor subscription.Actor, id, reason string,
@@ -41,7 +41,7 @@ func (l *Lifecycle) Cancel(
 			return err
 		}
 		if s.UserID != actor.UserID && !actor.Admin {
-			return subscription.ErrNotYours
+			return subscription.ErrNotFound
 		}
 		version, err := l.deps.Subscriptions.NextVersion(ctx, s.UserID)
 		if err != nil {

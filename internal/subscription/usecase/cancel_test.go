@@ -94,7 +94,7 @@ func TestCancel(t *testing.T) {
 				f := newFixture(t)
 				f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), nil)
 				got, err := f.Cancel(context.Background(), subscription.Actor{UserID: other}, "sub-1", "")
-				require.ErrorIs(t, err, subscription.ErrNotYours)
+				require.ErrorIs(t, err, subscription.ErrNotFound)
 				require.Zero(t, got)
 				f.requireNoEvent(t, "rollback")
 			}
