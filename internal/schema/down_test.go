@@ -120,7 +120,7 @@ func thereAndBack(t *testing.T, url string) {
 	require.NoError(t, err)
 	u := writeOurs(t, db)
 	before := content(t, db)
-	require.Len(t, before, 3+2+3)
+	require.Len(t, before, 4+2+3)
 
 	back(t, db)
 	require.Equal(t, before, content(t, db))

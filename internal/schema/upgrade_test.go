@@ -158,32 +158,21 @@ func migrateTwice(t *testing.T, url string) {
 	require.Len(t, append(one.applied, two.applied...), len(status), "every step was taken by one of them")
 }
 
-// previousRelease creates a database as docs/compatibility.md describes it, which this service has never touched.
-const previousRelease = `
-	CREATE TABLE users (
-		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), username varchar(255) UNIQUE NOT NULL, full_name varchar(100),
-		password_hash varchar(255), avatar_url varchar(255), is_active boolean DEFAULT false, otp varchar(6),
-		otp_expired_at timestamptz, role_hash text, created_at timestamptz NOT NULL DEFAULT now(),
-		updated_at timestamptz NOT NULL DEFAULT now(), deleted_at timestamptz);
-	CREATE INDEX idx_users_role_hash ON users (role_hash);
-	CREATE TABLE plans (
-		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), name varchar(50) UNIQUE NOT NULL, code varchar(50) UNIQUE NOT NULL,
-		description text, max_usage int NOT NULL DEFAULT 0, created_at timestamptz NOT NULL DEFAULT now(),
-		updated_at timestamptz NOT NULL DEFAULT now(), deleted_at timestamptz);
-	CREATE TYPE subscription_status AS ENUM ('active', 'trialing', 'past_due', 'cancelled', 'expired');
-	CREATE TABLE subscriptions (
-		id uuid PRIMARY KEY DEFAULT gen_random_uuid(), user_id uuid NOT NULL REFERENCES users (id),
-		plan_id uuid NOT NULL REFERENCES plans (id), status subscription_status NOT NULL, trial_ends_at timestamptz,
-		starts_at timestamptz NOT NULL, ends_at timestamptz, cancelled_at timestamptz,
-		created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(), deleted_at timestamptz);
+// previousRelease creates the previous release's database, with rows as its schema permits them.
+var previousRelease = schematest.PreviousRelease + `
 	INSERT INTO users (id, username, full_name, password_hash, is_active, role_hash, created_at) VALUES
 		('019c1000-0000-7000-8000-000000000001', 'An@Example.com', 'Nguyễn An', '$2a$10$abc', true, 'cm9sZQ==', '2025-03-01 08:00:00+00'),
 		('019c1000-0000-7000-8000-000000000002', 'gone@example.com', NULL, NULL, false, NULL, '2025-03-02 08:00:00+00');
-	UPDATE users SET deleted_at = '2025-04-01 08:00:00+00' WHERE username = 'gone@example.com';
-	INSERT INTO plans (id, name, code) VALUES ('019c1000-0000-7000-8000-000000000003', 'Free', 'free');
-	INSERT INTO subscriptions (user_id, plan_id, status, starts_at, ends_at) VALUES
-		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'active', '2025-03-01 08:00:00+00', NULL),
-		('019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003', 'expired', '2024-03-01 08:00:00+00', '2025-03-01 08:00:00+00');`
+	UPDATE users SET deleted_at = '2025-04-01 08:00:00+00', updated_at = NULL WHERE username = 'gone@example.com';
+	INSERT INTO users (id, username, full_name, created_at, updated_at) VALUES
+		('019c1000-0000-7000-8000-000000000004', 'loose..name@example.com', '', NULL, NULL);
+	INSERT INTO plans (id, name, code, max_usage, created_at, updated_at) VALUES
+		('019c1000-0000-7000-8000-000000000003', 'Free', 'free', NULL, NULL, NULL);
+	INSERT INTO subscriptions (id, user_id, plan_id, status, starts_at, ends_at, created_at, updated_at) VALUES
+		('019c1000-0000-7000-8000-000000000005', '019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003',
+			'active', '2025-03-01 08:00:00+00', NULL, NULL, '2025-03-05 08:00:00+00'),
+		('019c1000-0000-7000-8000-000000000006', '019c1000-0000-7000-8000-000000000001', '019c1000-0000-7000-8000-000000000003',
+			'expired', '2024-03-01 08:00:00+00', '2025-03-01 08:00:00+00', NULL, NULL);`
 
 func adopt(t *testing.T, url string) {
 	ctx := context.Background()
@@ -207,7 +196,7 @@ func adopt(t *testing.T, url string) {
 		require.NoError(t, db.Conn(ctx).QueryRowContext(ctx, query).Scan(&n))
 		return n
 	}
-	require.Equal(t, 2, count("SELECT count(*) FROM users"))
+	require.Equal(t, 3, count("SELECT count(*) FROM users"))
 	require.Equal(t, 2, count("SELECT count(*) FROM subscriptions WHERE version = 0"))
 
 	_, err = db.Conn(ctx).ExecContext(ctx, "INSERT INTO users (username) VALUES ('an@example.COM')")

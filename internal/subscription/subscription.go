@@ -115,8 +115,11 @@ type Plan struct {
 	UpdatedAt   time.Time
 }
 
-// FreePlanCode is the code of the plan of every trial. The plan is created on first use.
-const FreePlanCode = "free"
+// The plan of every trial, which is created on first use. The usage is what the previous release gave it.
+const (
+	FreePlanCode  = "free"
+	FreePlanUsage = 100
+)
 
 // State is the part of a subscription that other services see: the hash smap:sub:{user_id} (docs/compatibility.md).
 type State struct {

@@ -92,6 +92,20 @@ func (u utc) Scan(value any) error {
 	return err
 }
 
+// FillTimes sets every time that is zero, as [UTC] scans NULL, to the first one that is not, and all to the Unix epoch when
+// none is known.
+func FillTimes(times ...*time.Time) {
+	known := time.Unix(0, 0).UTC()
+	if i := slices.IndexFunc(times, func(t *time.Time) bool { return !t.IsZero() }); i >= 0 {
+		known = *times[i]
+	}
+	for _, t := range times {
+		if t.IsZero() {
+			*t = known
+		}
+	}
+}
+
 // UUID returns id as both engines store it. For a text that is no UUID, over which PostgreSQL would abort the
 // transaction, it returns one that no row has.
 func UUID(id string) string {

@@ -96,6 +96,24 @@ func TestTimes(t *testing.T) {
 	require.Error(t, database.UTC(&got).Scan("no time"))
 }
 
+func TestFillTimes(t *testing.T) {
+	t.Parallel()
+	one, two, epoch := time.Date(2025, 3, 1, 8, 0, 0, 0, time.UTC), time.Date(2025, 3, 2, 8, 0, 0, 0, time.UTC), time.Unix(0, 0).UTC()
+	for name, tc := range map[string]struct{ times, want [3]time.Time }{
+		"all known":      {[3]time.Time{one, two, one}, [3]time.Time{one, two, one}},
+		"the first only": {[3]time.Time{one, {}, {}}, [3]time.Time{one, one, one}},
+		"the last two":   {[3]time.Time{{}, two, one}, [3]time.Time{two, two, one}},
+		"the last only":  {[3]time.Time{{}, {}, two}, [3]time.Time{two, two, two}},
+		"none":           {[3]time.Time{}, [3]time.Time{epoch, epoch, epoch}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			database.FillTimes(&tc.times[0], &tc.times[1], &tc.times[2])
+			require.Equal(t, tc.want, tc.times)
+		})
+	}
+}
+
 func TestUUID(t *testing.T) {
 	t.Parallel()
 	id := uuid.MustParse("019C1000-0000-7000-8000-00000000000A")

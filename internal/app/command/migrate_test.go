@@ -42,15 +42,12 @@ func onPostgres(t *testing.T, test func(t *testing.T, exec func(query string))) 
 
 func TestMigrateListsRowsInTheWay(t *testing.T) {
 	onPostgres(t, func(t *testing.T, exec func(string)) {
-		exec(`CREATE TABLE users (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), username varchar(255) UNIQUE NOT NULL,
-				full_name varchar(100), password_hash varchar(255), avatar_url varchar(255), is_active boolean, otp varchar(6),
-				otp_expired_at timestamptz, role_hash text, created_at timestamptz, updated_at timestamptz, deleted_at timestamptz);
-			INSERT INTO users (id, username, is_active, created_at) VALUES
+		exec(schematest.PreviousRelease + `INSERT INTO users (id, username, is_active, created_at) VALUES
 				('019c1000-0000-7000-8000-000000000001', 'An@Example.com', true, '2025-03-01 08:00:00+00'),
 				('019c1000-0000-7000-8000-000000000002', 'an@example.com', NULL, '2025-03-02 08:00:00+00')`)
 
 		out, err := api("migrate", "status")
-		require.EqualError(t, err, "7 steps are pending, and rows are in their way; change those, then run `api migrate up`")
+		require.EqualError(t, err, "8 steps are pending, and rows are in their way; change those, then run `api migrate up`")
 		require.Equal(t, `00001_previous_release.sql               pending
 00002_codes_outbox_ledger.sql            pending
 00003_fanout_migration.sql               pending
@@ -58,6 +55,7 @@ func TestMigrateListsRowsInTheWay(t *testing.T) {
 00005_unnamed_mails.sql                  pending
 00006_legacy_mails.sql                   pending
 00007_outbox_keys.sql                    pending
+00008_unknown_times.sql                  pending
 
 in the way: 2 living users whose names differ only in the case of letters
   user 019c1000-0000-7000-8000-000000000001 "An@Example.com", verified, since 2025-03-01 08:00:00
@@ -88,7 +86,10 @@ func TestMigrateDownListsRowsInTheWay(t *testing.T) {
 		exec(`INSERT INTO users (id, username, is_active, created_at, deleted_at) VALUES
 			('019c1000-0000-7000-8000-000000000001', 'an@example.com', true, '2025-03-01 08:00:00+00', '2025-04-01 08:00:00+00'),
 			('019c1000-0000-7000-8000-000000000002', 'an@example.com', true, '2025-05-01 08:00:00+00', NULL)`)
-		for _, step := range []string{"00007_outbox_keys.sql", "00006_legacy_mails.sql", "00005_unnamed_mails.sql", "00004_projects_invitations.sql", "00003_fanout_migration.sql"} {
+		for _, step := range []string{
+			"00008_unknown_times.sql", "00007_outbox_keys.sql", "00006_legacy_mails.sql", "00005_unnamed_mails.sql",
+			"00004_projects_invitations.sql", "00003_fanout_migration.sql",
+		} {
 			out, err := api("migrate", "down")
 			require.NoError(t, err)
 			require.Equal(t, "took back "+step+"\n", out)

@@ -4,6 +4,7 @@ package schematest
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"net/url"
 	"os"
@@ -18,6 +19,11 @@ import (
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 )
+
+// PreviousRelease creates the tables of the previous release, which this service has never touched, on PostgreSQL.
+//
+//go:embed previous_release.sql
+var PreviousRelease string
 
 // TxTimeout is short: on SQLite a statement that bypasses the transaction of its context waits for itself, and must
 // fail soon.

@@ -52,6 +52,7 @@ func (l *Lifecycle) freePlan(ctx context.Context) (subscription.Plan, error) {
 		ID:        uuid.Must(uuid.NewV7()).String(),
 		Name:      "Free",
 		Code:      subscription.FreePlanCode,
+		MaxUsage:  subscription.FreePlanUsage,
 		CreatedAt: now,
 		UpdatedAt: now,
 	})

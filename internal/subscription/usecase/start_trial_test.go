@@ -23,7 +23,9 @@ func TestStartTrial(t *testing.T) {
 			f.plans.EXPECT().Ensure(inATx(), gomock.Any()).DoAndReturn(
 				func(_ context.Context, p subscription.Plan) (subscription.Plan, error) {
 					require.NoError(t, uuid.Validate(p.ID))
-					require.Equal(t, subscription.Plan{ID: p.ID, Name: "Free", Code: "free", CreatedAt: now, UpdatedAt: now}, p)
+					require.Equal(t, subscription.Plan{
+						ID: p.ID, Name: "Free", Code: "free", MaxUsage: 100, CreatedAt: now, UpdatedAt: now,
+					}, p)
 					return free, nil
 				}),
 			f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(4), nil),

@@ -19,8 +19,7 @@ type Users struct{ db *database.DB }
 // NewUsers returns a repository on db.
 func NewUsers(db *database.DB) *Users { return &Users{db} }
 
-// selectUser reads rows of the previous release as well: there every column but the id, the name and the times can be
-// NULL.
+// selectUser reads rows of the previous release as well: there every column but the id and the name can be NULL.
 const selectUser = `SELECT id, username, COALESCE(full_name, ''), COALESCE(password_hash, ''), COALESCE(role_hash, ''),
 is_active IS TRUE, created_at, updated_at FROM users WHERE deleted_at IS NULL AND `
 
@@ -88,6 +87,7 @@ func scanUser(row database.Row) (u authentication.User, err error) {
 	var role string
 	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.PasswordHash, &role, &u.Active,
 		database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
+	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
 	u.Email = strings.ToLower(u.Email) // the previous release kept capital letters
 	u.Role = roleOf(role)
 	return u, database.WrapRow("authentication: reading a user", err, authentication.ErrUserNotFound)

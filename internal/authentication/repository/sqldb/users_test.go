@@ -173,6 +173,34 @@ func TestUsers(t *testing.T) {
 		})
 	})
 
+	// Only PostgreSQL's tables may be the previous release's.
+	t.Run("are read without their times", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			if s.db.Dialect() != database.Postgres {
+				return
+			}
+			for values, want := range map[string][2]time.Time{
+				"created_at = NULL":                    {now.Add(time.Minute), now.Add(time.Minute)},
+				"updated_at = NULL":                    {now, now},
+				"created_at = NULL, updated_at = NULL": {time.Unix(0, 0).UTC(), time.Unix(0, 0).UTC()},
+			} {
+				u := s.createUser(uuid.NewString() + "@example.com")
+				s.exec("UPDATE users SET "+values+", full_name = '', role_hash = NULL WHERE id = $1", u.ID)
+				u.FullName, u.Role, u.CreatedAt, u.UpdatedAt = "", authentication.RoleUser, want[0], want[1]
+				got, err := s.users.ByEmail(context.Background(), u.Email)
+				require.NoError(s, err)
+				require.Equal(s, u, got, values)
+
+				u.Role, u.UpdatedAt = authentication.RoleAdmin, now
+				require.NoError(s, s.users.Update(context.Background(), u))
+				got, err = s.users.ByID(context.Background(), u.ID)
+				require.NoError(s, err)
+				require.Equal(s, authentication.RoleAdmin, got.Role)
+			}
+		})
+	})
+
 	// The hashes were computed apart from this program: printf 'ADMIN:smap:role' | openssl dgst -sha256 -binary | base64
 	t.Run("have roles spelt as the previous release does", func(t *testing.T) {
 		t.Parallel()

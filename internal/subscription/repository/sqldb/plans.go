@@ -18,14 +18,14 @@ var _ subscription.PlanRepository = (*Plans)(nil)
 
 // Ensure implements [subscription.PlanRepository]. It restores a deleted plan with the code of p unchanged, because
 // codes are unique among deleted plans too. Names are also unique, and the previous release allowed any name for any
-// plan: if another plan has the name, the new plan gets name and code, as in "Free (free)". Ensure fails if that is
-// used too.
+// plan: if another plan has the name, the new plan gets name and code, as in "Free (free)", and if one has that as well,
+// name and id.
 func (r *Plans) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
 	stored, err := r.byCode(ctx, p.Code) // the usual case: nothing is written or locked
 	if !database.IsNotFound(err) {
 		return stored, err
 	}
-	for _, name := range []string{p.Name, fmt.Sprintf("%s (%s)", p.Name, p.Code)} {
+	for _, name := range []string{p.Name, fmt.Sprintf("%s (%s)", p.Name, p.Code), fmt.Sprintf("%s (%s)", p.Name, p.ID)} {
 		p.Name = name
 		if err := r.insert(ctx, p); err != nil {
 			return subscription.Plan{}, err
@@ -53,9 +53,19 @@ func (r *Plans) insert(ctx context.Context, p subscription.Plan) error {
 	return err
 }
 
-func (r *Plans) byCode(ctx context.Context, code string) (p subscription.Plan, err error) {
-	err = r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, name, code, COALESCE(description, ''), max_usage, created_at,
-		updated_at FROM plans WHERE code = $1 AND deleted_at IS NULL`, code).
-		Scan(&p.ID, &p.Name, &p.Code, &p.Description, &p.MaxUsage, database.UTC(&p.CreatedAt), database.UTC(&p.UpdatedAt))
+// selectPlan reads rows of the previous release as well, whose plans may lack all that it selects beside id, name and
+// code. 3 is its default for max_usage.
+const selectPlan = `SELECT id, name, code, COALESCE(description, ''), COALESCE(max_usage, 3), created_at, updated_at
+	FROM plans WHERE deleted_at IS NULL AND `
+
+func (r *Plans) byCode(ctx context.Context, code string) (subscription.Plan, error) {
+	p, err := scanPlan(r.db.Conn(ctx).QueryRowContext(ctx, selectPlan+"code = $1", code))
 	return p, database.Wrap("subscription: reading the plan "+code, err)
+}
+
+func scanPlan(row database.Row) (p subscription.Plan, err error) {
+	err = row.Scan(&p.ID, &p.Name, &p.Code, &p.Description, &p.MaxUsage,
+		database.UTC(&p.CreatedAt), database.UTC(&p.UpdatedAt))
+	database.FillTimes(&p.CreatedAt, &p.UpdatedAt)
+	return p, err
 }

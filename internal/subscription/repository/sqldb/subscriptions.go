@@ -97,17 +97,19 @@ func (r *Subscriptions) LatestPerUser(
 	// The UUID of "" is below every id in use.
 	return database.All(ctx, r.db, "subscription: reading the latest of each user", scan, `SELECT `+columns+` FROM (
 			SELECT *, row_number() OVER (PARTITION BY user_id ORDER BY version DESC,
-				CASE WHEN status IN `+live+` THEN 0 ELSE 1 END, updated_at DESC, id DESC) AS place
+				CASE WHEN status IN `+live+` THEN 0 ELSE 1 END, COALESCE(updated_at, starts_at) DESC, id DESC) AS place
 			FROM subscriptions WHERE deleted_at IS NULL AND user_id IN (
 				SELECT DISTINCT user_id FROM subscriptions WHERE deleted_at IS NULL AND user_id > $1
 				ORDER BY user_id LIMIT $2)
 		) s JOIN plans p ON p.id = s.plan_id WHERE s.place = 1 ORDER BY s.user_id`, database.UUID(afterUserID), limit)
 }
 
+// scan reads rows of the previous release as well, which may lack the times of their creation and their last change.
 func scan(row database.Row) (s subscription.Subscription, err error) {
-	err = row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, &s.StartsAt, &s.EndsAt,
-		&s.CancelledAt, &s.Version, &s.CreatedAt, &s.UpdatedAt)
-	for _, t := range []*time.Time{s.TrialEndsAt, &s.StartsAt, s.EndsAt, s.CancelledAt, &s.CreatedAt, &s.UpdatedAt} {
+	err = row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, database.UTC(&s.StartsAt), &s.EndsAt,
+		&s.CancelledAt, &s.Version, database.UTC(&s.CreatedAt), database.UTC(&s.UpdatedAt))
+	database.FillTimes(&s.StartsAt, &s.CreatedAt, &s.UpdatedAt)
+	for _, t := range []*time.Time{s.TrialEndsAt, s.EndsAt, s.CancelledAt} {
 		if t != nil {
 			*t = t.UTC()
 		}

@@ -221,4 +221,23 @@ func TestLatestPerUser(t *testing.T) {
 		require.Equal(s.t, []subscription.Subscription{wantLive}, page(old, 2))
 		require.Empty(s.t, page(oldLive, 2))
 	})
+	// One row of the previous release without its times must not end the rebuilding of everybody's state.
+	onPostgres(t, "reads rows without times, and takes none of them for the latest", func(s suite) {
+		user := s.user()
+		unknown := s.trial(user)
+		unknown.Status, unknown.StartsAt = subscription.StatusExpired, now.AddDate(-1, 0, 0)
+		s.create(unknown)
+		s.exec("UPDATE subscriptions SET created_at = NULL, updated_at = NULL")
+		unknown.CreatedAt, unknown.UpdatedAt = unknown.StartsAt, unknown.StartsAt
+		got, err := s.byID(unknown.ID)
+		require.NoError(s.t, err)
+		require.Equal(s.t, unknown, got)
+
+		known := s.trial(user)
+		known.Status = subscription.StatusExpired
+		s.create(known)
+		latest, err := s.repo.LatestPerUser(context.Background(), "", 10)
+		require.NoError(s.t, err)
+		require.Equal(s.t, []subscription.Subscription{known}, latest)
+	})
 }

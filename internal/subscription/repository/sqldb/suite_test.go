@@ -41,6 +41,15 @@ func each(t *testing.T, name string, test func(s suite)) {
 	})
 }
 
+// onPostgres is each for rows that SQLite's tables cannot hold: only PostgreSQL's may be the previous release's.
+func onPostgres(t *testing.T, name string, test func(s suite)) {
+	each(t, name, func(s suite) {
+		if s.db.Dialect() == database.Postgres {
+			test(s)
+		}
+	})
+}
+
 func plan() subscription.Plan {
 	return subscription.Plan{ID: newID(), Name: "Free", Code: subscription.FreePlanCode, CreatedAt: now, UpdatedAt: now}
 }
