@@ -39,6 +39,15 @@ func TestClock(t *testing.T) {
 		}
 	})
 
+	t.Run("can be moved on SQLite, for good", func(t *testing.T) {
+		t.Parallel()
+		clock := database.NewClock(open(t, database.Options{Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "test.db")}))
+		clock.Advance(24 * time.Hour)
+		clock.Advance(time.Hour)
+		require.NoError(t, clock.Sync(context.Background()))
+		require.WithinDuration(t, time.Now().Add(25*time.Hour), clock.Now(), time.Second)
+	})
+
 	t.Run("follows the server", func(t *testing.T) {
 		t.Parallel()
 		schematest.OnPostgres(t, followServer)

@@ -39,9 +39,9 @@ func New(queues []event.Queue, o Options) *Broker {
 		taps:    map[*tap]struct{}{},
 	}
 	for _, q := range queues {
-		held := &queue{Queue: q, arrived: sync.NewCond(&b.mu)}
+		held := &queue{Queue: q, arrived: sync.NewCond(&b.mu), waiting: map[*waiting]struct{}{}}
 		b.queues[q.Name] = held
-		maps.Copy(b.ways, held.ways())
+		maps.Copy(b.ways, held.ways(o.Now))
 	}
 	return b
 }

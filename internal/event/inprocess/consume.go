@@ -55,6 +55,7 @@ func (b *Broker) next(handlers context.Context, q *queue, lane *event.Lane, prob
 			d := q.ready[0]
 			q.ready[0] = event.Delivery{} // release the body
 			q.ready = q.ready[1:]
+			q.running++
 			if len(q.ready) > 0 {
 				q.arrived.Signal() // a pause uses up signals: others may be asleep although there is work
 			}
@@ -92,6 +93,7 @@ func (b *Broker) handleNext(stop, handlers context.Context, q *queue, c event.Co
 func (b *Broker) carryOut(q *queue, d event.Delivery, decision event.Decision) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	q.running--
 	switch decision.Action {
 	case event.Ack:
 	case event.Requeue:
@@ -118,10 +120,10 @@ func (b *Broker) reportLoss() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, q := range b.queues {
-		if len(q.ready)+q.waiting+len(q.dead) == 0 {
+		if len(q.ready)+len(q.waiting)+len(q.dead) == 0 {
 			continue
 		}
-		b.options.Log.Warn().Str("queue", q.Name).Int("ready", len(q.ready)).Int("waiting", q.waiting).
+		b.options.Log.Warn().Str("queue", q.Name).Int("ready", len(q.ready)).Int("waiting", len(q.waiting)).
 			Int("dead", len(q.dead)).Msg("these messages are lost when the process ends: the in-process broker keeps nothing")
 	}
 }

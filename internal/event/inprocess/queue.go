@@ -13,8 +13,16 @@ type queue struct {
 	event.Queue
 	arrived *sync.Cond // signals every message that becomes ready, and the beginning of a stop
 	ready   []event.Delivery
-	waiting int // in retry levels
+	running int // handlers at work
+	waiting map[*waiting]struct{}
 	dead    []event.Message
+}
+
+// waiting is a message in a retry level.
+type waiting struct {
+	message event.Message
+	due     time.Time
+	timer   *time.Timer
 }
 
 // bound reports whether the topic exchange routes key to q. Two patterns that match still mean one copy.
@@ -35,25 +43,35 @@ func (q *queue) giveBack(d event.Delivery) {
 	q.arrived.Signal()
 }
 
-// wait makes a message ready after a level's delay.
-func (q *queue) wait(m event.Message, delay time.Duration) {
-	q.waiting++
-	time.AfterFunc(delay, func() {
+// wait makes a message ready after a level's delay, which began at now.
+func (q *queue) wait(m event.Message, delay time.Duration, now time.Time) {
+	w := &waiting{message: m, due: now.Add(delay)}
+	q.waiting[w] = struct{}{}
+	w.timer = time.AfterFunc(delay, func() {
 		q.arrived.L.Lock()
 		defer q.arrived.L.Unlock()
-		q.waiting--
-		q.push(m)
+		q.release(w)
 	})
 }
 
+// release makes a waiting message ready, unless it has been.
+func (q *queue) release(w *waiting) {
+	if _, ok := q.waiting[w]; !ok {
+		return
+	}
+	w.timer.Stop()
+	delete(q.waiting, w)
+	q.push(w.message)
+}
+
 // ways names every queue that stands behind q, as the default exchange knows them.
-func (q *queue) ways() map[string]func(event.Message) {
+func (q *queue) ways(now func() time.Time) map[string]func(event.Message) {
 	ways := map[string]func(event.Message){
 		q.Name:        q.push,
 		q.DeadQueue(): func(m event.Message) { q.dead = append(q.dead, m) },
 	}
 	for i, delay := range q.Retry.Levels {
-		ways[q.RetryQueue(i)] = func(m event.Message) { q.wait(m, delay) }
+		ways[q.RetryQueue(i)] = func(m event.Message) { q.wait(m, delay, now()) }
 	}
 	return ways
 }

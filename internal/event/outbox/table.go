@@ -87,6 +87,20 @@ func (t Table) Depth(ctx context.Context, db *database.DB, now time.Time) (Depth
 	return d, nil
 }
 
+// NextDue returns when the first row that has not been given up is due, which may be long ago: ok is false when there is
+// none. A row that a relay has in hand is still there.
+func (t Table) NextDue(ctx context.Context, db *database.DB) (due time.Time, ok bool, err error) {
+	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT available_at FROM "+string(t)+
+		" WHERE failed_at IS NULL ORDER BY available_at LIMIT 1").Scan(&due)
+	if database.IsNotFound(err) {
+		return time.Time{}, false, nil
+	}
+	if err != nil {
+		return time.Time{}, false, fmt.Errorf("%s: reading when the next row is due: %w", t, err)
+	}
+	return due.UTC(), true, nil
+}
+
 // sealedElsewhere counts the rows that wait and were sealed with another key than keyID.
 func (t Table) sealedElsewhere(ctx context.Context, db *database.DB, keyID string) (n int, err error) {
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM "+string(t)+
