@@ -18,22 +18,23 @@ const (
 
 // Config has every setting of the service, by section.
 type Config struct {
-	Service      Service
-	Log          Log
-	HTTP         HTTP
-	Postgres     Postgres
-	RabbitMQ     RabbitMQ
-	Events       Events
-	Redis        Redis
-	SMTP         SMTP
-	Secrets      Secrets
-	Cookie       Cookie
-	Email        Workers // of the queue identity.email, and of identity.legacy
-	Invitation   Workers // of the queue identity.invitation
-	Subscription Workers // of the queue identity.subscription
-	Project      Workers // of the queue identity.project
-	Invitations  Invitations
-	Embedded     Embedded
+	Service       Service
+	Log           Log
+	HTTP          HTTP
+	Postgres      Postgres
+	RabbitMQ      RabbitMQ
+	Events        Events
+	Redis         Redis
+	SMTP          SMTP
+	Secrets       Secrets
+	Cookie        Cookie
+	Email         Workers // of the queue identity.email, and of identity.legacy
+	Invitation    Workers // of the queue identity.invitation
+	Subscription  Workers // of the queue identity.subscription
+	Project       Workers // of the queue identity.project
+	Invitations   Invitations
+	Subscriptions Subscriptions
+	Embedded      Embedded
 }
 
 // Service has the settings of a program as a whole.
@@ -86,6 +87,14 @@ type Invitations struct {
 	URL string
 }
 
+// Subscriptions has the rules of subscriptions.
+type Subscriptions struct {
+	// PastDueGrace is how long a subscription that became past due without an end stays in force. Set it to the same in
+	// every process.
+	PastDueGrace time.Duration
+	Scheduler    bool // whether this process expires subscriptions and reminds of the end of trials
+}
+
 // Embedded has the settings that only the standalone uses.
 type Embedded struct {
 	DataDir   string
@@ -134,6 +143,10 @@ func Load(role Role) (Config, error) {
 		Subscription: readWorkers(r, "SUBSCRIPTION"),
 		Project:      readWorkers(r, "PROJECT"),
 		Invitations:  Invitations{PerSecond: r.integer("INVITATIONS_PER_SECOND", 1, 10_000), URL: r.text("INVITATION_URL")},
+		Subscriptions: Subscriptions{
+			PastDueGrace: r.duration("PAST_DUE_GRACE", 0, 366*24*time.Hour),
+			Scheduler:    readScheduler(r),
+		},
 		Embedded: Embedded{
 			DataDir:   r.text("DATA_DIR"),
 			InboxPort: r.integer("INBOX_PORT", 0, maxPort),

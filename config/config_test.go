@@ -71,8 +71,30 @@ func TestLoad(t *testing.T) {
 				Name: "smap_auth_token", Secure: true, SameSite: http.SameSiteLaxMode,
 				MaxAge: 2 * time.Hour, MaxAgeRemember: 30 * 24 * time.Hour,
 			},
-			Invitations: Invitations{PerSecond: 20},
+			Invitations:   Invitations{PerSecond: 20},
+			Subscriptions: Subscriptions{PastDueGrace: 14 * 24 * time.Hour},
 		}, cfg, "what the api does not use stays zero")
+	})
+
+	t.Run("the scheduler is on where nothing of the previous release is left", func(t *testing.T) {
+		for phase, on := range map[string]bool{"prepare": false, "dual": false, "cutover": false, "complete": true, "": true} {
+			for set, want := range map[string]bool{"": on, "on": true, "off": false} {
+				setenv(t, complete(), map[string]string{"EVENTS_MIGRATION_PHASE": phase, "SUBSCRIPTION_SCHEDULER": set})
+				cfg, err := Load(Consumer)
+				require.NoError(t, err)
+				require.Equal(t, want, cfg.Subscriptions.Scheduler, "phase %q, set to %q", phase, set)
+			}
+		}
+		setenv(t, complete(), map[string]string{"SUBSCRIPTION_SCHEDULER": "sometimes"})
+		_, err := Load(Consumer)
+		require.ErrorContains(t, err, "SUBSCRIPTION_SCHEDULER")
+		cfg, err := Load(Standalone)
+		require.ErrorContains(t, err, "SUBSCRIPTION_SCHEDULER")
+		require.Zero(t, cfg)
+		setenv(t, complete(), map[string]string{"EVENTS_MIGRATION_PHASE": "prepare"})
+		cfg, err = Load(Standalone)
+		require.NoError(t, err)
+		require.True(t, cfg.Subscriptions.Scheduler)
 	})
 
 	t.Run("reads what the consumer uses", func(t *testing.T) {

@@ -59,6 +59,8 @@ var variables = []variable{
 	{"PROJECT_PREFETCH", "32", "", worker},
 	{"INVITATIONS_PER_SECOND", "20", "", servers},
 	{"INVITATION_URL", "", "", worker},
+	{"PAST_DUE_GRACE", "336h", "", all},
+	{"SUBSCRIPTION_SCHEDULER", "", "", worker},
 
 	{"REDIS_HOST", "", "", remote},
 	{"REDIS_PORT", "6379", "", remote},

@@ -56,6 +56,15 @@ func (i Invitations) Validate() Problems {
 	})
 }
 
+// readScheduler returns whether the scheduler is on: unless it is set, once nothing of the previous release is left. That
+// release had none, so its tables hold years of overdue rows.
+func readScheduler(r *reader) bool {
+	if r.text("SUBSCRIPTION_SCHEDULER") == "" {
+		return r.role == Standalone || r.role.uses("SUBSCRIPTION_SCHEDULER") && r.text("EVENTS_MIGRATION_PHASE") == "complete"
+	}
+	return r.oneOf("SUBSCRIPTION_SCHEDULER", "on", "off") == "on"
+}
+
 // Validate checks that there is a folder.
 func (e Embedded) Validate() Problems {
 	return check(isSet(e.DataDir, "DATA_DIR", "set it to the folder that holds the data"))

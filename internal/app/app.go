@@ -31,7 +31,6 @@ import (
 	"github.com/smap-platform/identity/internal/project/repository/redispubsub"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
-	"github.com/smap-platform/identity/internal/subscription"
 	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -188,7 +187,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Clock:            a.clock,
 	})
 	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
-		PastDueGrace:  subscription.DefaultPastDueGrace,
+		PastDueGrace:  a.cfg.Subscriptions.PastDueGrace,
 		Tx:            a.tx,
 		Clock:         a.clock,
 		Subscriptions: subscriptionsql.NewSubscriptions(a.db),
@@ -325,7 +324,7 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 // newProjection returns what keeps the subscription states in Redis.
 func (in *infra) newProjection() *subscriptions.Projection {
 	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
-		PastDueGrace:  subscription.DefaultPastDueGrace,
+		PastDueGrace:  in.cfg.Subscriptions.PastDueGrace,
 		Subscriptions: subscriptionsql.NewSubscriptions(in.db),
 		States:        subscriptionredis.New(in.state),
 	})

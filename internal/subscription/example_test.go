@@ -11,7 +11,7 @@ import (
 func ExampleSubscription_EffectiveUntil() {
 	start := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
 	s := subscription.NewTrial("sub-1", "user-1", subscription.Plan{ID: "plan-1", Code: subscription.FreePlanCode}, start)
-	grace := subscription.DefaultPastDueGrace
+	const grace = 14 * subscription.Day
 	if _, err := s.Transition(subscription.StatusCancelled, subscription.Owner, start.Add(time.Hour), grace); err != nil {
 		fmt.Println(err)
 	}

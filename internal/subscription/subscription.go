@@ -2,12 +2,11 @@ package subscription
 
 import "time"
 
-// TrialLength is exactly fourteen days of 24 hours.
-const TrialLength = 14 * 24 * time.Hour
+// Day is exactly 24 hours, whatever the clocks do.
+const Day = 24 * time.Hour
 
-// DefaultPastDueGrace is how long a subscription that became past due without an end stays in force, unless
-// PAST_DUE_GRACE says otherwise.
-const DefaultPastDueGrace = 14 * 24 * time.Hour
+// TrialLength is exactly fourteen days.
+const TrialLength = 14 * Day
 
 // Status is the status of a subscription, a value of the enum subscription_status.
 type Status string

@@ -11,7 +11,7 @@ import (
 
 var now = time.Date(2026, 3, 29, 0, 30, 0, 123456000, time.UTC) // many clocks change on this day
 
-const grace = subscription.DefaultPastDueGrace
+const grace = 14 * subscription.Day
 
 func at(d time.Duration) *time.Time {
 	t := now.Add(d)

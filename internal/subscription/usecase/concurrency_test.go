@@ -57,7 +57,7 @@ func TestLifecycleOnSQL(t *testing.T) {
 			for range 10 {
 				events := &committed{db: db}
 				l := usecase.NewLifecycle(usecase.LifecycleDeps{
-					PastDueGrace:  subscription.DefaultPastDueGrace,
+					PastDueGrace:  grace,
 					Tx:            db,
 					Clock:         database.NewClock(db),
 					Subscriptions: sqldb.NewSubscriptions(db),

@@ -22,6 +22,8 @@ var (
 	free    = subscription.Plan{ID: "plan-1", Name: "Free", Code: subscription.FreePlanCode}
 )
 
+const grace = 14 * subscription.Day
+
 type clock struct{}
 
 func (clock) Now() time.Time { return now }
@@ -82,7 +84,7 @@ func newFixture(t *testing.T) fixture {
 		events: &publisher{},
 	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
-		PastDueGrace:  subscription.DefaultPastDueGrace,
+		PastDueGrace:  grace,
 		Tx:            f.tx,
 		Clock:         clock{},
 		Subscriptions: f.repo,

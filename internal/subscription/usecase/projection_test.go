@@ -19,7 +19,7 @@ func newProjection(t *testing.T) (*usecase.Projection, *mock.MockLatestRepositor
 	ctrl := gomock.NewController(t)
 	repo, states := mock.NewMockLatestRepository(ctrl), mock.NewMockStateStore(ctrl)
 	return usecase.NewProjection(usecase.ProjectionDeps{
-		Subscriptions: repo, States: states, PastDueGrace: subscription.DefaultPastDueGrace,
+		Subscriptions: repo, States: states, PastDueGrace: grace,
 	}), repo, states
 }
 
@@ -39,7 +39,7 @@ func TestMirrorState(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			p, _, states := newProjection(t)
-			state := trial().State(subscription.DefaultPastDueGrace)
+			state := trial().State(grace)
 			states.EXPECT().Apply(gomock.Any(), state).Return(tt.applied, tt.err)
 			err := p.MirrorState(context.Background(), state)
 			policy := event.Policy{Levels: []time.Duration{time.Second}, GiveUpAfter: time.Hour}
@@ -63,10 +63,10 @@ func TestRebuildStates(t *testing.T) {
 		p, repo, states := newProjection(t)
 		gomock.InOrder(
 			repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(0), user(1)}, nil),
-			states.EXPECT().Apply(gomock.Any(), user(0).State(subscription.DefaultPastDueGrace)).Return(true, nil), // a row of the previous release
-			states.EXPECT().Apply(gomock.Any(), user(1).State(subscription.DefaultPastDueGrace)).Return(false, nil),
+			states.EXPECT().Apply(gomock.Any(), user(0).State(grace)).Return(true, nil), // a row of the previous release
+			states.EXPECT().Apply(gomock.Any(), user(1).State(grace)).Return(false, nil),
 			repo.EXPECT().LatestPerUser(gomock.Any(), "user-1", 500).Return([]subscription.Subscription{user(2)}, nil),
-			states.EXPECT().Apply(gomock.Any(), user(2).State(subscription.DefaultPastDueGrace)).Return(true, nil),
+			states.EXPECT().Apply(gomock.Any(), user(2).State(grace)).Return(true, nil),
 			repo.EXPECT().LatestPerUser(gomock.Any(), "user-2", 500).Return(nil, nil),
 		)
 		got, err := p.RebuildStates(context.Background())
@@ -90,9 +90,9 @@ func TestRebuildStates(t *testing.T) {
 		t.Parallel()
 		p, repo, states := newProjection(t)
 		repo.EXPECT().LatestPerUser(gomock.Any(), "", 500).Return([]subscription.Subscription{user(1), user(2), user(3)}, nil)
-		states.EXPECT().Apply(gomock.Any(), user(1).State(subscription.DefaultPastDueGrace)).Return(false, errDown)
-		states.EXPECT().Apply(gomock.Any(), user(2).State(subscription.DefaultPastDueGrace)).Return(true, nil)
-		states.EXPECT().Apply(gomock.Any(), user(3).State(subscription.DefaultPastDueGrace)).Return(false, errDown)
+		states.EXPECT().Apply(gomock.Any(), user(1).State(grace)).Return(false, errDown)
+		states.EXPECT().Apply(gomock.Any(), user(2).State(grace)).Return(true, nil)
+		states.EXPECT().Apply(gomock.Any(), user(3).State(grace)).Return(false, errDown)
 		repo.EXPECT().LatestPerUser(gomock.Any(), "user-3", 500).Return(nil, nil)
 		got, err := p.RebuildStates(context.Background())
 		require.ErrorIs(t, err, errDown)

@@ -17,7 +17,7 @@ import (
 const live = "('active', 'trialing', 'past_due')"
 
 const columns = `s.id, s.user_id, s.plan_id, p.code, s.status, s.trial_ends_at, s.starts_at, s.ends_at, s.cancelled_at,
-	s.version, s.created_at, s.updated_at`
+	s.past_due_since, s.version, s.created_at, s.updated_at`
 
 // selectOne joins deleted plans too: their subscriptions stay.
 const selectOne = "SELECT " + columns + ` FROM subscriptions s JOIN plans p ON p.id = s.plan_id
@@ -52,9 +52,9 @@ func (r *Subscriptions) NextVersion(ctx context.Context, userID string) (int64, 
 // Create implements [subscription.Repository].
 func (r *Subscriptions) Create(ctx context.Context, s subscription.Subscription) error {
 	n, err := r.db.ExecTx(ctx, "subscription: storing a subscription", `INSERT INTO subscriptions
-		(id, user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at, version, created_at, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT DO NOTHING`,
-		s.ID, s.UserID, s.PlanID, string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.Version,
+		(id, user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at, past_due_since, version, created_at,
+		updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
+		s.ID, s.UserID, s.PlanID, string(s.Status), s.TrialEndsAt, s.StartsAt, s.EndsAt, s.CancelledAt, s.PastDueSince, s.Version,
 		s.CreatedAt, s.UpdatedAt)
 	if err == nil && n == 0 {
 		return subscription.ErrActiveExists
@@ -65,9 +65,10 @@ func (r *Subscriptions) Create(ctx context.Context, s subscription.Subscription)
 // Update implements [subscription.Repository].
 func (r *Subscriptions) Update(ctx context.Context, s subscription.Subscription) error {
 	n, err := r.db.ExecTx(ctx, "subscription: changing a subscription", `UPDATE subscriptions SET status = $2,
-		trial_ends_at = $3, starts_at = $4, ends_at = $5, cancelled_at = $6, version = $7, updated_at = $8
+		trial_ends_at = $3, starts_at = $4, ends_at = $5, cancelled_at = $6, past_due_since = $7, version = $8,
+		updated_at = $9
 		WHERE id = $1 AND deleted_at IS NULL`, database.UUID(s.ID), string(s.Status), s.TrialEndsAt, s.StartsAt,
-		s.EndsAt, s.CancelledAt, s.Version, s.UpdatedAt)
+		s.EndsAt, s.CancelledAt, s.PastDueSince, s.Version, s.UpdatedAt)
 	if err == nil && n == 0 {
 		return subscription.ErrNotFound
 	}
@@ -107,9 +108,9 @@ func (r *Subscriptions) LatestPerUser(
 // scan reads rows of the previous release as well, which may lack the times of their creation and their last change.
 func scan(row database.Row) (s subscription.Subscription, err error) {
 	err = row.Scan(&s.ID, &s.UserID, &s.PlanID, &s.PlanCode, &s.Status, &s.TrialEndsAt, database.UTC(&s.StartsAt), &s.EndsAt,
-		&s.CancelledAt, &s.Version, database.UTC(&s.CreatedAt), database.UTC(&s.UpdatedAt))
+		&s.CancelledAt, &s.PastDueSince, &s.Version, database.UTC(&s.CreatedAt), database.UTC(&s.UpdatedAt))
 	database.FillTimes(&s.StartsAt, &s.CreatedAt, &s.UpdatedAt)
-	for _, t := range []*time.Time{s.TrialEndsAt, s.EndsAt, s.CancelledAt} {
+	for _, t := range []*time.Time{s.TrialEndsAt, s.EndsAt, s.CancelledAt, s.PastDueSince} {
 		if t != nil {
 			*t = t.UTC()
 		}

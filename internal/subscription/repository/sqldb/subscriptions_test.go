@@ -17,9 +17,9 @@ import (
 func TestSubscriptions(t *testing.T) {
 	t.Parallel()
 	each(t, "returns what was stored", func(s suite) {
-		ends, cancelled := now.Add(time.Hour+time.Microsecond), now.Add(time.Minute)
+		ends, cancelled, since := now.Add(time.Hour+time.Microsecond), now.Add(time.Minute), now.Add(time.Second)
 		want := s.trial(s.user())
-		want.Version, want.EndsAt, want.CancelledAt = 3, &ends, &cancelled
+		want.Version, want.EndsAt, want.CancelledAt, want.PastDueSince = 3, &ends, &cancelled, &since
 		s.create(want)
 
 		got, err := s.byID(want.ID)
@@ -43,6 +43,7 @@ func TestSubscriptions(t *testing.T) {
 		require.NoError(s.t, err)
 		ends := now.Add(48 * time.Hour)
 		sub.Version, sub.EndsAt, sub.TrialEndsAt, sub.StartsAt = 2, &ends, nil, now.Add(time.Second)
+		sub.PastDueSince = &ends
 		require.NoError(s.t, s.tx(func(ctx context.Context) error { return s.repo.Update(ctx, sub) }))
 		got, err := s.byID(sub.ID)
 		require.NoError(s.t, err)
