@@ -25,11 +25,7 @@ func (m *Mailer) build(mail Mail) ([]byte, error) {
 
 	// Quoted-printable keeps the message 7-bit clean, so it passes servers without 8BITMIME, and its lines short.
 	msg := gomail.NewMsg(gomail.WithNoDefaultUserAgent(), gomail.WithEncoding(gomail.EncodingQP))
-	from := netmail.Address{Name: m.opts.FromName, Address: m.opts.From}
-	if address(msg, from, mail) != nil {
-		// go-mail's error would quote the address.
-		return nil, &Error{Class: Permanent, Of: Message, Verb: verbMessage, cause: errors.New("an address is refused by the message builder")}
-	}
+	address(msg, &netmail.Address{Name: m.opts.FromName, Address: m.opts.From}, mail)
 	msg.Subject(mail.Subject)
 	msg.SetMessageIDWithValue(mail.MessageID)
 	msg.SetDateWithValue(time.Now().UTC())
@@ -73,11 +69,17 @@ func (mail Mail) check() error {
 	return errors.Join(found...)
 }
 
-// address sets the address headers; those without an address are not written.
-func address(msg *gomail.Msg, from netmail.Address, mail Mail) error {
-	err := errors.Join(msg.From(from.String()), msg.To(mail.To), msg.Cc(mail.Cc...))
-	if mail.ReplyTo != "" {
-		err = errors.Join(err, msg.ReplyTo(mail.ReplyTo))
+// address sets the address headers; those without an address are not written. The addresses have been checked, and are
+// not parsed again: go-mail refuses some that exist. It quotes what the syntax of a header wants quoted.
+func address(msg *gomail.Msg, from *netmail.Address, mail Mail) {
+	msg.FromMailAddress(from)
+	msg.ToMailAddress(&netmail.Address{Address: mail.To})
+	cc := make([]*netmail.Address, len(mail.Cc))
+	for i, address := range mail.Cc {
+		cc[i] = &netmail.Address{Address: address}
 	}
-	return err
+	msg.CcMailAddress(cc...)
+	if mail.ReplyTo != "" {
+		msg.ReplyToMailAddress(&netmail.Address{Address: mail.ReplyTo})
+	}
 }
