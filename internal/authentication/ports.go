@@ -18,7 +18,7 @@ type UserRepository interface {
 	// Create returns [ErrEmailTaken] when a live user has the same address, whatever its case; the transaction can
 	// then only be rolled back.
 	Create(ctx context.Context, u User) error
-	// ByID and ByEmail return [ErrUserNotFound] when there is none.
+	// ByID and ByEmail return [ErrUserNotFound] when there is none. Addresses are compared whatever the case of letters.
 	ByID(ctx context.Context, id string) (User, error)
 	ByEmail(ctx context.Context, email string) (User, error)
 	// LockByEmail is ByEmail that keeps every other LockByEmail of this user waiting until the transaction ends.
@@ -26,7 +26,8 @@ type UserRepository interface {
 	LockByEmail(ctx context.Context, email string) (User, error)
 	// LockByID is LockByEmail by the id.
 	LockByID(ctx context.Context, id string) (User, error)
-	// Update stores everything but ID, Email and CreatedAt. It returns [ErrUserNotFound] when there is none.
+	// Update stores everything but ID and CreatedAt; of Email only the case of letters may change. It returns
+	// [ErrUserNotFound] when there is none.
 	Update(ctx context.Context, u User) error
 }
 

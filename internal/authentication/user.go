@@ -4,6 +4,7 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -19,7 +20,7 @@ const (
 // User is a person with an address. Active means that the address is proven.
 type User struct {
 	ID           string // uuid
-	Email        string // as ParseEmail returns it; the column is called username
+	Email        string // as it is stored, in the column username; compared whatever the case of letters
 	FullName     string // empty when not given
 	PasswordHash string
 	Role         Role
@@ -50,9 +51,10 @@ func CheckPassword(password string) error {
 	return nil
 }
 
-// ParseEmail returns the address in the form in which it is stored and compared: trimmed, lower case. It accepts a
-// plain ASCII addr-spec (RFC 5322) within the lengths of RFC 5321 §4.5.3.1 (local part 64, whole 254 bytes) whose
-// domain has a dot; display names, comments, line breaks and lists are refused with [ErrInvalidEmail].
+// ParseEmail returns a new address in the form in which it is stored: trimmed, in the case of letters it was typed in, by
+// which pods of the previous release look it up. It accepts a plain ASCII addr-spec (RFC 5322) within the lengths of RFC
+// 5321 §4.5.3.1 (local part 64, whole 254 bytes) whose domain has a dot; display names, comments, line breaks and lists are
+// refused with [ErrInvalidEmail].
 func ParseEmail(s string) (string, error) {
 	s = strings.TrimSpace(s)
 	if len(s) > 254 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -67,5 +69,16 @@ func ParseEmail(s string) (string, error) {
 	if at > 64 || !strings.Contains(domain, ".") || strings.HasPrefix(domain, "[") {
 		return "", ErrInvalidEmail
 	}
-	return strings.ToLower(s), nil
+	return s, nil
+}
+
+// TypedEmail returns what a user is looked up by: the address they typed, trimmed. The previous release stored addresses
+// that [ParseEmail] refuses, so it refuses with [ErrInvalidEmail] only what no address can be: text without an @, with
+// control characters, or that is not UTF-8.
+func TypedEmail(s string) (string, error) {
+	s = strings.TrimSpace(s)
+	if !strings.Contains(s, "@") || !utf8.ValidString(s) || strings.ContainsFunc(s, unicode.IsControl) {
+		return "", ErrInvalidEmail
+	}
+	return s, nil
 }

@@ -19,7 +19,7 @@ func TestParseEmail(t *testing.T) {
 		require.Len(t, longest, 254)
 		for name, tc := range map[string]struct{ in, want string }{
 			"plain":                  {"an@example.com", "an@example.com"},
-			"upper case":             {"An.Nguyen@Example.COM", "an.nguyen@example.com"},
+			"upper case":             {"An.Nguyen@Example.COM", "An.Nguyen@Example.COM"},
 			"spaces around":          {"  an@example.com\t", "an@example.com"},
 			"line break at the end":  {"an@example.com\r\n", "an@example.com"},
 			"plus and dots":          {"a.n+smap@mail.example.com", "a.n+smap@mail.example.com"},
@@ -87,6 +87,40 @@ func TestParseEmail(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestTypedEmail(t *testing.T) {
+	t.Parallel()
+	for name, in := range map[string]string{
+		"plain":              "an@example.com",
+		"upper case":         "An@Example.COM",
+		"spaces around":      "  an@example.com\t",
+		"dots in a row":      "foo..bar@example.com",
+		"dot before the at":  "a.@example.com",
+		"dot at the start":   ".a@example.com",
+		"70 before the at":   strings.Repeat("b", 70) + "@example.com",
+		"255 characters":     strings.Repeat("b", 243) + "@example.com",
+		"not ASCII":          "ân@example.com",
+		"without a dot":      "an@localhost",
+		"no address any way": "Some Body <an@example.com>, another",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := authentication.TypedEmail(in)
+			require.NoError(t, err)
+			require.Equal(t, strings.TrimSpace(in), got)
+		})
+	}
+	for name, in := range map[string]string{
+		"empty": "", "only spaces": "  ", "no at": "an", "NUL": "an\x00@example.com", "line break": "an@example.com\r\nBcc: x",
+		"DEL": "an\x7f@example.com", "invalid UTF-8": "an\xff@example.com",
+	} {
+		t.Run("refuses "+name, func(t *testing.T) {
+			t.Parallel()
+			_, err := authentication.TypedEmail(in)
+			require.ErrorIs(t, err, authentication.ErrInvalidEmail)
+		})
+	}
 }
 
 func TestCheckPassword(t *testing.T) {

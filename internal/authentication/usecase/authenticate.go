@@ -11,7 +11,7 @@ import (
 // and a wrong password are the same ErrWrongPassword after one verification each. Only a hash of the previous release
 // takes another time, until it is replaced.
 func (uc *UseCase) authenticate(ctx context.Context, c authentication.Credentials) (authentication.User, bool, error) {
-	email, err := authentication.ParseEmail(c.Email)
+	email, err := authentication.TypedEmail(c.Email)
 	if err != nil {
 		return authentication.User{}, false, err
 	}

@@ -24,7 +24,7 @@ func TestLogin(t *testing.T) {
 				f := newFixture(t)
 				f.expectPassword(activeUser())
 				f.tokens.EXPECT().Issue(activeUser(), remember).Return(token, nil)
-				c := authentication.Credentials{Email: "AN@Example.com", Password: password}
+				c := authentication.Credentials{Email: " " + email, Password: password}
 				session, err := f.Login(context.Background(), c, remember)
 				require.NoError(t, err)
 				require.Equal(t, authentication.Session{User: activeUser(), Token: token}, session)

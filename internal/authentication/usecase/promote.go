@@ -22,7 +22,7 @@ func NewPromoter(d PromoterDeps) *Promoter { return &Promoter{deps: d} }
 // Promote makes a registered user, verified or not, an administrator from their next login on. A second call changes
 // nothing. Promote returns ErrInvalidEmail or ErrUserNotFound.
 func (p *Promoter) Promote(ctx context.Context, email string) error {
-	email, err := authentication.ParseEmail(email)
+	email, err := authentication.TypedEmail(email)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,8 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 }
 
 // registerInvited gives a password and a code to an invited user nobody has used yet, or returns ErrEmailTaken. The
-// invitation stays usable until the user is active: its token proves the address, which registering does not.
+// address gets the spelling of the person who registers. The invitation stays usable until the user is active: its token
+// proves the address, which registering does not.
 func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale string) error {
 	return uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		user, err := uc.deps.Users.LockByEmail(ctx, email)
@@ -57,6 +58,7 @@ func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale stri
 			return err
 		}
 		now := uc.deps.Clock.Now()
+		user.Email = email
 		user.PasswordHash = hash
 		user.UpdatedAt = now
 		if err := uc.deps.Users.Update(ctx, user); err != nil {

@@ -33,9 +33,9 @@ func TestRegister(t *testing.T) {
 
 		require.NoError(t, uuid.Validate(user.ID))
 		require.Equal(t, authentication.User{
-			ID: user.ID, Email: email, PasswordHash: "new hash", Role: authentication.RoleUser,
+			ID: user.ID, Email: "An@Example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
 			CreatedAt: start, UpdatedAt: start,
-		}, user, "and not active")
+		}, user, "as typed, and not active")
 
 		events := f.events.Events()
 		require.Len(t, events, 1)
@@ -44,7 +44,7 @@ func TestRegister(t *testing.T) {
 		require.Equal(t, event.EmailVerificationRequested, events[0].Key)
 		require.Equal(t, start, events[0].Time)
 		require.Equal(t, "vi", data.Locale)
-		require.Equal(t, email, data.Recipient)
+		require.Equal(t, "An@Example.com", data.Recipient)
 		require.Equal(t, user.ID, data.UserID)
 		require.Equal(t, start.Add(10*time.Minute), data.ExpiresAt)
 

@@ -18,7 +18,7 @@ var nobody = uuid.Nil.String()
 // opens a session. It returns ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
 // code), ErrCodeExpired, ErrTooManyTries, or – to the right code only – ErrAlreadyVerified.
 func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Session, error) {
-	email, err := authentication.ParseEmail(email)
+	email, err := authentication.TypedEmail(email)
 	if err != nil {
 		return authentication.Session{}, err
 	}

@@ -32,7 +32,7 @@ func TestVerify(t *testing.T) {
 			f.trials.EXPECT().StartTrial(inside, userID),
 			f.tokens.EXPECT().Issue(verified, false).Return(token, nil),
 		)
-		session, err := f.Verify(context.Background(), "AN@example.com", digits)
+		session, err := f.Verify(context.Background(), " "+email+"\n", digits)
 		require.NoError(t, err)
 		require.Equal(t, authentication.Session{User: verified, Token: token}, session)
 		f.requireTx(t, 1, 0)

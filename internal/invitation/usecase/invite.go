@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -169,7 +170,7 @@ func (w *batchWriter) add(ctx context.Context, line int, address string) error {
 	if err != nil {
 		return w.report.add(line, address, reasonInvalid)
 	}
-	sum := sha256.Sum256([]byte(email))
+	sum := sha256.Sum256([]byte(strings.ToLower(email)))
 	key := [16]byte(sum[:16])
 	if _, twice := w.seen[key]; twice {
 		return w.report.add(line, address, reasonDuplicate)

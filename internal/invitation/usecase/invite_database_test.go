@@ -32,12 +32,12 @@ func TestInviteOnDatabase(t *testing.T) {
 			require.Equal(f, e.NotBefore.Add(7*24*time.Hour), e.Data.(event.InvitationMail).ExpiresAt)
 		}
 		data := events[0].Data.(event.InvitationMail)
-		require.Equal(f, "an@example.com", data.Recipient)
+		require.Equal(f, "An@Example.com", data.Recipient)
 		require.Equal(f, "vi", data.Locale)
 		invitedUser, err := f.users.ByID(context.Background(), data.UserID)
 		require.NoError(f, err)
 		require.Equal(f, authentication.User{
-			ID: data.UserID, Email: "an@example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
+			ID: data.UserID, Email: "An@Example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
 		}, invitedUser)
 		require.Zero(f, f.rows("invitations WHERE event_id LIKE $1", "%"+data.Token+"%"), "the token is nowhere")
 
@@ -74,7 +74,7 @@ func TestInviteOnDatabase(t *testing.T) {
 		require.NoError(f, err)
 		require.Equal(f, int64(2), invited.Accepted)
 		require.ElementsMatch(f, []rejection{
-			{2, "no address", "invalid"}, {3, "admin@example.com", "exists"}, {4, "NEW@example.com", "duplicate"},
+			{2, "no address", "invalid"}, {3, "Admin@Example.com", "exists"}, {4, "NEW@example.com", "duplicate"},
 			{5, "invited@example.com", "exists"}, {6, "", "invalid"}, {7, strings.Repeat("ấ", 254/3), "invalid"},
 		}, rejected)
 		require.Len(f, f.sent(invited.BatchID), 2)
@@ -234,7 +234,7 @@ func TestInviteOnDatabase(t *testing.T) {
 		require.ErrorIs(f, f.people.Register(context.Background(), c, "en"), authentication.ErrEmailTaken, "a second time")
 		all := f.events.Events()
 		code := all[len(all)-1].Data.(event.VerificationRequested)
-		require.Equal(f, "an@example.com", code.Recipient)
+		require.Equal(f, "An@Example.com", code.Recipient, "as the person types it, not as they were invited")
 		session, err := f.people.Verify(context.Background(), "an@example.com", code.OTPCode)
 		require.NoError(f, err)
 		require.Equal(f, 1, f.trials.started)

@@ -7,7 +7,6 @@ package sqldb
 
 import (
 	"context"
-	"strings"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/pkg/database"
@@ -71,12 +70,13 @@ func (r *Users) lock(ctx context.Context, where, arg string) (authentication.Use
 	return scanUser(tx.QueryRowContext(ctx, selectUser+where+r.db.Dialect().ForUpdate(), arg))
 }
 
-// Update stores everything but ID, Email and CreatedAt. It returns ErrUserNotFound when there is none.
+// Update stores everything but ID and CreatedAt, and of Email the case of letters. It returns ErrUserNotFound when there
+// is none with this address.
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
 	changed, err := r.db.Exec(ctx, "authentication: updating a user", `UPDATE users
-SET full_name = NULLIF($2, ''), password_hash = NULLIF($3, ''), role_hash = $4, is_active = $5, updated_at = $6
-WHERE id = $1 AND deleted_at IS NULL`,
-		database.UUID(u.ID), u.FullName, u.PasswordHash, roleHash(u.Role), u.Active, database.Truncate(u.UpdatedAt))
+SET username = $2, full_name = NULLIF($3, ''), password_hash = NULLIF($4, ''), role_hash = $5, is_active = $6, updated_at = $7
+WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
+		database.UUID(u.ID), u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Active, database.Truncate(u.UpdatedAt))
 	if err == nil && changed == 0 {
 		return authentication.ErrUserNotFound
 	}
@@ -88,7 +88,6 @@ func scanUser(row database.Row) (u authentication.User, err error) {
 	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.PasswordHash, &role, &u.Active,
 		database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
 	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
-	u.Email = strings.ToLower(u.Email) // the previous release kept capital letters
 	u.Role = roleOf(role)
 	return u, database.WrapRow("authentication: reading a user", err, authentication.ErrUserNotFound)
 }

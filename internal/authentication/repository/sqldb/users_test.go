@@ -136,15 +136,17 @@ func TestUsers(t *testing.T) {
 			s.exec("UPDATE users SET avatar_url = 'a.png', otp = '123456' WHERE id = $1", before.ID)
 			s.bothWays(func(ctx context.Context) {
 				u := authentication.User{
-					ID: before.ID, Email: "changed@example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
+					ID: before.ID, Email: "An@Example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
 					CreatedAt: now.Add(-time.Hour), UpdatedAt: now.Add(time.Hour),
 				}
 				require.NoError(s, s.users.Update(ctx, u))
 				got, err := s.users.ByID(ctx, before.ID)
 				require.NoError(s, err)
-				u.Email, u.CreatedAt = before.Email, before.CreatedAt
+				u.CreatedAt = before.CreatedAt
 				require.Equal(s, u, got)
 			})
+			err := s.users.Update(context.Background(), authentication.User{ID: before.ID, Email: "other@example.com", UpdatedAt: now})
+			require.ErrorIs(s, err, authentication.ErrUserNotFound, "another address would be another user's")
 			require.Equal(s, "a.png", s.column("avatar_url", before.ID).String, "what this package does not know stays")
 			require.Equal(s, "123456", s.column("otp", before.ID).String)
 			got, err := s.users.ByID(context.Background(), other.ID)
@@ -160,7 +162,7 @@ func TestUsers(t *testing.T) {
 			s.exec(`INSERT INTO users (id, username, is_active, created_at, updated_at) VALUES ($1, 'An@Example.com', NULL, $2, $2)`,
 				id, now)
 			want := authentication.User{
-				ID: id, Email: "an@example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
+				ID: id, Email: "An@Example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
 			}
 			s.bothWays(func(ctx context.Context) {
 				got, err := s.users.ByID(ctx, id)
