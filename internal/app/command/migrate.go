@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -17,7 +19,7 @@ func migrate() *cobra.Command {
 	group.AddCommand(
 		&cobra.Command{Use: "up", Short: "Take every pending step", Args: cobra.NoArgs, RunE: onDatabase(config.Migrate, migrateUp)},
 		&cobra.Command{Use: "down", Short: "Take the newest step back", Args: cobra.NoArgs, RunE: onDatabase(config.Migrate, migrateDown)},
-		&cobra.Command{Use: "status", Short: "List the steps, and the rows in their way; fails when some are pending",
+		&cobra.Command{Use: "status", Short: "List the steps, the rows in their way, and odd rows; fails when steps are pending",
 			Args: cobra.NoArgs, RunE: onDatabase(config.Migrate, migrateStatus)},
 	)
 	return group
@@ -70,6 +72,11 @@ func migrateStatus(i invocation, db *database.DB) error {
 		i.print("%-40s %s", s.Name, when)
 	}
 	printObstacles(i.OutOrStdout(), obstacles)
+	oddities, err := schema.Oddities(i.Context(), db, schema.Addresses{Found: isFound, Valid: isValid})
+	if err != nil {
+		return err
+	}
+	printOddities(i.OutOrStdout(), oddities)
 	switch {
 	case len(obstacles) > 0:
 		return fmt.Errorf("%d steps are pending, and rows are in their way; change those, then run `api migrate up`", pending)
@@ -91,5 +98,31 @@ func printObstacles(out io.Writer, obstacles []schema.Obstacle) {
 			fmt.Fprintf(out, "  %s, %s, since %s\n", line, r.State, r.Since.Format("2006-01-02 15:04:05"))
 		}
 		fmt.Fprintf(out, "  -> %s\n", o.Rule.Remedy())
+	}
+}
+
+// isFound reports whether a user who types the stored address is found by it.
+func isFound(address string) bool {
+	typed, err := authentication.TypedEmail(address)
+	return err == nil && typed == address
+}
+
+// isValid reports whether the address could be registered today.
+func isValid(address string) bool {
+	_, err := authentication.ParseEmail(address)
+	return err == nil
+}
+
+// printOddities shows the first rows of each kind in full, as printObstacles does.
+func printOddities(out io.Writer, oddities []schema.Oddity) {
+	for _, o := range oddities {
+		fmt.Fprintf(out, "\nodd, but not in the way: %s (%d)\n", o.Kind, o.Count)
+		for _, r := range o.Rows {
+			fmt.Fprintf(out, "  %s %s %q\n", strings.TrimSuffix(r.Table, "s"), r.ID, r.Name)
+		}
+		if more := o.Count - len(o.Rows); more > 0 {
+			fmt.Fprintf(out, "  and %d more\n", more)
+		}
+		fmt.Fprintf(out, "  -> %s\n", o.Note)
 	}
 }

@@ -42,9 +42,10 @@ func onPostgres(t *testing.T, test func(t *testing.T, exec func(query string))) 
 
 func TestMigrateListsRowsInTheWay(t *testing.T) {
 	onPostgres(t, func(t *testing.T, exec func(string)) {
-		exec(schematest.PreviousRelease + `INSERT INTO users (id, username, is_active, created_at) VALUES
-				('019c1000-0000-7000-8000-000000000001', 'An@Example.com', true, '2025-03-01 08:00:00+00'),
-				('019c1000-0000-7000-8000-000000000002', 'an@example.com', NULL, '2025-03-02 08:00:00+00')`)
+		exec(schematest.PreviousRelease + `
+			INSERT INTO users (id, username, password_hash, role_hash, is_active, created_at) VALUES
+				('019c1000-0000-7000-8000-000000000001', 'An@Example.com', 'hash', 'role', true, '2025-03-01 08:00:00+00'),
+				('019c1000-0000-7000-8000-000000000002', 'an@example.com', 'hash', 'role', NULL, '2025-03-02 08:00:00+00')`)
 
 		out, err := api("migrate", "status")
 		require.EqualError(t, err, "8 steps are pending, and rows are in their way; change those, then run `api migrate up`")
@@ -61,6 +62,10 @@ in the way: 2 living users whose names differ only in the case of letters
   user 019c1000-0000-7000-8000-000000000001 "An@Example.com", verified, since 2025-03-01 08:00:00
   user 019c1000-0000-7000-8000-000000000002 "an@example.com", not verified, since 2025-03-02 08:00:00
   -> one of them can keep the name: change users.username of the others, or set their deleted_at
+
+odd, but not in the way: users with no word on whether they are verified (1)
+  user 019c1000-0000-7000-8000-000000000002 "an@example.com"
+  -> they count as not verified: at their next login they get a code
 `, out)
 
 		out, err = api("migrate", "up")
@@ -75,7 +80,31 @@ in the way: 2 living users whose names differ only in the case of letters
 		out, err = api("migrate", "status")
 		require.NoError(t, err)
 		require.NotContains(t, out, "pending")
-		require.NotContains(t, out, "in the way")
+		require.NotContains(t, out, "\nin the way")
+	})
+}
+
+func TestMigrateListsOddRows(t *testing.T) {
+	onPostgres(t, func(t *testing.T, exec func(string)) {
+		_, err := api("migrate", "up")
+		require.NoError(t, err)
+		exec(`INSERT INTO users (id, username, password_hash, role_hash) SELECT ('019c1000-0000-7000-8000-0000000001' || n)::uuid,
+			'foo..' || n || '@example.com', 'hash', 'role' FROM generate_series(10, 31) n;
+			UPDATE users SET username = 'foo' WHERE username = 'foo..31@example.com'`)
+		out, err := api("migrate", "status")
+		require.NoError(t, err, "which stops nothing")
+		require.Contains(t, out, `
+odd, but not in the way: users who cannot be found by their address (1)
+  user 019c1000-0000-7000-8000-000000000131 "foo"
+  -> nobody can log in as they are: change users.username
+
+odd, but not in the way: users with an address that could not be registered today (21)
+  user 019c1000-0000-7000-8000-000000000110 "foo..10@example.com"
+`)
+		require.Contains(t, out, `
+  user 019c1000-0000-7000-8000-000000000129 "foo..29@example.com"
+  and 1 more
+  -> they log in`)
 	})
 }
 

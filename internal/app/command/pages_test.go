@@ -24,10 +24,12 @@ func TestPages(t *testing.T) {
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, db.Close()) })
 		_, err = db.Conn(t.Context()).ExecContext(t.Context(), `
-			CREATE TABLE users (id text, username text, is_active boolean, created_at timestamp, deleted_at timestamp);
+			CREATE TABLE users (id text, username text, password_hash text, is_active boolean, role_hash text, created_at timestamp,
+				updated_at timestamp, deleted_at timestamp);
 			INSERT INTO users VALUES
-				('85127bca-b50f-4bdf-9851-54dccc947b2d', 'an@example.com', true, '2025-03-02 10:00:00', NULL),
-				('58b54f1b-8069-4f18-aadd-aeb10cdab510', 'An@example.com', false, '2025-07-19 08:30:00', NULL)`)
+				('85127bca-b50f-4bdf-9851-54dccc947b2d', 'an@example.com', '$2a$', true, 'Qo/0', '2025-03-02 10:00:00', '2025-03-02 10:00:00', NULL),
+				('58b54f1b-8069-4f18-aadd-aeb10cdab510', 'An@example.com', '$2a$', false, 'Qo/0', '2025-07-19 08:30:00', '2025-07-19 08:30:00', NULL),
+				('b7a1d0b4-5f0e-4b3a-9d26-5d1c8c1f8f10', 'binh..le@example.com', '$2a$', true, 'Qo/0', NULL, NULL, NULL)`)
 		require.NoError(t, err)
 		out, cmd := output(t)
 		err = migrateStatus(cmd, db)
