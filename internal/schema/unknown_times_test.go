@@ -17,8 +17,11 @@ func TestUnknownTimes(t *testing.T) {
 		schematest.OnPostgres(t, func(t *testing.T, url string) {
 			db := connect(t, url)
 			exec(t, db, previousRelease)
+			exec(t, db, "INSERT INTO users (username, created_at) SELECT n || '@example.com', NULL FROM generate_series(1, 10001) n")
 			_, err := schema.Up(context.Background(), db)
 			require.NoError(t, err)
+			require.Zero(t, count(t, db, "SELECT count(*) FROM users WHERE created_at IS NULL OR updated_at IS NULL"))
+			exec(t, db, "DELETE FROM users WHERE username ~ '^[0-9]'")
 			const row = "SELECT right(id::text, 2), extract(epoch FROM created_at)::bigint, extract(epoch FROM updated_at)::bigint FROM "
 			require.Equal(t, []string{"02 1740902400 1740902400", "04 0 0"}, texts(t, db, 3, row+"users WHERE id <> '"+id("01")+"' ORDER BY id"))
 			require.Equal(t, []string{"03 0 0"}, texts(t, db, 3, row+"plans"))

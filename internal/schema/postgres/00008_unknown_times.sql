@@ -2,7 +2,7 @@
 -- +goose Up
 -- The tables are as loose as the previous release's, whoever has created them: its rows may lack their times, and its pods
 -- go by its defaults. As in 00002 all are locked at once, for an instant, or after a moment none. The rows are filled
--- afterwards, with nothing locked but themselves. Every statement can be repeated.
+-- afterwards, 5,000 in a transaction. Every statement can be repeated.
 -- +goose StatementBegin
 DO $$
 BEGIN
@@ -33,13 +33,32 @@ $$;
 
 -- An unknown time is the first one that is known, and else the epoch: such rows are older than all others.
 -- database.FillTimes reads those that pods of the previous release may still add.
-UPDATE users SET created_at = COALESCE(created_at, updated_at, 'epoch'), updated_at = COALESCE(updated_at, created_at, 'epoch')
-    WHERE created_at IS NULL OR updated_at IS NULL;
-UPDATE plans SET created_at = COALESCE(created_at, updated_at, 'epoch'), updated_at = COALESCE(updated_at, created_at, 'epoch')
-    WHERE created_at IS NULL OR updated_at IS NULL;
-UPDATE subscriptions
-    SET created_at = COALESCE(created_at, starts_at, updated_at, 'epoch'), updated_at = COALESCE(updated_at, starts_at, created_at, 'epoch')
-    WHERE created_at IS NULL OR updated_at IS NULL;
+-- +goose StatementBegin
+DO $$
+DECLARE
+    target text;
+    first  text;
+    last   uuid;
+    ids    uuid[];
+BEGIN
+    FOREACH target IN ARRAY ARRAY['users', 'plans', 'subscriptions'] LOOP
+        first := CASE target WHEN 'subscriptions' THEN 'starts_at,' ELSE '' END;
+        last := '00000000-0000-0000-0000-000000000000';
+        LOOP
+            EXECUTE format('SELECT array_agg(id ORDER BY id) FROM (SELECT id FROM %I
+                WHERE id > $1 AND (created_at IS NULL OR updated_at IS NULL) ORDER BY id LIMIT 5000) batch', target)
+                INTO ids USING last;
+            EXIT WHEN ids IS NULL;
+            EXECUTE format('UPDATE %1$I SET created_at = COALESCE(created_at, %2$s updated_at, ''epoch''),
+                updated_at = COALESCE(updated_at, %2$s created_at, ''epoch'') WHERE id = ANY($1)', target, first)
+                USING ids;
+            COMMIT; -- a write to one of these rows waits no longer than for this
+            last := ids[cardinality(ids)];
+        END LOOP;
+    END LOOP;
+END
+$$;
+-- +goose StatementEnd
 
 -- +goose Down
 -- Nothing: what was unknown is no loss, and the previous release can work with either.
