@@ -41,7 +41,7 @@ func previousReleaseWorks(t *testing.T, db *database.DB, username string) {
 	var userID, planID, subscriptionID string
 	require.NoError(t, q.QueryRowContext(ctx, `INSERT INTO users
 		(username, full_name, password_hash, avatar_url, is_active, otp, otp_expired_at, role_hash, created_at, updated_at, deleted_at)
-		VALUES ($1, NULL, '$2a$10$abc', NULL, false, NULL, NULL, 'cm9sZQ==', now(), now(), NULL) RETURNING id`, username).Scan(&userID))
+		VALUES ($1, NULL, '$2a$10$abc', NULL, false, NULL, NULL, NULL, NULL, NULL, NULL) RETURNING id`, username).Scan(&userID))
 	_, err := q.ExecContext(ctx, "INSERT INTO users (username) VALUES ($1)", username)
 	require.True(t, db.Dialect().IsUniqueViolation(err), "%v", err)
 	exec(t, db, "UPDATE users SET otp = '012345', otp_expired_at = now() + interval '24 hours', updated_at = now() WHERE id = $1", userID)
@@ -56,7 +56,7 @@ func previousReleaseWorks(t *testing.T, db *database.DB, username string) {
 	require.NoError(t, q.QueryRowContext(ctx, "SELECT id FROM plans WHERE code = 'free' AND deleted_at IS NULL").Scan(&planID))
 	require.NoError(t, q.QueryRowContext(ctx, `INSERT INTO subscriptions
 		(user_id, plan_id, status, trial_ends_at, starts_at, ends_at, cancelled_at, created_at, updated_at, deleted_at)
-		VALUES ($1, $2, 'trialing', now() + interval '14 days', now(), NULL, NULL, now(), now(), NULL) RETURNING id`,
+		VALUES ($1, $2, 'trialing', now() + interval '14 days', now(), NULL, NULL, NULL, NULL, NULL) RETURNING id`,
 		userID, planID).Scan(&subscriptionID))
 	exec(t, db, "UPDATE subscriptions SET status = 'active', ends_at = now() + interval '1 year', updated_at = now() WHERE id = $1", subscriptionID)
 	exec(t, db, "UPDATE subscriptions SET status = 'cancelled', cancelled_at = now() WHERE id = $1", subscriptionID)
