@@ -96,6 +96,7 @@ var sentinels = []*apperror.Error{
 	authentication.ErrBody, authentication.ErrEmailTaken, authentication.ErrWrongPassword, authentication.ErrWrongCode,
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
+	authentication.ErrProfile, authentication.ErrNoUser, authentication.ErrUserID, authentication.ErrForbidden,
 	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrInvalidID, subscription.ErrCannotCancel,
 	database.ErrUnavailable,
 	invitation.ErrBody, invitation.ErrForbidden, invitation.ErrUnauthenticated, invitation.ErrInvalid, invitation.ErrUsed,

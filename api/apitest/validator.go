@@ -123,7 +123,8 @@ func hasCredentials(_ context.Context, in *openapi3filter.AuthenticationInput) e
 	request, scheme := in.RequestValidationInput.Request, in.SecurityScheme
 	switch {
 	case scheme.Type == "apiKey" && scheme.In == "cookie":
-		if cookie, err := request.Cookie(scheme.Name); err == nil && cookie.Value != "" {
+		hasValue := func(c *http.Cookie) bool { return c.Value != "" }
+		if slices.ContainsFunc(request.CookiesNamed(scheme.Name), hasValue) {
 			return nil
 		}
 	case scheme.Type == "apiKey" && scheme.In == "header":

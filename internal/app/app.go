@@ -207,11 +207,15 @@ func (a *App) assembleAPI(events event.Publisher) {
 	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
-		invitations:    a.newInvitations(events),
-		subscriptions:  lifecycle,
-		reading:        projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
-		counting:       a.progress.count,
-		tokens:         tokens,
+		directory: authentications.NewDirectory(authentications.DirectoryDeps{
+			Users: authsql.NewUsers(a.db),
+			Clock: a.clock,
+		}),
+		invitations:   a.newInvitations(events),
+		subscriptions: lifecycle,
+		reading:       projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
+		counting:      a.progress.count,
+		tokens:        tokens,
 	})
 }
 

@@ -33,6 +33,7 @@ const requestTimeout = 15 * time.Second
 // services is what the api's routes ask for.
 type services struct {
 	authentication *authentications.UseCase
+	directory      *authentications.Directory
 	invitations    *invitations.UseCase
 	subscriptions  *subscriptions.Lifecycle
 	reading        *projects.Reading
@@ -58,11 +59,13 @@ func (in *infra) newWeb(s services) *echo.Echo {
 		Secure:   in.cfg.Cookie.Secure,
 		SameSite: in.cfg.Cookie.SameSite,
 	}
+	internal := httpserver.InternalKey(string(in.cfg.Secrets.Internal))
 	authhttp.Register(root, s.authentication, cookie, authenticated)
+	authhttp.RegisterUsers(root, s.directory, authenticated, internal)
 	invitationhttp.Register(root, s.invitations, cookie.SetLogin, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	projecthttp.Register(root, s.reading, authenticated)
-	projecthttp.RegisterInternal(root, s.counting, httpserver.InternalKey(string(in.cfg.Secrets.Internal)))
+	projecthttp.RegisterInternal(root, s.counting, internal)
 	registerDocs(e)
 	return e
 }

@@ -43,6 +43,13 @@ var matrixRoutes = map[string]matrixRow{
 	"POST /authentication/accept-invitation": {who: forEveryone},
 	"GET /authentication/me":                 {who: forPeople},
 
+	"GET /users/me":           {who: forPeople},
+	"PUT /users/me":           {who: forPeople, body: `{}`},
+	"GET /users":              {who: forAdmins},
+	"GET /users/page":         {who: forAdmins},
+	"GET /users/:id":          {who: forAdmins, id: "user"},
+	"GET /users/internal/:id": {who: forServices, id: "user"},
+
 	"POST /users/invitations":                    {who: forAdmins, body: `[]`},
 	"POST /users/invitations/:project_id/cancel": {who: forAdmins},
 

@@ -16,6 +16,12 @@ var (
 	ErrInvalidEmail    = apperror.New(apperror.Invalid, 20011, "This is not a valid e-mail address")
 	ErrUnauthenticated = apperror.New(apperror.Unauthorized, 401, "Please log in")
 
+	// The errors of the routes below /users.
+	ErrProfile   = apperror.New(apperror.Invalid, 10001, "The request is not valid")
+	ErrNoUser    = apperror.New(apperror.NotFound, 10002, "User not found")
+	ErrUserID    = apperror.New(apperror.Invalid, 10006, "This is not a user id")
+	ErrForbidden = apperror.New(apperror.Forbidden, 403, "Only an administrator may do this")
+
 	// ErrBusy: more passwords wait to be hashed than can be done in reasonable time.
 	ErrBusy = apperror.New(apperror.Unavailable, 503, "The service is busy; please try again in a moment")
 	// ErrCodeNotFound never leaves the domain: no code was ever stored for this user and purpose.

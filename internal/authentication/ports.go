@@ -26,9 +26,19 @@ type UserRepository interface {
 	LockByEmail(ctx context.Context, email string) (User, error)
 	// LockByID is LockByEmail by the id.
 	LockByID(ctx context.Context, id string) (User, error)
-	// Update stores everything but ID and CreatedAt; of Email only the case of letters may change. It returns
+	// Update stores everything but ID, AvatarURL and CreatedAt; of Email only the case of letters may change. It returns
 	// [ErrUserNotFound] when there is none.
 	Update(ctx context.Context, u User) error
+}
+
+// UserDirectory lists users, and stores what they say of themselves. Users that were deleted are not in it.
+type UserDirectory interface {
+	// ByID returns [ErrUserNotFound] when there is none.
+	ByID(ctx context.Context, id string) (User, error)
+	// List returns the users that f selects, the newest first, and how many there are without its Limit and Offset.
+	List(ctx context.Context, f UserFilter) (users []User, total int, err error)
+	// UpdateProfile changes what p has set, and returns the user. It returns [ErrUserNotFound] when there is none.
+	UpdateProfile(ctx context.Context, id string, p Profile, now time.Time) (User, error)
 }
 
 // InvitedRepository stores users who were created for an address its owner has not proven yet. Every method takes part in

@@ -22,6 +22,7 @@ type User struct {
 	ID           string // uuid
 	Email        string // as it is stored, in the column username; compared whatever the case of letters
 	FullName     string // empty when not given
+	AvatarURL    string // empty when not given
 	PasswordHash string
 	Role         Role
 	Active       bool

@@ -124,6 +124,75 @@ func (mr *MockUserRepositoryMockRecorder) Update(ctx, u interface{}) *gomock.Cal
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockUserRepository)(nil).Update), ctx, u)
 }
 
+// MockUserDirectory is a mock of UserDirectory interface.
+type MockUserDirectory struct {
+	ctrl     *gomock.Controller
+	recorder *MockUserDirectoryMockRecorder
+}
+
+// MockUserDirectoryMockRecorder is the mock recorder for MockUserDirectory.
+type MockUserDirectoryMockRecorder struct {
+	mock *MockUserDirectory
+}
+
+// NewMockUserDirectory creates a new mock instance.
+func NewMockUserDirectory(ctrl *gomock.Controller) *MockUserDirectory {
+	mock := &MockUserDirectory{ctrl: ctrl}
+	mock.recorder = &MockUserDirectoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockUserDirectory) EXPECT() *MockUserDirectoryMockRecorder {
+	return m.recorder
+}
+
+// ByID mocks base method.
+func (m *MockUserDirectory) ByID(ctx context.Context, id string) (authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ByID", ctx, id)
+	ret0, _ := ret[0].(authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ByID indicates an expected call of ByID.
+func (mr *MockUserDirectoryMockRecorder) ByID(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByID", reflect.TypeOf((*MockUserDirectory)(nil).ByID), ctx, id)
+}
+
+// List mocks base method.
+func (m *MockUserDirectory) List(ctx context.Context, f authentication.UserFilter) ([]authentication.User, int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, f)
+	ret0, _ := ret[0].([]authentication.User)
+	ret1, _ := ret[1].(int)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// List indicates an expected call of List.
+func (mr *MockUserDirectoryMockRecorder) List(ctx, f interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockUserDirectory)(nil).List), ctx, f)
+}
+
+// UpdateProfile mocks base method.
+func (m *MockUserDirectory) UpdateProfile(ctx context.Context, id string, p authentication.Profile, now time.Time) (authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "UpdateProfile", ctx, id, p, now)
+	ret0, _ := ret[0].(authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// UpdateProfile indicates an expected call of UpdateProfile.
+func (mr *MockUserDirectoryMockRecorder) UpdateProfile(ctx, id, p, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "UpdateProfile", reflect.TypeOf((*MockUserDirectory)(nil).UpdateProfile), ctx, id, p, now)
+}
+
 // MockInvitedRepository is a mock of InvitedRepository interface.
 type MockInvitedRepository struct {
 	ctrl     *gomock.Controller

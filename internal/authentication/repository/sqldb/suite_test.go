@@ -17,6 +17,7 @@ import (
 
 var (
 	_ authentication.UserRepository    = (*sqldb.Users)(nil)
+	_ authentication.UserDirectory     = (*sqldb.Users)(nil)
 	_ authentication.InvitedRepository = (*sqldb.Users)(nil)
 	_ authentication.CodeRepository    = (*sqldb.Codes)(nil)
 )

@@ -1,8 +1,8 @@
 // Package sqldb stores users, their codes and the batches in which they were invited in PostgreSQL or SQLite, in the tables
 // of the previous release and ours beside them.
 //
-// It promises that every method takes part in the transaction of its context. Columns it does not know, such as
-// avatar_url, keep their values. It deletes nobody who has ever had a password. An id that is no UUID is not found.
+// It promises that every method takes part in the transaction of its context. Columns it does not know keep
+// their values. It deletes nobody who has ever had a password. An id that is no UUID is not found.
 package sqldb
 
 import (
@@ -12,15 +12,17 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Users is an [authentication.UserRepository] and an [authentication.InvitedRepository]. It is safe for concurrent use.
+// Users is an [authentication.UserRepository], an [authentication.UserDirectory] and an [authentication.InvitedRepository]. It is safe for concurrent use.
 type Users struct{ db *database.DB }
 
 // NewUsers returns a repository on db.
 func NewUsers(db *database.DB) *Users { return &Users{db} }
 
-// selectUser reads rows of the previous release as well: there every column but the id and the name can be NULL.
-const selectUser = `SELECT id, username, COALESCE(full_name, ''), COALESCE(password_hash, ''), COALESCE(role_hash, ''),
-is_active IS TRUE, created_at, updated_at FROM users WHERE deleted_at IS NULL AND `
+// userColumns reads rows of the previous release as well: there every column but the id and the name can be NULL.
+const userColumns = `id, username, COALESCE(full_name, ''), COALESCE(avatar_url, ''), COALESCE(password_hash, ''),
+COALESCE(role_hash, ''), is_active IS TRUE, created_at, updated_at`
+
+const selectUser = "SELECT " + userColumns + " FROM users WHERE deleted_at IS NULL AND "
 
 // The conditions for one user.
 const (
@@ -70,8 +72,8 @@ func (r *Users) lock(ctx context.Context, where, arg string) (authentication.Use
 	return scanUser(tx.QueryRowContext(ctx, selectUser+where+r.db.Dialect().ForUpdate(), arg))
 }
 
-// Update stores everything but ID and CreatedAt, and of Email the case of letters. It returns ErrUserNotFound when there
-// is none with this address.
+// Update stores everything but ID, AvatarURL and CreatedAt, and of Email the case of letters. It returns ErrUserNotFound
+// when there is none with this address.
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
 	changed, err := r.db.Exec(ctx, "authentication: updating a user", `UPDATE users
 SET username = $2, full_name = NULLIF($3, ''), password_hash = NULLIF($4, ''), role_hash = $5, is_active = $6, updated_at = $7
@@ -85,7 +87,7 @@ WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
 
 func scanUser(row database.Row) (u authentication.User, err error) {
 	var role string
-	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.PasswordHash, &role, &u.Active,
+	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Active,
 		database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
 	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
 	u.Role = roleOf(role)

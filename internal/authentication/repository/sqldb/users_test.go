@@ -137,7 +137,7 @@ func TestUsers(t *testing.T) {
 			s.bothWays(func(ctx context.Context) {
 				u := authentication.User{
 					ID: before.ID, Email: "An@Example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
-					CreatedAt: now.Add(-time.Hour), UpdatedAt: now.Add(time.Hour),
+					CreatedAt: now.Add(-time.Hour), UpdatedAt: now.Add(time.Hour), AvatarURL: "a.png",
 				}
 				require.NoError(s, s.users.Update(ctx, u))
 				got, err := s.users.ByID(ctx, before.ID)
