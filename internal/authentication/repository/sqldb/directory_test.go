@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/pkg/database"
 )
 
 func TestDirectory(t *testing.T) {
@@ -59,13 +60,20 @@ func TestDirectory(t *testing.T) {
 	t.Run("lists users of the previous release", func(t *testing.T) {
 		t.Parallel()
 		each(t, func(s suite) {
-			s.exec(`INSERT INTO users (id, username, full_name, avatar_url, role_hash, is_active, created_at, updated_at)
-VALUES ($1, 'Old@Example.com', '', NULL, NULL, NULL, $2, $2)`, uuid.NewString(), now)
-			users, total, err := s.users.List(context.Background(), authentication.UserFilter{Limit: 1})
+			old := s.createUser("old@example.com")
+			s.exec("UPDATE users SET full_name = '', avatar_url = NULL, role_hash = NULL, is_active = NULL WHERE id = $1", old.ID)
+			if s.db.Dialect() == database.Postgres { // only there the tables may be the previous release's
+				s.exec("UPDATE users SET created_at = NULL, updated_at = NULL WHERE id = $1", old.ID)
+			} else {
+				s.exec("UPDATE users SET created_at = $2 WHERE id = $1", old.ID, now.Add(-time.Hour))
+			}
+			s.createUser("an@example.com")
+			users, total, err := s.users.List(context.Background(), authentication.UserFilter{Limit: 2})
 			require.NoError(s, err)
-			require.Equal(s, 1, total)
-			require.Equal(s, authentication.RoleUser, users[0].Role)
-			require.Empty(s, users[0].FullName+users[0].AvatarURL)
+			require.Equal(s, 2, total)
+			require.Equal(s, old.ID, users[1].ID, "without a time it is the last")
+			require.Equal(s, authentication.RoleUser, users[1].Role)
+			require.Empty(s, users[1].FullName+users[1].AvatarURL)
 		})
 	})
 
