@@ -333,6 +333,9 @@ func killPostgreSQL(t *testing.T) {
 			func() (harness.Answer, error) {
 				return client.Login(t.Context(), before.email, harness.Password, false)
 			},
+			func() (harness.Answer, error) { // never 401, which would send them to the login
+				return before.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil)
+			},
 		} {
 			a, err := request()
 			require.NoError(t, err, "an answer in the envelope")
