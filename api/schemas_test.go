@@ -48,6 +48,14 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 		"all sent":    event.ProjectCompletedMail{Recipient: "an@example.com", Locale: "vi", ProjectID: projectID, Total: 1, Done: 1},
 		"some failed": event.ProjectCompletedMail{Recipient: "an@example.com", Locale: "en", ProjectID: projectID, Total: 100_000, Done: 100_000, Errors: 7},
 	},
+	event.EmailTrialEndingRequested: {
+		"three days": event.TrialEndingMail{
+			UserID: userID, Recipient: "an+x@example.com", Locale: "vi", PlanCode: "free", TrialEnd: then, DaysLeft: 3,
+		},
+		"one day": event.TrialEndingMail{
+			UserID: userID, Recipient: "an@example.com", Locale: "en", PlanCode: "free", TrialEnd: then.Truncate(time.Second), DaysLeft: 1,
+		},
+	},
 	event.JobCompleted: {
 		"owner known": event.JobCompletedData{ProjectID: projectID, UserID: userID, Total: 3, Done: 3, Errors: 1, CompletedAt: now},
 		"not known":   event.JobCompletedData{ProjectID: projectID, Total: 3, Done: 4, CompletedAt: now.Truncate(time.Second)},

@@ -63,6 +63,7 @@ func routes(h handlers) []route {
 		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), code},
 		{InvitationQueue, "invitation.#", event.InvitationRequested, invitationevents.SendMail(h.invitationMail), invitation},
 		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), mail},
+		{EmailQueue, "email.#", event.EmailTrialEndingRequested, mailevents.SendTrialEnding(h.mails), mail},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionStatusChanged, subscriptionevents.StatusChanged(h.projection), nil},

@@ -55,6 +55,10 @@ func TestCheckPartID(t *testing.T) {
 		"email.project_completed.requested": {
 			Handle(ignore[ProjectCompletedMail]), `"recipient":"r","project_id":"p"`, []string{"project_id"},
 		},
+		"email.trial_ending.requested": {
+			Handle(ignore[TrialEndingMail]),
+			`"user_id":"u","recipient":"r","plan_code":"free","days_left":3,"trial_end":"2026-01-31T09:30:00Z"`, []string{"user_id"},
+		},
 		"subscription.created":        {Handle(ignore[SubscriptionCreatedData]), state, []string{"user_id"}},
 		"subscription.cancelled":      {Handle(ignore[SubscriptionCancelledData]), state, []string{"user_id"}},
 		"subscription.status_changed": {Handle(ignore[SubscriptionStatusChangedData]), state, []string{"user_id"}},

@@ -17,6 +17,7 @@ const (
 
 	InvitationRequested            RoutingKey = "invitation.requested"
 	EmailProjectCompletedRequested RoutingKey = "email.project_completed.requested"
+	EmailTrialEndingRequested      RoutingKey = "email.trial_ending.requested"
 	ProjectCreated                 RoutingKey = "project.created" // the Project service's
 	JobCompleted                   RoutingKey = "job.completed"
 )

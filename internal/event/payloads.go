@@ -63,6 +63,26 @@ func (d ProjectCompletedMail) Validate() error {
 
 func (d ProjectCompletedMail) checkIDs() error { return checkProjectID(d.ProjectID) }
 
+// TrialEndingMail is the data of email.trial_ending.requested: a reminder that a trial is about to end.
+type TrialEndingMail struct {
+	UserID    string    `json:"user_id"`
+	Recipient string    `json:"recipient"`
+	Locale    string    `json:"locale"` // en | vi
+	PlanCode  string    `json:"plan_code"`
+	TrialEnd  time.Time `json:"trial_end"`
+	DaysLeft  int       `json:"days_left"` // when it was requested, rounded up
+}
+
+// Validate names the first missing field.
+func (d TrialEndingMail) Validate() error {
+	return firstMissing(
+		field{"user_id", d.UserID == ""}, field{"recipient", d.Recipient == ""}, field{"plan_code", d.PlanCode == ""},
+		field{"trial_end", d.TrialEnd.IsZero()}, field{"days_left", d.DaysLeft < 1},
+	)
+}
+
+func (d TrialEndingMail) checkIDs() error { return checkUserID(d.UserID) }
+
 // JobCompletedData is the data of job.completed: every item of a project has been finished.
 type JobCompletedData struct {
 	ProjectID   string    `json:"project_id"`

@@ -56,6 +56,8 @@ type Renderer interface {
 	Invitation(locale, token, link string, expiresAt time.Time) (Content, error)
 	// ProjectCompleted returns the closing mail of a project.
 	ProjectCompleted(locale string, c Completion) (Content, error)
+	// TrialEnding returns the reminder of a trial that ends in days, 1 or more.
+	TrialEnding(locale string, days int, trialEnd time.Time) (Content, error)
 }
 
 // Completion is what the closing mail of a project reports.

@@ -155,6 +155,21 @@ func (mr *MockRendererMockRecorder) ProjectCompleted(locale, c interface{}) *gom
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ProjectCompleted", reflect.TypeOf((*MockRenderer)(nil).ProjectCompleted), locale, c)
 }
 
+// TrialEnding mocks base method.
+func (m *MockRenderer) TrialEnding(locale string, days int, trialEnd time.Time) (notification.Content, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "TrialEnding", locale, days, trialEnd)
+	ret0, _ := ret[0].(notification.Content)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// TrialEnding indicates an expected call of TrialEnding.
+func (mr *MockRendererMockRecorder) TrialEnding(locale, days, trialEnd interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "TrialEnding", reflect.TypeOf((*MockRenderer)(nil).TrialEnding), locale, days, trialEnd)
+}
+
 // Verification mocks base method.
 func (m *MockRenderer) Verification(locale, code string, now, expiresAt time.Time) (notification.Content, error) {
 	m.ctrl.T.Helper()

@@ -43,6 +43,7 @@ var mails = map[string]struct {
 		"subject", "preheader", "heading", "intro", "total", "sent", "failed", "total_count", "sent_count", "failed_count",
 		"note", "reference", "footer",
 	}},
+	trialEnding: {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
 }
 
 // Renderer implements notification.Renderer on the parsed templates. It is safe for concurrent use. Any locale but "vi"

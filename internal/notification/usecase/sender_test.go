@@ -129,6 +129,8 @@ func (plain) ProjectCompleted(string, notification.Completion) (notification.Con
 	return content, nil
 }
 
+func (plain) TrialEnding(string, int, time.Time) (notification.Content, error) { return content, nil }
+
 type counts struct {
 	mu                         sync.Mutex
 	accepted, failed, repeated int

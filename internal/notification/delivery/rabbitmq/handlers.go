@@ -13,11 +13,19 @@ import (
 // Sender sends the mails. Its errors are in the vocabulary of internal/event.
 type Sender interface {
 	SendProjectCompleted(ctx context.Context, eventID string, d event.ProjectCompletedMail) error
+	SendTrialEnding(ctx context.Context, eventID string, d event.TrialEndingMail) error
 }
 
 // SendProjectCompleted returns the handler of email.project_completed.requested.
 func SendProjectCompleted(s Sender) event.Handler {
 	return event.Handle(func(ctx context.Context, e event.Received, d event.ProjectCompletedMail) error {
 		return s.SendProjectCompleted(ctx, e.ID, d)
+	})
+}
+
+// SendTrialEnding returns the handler of email.trial_ending.requested.
+func SendTrialEnding(s Sender) event.Handler {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.TrialEndingMail) error {
+		return s.SendTrialEnding(ctx, e.ID, d)
 	})
 }

@@ -17,12 +17,17 @@ var _ rabbitmq.Sender = (*usecase.Sender)(nil)
 
 type sender struct {
 	eventID string
-	data    event.ProjectCompletedMail
+	data    event.Payload
 	calls   int
 	err     error
 }
 
 func (s *sender) SendProjectCompleted(_ context.Context, eventID string, d event.ProjectCompletedMail) error {
+	s.eventID, s.data, s.calls = eventID, d, s.calls+1
+	return s.err
+}
+
+func (s *sender) SendTrialEnding(_ context.Context, eventID string, d event.TrialEndingMail) error {
 	s.eventID, s.data, s.calls = eventID, d, s.calls+1
 	return s.err
 }
@@ -70,5 +75,22 @@ func TestSendProjectCompleted(t *testing.T) {
 		require.Equal(t, event.Dead, decision.Action)
 		require.Equal(t, event.ReasonInvalid, decision.Outcome)
 		require.Zero(t, mail.calls)
+	})
+}
+
+func TestSendTrialEnding(t *testing.T) {
+	t.Parallel()
+	t.Run("passes the event to the sender", func(t *testing.T) {
+		t.Parallel()
+		reminder := event.TrialEndingMail{
+			UserID: "user-1", Recipient: "an@example.com", Locale: "vi", PlanCode: "free", TrialEnd: now, DaysLeft: 3,
+		}
+		m, err := event.Encode(event.Event{ID: "evt_1", Key: event.EmailTrialEndingRequested, Time: now, Data: reminder})
+		require.NoError(t, err)
+		for _, result := range []error{nil, event.Drop(event.DropExpired)} {
+			mail := &sender{err: result}
+			require.Equal(t, result, rabbitmq.SendTrialEnding(mail)(t.Context(), event.Delivery{Message: m}))
+			require.Equal(t, &sender{"evt_1", reminder, 1, result}, mail)
+		}
 	})
 }
