@@ -73,13 +73,14 @@ func (in *infra) newWeb(s services) *echo.Echo {
 // newEcho returns a server with health and metrics. durations, where there is one, measures its requests.
 func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
 	e := httpserver.New(httpserver.Options{
-		Log:     in.log,
-		Prefix:  "/identity",
-		Tracer:  in.tracer(),
-		Metrics: durations,
-		Timeout: requestTimeout,
-		Routes:  routes,
-		Explain: database.Explain, // a database that is unavailable is no fault of ours
+		Log:      in.log,
+		Prefix:   "/identity",
+		Tracer:   in.tracer(),
+		Metrics:  durations,
+		Timeout:  requestTimeout,
+		Routes:   routes,
+		Explain:  database.Explain, // a database that is unavailable is no fault of ours
+		Wordings: map[string]httpserver.Wording{"vi": vietnamese},
 	})
 	in.health.register(e)
 	getOrHead(e, "/metrics", echo.WrapHandler(promhttp.HandlerFor(

@@ -112,6 +112,7 @@ func (p *program) request(t *testing.T, method, path string, body any, header ..
 	p.contract.Check(t, request, raw, response)
 	answer, err = io.ReadAll(response.Body)
 	require.NoError(t, err)
+	requireTranslated(t, request, response.StatusCode, answer)
 	return response.StatusCode, answer
 }
 

@@ -35,21 +35,23 @@ func suggestRetry(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// respondError is the one place where an error becomes a response. It logs nothing: the request's line does.
-func respondError(err error, c echo.Context) {
-	if c.Response().Committed {
-		return // part of a response has been sent; a second one would corrupt it
+// respondError returns the one place where an error becomes a response. It logs nothing: the request's line does.
+func respondError(wordings map[string]Wording) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if c.Response().Committed {
+			return // part of a response has been sent; a second one would corrupt it
+		}
+		status, body := responseTo(c.Request().Context(), err)
+		// Both fail only when the client has disconnected.
+		if c.Request().Method == http.MethodHead || status == statusClientGone {
+			_ = c.NoContent(status)
+			return
+		}
+		_ = c.JSON(status, translate(c.Request(), wordings, body))
 	}
-	status, body := responseTo(c.Request().Context(), err)
-	// Both fail only when the client has disconnected.
-	if c.Request().Method == http.MethodHead || status == statusClientGone {
-		_ = c.NoContent(status)
-		return
-	}
-	_ = c.JSON(status, body)
 }
 
-// responseTo returns what the client may know about err.
+// responseTo returns what the client may know about err, in English.
 func responseTo(ctx context.Context, err error) (status int, body Envelope) {
 	if errors.Is(ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled) {
 		return statusClientGone, Envelope{ErrorCode: statusClientGone}

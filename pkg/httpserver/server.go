@@ -28,7 +28,9 @@ type Options struct {
 	Prefix string
 	// Explain returns the error that a client receives for an error of a handler. [the same error]
 	Explain func(error) error
-	Tracer  trace.Tracer // [none] a span per request, a child of the caller's traceparent
+	// Wordings are by locale ([Locale]); what they lack is English. [none]
+	Wordings map[string]Wording
+	Tracer   trace.Tracer // [none] a span per request, a child of the caller's traceparent
 	// Metrics gets http_request_duration_seconds and http_streams_open. New panics when two servers share one. [none]
 	Metrics prometheus.Registerer
 }
@@ -44,7 +46,7 @@ func New(o Options) *echo.Echo {
 	}
 
 	e := echo.New()
-	e.HTTPErrorHandler = respondError
+	e.HTTPErrorHandler = respondError(o.Wordings)
 	e.IPExtractor = echo.ExtractIPFromXFFHeader()
 	// net/http's own messages, mostly about broken connections, become warnings in the service's form.
 	e.StdLogger = log.New(o.Log.With().Str(zerolog.LevelFieldName, zerolog.LevelWarnValue).Logger(), "", 0)

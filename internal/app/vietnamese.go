@@ -1,0 +1,95 @@
+package app
+
+import "github.com/smap-platform/identity/pkg/httpserver"
+
+// vietnamese has every message and every field problem that a client can receive. A new one is a line here; a test names
+// those that are missing and those that nothing returns any more. Numbers are "#", in the order of the English text.
+var vietnamese = httpserver.Wording{
+	// By HTTP status, without a domain.
+	"Bad Request":           "Yêu cầu không hợp lệ",
+	"Unauthorized":          "Vui lòng đăng nhập",
+	"Forbidden":             "Bạn không có quyền thực hiện thao tác này",
+	"Not Found":             "Không tìm thấy",
+	"Method Not Allowed":    "Phương thức này không được hỗ trợ",
+	"Internal server error": "Lỗi máy chủ nội bộ",
+	"Internal Server Error": "Lỗi máy chủ nội bộ",
+	"Service Unavailable":   "Dịch vụ hiện không khả dụng; vui lòng thử lại sau ít phút",
+	"The body is too large": "Nội dung yêu cầu quá lớn",
+	"Send JSON with Content-Type: application/json": "Hãy gửi JSON với Content-Type: application/json",
+	"Send the internal key as X-Internal-Key":       "Hãy gửi khóa nội bộ trong X-Internal-Key",
+	"The service is not available right now; please try again in a moment": "Dịch vụ hiện không khả dụng; " +
+		"vui lòng thử lại sau ít phút",
+	"The service is busy; please try again in a moment": "Hệ thống đang bận; vui lòng thử lại sau ít phút",
+
+	// Several domains.
+	"The request is not valid":          "Yêu cầu không hợp lệ",
+	"Please log in":                     "Vui lòng đăng nhập",
+	"Only an administrator may do this": "Chỉ quản trị viên mới được thực hiện thao tác này",
+	"User not found":                    "Không tìm thấy người dùng",
+
+	// Accounts.
+	"This e-mail address is already registered": "Địa chỉ e-mail này đã được đăng ký",
+	"Wrong e-mail or password":                  "E-mail hoặc mật khẩu không đúng",
+	"Wrong code":                                "Mã xác thực không đúng",
+	"This e-mail address is already verified":   "Địa chỉ e-mail này đã được xác thực",
+	"This code has expired; request a new one":  "Mã xác thực đã hết hạn; vui lòng yêu cầu mã mới",
+	"Too many wrong codes; request a new one":   "Bạn đã nhập sai mã quá nhiều lần; vui lòng yêu cầu mã mới",
+	"This e-mail address is not verified yet":   "Địa chỉ e-mail này chưa được xác thực",
+	"This is not a valid e-mail address":        "Địa chỉ e-mail không hợp lệ",
+	"This is not a user id":                     "Mã người dùng không hợp lệ",
+	"No code has been requested":                "Chưa có mã nào được yêu cầu",
+
+	// Subscriptions.
+	"Subscription not found":                    "Không tìm thấy gói đăng ký",
+	"This is not a subscription id":             "Mã gói đăng ký không hợp lệ",
+	"The user already has a live subscription":  "Người dùng đã có một gói đăng ký còn hiệu lực",
+	"The subscription cannot have this status":  "Gói đăng ký không thể chuyển sang trạng thái này",
+	"Only a live subscription can be cancelled": "Chỉ có thể hủy gói đăng ký còn hiệu lực",
+
+	// Invitations.
+	"This invitation is not valid; ask whoever invited you": "Lời mời không hợp lệ; vui lòng liên hệ người đã mời bạn",
+	"This invitation has been used already; please log in":  "Lời mời này đã được sử dụng; vui lòng đăng nhập",
+	"This invitation has expired; register, or ask whoever invited you": "Lời mời đã hết hạn; " +
+		"vui lòng tự đăng ký hoặc liên hệ người đã mời bạn",
+	"There are no such invitations":        "Không tìm thấy đợt mời này",
+	"There is no such invitation":          "Không tìm thấy lời mời này",
+	"The list of addresses cannot be used": "Không thể sử dụng danh sách địa chỉ này",
+	"This Idempotency-Key belongs to another upload; use a new one": "Idempotency-Key này thuộc về một lần tải lên khác; " +
+		"vui lòng dùng khóa mới",
+	"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv": "Hãy gửi danh sách với " +
+		"Content-Type: application/json, hoặc bảng với Content-Type: text/csv",
+
+	// Projects.
+	"Project not found": "Không tìm thấy dự án",
+	"The project is done or has failed; it is not changed any more": "Dự án đã hoàn thành hoặc đã thất bại " +
+		"và không thể thay đổi nữa",
+	"Progress is not available right now; please try again in a moment": "Hiện chưa xem được tiến độ; " +
+		"vui lòng thử lại sau ít phút",
+
+	// Problems of fields.
+	"is required":                     "là bắt buộc",
+	"has the wrong type":              "sai kiểu dữ liệu",
+	"is not known":                    "không được hỗ trợ",
+	"is not one JSON object":          "không phải là một đối tượng JSON duy nhất",
+	"is not one JSON list of strings": "không phải là một danh sách chuỗi JSON duy nhất",
+	"is not UTF-#, or escapes half of a surrogate pair": "không phải là UTF-#, hoặc chứa một nửa cặp ký tự thay thế " +
+		"(surrogate pair)",
+	"must be # digits":                            "phải gồm # chữ số",
+	"must be an http or https URL":                "phải là một URL http hoặc https",
+	"must be uuids":                               "phải là các UUID",
+	"must have at least # characters":             "phải có ít nhất # ký tự",
+	"must have at most # characters":              "chỉ được có tối đa # ký tự",
+	"must have at most # bytes":                   "chỉ được có tối đa # byte",
+	"must have at most # values":                  "chỉ được có tối đa # giá trị",
+	"must have # to # items":                      "phải có từ # đến # mục",
+	"must not have a colon":                       "không được chứa dấu hai chấm",
+	"must not have control characters":            "không được chứa ký tự điều khiển",
+	"must be # to # printable characters":         "phải gồm từ # đến # ký tự in được",
+	"must be a whole number from # to #":          "phải là số nguyên từ # đến #",
+	"has more than # addresses; send it in parts": "có hơn # địa chỉ; hãy chia thành nhiều phần để gửi",
+	"has a quote in line # that is not closed":    "có dấu ngoặc kép ở dòng # chưa được đóng",
+	"must be UTF-# of # to # bytes without control characters": "phải là UTF-#, dài từ # đến # byte " +
+		"và không chứa ký tự điều khiển",
+	"must be UTF-# of at most # bytes without control characters": "phải là UTF-#, dài tối đa # byte " +
+		"và không chứa ký tự điều khiển",
+}
