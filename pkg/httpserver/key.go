@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 )
@@ -12,7 +13,8 @@ import (
 const headerInternalKey = "X-Internal-Key"
 
 // InternalKey returns a middleware that passes requests with key as X-Internal-Key or as the bare Authorization, and
-// responds 401 to every other; to all when key is empty. It compares in constant time.
+// responds 401 to every other; to all when key is empty. Of several values any may be the key. It compares in constant
+// time.
 func InternalKey(key string) echo.MiddlewareFunc {
 	want := sha256.Sum256([]byte(key)) // of one length, whatever was sent
 	matches := func(sent string) bool {
@@ -22,7 +24,8 @@ func InternalKey(key string) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			h := c.Request().Header
-			if key == "" || !matches(h.Get(headerInternalKey)) && !matches(h.Get(echo.HeaderAuthorization)) {
+			sent := slices.Concat(h.Values(headerInternalKey), h.Values(echo.HeaderAuthorization))
+			if key == "" || !slices.ContainsFunc(sent, matches) {
 				return echo.NewHTTPError(http.StatusUnauthorized, "Send the internal key as X-Internal-Key")
 			}
 			return next(c)

@@ -2,7 +2,6 @@ package httpserver
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/labstack/echo/v4"
@@ -15,26 +14,32 @@ func TestInternalKey(t *testing.T) {
 	b.GET("/guarded", func(c echo.Context) error { return Success(c, http.StatusOK, nil) }, InternalKey("the-key"))
 	b.GET("/unset", func(c echo.Context) error { return Success(c, http.StatusOK, nil) }, InternalKey(""))
 	tests := []struct {
-		name, path, header, value string
-		status                    int
+		name, path string
+		header     []string
+		status     int
 	}{
-		{"its own header", "/guarded", "X-Internal-Key", "the-key", 200},
-		{"bare Authorization", "/guarded", "Authorization", "the-key", 200},
-		{"another key", "/guarded", "X-Internal-Key", "the-kez", 401},
-		{"a part of it", "/guarded", "X-Internal-Key", "the-", 401},
-		{"more than it", "/guarded", "X-Internal-Key", "the-key-and-more", 401},
-		{"as a bearer", "/guarded", "Authorization", "Bearer the-key", 401},
-		{"empty", "/guarded", "X-Internal-Key", "", 401},
-		{"in a header of another name", "/guarded", "X-Key", "the-key", 401},
-		{"no key is set, none sent", "/unset", "X-Internal-Key", "", 401},
-		{"no key is set, one sent", "/unset", "X-Internal-Key", "the-key", 401},
+		{"its own header", "/guarded", []string{"X-Internal-Key", "the-key"}, 200},
+		{"bare Authorization", "/guarded", []string{"Authorization", "the-key"}, 200},
+		{"another key", "/guarded", []string{"X-Internal-Key", "the-kez"}, 401},
+		{"a part of it", "/guarded", []string{"X-Internal-Key", "the-"}, 401},
+		{"more than it", "/guarded", []string{"X-Internal-Key", "the-key-and-more"}, 401},
+		{"as a bearer", "/guarded", []string{"Authorization", "Bearer the-key"}, 401},
+		{"empty", "/guarded", []string{"X-Internal-Key", ""}, 401},
+		{"in a header of another name", "/guarded", []string{"X-Key", "the-key"}, 401},
+		{"no key is set, none sent", "/unset", []string{"X-Internal-Key", ""}, 401},
+		{"no key is set, one sent", "/unset", []string{"X-Internal-Key", "the-key"}, 401},
+
+		{"wrong, and right in Authorization", "/guarded", []string{"X-Internal-Key", "old", "Authorization", "the-key"}, 200},
+		{"right, and a token in Authorization", "/guarded", []string{"X-Internal-Key", "the-key", "Authorization", "Bearer x"}, 200},
+		{"the second value", "/guarded", []string{"X-Internal-Key", "old", "X-Internal-Key", "the-key"}, 200},
+		{"the first value", "/guarded", []string{"Authorization", "the-key", "Authorization", "Bearer x"}, 200},
+		{"several wrong ones", "/guarded", []string{"X-Internal-Key", "a", "X-Internal-Key", "b", "Authorization", "c"}, 401},
+		{"no key is set, several sent", "/unset", []string{"X-Internal-Key", "", "Authorization", ""}, 401},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b.log.Reset()
-			r := httptest.NewRequest(http.MethodGet, tt.path, nil)
-			r.Header.Set(tt.header, tt.value)
-			w := b.do(r)
+			w := b.do(request(http.MethodGet, tt.path, tt.header...))
 			require.Equal(t, tt.status, w.Code)
 			require.NotContains(t, w.Body.String()+b.log.String(), "the-key")
 		})
