@@ -57,8 +57,12 @@ run-consumer: ## Run the consumer on the stack
 	@$(BUILD) -o bin/consumer ./cmd/consumer
 	@port=$$CONSUMER_PORT; . $(STACK_ENV) && CONSUMER_PORT=$${port:-$$CONSUMER_PORT} exec bin/consumer serve
 
+.PHONY: need-browser
+need-browser:
+	@deployments/stack.sh browser
+
 .PHONY: test-integration
-test-integration: need-cc stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
+test-integration: need-cc need-browser stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
 	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 30m -p 1 -tags e2e ./...
 
 .PHONY: fanout-walk

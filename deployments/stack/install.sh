@@ -20,6 +20,15 @@ pgbouncer_installed() { [ -x /usr/sbin/pgbouncer ] || command -v pgbouncer >/dev
 # The tests start it before two apis.
 nginx_installed() { [ -x /usr/sbin/nginx ] || command -v nginx >/dev/null; }
 
+# A browser that the end-to-end tests drive. They look for it under these names, too.
+browser_installed() {
+  local name
+  for name in chromium chromium-browser google-chrome google-chrome-stable; do
+    if command -v "$name" >/dev/null; then return; fi
+  done
+  return 1
+}
+
 on_linux() { [ "$(uname -s)" = Linux ]; }
 
 may_install() {
@@ -76,4 +85,15 @@ stack: cannot start, these are missing or too old: $1
   - start a Docker engine that has the compose plugin ('docker info' and 'docker compose version' must answer)
 EOT
   exit 1
+}
+
+# Installs the browser of the tests where it is absent. The servers do not need it, and it is large: make
+# test-integration asks for it, make stack-up does not.
+install_browser() {
+  if browser_installed; then return; fi
+  if may_install; then
+    say "installing chromium (log: .stack/log/install.log)"
+    install_packages chromium || say "apt-get failed: $(tail -n 1 "$stack/log/install.log")"
+  fi
+  browser_installed || die "the end-to-end tests need Chromium or Chrome on the PATH: install one (Debian: sudo apt-get install chromium)"
 }

@@ -1,0 +1,115 @@
+package harness
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/stretchr/testify/require"
+)
+
+// Browser is a headless Chromium with an empty profile, in which every host name is this machine.
+type Browser struct {
+	tb  testing.TB
+	ctx context.Context
+}
+
+// NewBrowser starts a browser for this test. make need-browser installs it on Debian.
+func NewBrowser(tb testing.TB) *Browser {
+	tb.Helper()
+	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(tb.Context()),
+		chromedp.NoFirstRun,
+		chromedp.NoSandbox, // which root needs
+		chromedp.Flag("headless", "new"),
+		chromedp.Flag("disable-gpu", true),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-dev-shm-usage", true), // containers have little of it
+		chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-extensions", true),
+		chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("disable-features", "HttpsUpgrades"),
+		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"),
+	)
+	ctx, closeBrowser := chromedp.NewContext(allocator)
+	tb.Cleanup(func() { closeBrowser(); stop() })
+	require.NoError(tb, chromedp.Do(ctx), "start Chromium; make need-browser installs it on Debian")
+	return &Browser{tb, ctx}
+}
+
+// Page is a tab that shows an empty page of one origin.
+type Page struct {
+	ctx context.Context
+
+	mu       sync.Mutex
+	messages []chromedp.ConsoleMessage
+}
+
+// ServePages serves empty pages for this test and returns their port. A response repeats the request's Sec-Fetch-Site.
+func ServePages(tb testing.TB) (port string) {
+	tb.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		w.Header()["Sec-Fetch-Site"] = r.Header["Sec-Fetch-Site"]
+		_, _ = w.Write([]byte(`<!doctype html><title>page</title><link rel="icon" href="data:,"><body></body>`))
+	}))
+	tb.Cleanup(server.Close)
+	u, err := url.Parse(server.URL)
+	require.NoError(tb, err)
+	return u.Port()
+}
+
+// Open opens the page of an origin in a tab of its own.
+func (b *Browser) Open(origin string) *Page {
+	b.tb.Helper()
+	ctx, closeTab := chromedp.NewContext(b.ctx)
+	p := &Page{ctx: ctx}
+	var listening sync.WaitGroup
+	b.tb.Cleanup(func() { closeTab(); listening.Wait() })
+	require.NoError(b.tb, chromedp.Do(ctx))
+	console := chromedp.Console(ctx)
+	listening.Go(func() {
+		for m, err := range console {
+			if err != nil {
+				return // the tab is closed
+			}
+			p.mu.Lock()
+			p.messages = append(p.messages, m)
+			p.mu.Unlock()
+		}
+	})
+	within, cancel := context.WithTimeout(ctx, Patience)
+	defer cancel()
+	require.NoError(b.tb, chromedp.Do(within, chromedp.Navigate(origin+"/")))
+	return p
+}
+
+// Messages returns what the browser has logged about the page: failed requests, exceptions, what the page itself says.
+func (p *Page) Messages() []chromedp.ConsoleMessage {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.messages)
+}
+
+// Call calls a function of JavaScript in the page and stores what its promise becomes in result.
+func (p *Page) Call(result any, function string, args ...any) error {
+	encoded, err := json.Marshal(append([]any{}, args...))
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	raw, err := chromedp.Run(ctx,
+		chromedp.Evaluate[[]byte]("("+function+")(..."+string(encoded)+")", chromedp.EvalAwaitPromise))
+	if err != nil {
+		return fmt.Errorf("in the browser: %w; its messages: %v", err, p.Messages())
+	}
+	return json.Unmarshal(raw, result)
+}
