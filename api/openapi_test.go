@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"testing"
 
@@ -47,6 +48,7 @@ func TestOpenAPI(t *testing.T) {
 			{413, 413, "The body is too large"}:                                                                   true,
 			{415, 415, "Send JSON with Content-Type: application/json"}:                                           true,
 			{401, 401, "Send the internal key as X-Internal-Key"}:                                                 true,
+			{403, 403, "Pages of this origin may not do that: it is not one of CORS_ORIGINS"}:                     true,
 			{415, 415, "Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}: true,
 			{500, 500, "Internal server error"}:                                                                   true,
 			{503, 503, http.StatusText(http.StatusServiceUnavailable)}:                                            true, // a failed health check
@@ -67,6 +69,18 @@ func TestOpenAPI(t *testing.T) {
 			}
 		})
 		require.Equal(t, inCode, inContract)
+	})
+
+	t.Run("refuses pages of other sites whatever changes something", func(t *testing.T) {
+		t.Parallel()
+		for path, item := range load(t).Paths.Map() {
+			for method, operation := range item.Operations() {
+				if !slices.Contains([]string{http.MethodGet, http.MethodHead}, method) {
+					require.NotNil(t, operation.Responses.Status(http.StatusForbidden),
+						"%s %s lacks: '403': {$ref: '#/components/responses/CrossSite'}", method, path)
+				}
+			}
+		}
 	})
 
 	// A front-end developer finds an example for each code that a response may have.

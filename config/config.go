@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -39,7 +40,7 @@ type Config struct {
 
 // Service has the settings of a program as a whole.
 type Service struct {
-	Env string // production, staging, development or test: a label for logs and traces
+	Env string // production, staging, development or test: a label for logs and traces; decides HTTP.LocalOrigins
 	// StartTimeout is how long a start waits for the database.
 	StartTimeout time.Duration
 	// DrainDelay is how long a process keeps serving once /ready responds 503. It is part of ShutdownTimeout.
@@ -58,11 +59,16 @@ type Log struct {
 	Format string // auto, json, pretty
 }
 
-// HTTP is where the servers listen. Port 0 picks a free one.
+// HTTP is where the servers listen, and whom they believe. Port 0 picks a free one.
 type HTTP struct {
 	Host         string
 	AppPort      int
 	ConsumerPort int // health and metrics of the consumer
+
+	Origins      []string // other origins whose pages may call, as browsers write them
+	LocalOrigins bool     // pages of this machine may call, from any port: while Origins is empty in development and test
+	// Proxies are those whose X-Forwarded headers count.
+	Proxies []netip.Prefix
 }
 
 // Workers is how many messages of one queue a consumer handles at a time.
@@ -118,11 +124,7 @@ func Load(role Role) (Config, error) {
 			Level:  r.oneOf("LOGGER_LEVEL", "trace", "debug", "info", "warn", "error"),
 			Format: r.oneOf("LOGGER_FORMAT", "auto", "json", "pretty"),
 		},
-		HTTP: HTTP{
-			Host:         unbracketed(r.text("HOST")),
-			AppPort:      r.integer("APP_PORT", 0, maxPort),
-			ConsumerPort: r.integer("CONSUMER_PORT", 0, maxPort),
-		},
+		HTTP:     readHTTP(r),
 		Postgres: readPostgres(r),
 		RabbitMQ: RabbitMQ{URL: r.secret("RABBITMQ_URL"), ManagementURL: r.secret("RABBITMQ_MANAGEMENT_URL")},
 		Events: Events{

@@ -136,7 +136,7 @@ func TestLoad(t *testing.T) {
 		clearEnvironment(t)
 		cfg, err := Load(Standalone)
 		require.NoError(t, err)
-		require.Equal(t, HTTP{Host: "127.0.0.1", AppPort: 8080, ConsumerPort: 8081}, cfg.HTTP)
+		require.Equal(t, HTTP{Host: "127.0.0.1", AppPort: 8080, ConsumerPort: 8081, LocalOrigins: true}, cfg.HTTP)
 		require.Equal(t, Embedded{DataDir: ".data", InboxPort: 8025}, cfg.Embedded)
 		require.Equal(t, SMTP{
 			Host: "127.0.0.1", Port: 1025, TLS: "none",

@@ -34,6 +34,8 @@ var variables = []variable{
 	{"HOST", "0.0.0.0", "127.0.0.1", servers},
 	{"APP_PORT", "8080", "", web},
 	{"CONSUMER_PORT", "8081", "", worker},
+	{"CORS_ORIGINS", "", "", web},
+	{"TRUSTED_PROXIES", "", "", web},
 
 	{"POSTGRES_HOST", "", "", database},
 	{"POSTGRES_PORT", "5432", "", database},

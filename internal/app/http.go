@@ -45,6 +45,7 @@ type services struct {
 func (in *infra) newWeb(s services) *echo.Echo {
 	routes := projecthttp.Limits()
 	maps.Copy(routes, invitationhttp.Limits())
+	in.logCallers()
 	e := in.newEcho(in.metrics.registry, routes)
 	root := e.Group("")
 	authenticated := authhttp.Authenticate(authhttp.Authentication{
@@ -70,11 +71,35 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	return e
 }
 
+// logCallers logs whose pages may call the api, and which proxies it believes.
+func (in *infra) logCallers() {
+	origins := in.cfg.HTTP.Origins
+	if in.cfg.HTTP.LocalOrigins {
+		origins = []string{"http://localhost:*", "http://127.0.0.1:*"}
+	}
+	if len(origins) == 0 {
+		in.log.Warn().Msg("no page of another origin may call; set CORS_ORIGINS to the front end's origin unless it is the api's own")
+	} else {
+		in.log.Info().Strs("origins", origins).Msg("pages of these origins may call")
+	}
+	if len(in.cfg.HTTP.Proxies) == 0 {
+		in.log.Info().Msg("no proxy is trusted; set TRUSTED_PROXIES where one is in front, or every client has its address")
+	} else {
+		proxies := make([]string, 0, len(in.cfg.HTTP.Proxies))
+		for _, p := range in.cfg.HTTP.Proxies {
+			proxies = append(proxies, p.String())
+		}
+		in.log.Info().Strs("proxies", proxies).Msg("the X-Forwarded headers of these proxies count")
+	}
+}
+
 // newEcho returns a server with health and metrics. durations, where there is one, measures its requests.
 func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
 	e := httpserver.New(httpserver.Options{
 		Log:      in.log,
 		Prefix:   "/identity",
+		Origins:  httpserver.Origins{Listed: in.cfg.HTTP.Origins, Local: in.cfg.HTTP.LocalOrigins},
+		Proxies:  in.cfg.HTTP.Proxies,
 		Tracer:   in.tracer(),
 		Metrics:  durations,
 		Timeout:  requestTimeout,

@@ -26,6 +26,11 @@ type Options struct {
 	// Prefix is stripped from every path that starts with it ("/identity/x" is served as "/x"), for requests that did not
 	// come through the ingress, which strips it. [none]
 	Prefix string
+	// Origins are those whose pages may call, apart from the server's own. [none]
+	Origins Origins
+	// Proxies are those whose X-Forwarded headers count: -For for the client's address (Context.RealIP), -Host and -Proto
+	// for what the client asked for. [none]
+	Proxies Proxies
 	// Explain returns the error that a client receives for an error of a handler. [the same error]
 	Explain func(error) error
 	// Wordings are by locale ([Locale]); what they lack is English. [none]
@@ -37,9 +42,6 @@ type Options struct {
 
 // New returns an echo without routes. Middleware added to it runs inside everything this package does, so its panics
 // and errors become responses like a handler's.
-//
-// The client's address (Context.RealIP) comes from X-Forwarded-For only as far as loopback, link-local and private
-// addresses have written it: a client on the internet cannot choose its own.
 func New(o Options) *echo.Echo {
 	if o.Tracer == nil {
 		o.Tracer = noop.NewTracerProvider().Tracer("")
@@ -47,7 +49,7 @@ func New(o Options) *echo.Echo {
 
 	e := echo.New()
 	e.HTTPErrorHandler = respondError(o.Wordings)
-	e.IPExtractor = echo.ExtractIPFromXFFHeader()
+	e.IPExtractor = o.Proxies.clientAddress()
 	// net/http's own messages, mostly about broken connections, become warnings in the service's form.
 	e.StdLogger = log.New(o.Log.With().Str(zerolog.LevelFieldName, zerolog.LevelWarnValue).Logger(), "", 0)
 	if o.Prefix != "" {
@@ -62,6 +64,8 @@ func New(o Options) *echo.Echo {
 		securityHeaders,
 		suggestRetry,
 		newObserver(o).middleware,
+		o.Origins.cors(),
+		crossSite{o.Origins, o.Proxies}.middleware,
 		limits.body,
 		recoverPanic,
 		limits.timeout,
