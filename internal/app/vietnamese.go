@@ -21,6 +21,9 @@ var vietnamese = httpserver.Wording{
 		"vui lòng thử lại sau ít phút",
 	"The service is busy; please try again in a moment": "Hệ thống đang bận; vui lòng thử lại sau ít phút",
 
+	"Pages of this origin may not do that: it is not one of CORS_ORIGINS": "Trang từ nguồn này không được phép " +
+		"thực hiện thao tác đó: nguồn không có trong CORS_ORIGINS",
+
 	// Several domains.
 	"The request is not valid":          "Yêu cầu không hợp lệ",
 	"Please log in":                     "Vui lòng đăng nhập",
