@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -15,6 +16,7 @@ import (
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	"github.com/smap-platform/identity/internal/project"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
+	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
@@ -31,6 +33,24 @@ func (f accountFinder) Account(ctx context.Context, userID string) (invitation.A
 		err = invitation.ErrAccountNotFound
 	}
 	return invitation.Account{Email: u.Email, Active: u.Active}, err
+}
+
+// recipientFinder is authentication's users as subscription writes to them.
+type recipientFinder struct{ users *authsql.Users }
+
+// Recipients implements [subscription.RecipientFinder].
+func (f recipientFinder) Recipients(ctx context.Context, userIDs []string) (map[string]subscription.Recipient, error) {
+	users, _, err := f.users.List(ctx, authentication.UserFilter{IDs: userIDs, Limit: len(userIDs)})
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[string]subscription.Recipient, len(users))
+	for _, u := range users {
+		if u.Active {
+			found[u.ID] = subscription.Recipient{Email: u.Email, Locale: cmp.Or(u.Locale, "en")}
+		}
+	}
+	return found, nil
 }
 
 // activator is authentication's Activate with invitation's errors.

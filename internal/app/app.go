@@ -65,6 +65,7 @@ type App struct {
 
 	// The consumer's side.
 	sweeper         *projects.Sweeper
+	scheduler       *subscriptions.Scheduler
 	repairer        *invitations.Repairer
 	consumer        consumer
 	mail            *mailer.Mailer
@@ -295,6 +296,7 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 	})
 	a.sweeper = projects.NewSweeper(a.progress.deps)
 	a.repairer = a.newRepairer(a.progress)
+	a.scheduler = a.newScheduler(events)
 	a.consumer = a.newConsumer(a.consumers(handlers{
 		codeMail: authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
 			Tx:       a.db,
@@ -323,6 +325,37 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 	a.health.lanes = a.lanes
 	a.monitor = a.newEcho(nil, nil)
 	return nil
+}
+
+// newScheduler returns what does to subscriptions what time does. Its lag is shown where it runs.
+func (in *infra) newScheduler(events event.Publisher) *subscriptions.Scheduler {
+	grace := in.cfg.Subscriptions.PastDueGrace
+	due := subscriptionsql.NewDue(in.db, grace)
+	s := subscriptions.NewScheduler(subscriptions.SchedulerDeps{
+		Tx:           in.tx,
+		Clock:        in.clock,
+		Due:          due,
+		Reminders:    due,
+		Recipients:   recipientFinder{authsql.NewUsers(in.db)},
+		Pace:         subscriptionsql.NewPace(in.db),
+		Events:       events,
+		Observer:     &schedulerObserver{in.log, in.metrics},
+		PastDueGrace: grace,
+	})
+	if in.cfg.Subscriptions.Scheduler {
+		in.metrics.registry.MustRegister(in.schedulerGauges(s))
+	}
+	return s
+}
+
+// schedule runs the scheduler, unless it is off.
+func (a *App) schedule(ctx context.Context) error {
+	if !a.cfg.Subscriptions.Scheduler {
+		a.log.Info().Msg("SUBSCRIPTION_SCHEDULER is off: this process expires no subscription and sends no reminder")
+		<-ctx.Done()
+		return nil
+	}
+	return a.scheduler.Run(ctx)
 }
 
 // newProjection returns what keeps the subscription states in Redis.

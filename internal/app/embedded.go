@@ -49,11 +49,16 @@ func NewStandalone(
 		return nil, err
 	}
 	a, err := assemble(ctx, in, o...)
-	return &Standalone{a}, err
+	if err != nil {
+		return nil, err
+	}
+	registerTimeTravel(a)
+	return &Standalone{a}, nil
 }
 
 // embed returns the embedded twin of [production].
 func embed(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*infra, error) {
+	in := &infra{process: inStandalone, version: version, log: log}
 	parts := &embedded{
 		redis: miniredis.NewMiniRedis(),
 		inbox: inbox.New(inbox.Options{
@@ -62,7 +67,7 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 			Log:      log,
 		}),
 		broker: inprocess.New(Queues(cfg), inprocess.Options{
-			Now:          time.Now,
+			Now:          func() time.Time { return in.clock.Now() },
 			DrainTimeout: cfg.Service.ShutdownTimeout / 2,
 			Log:          log,
 		}),
@@ -82,15 +87,7 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 	if err != nil {
 		return nil, err
 	}
-	in := &infra{
-		cfg:      cfg,
-		process:  inStandalone,
-		version:  version,
-		log:      log,
-		db:       db,
-		broker:   embeddedBroker{parts.broker},
-		embedded: parts,
-	}
+	in.cfg, in.db, in.broker, in.embedded = cfg, db, embeddedBroker{parts.broker}, parts
 	in.newConsumer = func(consumers []event.Consumer) consumer { return embeddedConsumer{parts.broker, consumers} }
 	return in, in.prepare(ctx, true)
 }
@@ -125,9 +122,15 @@ func (c embeddedConsumer) Run(ctx context.Context) error { return c.broker.Consu
 func (c embeddedConsumer) Err() error { return nil }
 
 // passTime lets keys expire: the embedded Redis has no clock of its own.
-func (e *embedded) passTime(ctx context.Context) error {
-	defer e.redis.Close()
-	return lifecycle.Every(ctx, time.Second, func(context.Context) { e.redis.FastForward(time.Second) })
+func (in *infra) passTime(ctx context.Context) error {
+	defer in.embedded.redis.Close()
+	return lifecycle.Every(ctx, time.Second, func(context.Context) { in.pass(time.Second) })
+}
+
+// pass tells the embedded Redis that d has passed, and what time it is.
+func (in *infra) pass(d time.Duration) {
+	in.embedded.redis.SetTime(in.clock.Now())
+	in.embedded.redis.FastForward(d)
 }
 
 // APIURL is where people are served.
@@ -138,6 +141,14 @@ func (s *Standalone) MonitorURL() string { return "http://" + s.monitorListener.
 
 // Inbox is where every mail ends.
 func (s *Standalone) Inbox() *inbox.Inbox { return s.embedded.inbox }
+
+// Now is the time of the standalone, which may have been moved.
+func (s *Standalone) Now() time.Time { return s.clock.Now() }
+
+// Promote makes the user with this address an administrator.
+func (s *Standalone) Promote(ctx context.Context, email string) error {
+	return Promote(ctx, s.db, email)
+}
 
 // Tap returns a channel with a copy of every message on the exchange whose key matches pattern, until stop is called.
 func (s *Standalone) Tap(pattern string) (messages <-chan event.Message, stop func()) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
+	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 )
 
 // metrics are the process's own. Their names and labels are what dashboards and alerts are written against.
@@ -37,6 +38,10 @@ type metrics struct {
 	repairsFailed     prometheus.Counter
 	purgesFailed      *prometheus.CounterVec
 	marksMissed       prometheus.Counter
+
+	subscriptionsExpired *prometheus.CounterVec
+	subscriptionsPassed  prometheus.Counter
+	trialsReminded       *prometheus.CounterVec
 }
 
 // latencyBuckets reach from a confirm on a quiet broker to a mail server near its deadline.
@@ -82,6 +87,10 @@ func newMetrics() *metrics {
 		purgesFailed:      counters("purge_failures_total", "Purges of expired rows that failed, or passed over some.", "what"),
 		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
+
+		subscriptionsExpired: counters("subscriptions_expired_total", "Subscriptions whose end the scheduler has made known.", "from"),
+		subscriptionsPassed:  counter("subscription_scheduler_failures_total", "Subscriptions that the scheduler passed over."),
+		trialsReminded:       counters("trial_reminders_total", "Reminders of the end of a trial handed to the outbox.", "days"),
 	}
 	m.initSeries()
 	return m
@@ -123,6 +132,9 @@ var (
 	outboxFailed = prometheus.NewDesc("outbox_failed_rows", "Rows given up; `consumer outbox retry` makes them due again.", nil, nil)
 	outboxAge    = prometheus.NewDesc("outbox_oldest_due_seconds", "How long the oldest due row has been due; 0 when none is.", nil, nil)
 	outboxUp     = prometheus.NewDesc("outbox_up", "1 when the outbox could be read at this scrape.", nil, nil)
+
+	schedulerLag = prometheus.NewDesc("subscription_scheduler_lag_seconds",
+		"How long the subscription has been due that should have been expired first; 0 when none is.", nil, nil)
 
 	deadLetterDepth = prometheus.NewDesc("dead_letters", "Messages in the dead queue of a queue.", []string{"queue"}, nil)
 )
@@ -168,6 +180,19 @@ func (in *infra) outboxGauges() gauges {
 			set(outboxRows, float64(depth.Rows))
 			set(outboxFailed, float64(depth.Failed))
 			set(outboxAge, depth.OldestDue.Seconds())
+		},
+	}
+}
+
+// schedulerGauges asks how far behind the scheduler is: every process where it runs reports the same. While the database
+// cannot be read there is no figure.
+func (in *infra) schedulerGauges(s *subscriptions.Scheduler) gauges {
+	return gauges{
+		[]*prometheus.Desc{schedulerLag},
+		func(ctx context.Context, set setGauge) {
+			if lag, err := s.Lag(ctx); err == nil {
+				set(schedulerLag, lag.Seconds())
+			}
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -16,6 +17,7 @@ import (
 	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/project"
+	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/pkg/logger"
 )
 
@@ -206,6 +208,42 @@ func (o *projectObserver) SweepHealth(err error) {
 		return
 	}
 	o.log.Info().Msg("open projects are looked at again")
+}
+
+// schedulerObserver logs and counts what the scheduler does.
+type schedulerObserver struct {
+	log     zerolog.Logger
+	metrics *metrics
+}
+
+// Expired implements subscription.SchedulerObserver.
+func (o *schedulerObserver) Expired(from subscription.Status) {
+	o.metrics.subscriptionsExpired.WithLabelValues(string(from)).Inc()
+}
+
+// Reminded implements subscription.SchedulerObserver.
+func (o *schedulerObserver) Reminded(days int) {
+	o.metrics.trialsReminded.WithLabelValues(strconv.Itoa(days)).Inc()
+}
+
+// PassedOver implements subscription.SchedulerObserver.
+func (o *schedulerObserver) PassedOver(id string, again bool, err error) {
+	o.metrics.subscriptionsPassed.Inc()
+	level := zerolog.WarnLevel
+	if again {
+		level = zerolog.DebugLevel
+	}
+	o.log.WithLevel(level).Err(err).Str("subscription_id", id).
+		Msg("a subscription cannot be expired, or its user reminded, and is passed over; retried within an hour")
+}
+
+// SchedulerHealth implements subscription.SchedulerObserver.
+func (o *schedulerObserver) SchedulerHealth(err error) {
+	if err != nil {
+		o.log.Warn().Err(err).Msg("subscriptions are not expired; tried again every few seconds")
+		return
+	}
+	o.log.Info().Msg("subscriptions are expired again")
 }
 
 // codeReplaced reports that a fresh code was made in place of the one that eventID was to deliver.

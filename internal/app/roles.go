@@ -49,6 +49,7 @@ var roles = []struct {
 	{"progress publisher", background, everywhere, func(a *App) run { return a.progress.updates.Run }},
 	{"progress subscriber", background, inAPI | inStandalone, func(a *App) run { return a.progress.watcher.Run }},
 	{"sweeper", background, inConsumer | inStandalone, func(a *App) run { return a.sweeper.Run }},
+	{"scheduler", background, inConsumer | inStandalone, func(a *App) run { return a.schedule }},
 	{"repairer", background, inConsumer | inStandalone, func(a *App) run { return a.repairer.Run }},
 	{"purge", background, inConsumer | inStandalone, func(a *App) run { return a.purge }},
 	{"legacy relay", background, onServers, func(a *App) run { return a.legacy.relay.Run }},
@@ -57,7 +58,7 @@ var roles = []struct {
 	{"legacy publisher", base, onServers, func(a *App) run { return a.legacy.connection.Run }},
 	{"heartbeat", base, onServers, func(a *App) run { return a.heartbeat.Run }},
 	{"database clock", base, everywhere, func(a *App) run { return a.clock.Run }},
-	{"embedded redis", base, inStandalone, func(a *App) run { return a.embedded.passTime }},
+	{"embedded redis", base, inStandalone, func(a *App) run { return a.passTime }},
 	{"inbox", base, inStandalone, func(a *App) run { return a.embedded.inbox.Run }},
 }
 

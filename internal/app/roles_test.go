@@ -30,7 +30,7 @@ func TestRoles(t *testing.T) {
 			"heartbeat", "database clock",
 		}, in(inAPI))
 		require.Equal(t, []string{
-			"monitor", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper",
+			"monitor", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper", "scheduler",
 			"repairer", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
 		}, in(inConsumer))
 	})

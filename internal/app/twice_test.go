@@ -158,13 +158,14 @@ func TestTransactions(t *testing.T) {
 		require.Equal(t, 1, p.number(t, "SELECT max(attempts) FROM mail_deliveries"))
 
 		p.replaceCode(t)
+		p.lifeOfTrial(t)
 
 		require.Equal(t, []string{
 			"authentication.Promote", "authentication.Register", "authentication.SendCode", "authentication.Verify",
 			"authentication.registerInvited", "authentication.replace", "authentication.replaceHash",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
-			"subscription.Cancel", "subscription.StartTrial",
+			"subscription.Cancel", "subscription.StartTrial", "subscription.expireBatch", "subscription.remindBatch",
 		}, p.twice.list())
 		require.Len(t, p.twice.list(), retried(t), "a use case whose transaction may run twice is not in this test")
 	})
@@ -211,6 +212,27 @@ func (p *program) replaceCode(t *testing.T) {
 	require.NoError(t, err)
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp",
 		fields{"email": email, "otp": sixDigits.FindString(mails[0].Text)})
+}
+
+// lifeOfTrial lets a trial end, and requires that its user is reminded twice and that its end is made known once.
+func (p *program) lifeOfTrial(t *testing.T) {
+	t.Helper()
+	const email = "mai.trial@example.com"
+	userID := p.verified(t, email)
+	events, untap := p.Tap("subscription.cancelled")
+	defer untap()
+	p.advance(t, 14)
+	mails, err := p.Inbox().Wait(t.Context(), email, 3)
+	require.NoError(t, err)
+	require.Len(t, mails, 3)
+	require.Equal(t, 2, p.number(t, "SELECT version FROM subscription_versions WHERE user_id = $1", userID))
+	ended := 0
+	for len(events) > 0 {
+		if m := <-events; strings.Contains(string(m.Body), userID) {
+			ended++
+		}
+	}
+	require.Equal(t, 1, ended)
 }
 
 // eventually waits until the query returns n.

@@ -23,6 +23,7 @@ type User struct {
 	Email        string // as it is stored, in the column username; compared whatever the case of letters
 	FullName     string // empty when not given
 	AvatarURL    string // empty when not given
+	Locale       string // the language they were first written to in, en or vi; empty when unknown
 	PasswordHash string
 	Role         Role
 	Active       bool

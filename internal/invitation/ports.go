@@ -102,7 +102,7 @@ type AccountCreator interface {
 	// CreateInvited creates an account, inactive and without a password, for each address that no account has, and
 	// returns the new ids by address. It waits for registrations of these addresses that are under way. The caller holds
 	// the pace's lock.
-	CreateInvited(ctx context.Context, emails []string, now time.Time) (ids map[string]string, err error)
+	CreateInvited(ctx context.Context, emails []string, locale string, now time.Time) (ids map[string]string, err error)
 	// DeleteInvited deletes those of up to [AccountChunk] accounts that are still inactive and without a password, and
 	// returns how many: their addresses are free again. In a transaction it holds the locks of these accounts, the last
 	// of all, until the end.

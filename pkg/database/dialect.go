@@ -36,6 +36,14 @@ func (d Dialect) ForUpdateSkipLocked() string {
 	return ""
 }
 
+// ForUpdateSkipLockedOf is ForUpdateSkipLocked for the rows of one table of a join, by its name in the statement.
+func (d Dialect) ForUpdateSkipLockedOf(table string) string {
+	if d == Postgres {
+		return " FOR UPDATE OF " + table + " SKIP LOCKED"
+	}
+	return ""
+}
+
 // IsUniqueViolation reports whether err is the violation of a unique index. PostgreSQL has aborted the transaction by
 // then: use IsUniqueViolation to explain a failure, and ON CONFLICT DO NOTHING to continue.
 func (d Dialect) IsUniqueViolation(err error) bool {

@@ -19,9 +19,9 @@ type Invited struct {
 func NewInvited(users authentication.InvitedRepository) *Invited { return &Invited{users} }
 
 // CreateInvited creates an account, inactive and without a password, for each address that no account has, and returns
-// the new ids by address. The addresses are as ParseEmail returns them. It needs a transaction in ctx, and waits for
+// the new ids by address. The addresses are as ParseEmail returns them; locale is the language of their mails. It needs a transaction in ctx, and waits for
 // registrations of these addresses that are under way.
-func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.Time) (map[string]string, error) {
+func (i *Invited) CreateInvited(ctx context.Context, emails []string, locale string, now time.Time) (map[string]string, error) {
 	users := make([]authentication.User, len(emails))
 	ids := make(map[string]string, len(emails))
 	for n, email := range emails {
@@ -30,6 +30,7 @@ func (i *Invited) CreateInvited(ctx context.Context, emails []string, now time.T
 			ID:        ids[email],
 			Email:     email,
 			Role:      authentication.RoleUser,
+			Locale:    locale,
 			CreatedAt: now,
 			UpdatedAt: now,
 		}

@@ -28,12 +28,12 @@ func TestInvited(t *testing.T) {
 				stored = all
 				return []string{"an@example.com"}, nil
 			})
-		ids, err := invited.CreateInvited(ctx, []string{"binh@example.com", "an@example.com"}, start)
+		ids, err := invited.CreateInvited(ctx, []string{"binh@example.com", "an@example.com"}, "vi", start)
 		require.NoError(t, err)
 		require.Len(t, stored, 2)
 		require.NotEqual(t, stored[0].ID, stored[1].ID)
 		require.Equal(t, authentication.User{
-			ID: stored[1].ID, Email: "an@example.com", Role: authentication.RoleUser, CreatedAt: start, UpdatedAt: start,
+			ID: stored[1].ID, Email: "an@example.com", Role: authentication.RoleUser, Locale: "vi", CreatedAt: start, UpdatedAt: start,
 		}, stored[1])
 		require.Equal(t, map[string]string{"an@example.com": stored[1].ID}, ids)
 	})
@@ -41,7 +41,7 @@ func TestInvited(t *testing.T) {
 		t.Parallel()
 		invited, users := setup(t)
 		users.EXPECT().CreateInvited(ctx, gomock.Any()).Return(nil, errBroken)
-		_, err := invited.CreateInvited(ctx, []string{email}, start)
+		_, err := invited.CreateInvited(ctx, []string{email}, "en", start)
 		require.ErrorIs(t, err, errBroken)
 		users.EXPECT().DeleteInvited(ctx, []string{userID}, start).Return(int64(1), errBroken)
 		n, err := invited.DeleteInvited(ctx, []string{userID}, start)

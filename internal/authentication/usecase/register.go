@@ -30,6 +30,7 @@ func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, l
 		Email:        email,
 		PasswordHash: hash,
 		Role:         authentication.RoleUser,
+		Locale:       locale,
 		CreatedAt:    now,
 		UpdatedAt:    now,
 	}
@@ -60,6 +61,7 @@ func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale stri
 		now := uc.deps.Clock.Now()
 		user.Email = email
 		user.PasswordHash = hash
+		user.Locale = locale
 		user.UpdatedAt = now
 		if err := uc.deps.Users.Update(ctx, user); err != nil {
 			return err

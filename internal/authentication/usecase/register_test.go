@@ -33,7 +33,7 @@ func TestRegister(t *testing.T) {
 
 		require.NoError(t, uuid.Validate(user.ID))
 		require.Equal(t, authentication.User{
-			ID: user.ID, Email: "An@Example.com", PasswordHash: "new hash", Role: authentication.RoleUser,
+			ID: user.ID, Email: "An@Example.com", PasswordHash: "new hash", Locale: "vi", Role: authentication.RoleUser,
 			CreatedAt: start, UpdatedAt: start,
 		}, user, "as typed, and not active")
 
@@ -156,7 +156,7 @@ func TestRegister(t *testing.T) {
 				}
 				f.clock.now = start.Add(time.Hour)
 				want := invited
-				want.PasswordHash, want.UpdatedAt = "new hash", f.clock.now
+				want.PasswordHash, want.Locale, want.UpdatedAt = "new hash", "vi", f.clock.now
 				f.users.EXPECT().Update(inside, want)
 				var code authentication.Code
 				f.codes.EXPECT().Save(inside, gomock.Any()).Do(func(_ context.Context, c authentication.Code) { code = c })

@@ -589,18 +589,18 @@ func (m *MockAccountCreator) EXPECT() *MockAccountCreatorMockRecorder {
 }
 
 // CreateInvited mocks base method.
-func (m *MockAccountCreator) CreateInvited(ctx context.Context, emails []string, now time.Time) (map[string]string, error) {
+func (m *MockAccountCreator) CreateInvited(ctx context.Context, emails []string, locale string, now time.Time) (map[string]string, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "CreateInvited", ctx, emails, now)
+	ret := m.ctrl.Call(m, "CreateInvited", ctx, emails, locale, now)
 	ret0, _ := ret[0].(map[string]string)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // CreateInvited indicates an expected call of CreateInvited.
-func (mr *MockAccountCreatorMockRecorder) CreateInvited(ctx, emails, now interface{}) *gomock.Call {
+func (mr *MockAccountCreatorMockRecorder) CreateInvited(ctx, emails, locale, now interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CreateInvited", reflect.TypeOf((*MockAccountCreator)(nil).CreateInvited), ctx, emails, now)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CreateInvited", reflect.TypeOf((*MockAccountCreator)(nil).CreateInvited), ctx, emails, locale, now)
 }
 
 // DeleteInvited mocks base method.

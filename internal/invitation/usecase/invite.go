@@ -191,7 +191,7 @@ func (w *batchWriter) flush(ctx context.Context) error {
 	for i, c := range w.chunk {
 		emails[i] = c.email
 	}
-	ids, err := w.deps.Accounts.CreateInvited(ctx, emails, w.batch.CreatedAt)
+	ids, err := w.deps.Accounts.CreateInvited(ctx, emails, w.batch.Locale, w.batch.CreatedAt)
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ func TestInviteOnDatabase(t *testing.T) {
 		invitedUser, err := f.users.ByID(context.Background(), data.UserID)
 		require.NoError(f, err)
 		require.Equal(f, authentication.User{
-			ID: data.UserID, Email: "An@Example.com", Role: authentication.RoleUser, CreatedAt: now, UpdatedAt: now,
+			ID: data.UserID, Email: "An@Example.com", Role: authentication.RoleUser, Locale: "vi", CreatedAt: now, UpdatedAt: now,
 		}, invitedUser)
 		require.Zero(f, f.rows("invitations WHERE event_id LIKE $1", "%"+data.Token+"%"), "the token is nowhere")
 

@@ -77,7 +77,7 @@ func TestInvite(t *testing.T) {
 				return true, nil
 			}),
 			f.pace.EXPECT().Lock(inside, now).Return(due, nil),
-			f.accounts.EXPECT().CreateInvited(inside, []string{"an@example.com", "there@example.com", "binh@example.com"}, now).
+			f.accounts.EXPECT().CreateInvited(inside, []string{"an@example.com", "there@example.com", "binh@example.com"}, "vi", now).
 				Return(map[string]string{"an@example.com": "an", "binh@example.com": "binh"}, nil),
 			f.invitations.EXPECT().Create(inside, gomock.Any()).Do(func(_ context.Context, all []invitation.Invitation) {
 				require.Len(t, all, 2)

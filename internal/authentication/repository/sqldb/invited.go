@@ -23,15 +23,15 @@ func (r *Users) CreateInvited(ctx context.Context, users []authentication.User) 
 	if _, err := r.db.Tx(ctx); err != nil {
 		return nil, err
 	}
-	const columns = 6
+	const columns = 7
 	for chunk := range slices.Chunk(users, r.db.Dialect().RowsPer()) {
 		args := make([]any, 0, len(chunk)*columns)
 		for _, u := range chunk {
-			args = append(args, u.ID, u.Email, roleHash(u.Role), false,
+			args = append(args, u.ID, u.Email, roleHash(u.Role), u.Locale, false,
 				database.Truncate(u.CreatedAt), database.Truncate(u.UpdatedAt))
 		}
 		emails, err := database.All(ctx, r.db, "authentication: creating invited users", database.Text,
-			`INSERT INTO users (id, username, role_hash, is_active, created_at, updated_at)
+			`INSERT INTO users (id, username, role_hash, locale, is_active, created_at, updated_at)
 VALUES `+database.Rows(len(chunk), columns)+" ON CONFLICT DO NOTHING RETURNING username", args...)
 		if err != nil {
 			return nil, err

@@ -20,7 +20,7 @@ func NewUsers(db *database.DB) *Users { return &Users{db} }
 
 // userColumns reads rows of the previous release as well: there every column but the id and the name can be NULL.
 const userColumns = `id, username, COALESCE(full_name, ''), COALESCE(avatar_url, ''), COALESCE(password_hash, ''),
-COALESCE(role_hash, ''), is_active IS TRUE, created_at, updated_at`
+COALESCE(role_hash, ''), COALESCE(locale, ''), is_active IS TRUE, created_at, updated_at`
 
 const selectUser = "SELECT " + userColumns + " FROM users WHERE deleted_at IS NULL AND "
 
@@ -34,9 +34,9 @@ const (
 // on PostgreSQL the transaction is aborted then.
 func (r *Users) Create(ctx context.Context, u authentication.User) error {
 	_, err := r.db.Exec(ctx, "authentication: creating a user", `INSERT INTO users
-(id, username, full_name, password_hash, role_hash, is_active, created_at, updated_at)
-VALUES ($1, $2, NULLIF($3, ''), NULLIF($4, ''), $5, $6, $7, $8)`,
-		u.ID, u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Active,
+(id, username, full_name, password_hash, role_hash, locale, is_active, created_at, updated_at)
+VALUES ($1, $2, NULLIF($3, ''), NULLIF($4, ''), $5, NULLIF($6, ''), $7, $8, $9)`,
+		u.ID, u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Locale, u.Active,
 		database.Truncate(u.CreatedAt), database.Truncate(u.UpdatedAt))
 	if r.db.Dialect().IsUniqueViolation(err) {
 		return authentication.ErrEmailTaken.WithCause(err)
@@ -76,9 +76,11 @@ func (r *Users) lock(ctx context.Context, where, arg string) (authentication.Use
 // when there is none with this address.
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
 	changed, err := r.db.Exec(ctx, "authentication: updating a user", `UPDATE users
-SET username = $2, full_name = NULLIF($3, ''), password_hash = NULLIF($4, ''), role_hash = $5, is_active = $6, updated_at = $7
+SET username = $2, full_name = NULLIF($3, ''), password_hash = NULLIF($4, ''), role_hash = $5, locale = NULLIF($6, ''),
+	is_active = $7, updated_at = $8
 WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
-		database.UUID(u.ID), u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Active, database.Truncate(u.UpdatedAt))
+		database.UUID(u.ID), u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Locale, u.Active,
+		database.Truncate(u.UpdatedAt))
 	if err == nil && changed == 0 {
 		return authentication.ErrUserNotFound
 	}
@@ -87,7 +89,7 @@ WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
 
 func scanUser(row database.Row) (u authentication.User, err error) {
 	var role string
-	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Active,
+	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Locale, &u.Active,
 		database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
 	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
 	u.Role = roleOf(role)

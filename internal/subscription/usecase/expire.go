@@ -1,0 +1,124 @@
+package usecase
+
+import (
+	"context"
+	"time"
+
+	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/subscription"
+)
+
+// expireFresh expires what has ended within the last seven days.
+func (s *Scheduler) expireFresh(ctx context.Context, now time.Time) error {
+	for ctx.Err() == nil {
+		n, err := s.expireSome(ctx, fresh(now), dueBatch, nil)
+		if err != nil || n == 0 {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// expireOverdue expires some of what has ended before, when the turn is this process's, and reports whether there is
+// more.
+func (s *Scheduler) expireOverdue(ctx context.Context, now time.Time) (more bool, err error) {
+	w := subscription.Window{Since: beginning, Until: now.Add(-freshFor)}
+	if _, more, err = s.deps.Due.FirstEnd(ctx, w, s.exceptions(now)); err != nil || !more {
+		return false, err // the usual case takes no turn
+	}
+	_, err = s.expireSome(ctx, w, overdueBatch, func(ctx context.Context) (bool, error) {
+		return s.deps.Pace.Grant(ctx, now, overdueTurn)
+	})
+	return true, err
+}
+
+// expireSome expires up to limit subscriptions that have ended in w, if grant lets it, and returns how many it has dealt
+// with.
+func (s *Scheduler) expireSome(
+	ctx context.Context, w subscription.Window, limit int, grant func(ctx context.Context) (bool, error),
+) (int, error) {
+	return s.piecewise(ctx, limit, func(limit int) (int, []string, error) {
+		expired, locked, err := s.expireBatch(ctx, w, limit, grant)
+		return len(expired), locked, err
+	})
+}
+
+// expireBatch expires up to limit subscriptions that have ended in w, about as many for each gap in their times, in one
+// transaction. It returns those it has expired, and on an error those it had locked.
+func (s *Scheduler) expireBatch(
+	ctx context.Context, w subscription.Window, limit int, grant func(ctx context.Context) (bool, error),
+) (expired []subscription.Change, locked []string, err error) {
+	err = s.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		expired, locked = nil, nil
+		if grant != nil && limit > 1 { // the turn has been granted when they are taken one by one
+			if granted, err := grant(ctx); err != nil || !granted {
+				return err
+			}
+		}
+		now := s.deps.Clock.Now()
+		ended, err := s.deps.Due.LockEnded(ctx, w, s.exceptions(now), limit)
+		if err != nil || len(ended) == 0 {
+			return err
+		}
+		for _, sub := range ended {
+			locked = append(locked, sub.ID)
+		}
+		expired, err = s.expire(ctx, ended, now)
+		return err
+	})
+	if err != nil {
+		return nil, locked, err
+	}
+	s.forget(locked, s.deps.Clock.Now())
+	for _, c := range expired {
+		s.deps.Observer.Expired(c.From)
+	}
+	return expired, locked, nil
+}
+
+// expire makes the transitions of locked subscriptions and stores their events. One that another process has changed
+// meanwhile is left as it is.
+func (s *Scheduler) expire(
+	ctx context.Context, ended []subscription.Subscription, now time.Time,
+) ([]subscription.Change, error) {
+	var changes []subscription.Change
+	var due []subscription.Subscription
+	var alike, users []string // ids of those whose times stay
+	odd := map[string]bool{}
+	for _, sub := range ended {
+		before := sub
+		change, err := sub.Transition(subscription.StatusExpired, subscription.Scheduler, now, s.deps.PastDueGrace)
+		if err != nil {
+			continue
+		}
+		changes, due, users = append(changes, change), append(due, sub), append(users, sub.UserID)
+		if sub.TrialEndsAt == before.TrialEndsAt && sub.EndsAt == before.EndsAt {
+			alike = append(alike, sub.ID)
+		} else {
+			odd[sub.ID] = true
+		}
+	}
+	if len(due) == 0 {
+		return nil, nil
+	}
+	versions, err := s.deps.Due.RaiseVersions(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	if len(alike) > 0 {
+		if err := s.deps.Due.Expire(ctx, alike, now); err != nil {
+			return nil, err
+		}
+	}
+	events := make([]event.Event, len(due))
+	for i, sub := range due {
+		sub.Version = versions[sub.UserID]
+		if odd[sub.ID] {
+			if err := s.deps.Due.Update(ctx, sub); err != nil {
+				return nil, err
+			}
+		}
+		events[i] = changeEvent(sub, changes[i], s.deps.PastDueGrace)
+	}
+	return changes, s.deps.Events.Publish(ctx, events...)
+}
