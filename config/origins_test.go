@@ -19,7 +19,7 @@ func TestOrigins(t *testing.T) {
 	t.Run("are kept as browsers write them", func(t *testing.T) {
 		for value, want := range map[string][]string{
 			"https://app.smap.example":                            {"https://app.smap.example"},
-			" https://app.smap.example , http://10.1.2.3:3000 ":   {"https://app.smap.example", "http://10.1.2.3:3000"},
+			"https://app.smap.example ,\thttp://10.1.2.3:3000":    {"https://app.smap.example", "http://10.1.2.3:3000"},
 			"HTTPS://App.Smap.Example":                            {"https://app.smap.example"},
 			"https://a.example:443,http://a.example:80":           {"https://a.example", "http://a.example"},
 			"https://a.example:80,http://a.example:443":           {"https://a.example:80", "http://a.example:443"},
