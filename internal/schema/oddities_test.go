@@ -65,11 +65,11 @@ func TestOddities(t *testing.T) {
 				`2 users without the time of their creation or last change: users 05 "giang@example.com"`,
 				`2 users without a role: users 05 "giang@example.com"`,
 				`2 users without a role: users 06 "hoa@example.com"`,
-				`1 users with no word on whether they are verified: users 06 "hoa@example.com"`,
+				`1 users without is_active: users 06 "hoa@example.com"`,
 				`1 verified users without a password: users 07 "khanh@example.com"`,
 				`2 plans without times or max_usage: plans 12 "team"`,
 				`2 plans without times or max_usage: plans 13 "pro"`,
-				`1 deleted plans of the trial: plans 11 "free"`,
+				`1 deleted plans with the code of the trial: plans 11 "free"`,
 				`1 subscriptions without the time of their creation or last change: subscriptions 21 "active"`,
 			}
 			require.Equal(t, want, look(t, db))

