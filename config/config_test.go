@@ -19,6 +19,7 @@ import (
 var (
 	key1     = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))
 	key2     = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{2}, 32))
+	key3     = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{3}, 32))
 	password = "p@ss/w:o?r#d%"
 	jwt      = strings.Repeat("j", 32)
 )
@@ -29,7 +30,7 @@ func complete() map[string]string {
 		"POSTGRES_HOST": "db", "POSTGRES_USER": "identity", "POSTGRES_PASSWORD": password, "POSTGRES_DB": "identity",
 		"RABBITMQ_URL": "amqp://identity:hunter2@mq:5672/", "REDIS_HOST": "redis",
 		"SMTP_HOST": "mail.example.com", "SMTP_FROM": "no-reply@example.com",
-		"JWT_SECRET": jwt, "CODE_HMAC_KEY": key1, "EVENTS_SEAL_KEY": key2,
+		"JWT_SECRET": jwt, "CODE_HMAC_KEY": key1, "EVENTS_SEAL_KEY": key2, "TRIAL_DIGEST_KEY": key3,
 	}
 }
 
@@ -66,6 +67,7 @@ func TestLoad(t *testing.T) {
 			Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1},
 			Secrets: Secrets{
 				JWT: Secret(jwt), CodeHMAC: bytes.Repeat([]byte{1}, 32), EventsSeal: bytes.Repeat([]byte{2}, 32),
+				TrialDigest: bytes.Repeat([]byte{3}, 32),
 			},
 			Cookie: Cookie{
 				Name: "smap_auth_token", Secure: true, SameSite: http.SameSiteLaxMode,
@@ -148,12 +150,13 @@ func TestLoad(t *testing.T) {
 		require.Zero(t, cfg.Postgres)
 		require.Equal(t, Redis{StateDB: 1}, cfg.Redis)
 
-		require.Equal(t, []string{"JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY"}, variablesOf(cfg.Validate(Standalone)),
+		require.Equal(t, []string{"JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "TRIAL_DIGEST_KEY"}, variablesOf(cfg.Validate(Standalone)),
 			"the secrets are the starter's to fill in")
 		cfg.Secrets.JWT = Secret(jwt)
 		cfg.Secrets.CodeHMAC = make([]byte, 32)
-		cfg.Secrets.EventsSeal = make([]byte, 31)
-		require.Equal(t, []string{"EVENTS_SEAL_KEY"}, variablesOf(cfg.Validate(Standalone)))
+		cfg.Secrets.EventsSeal, cfg.Secrets.TrialDigest = make([]byte, 31), make([]byte, 33)
+		require.Equal(t, []string{"EVENTS_SEAL_KEY", "TRIAL_DIGEST_KEY"}, variablesOf(cfg.Validate(Standalone)))
+		cfg.Secrets.TrialDigest = make([]byte, 32)
 		cfg.Secrets.EventsSeal = make([]byte, 32)
 		require.NoError(t, cfg.Validate(Standalone))
 	})
@@ -274,6 +277,7 @@ func TestLoad(t *testing.T) {
 			{API, "JWT_SECRET", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
 			{API, "CODE_HMAC_KEY", "hunter2!", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
 			{API, "EVENTS_SEAL_KEY", "aHVudGVyMg==", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
+			{API, "TRIAL_DIGEST_KEY", "aHVudGVyMg==", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
 			{API, "INTERNAL_KEY", "hunter2", "is shorter than 16 bytes", "openssl", "", ""},
 			{API, "COOKIE_NAME", "a b", "is not a cookie name", "letters", "", ""},
 			{API, "COOKIE_DOMAIN", "https://smap.example", "is not a domain", "without scheme", "", ""},
@@ -343,7 +347,7 @@ func TestSecrets(t *testing.T) {
 		require.NoError(t, err)
 		printed := fmt.Sprintf("%v %+v %#v %s %x %q", cfg, cfg, cfg, cfg.Secrets, cfg.Secrets, cfg.Secrets) + string(encoded)
 		for _, secret := range []string{
-			password, "hunter2", "redispass", jwt, key1, key2, "[1 1 1", "0x1, 0x1", "010101", fmt.Sprintf("%x", jwt),
+			password, "hunter2", "redispass", jwt, key1, key2, key3, "[1 1 1", "0x1, 0x1", "010101", fmt.Sprintf("%x", jwt),
 		} {
 			require.NotContains(t, printed, secret)
 		}

@@ -88,6 +88,7 @@ var variables = []variable{
 	{"JWT_SECRET", "", "", web},
 	{"CODE_HMAC_KEY", "", "", servers},
 	{"EVENTS_SEAL_KEY", "", "", servers},
+	{"TRIAL_DIGEST_KEY", "", "", web},
 	{"INTERNAL_KEY", "", "", web},
 
 	{"COOKIE_NAME", "smap_auth_token", "", web},

@@ -39,7 +39,10 @@ type Secrets struct {
 	JWT        Secret // signs access tokens; other services verify with the same
 	CodeHMAC   Key    // turns one-time codes into what the database holds
 	EventsSeal Key    // AES-256-GCM: seals the bodies of email.* rows in the outbox
-	Internal   Secret // what other services send to /internal routes; empty: these respond 401 to every request
+	// TrialDigest turns an address into the record that it has had its trial. It is never changed: the records are for
+	// ever, and a new key recognises none of them.
+	TrialDigest Key
+	Internal    Secret // what other services send to /internal routes; empty: these respond 401 to every request
 }
 
 // Warnings returns a sentence for each secret that ends or begins in white space, or holds a control character: it is used
@@ -85,6 +88,7 @@ func (s Secrets) Validate() Problems {
 		},
 		rule{len(s.CodeHMAC) == 0 || len(s.CodeHMAC) == keyBytes, "CODE_HMAC_KEY", "has not 32 bytes", makeKey},
 		rule{len(s.EventsSeal) == 0 || len(s.EventsSeal) == keyBytes, "EVENTS_SEAL_KEY", "has not 32 bytes", makeKey},
+		rule{len(s.TrialDigest) == 0 || len(s.TrialDigest) == keyBytes, "TRIAL_DIGEST_KEY", "has not 32 bytes", makeKey},
 		rule{
 			s.Internal == "" || len(s.Internal) >= minInternalBytes,
 			"INTERNAL_KEY", "is shorter than 16 bytes", "make one with: openssl rand -base64 24",
@@ -102,6 +106,7 @@ func (s Secrets) missing() Problems {
 		isSet(string(s.JWT), "JWT_SECRET", "set it to at least 32 bytes, the same for all services that verify tokens"),
 		isSet(string(s.CodeHMAC), "CODE_HMAC_KEY", makeKey),
 		isSet(string(s.EventsSeal), "EVENTS_SEAL_KEY", "set it to the same key in api and consumer; "+makeKey),
+		isSet(string(s.TrialDigest), "TRIAL_DIGEST_KEY", "set it to the same key in every api, for ever; "+makeKey),
 	)
 }
 

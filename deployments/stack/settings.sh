@@ -77,7 +77,7 @@ load_secrets() {
   for name in RABBITMQ_PASSWORD REDIS_PASSWORD POSTGRES_PASSWORD; do
     grep -q "^$name=" "$file" || printf '%s=%s\n' "$name" "$(hex 24)" >>"$file"
   done
-  for name in JWT_SECRET INTERNAL_KEY CODE_HMAC_KEY EVENTS_SEAL_KEY; do
+  for name in JWT_SECRET INTERNAL_KEY CODE_HMAC_KEY EVENTS_SEAL_KEY TRIAL_DIGEST_KEY; do
     grep -q "^$name=" "$file" || printf '%s=%s\n' "$name" "$(base64_key)" >>"$file"
   done
   set -a
@@ -121,6 +121,7 @@ JWT_SECRET=$JWT_SECRET
 INTERNAL_KEY=$INTERNAL_KEY
 CODE_HMAC_KEY=$CODE_HMAC_KEY
 EVENTS_SEAL_KEY=$EVENTS_SEAL_KEY
+TRIAL_DIGEST_KEY=$TRIAL_DIGEST_KEY
 COOKIE_SECURE=false
 COOKIE_DOMAIN=
 INBOX_URL=http://127.0.0.1:$STACK_INBOX_PORT

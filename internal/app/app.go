@@ -31,6 +31,7 @@ import (
 	"github.com/smap-platform/identity/internal/project/repository/redispubsub"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
+	"github.com/smap-platform/identity/internal/subscription"
 	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -193,6 +194,8 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Clock:         a.clock,
 		Subscriptions: subscriptionsql.NewSubscriptions(a.db),
 		Plans:         subscriptionsql.NewPlans(a.db),
+		Trials:        subscriptionsql.NewTrials(a.db),
+		TrialKey:      subscription.TrialKey(a.cfg.Secrets.TrialDigest),
 		Events:        events,
 	})
 	a.authentication = authentications.New(authentications.Deps{

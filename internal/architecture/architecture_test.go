@@ -73,7 +73,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 	for _, d := range domains {
 		root := "internal/" + d
 		rules = append(rules,
-			rule{root, []string{"pkg/apperror"}, []string{uuid}},
+			rule{root, []string{"pkg/apperror"}, []string{uuid, "golang.org/x/text/unicode/norm"}},
 			rule{root + "/usecase", []string{root, "internal/event", "pkg/apperror"}, []string{uuid}},
 			rule{root + "/repository/", []string{root, "pkg/database", "pkg/redis", "pkg/apperror"}, []string{uuid, "github.com/redis/go-redis/v9"}},
 			rule{root + "/delivery/", []string{root, "internal/event", "pkg/httpserver", "pkg/verbatim"}, []string{uuid, "github.com/labstack/echo/v4"}},

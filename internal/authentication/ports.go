@@ -98,7 +98,7 @@ type Identifier interface {
 	Identify(ctx context.Context, claims Claims) (User, error)
 }
 
-// TrialStarter starts a user's trial in the transaction of ctx.
+// TrialStarter starts a user's trial in the transaction of ctx, unless a user with the address has had one before.
 type TrialStarter interface {
-	StartTrial(ctx context.Context, userID string) error
+	StartTrial(ctx context.Context, userID, email string) error
 }

@@ -48,7 +48,7 @@ func (tokens) Check(string) (authentication.Claims, error) {
 // trials counts.
 type trials struct{ started int }
 
-func (t *trials) StartTrial(context.Context, string) error {
+func (t *trials) StartTrial(context.Context, string, string) error {
 	t.started++
 	return nil
 }

@@ -39,6 +39,7 @@ var needs = []database.Need{
 	need("plans", "SELECT INSERT UPDATE"),
 	need("subscriptions", "SELECT INSERT UPDATE"),
 	need("subscription_versions", "SELECT INSERT UPDATE"),
+	need("trial_digests", "SELECT INSERT"),
 	need("outbox", "SELECT INSERT UPDATE DELETE"),
 	need("mail_deliveries", "SELECT INSERT UPDATE DELETE"),
 	need("processes", "SELECT INSERT UPDATE DELETE"),

@@ -35,6 +35,16 @@ type PlanRepository interface {
 	Ensure(ctx context.Context, p Plan) (Plan, error)
 }
 
+// TrialRepository remembers who has had a trial. Its methods join the transaction of ctx.
+type TrialRepository interface {
+	// Record stores the digest of an address and reports true, unless it is stored already. While another transaction
+	// records the same digest, Record waits for its end.
+	Record(ctx context.Context, digest []byte) (first bool, err error)
+	// HadSubscription reports whether a user with the address has ever had a subscription. Deleted users and deleted
+	// subscriptions count.
+	HadSubscription(ctx context.Context, email string) (bool, error)
+}
+
 // StateStore stores states for other services.
 type StateStore interface {
 	// Apply stores s atomically and reports true, unless a higher version is stored. The same version is stored

@@ -481,15 +481,15 @@ func (m *MockTrialStarter) EXPECT() *MockTrialStarterMockRecorder {
 }
 
 // StartTrial mocks base method.
-func (m *MockTrialStarter) StartTrial(ctx context.Context, userID string) error {
+func (m *MockTrialStarter) StartTrial(ctx context.Context, userID, email string) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "StartTrial", ctx, userID)
+	ret := m.ctrl.Call(m, "StartTrial", ctx, userID, email)
 	ret0, _ := ret[0].(error)
 	return ret0
 }
 
 // StartTrial indicates an expected call of StartTrial.
-func (mr *MockTrialStarterMockRecorder) StartTrial(ctx, userID interface{}) *gomock.Call {
+func (mr *MockTrialStarterMockRecorder) StartTrial(ctx, userID, email interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "StartTrial", reflect.TypeOf((*MockTrialStarter)(nil).StartTrial), ctx, userID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "StartTrial", reflect.TypeOf((*MockTrialStarter)(nil).StartTrial), ctx, userID, email)
 }

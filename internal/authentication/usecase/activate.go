@@ -26,7 +26,7 @@ func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (a
 	if err := uc.deps.Users.Update(ctx, user); err != nil {
 		return authentication.Session{}, err
 	}
-	if err := uc.deps.Trials.StartTrial(ctx, user.ID); err != nil {
+	if err := uc.deps.Trials.StartTrial(ctx, user.ID, user.Email); err != nil {
 		return authentication.Session{}, err
 	}
 	return uc.openSession(user, false)

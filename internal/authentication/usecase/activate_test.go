@@ -35,7 +35,7 @@ func TestActivate(t *testing.T) {
 			calls := []*gomock.Call{f.users.EXPECT().LockByID(inside, userID).Return(tc.user, tc.lock)}
 			if tc.update {
 				calls = append(calls, f.users.EXPECT().Update(inside, activated),
-					f.trials.EXPECT().StartTrial(inside, userID).Return(tc.trial))
+					f.trials.EXPECT().StartTrial(inside, userID, email).Return(tc.trial))
 			}
 			if tc.want == nil {
 				calls = append(calls, f.tokens.EXPECT().Issue(activated, false).Return(token, nil))

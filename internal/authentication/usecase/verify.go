@@ -68,5 +68,5 @@ func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authe
 	if err := uc.deps.Users.Update(ctx, user); err != nil {
 		return authentication.User{}, nil, err
 	}
-	return user, nil, uc.deps.Trials.StartTrial(ctx, user.ID)
+	return user, nil, uc.deps.Trials.StartTrial(ctx, user.ID, user.Email)
 }

@@ -29,7 +29,7 @@ func TestVerify(t *testing.T) {
 			f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil),
 			f.codes.EXPECT().Save(inside, spent),
 			f.users.EXPECT().Update(inside, verified),
-			f.trials.EXPECT().StartTrial(inside, userID),
+			f.trials.EXPECT().StartTrial(inside, userID, email),
 			f.tokens.EXPECT().Issue(verified, false).Return(token, nil),
 		)
 		session, err := f.Verify(context.Background(), " "+email+"\n", digits)
@@ -149,7 +149,7 @@ func TestVerify(t *testing.T) {
 				f.codes.EXPECT().Find(inside, userID, purpose).Return(storedCode(), nil)
 				f.codes.EXPECT().Save(inside, gomock.Any())
 				f.users.EXPECT().Update(inside, gomock.Any())
-				f.trials.EXPECT().StartTrial(inside, userID).Return(errBroken)
+				f.trials.EXPECT().StartTrial(inside, userID, email).Return(errBroken)
 			},
 		} {
 			t.Run(name, func(t *testing.T) {

@@ -100,7 +100,7 @@ type trials struct {
 	started int
 }
 
-func (t *trials) StartTrial(context.Context, string) error {
+func (t *trials) StartTrial(context.Context, string, string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.started++

@@ -184,6 +184,59 @@ func (mr *MockPlanRepositoryMockRecorder) Ensure(ctx, p interface{}) *gomock.Cal
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Ensure", reflect.TypeOf((*MockPlanRepository)(nil).Ensure), ctx, p)
 }
 
+// MockTrialRepository is a mock of TrialRepository interface.
+type MockTrialRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockTrialRepositoryMockRecorder
+}
+
+// MockTrialRepositoryMockRecorder is the mock recorder for MockTrialRepository.
+type MockTrialRepositoryMockRecorder struct {
+	mock *MockTrialRepository
+}
+
+// NewMockTrialRepository creates a new mock instance.
+func NewMockTrialRepository(ctrl *gomock.Controller) *MockTrialRepository {
+	mock := &MockTrialRepository{ctrl: ctrl}
+	mock.recorder = &MockTrialRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockTrialRepository) EXPECT() *MockTrialRepositoryMockRecorder {
+	return m.recorder
+}
+
+// HadSubscription mocks base method.
+func (m *MockTrialRepository) HadSubscription(ctx context.Context, email string) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "HadSubscription", ctx, email)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// HadSubscription indicates an expected call of HadSubscription.
+func (mr *MockTrialRepositoryMockRecorder) HadSubscription(ctx, email interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "HadSubscription", reflect.TypeOf((*MockTrialRepository)(nil).HadSubscription), ctx, email)
+}
+
+// Record mocks base method.
+func (m *MockTrialRepository) Record(ctx context.Context, digest []byte) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Record", ctx, digest)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Record indicates an expected call of Record.
+func (mr *MockTrialRepositoryMockRecorder) Record(ctx, digest interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Record", reflect.TypeOf((*MockTrialRepository)(nil).Record), ctx, digest)
+}
+
 // MockStateStore is a mock of StateStore interface.
 type MockStateStore struct {
 	ctrl     *gomock.Controller

@@ -2,8 +2,12 @@ package usecase_test
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -62,6 +66,8 @@ func TestLifecycleOnSQL(t *testing.T) {
 					Clock:         database.NewClock(db),
 					Subscriptions: sqldb.NewSubscriptions(db),
 					Plans:         sqldb.NewPlans(db),
+					Trials:        sqldb.NewTrials(db),
+					TrialKey:      trialKey,
 					Events:        events,
 				})
 				userID := uuid.NewString()
@@ -69,7 +75,7 @@ func TestLifecycleOnSQL(t *testing.T) {
 					"INSERT INTO users (id, username, created_at, updated_at) VALUES ($1, $2, $3, $3)", userID, userID+"@example.com", now)
 				require.NoError(t, err)
 
-				for _, err := range twice(func() error { return l.StartTrial(ctx, userID) }) {
+				for _, err := range twice(func() error { return l.StartTrial(ctx, userID, userID+"@example.com") }) {
 					require.NoError(t, err)
 				}
 				require.Len(t, events.Events(), 1, "two calls start one trial")
@@ -92,5 +98,57 @@ func TestLifecycleOnSQL(t *testing.T) {
 				require.ErrorIs(t, err, subscription.ErrNotFound)
 			}
 		})
+	})
+}
+
+// One person, who has deleted their account and registered again: verifications of both accounts at once start one
+// trial, and one that is rolled back starts none.
+func TestOneTrialPerPerson(t *testing.T) {
+	t.Parallel()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		t.Parallel()
+		ctx := context.Background()
+		trials := sqldb.NewTrials(db)
+		events := &committed{db: db}
+		l := usecase.NewLifecycle(usecase.LifecycleDeps{
+			PastDueGrace:  grace,
+			Tx:            db,
+			Clock:         database.NewClock(db),
+			Subscriptions: sqldb.NewSubscriptions(db),
+			Plans:         sqldb.NewPlans(db),
+			Trials:        trials,
+			TrialKey:      trialKey,
+			Events:        events,
+		})
+		addUser := func(address string, deletedAt *time.Time) string {
+			t.Helper()
+			id := uuid.NewString()
+			_, err := db.Exec(ctx, "adding a user", `INSERT INTO users (id, username, created_at, updated_at, deleted_at)
+				VALUES ($1, $2, $3, $3, $4)`, id, address, now, deletedAt)
+			require.NoError(t, err)
+			return id
+		}
+		for range 10 {
+			before := len(events.Events())
+			addresses := []string{uuid.NewString() + "@example.com"}
+			addresses = append(addresses, strings.ToUpper(addresses[0]))
+			deletedAt := now
+			ids := []string{addUser(addresses[0], &deletedAt), addUser(addresses[1], nil)}
+			undone := errors.New("undone")
+			require.ErrorIs(t, db.WithinTx(ctx, func(ctx context.Context) error {
+				require.NoError(t, l.StartTrial(ctx, ids[0], addresses[0]))
+				return undone
+			}), undone)
+			require.Len(t, events.Events(), before, "what was rolled back counts for nothing")
+
+			var next atomic.Int32
+			for _, err := range twice(func() error {
+				i := next.Add(1) - 1
+				return l.StartTrial(ctx, ids[i], addresses[i])
+			}) {
+				require.NoError(t, err)
+			}
+			require.Len(t, events.Events(), before+1)
+		}
 	})
 }

@@ -22,6 +22,10 @@ var (
 	free    = subscription.Plan{ID: "plan-1", Name: "Free", Code: subscription.FreePlanCode}
 )
 
+const email = "An@example.com"
+
+var trialKey = subscription.TrialKey("0123456789abcdef0123456789abcdef")
+
 const grace = 14 * subscription.Day
 
 type clock struct{}
@@ -72,6 +76,7 @@ type fixture struct {
 	tx     *transactor
 	repo   *mock.MockRepository
 	plans  *mock.MockPlanRepository
+	trials *mock.MockTrialRepository
 	events *publisher
 }
 
@@ -81,6 +86,7 @@ func newFixture(t *testing.T) fixture {
 		tx:     &transactor{},
 		repo:   mock.NewMockRepository(ctrl),
 		plans:  mock.NewMockPlanRepository(ctrl),
+		trials: mock.NewMockTrialRepository(ctrl),
 		events: &publisher{},
 	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
@@ -89,9 +95,19 @@ func newFixture(t *testing.T) fixture {
 		Clock:         clock{},
 		Subscriptions: f.repo,
 		Plans:         f.plans,
+		Trials:        f.trials,
+		TrialKey:      trialKey,
 		Events:        f.events,
 	})
 	return f
+}
+
+// neverTried expects the calls whose results allow a trial.
+func (f fixture) neverTried() []*gomock.Call {
+	return []*gomock.Call{
+		f.trials.EXPECT().Record(inATx(), trialKey.Digest(email)).Return(true, nil),
+		f.trials.EXPECT().HadSubscription(inATx(), email).Return(false, nil),
+	}
 }
 
 func (f fixture) requireNoEvent(t *testing.T, end string) {

@@ -18,6 +18,8 @@ type LifecycleDeps struct {
 	Clock         subscription.Clock
 	Subscriptions subscription.Repository
 	Plans         subscription.PlanRepository
+	Trials        subscription.TrialRepository
+	TrialKey      subscription.TrialKey
 	Events        event.Publisher // must join the transactions of Tx
 	PastDueGrace  time.Duration   // see [subscription.Subscription.EffectiveUntil]
 }

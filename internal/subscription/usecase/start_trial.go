@@ -13,12 +13,18 @@ import (
 // transaction of ctx if there is one. For a user who holds a subscription with a live status, even a trial that has
 // ended, it does nothing and returns nil. Two concurrent calls start one trial; the version of the later call stays
 // unused.
-func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
+//
+// A person has one trial for ever: for an address that has had a trial, or a subscription of any kind, StartTrial does
+// nothing either, whatever has become of the account.
+func (l *Lifecycle) StartTrial(ctx context.Context, userID, email string) error {
 	return l.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		switch _, err := l.deps.Subscriptions.LiveByUser(ctx, userID); {
 		case err == nil:
 			return nil
 		case !errors.Is(err, subscription.ErrNotFound):
+			return err
+		}
+		if first, err := l.firstTrial(ctx, email); err != nil || !first {
 			return err
 		}
 		plan, err := l.freePlan(ctx)
@@ -44,6 +50,17 @@ func (l *Lifecycle) StartTrial(ctx context.Context, userID string) error {
 		}
 		return l.deps.Events.Publish(ctx, changeEvent(s, change, l.deps.PastDueGrace))
 	})
+}
+
+// firstTrial records that the address has its trial now and reports whether it has had none before. Those who had a
+// subscription before trials were recorded are known by their rows.
+func (l *Lifecycle) firstTrial(ctx context.Context, email string) (bool, error) {
+	first, err := l.deps.Trials.Record(ctx, l.deps.TrialKey.Digest(email))
+	if err != nil || !first {
+		return false, err
+	}
+	had, err := l.deps.Trials.HadSubscription(ctx, email)
+	return !had, err
 }
 
 func (l *Lifecycle) freePlan(ctx context.Context) (subscription.Plan, error) {

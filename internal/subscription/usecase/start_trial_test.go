@@ -2,6 +2,7 @@ package usecase_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 
 	"github.com/golang/mock/gomock"
@@ -18,8 +19,9 @@ func TestStartTrial(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		var stored subscription.Subscription
-		gomock.InOrder(
+		gomock.InOrder(slices.Concat([]*gomock.Call{
 			f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, subscription.ErrNotFound),
+		}, f.neverTried(), []*gomock.Call{
 			f.plans.EXPECT().Ensure(inATx(), gomock.Any()).DoAndReturn(
 				func(_ context.Context, p subscription.Plan) (subscription.Plan, error) {
 					require.NoError(t, uuid.Validate(p.ID))
@@ -34,8 +36,8 @@ func TestStartTrial(t *testing.T) {
 					stored = s
 					return nil
 				}),
-		)
-		require.NoError(t, f.StartTrial(context.Background(), "user-1"))
+		})...)
+		require.NoError(t, f.StartTrial(context.Background(), "user-1", email))
 		require.Equal(t, []string{"commit"}, f.tx.ends)
 
 		end := now.Add(subscription.TrialLength)
@@ -57,7 +59,7 @@ func TestStartTrial(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, errDown)
-		err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) error { return f.StartTrial(ctx, "user-1") })
+		err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) error { return f.StartTrial(ctx, "user-1", email) })
 		require.ErrorIs(t, err, errDown)
 		require.Equal(t, []string{"rollback"}, f.tx.ends, "the caller's only")
 	})
@@ -65,22 +67,44 @@ func TestStartTrial(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(trial(), nil) // no other call: the version stays
-		require.NoError(t, f.StartTrial(context.Background(), "user-1"))
+		require.NoError(t, f.StartTrial(context.Background(), "user-1", email))
 		f.requireNoEvent(t, "commit")
 	})
 	t.Run("does nothing if a concurrent call was first", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, subscription.ErrNotFound)
+		f.neverTried()
 		f.plans.EXPECT().Ensure(inATx(), gomock.Any()).Return(free, nil)
 		f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), nil)
 		f.repo.EXPECT().Create(inATx(), gomock.Any()).Return(subscription.ErrActiveExists)
-		require.NoError(t, f.StartTrial(context.Background(), "user-1"))
+		require.NoError(t, f.StartTrial(context.Background(), "user-1", email))
 		f.requireNoEvent(t, "commit")
+	})
+	t.Run("starts no second trial for an address", func(t *testing.T) {
+		t.Parallel()
+		for name, answers := range map[string]func(f fixture){
+			"that has had one": func(f fixture) {
+				f.trials.EXPECT().Record(inATx(), trialKey.Digest(email)).Return(false, nil)
+			},
+			"that had a subscription before trials were recorded": func(f fixture) {
+				f.trials.EXPECT().Record(inATx(), trialKey.Digest(email)).Return(true, nil)
+				f.trials.EXPECT().HadSubscription(inATx(), email).Return(true, nil)
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, subscription.ErrNotFound)
+				answers(f)
+				require.NoError(t, f.StartTrial(context.Background(), "user-1", email))
+				f.requireNoEvent(t, "commit")
+			})
+		}
 	})
 	t.Run("fails and rolls back if a step fails", func(t *testing.T) {
 		t.Parallel()
-		for failing, step := range []string{"reading", "the plan", "the version", "storing", "publishing"} {
+		for failing, step := range []string{"reading", "recording", "looking", "the plan", "the version", "storing", "publishing"} {
 			t.Run(step, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
@@ -91,11 +115,13 @@ func TestStartTrial(t *testing.T) {
 					return otherwise
 				}
 				f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, err(0, subscription.ErrNotFound))
-				f.plans.EXPECT().Ensure(inATx(), gomock.Any()).Return(free, err(1, nil)).MaxTimes(1)
-				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(1), err(2, nil)).MaxTimes(1)
-				f.repo.EXPECT().Create(inATx(), gomock.Any()).Return(err(3, nil)).MaxTimes(1)
-				f.events.Err = err(4, nil)
-				require.ErrorIs(t, f.StartTrial(context.Background(), "user-1"), errDown)
+				f.trials.EXPECT().Record(inATx(), gomock.Any()).Return(true, err(1, nil)).MaxTimes(1)
+				f.trials.EXPECT().HadSubscription(inATx(), email).Return(false, err(2, nil)).MaxTimes(1)
+				f.plans.EXPECT().Ensure(inATx(), gomock.Any()).Return(free, err(3, nil)).MaxTimes(1)
+				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(1), err(4, nil)).MaxTimes(1)
+				f.repo.EXPECT().Create(inATx(), gomock.Any()).Return(err(5, nil)).MaxTimes(1)
+				f.events.Err = err(6, nil)
+				require.ErrorIs(t, f.StartTrial(context.Background(), "user-1", email), errDown)
 				f.requireNoEvent(t, "rollback")
 			})
 		}
