@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -55,6 +56,7 @@ type route struct {
 
 // routes is the routing table: which queue is bound to what, and which handler does the work of which key.
 func routes(h handlers) []route {
+	const trialEnding = string(event.EmailTrialEndingRequested)
 	giveUp := mailevents.GiveUp(h.mails)
 	code := []event.Middleware{legacy.Sent(giveUp)}
 	invitation := []event.Middleware{h.counted, giveUp}
@@ -63,7 +65,8 @@ func routes(h handlers) []route {
 		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), code},
 		{InvitationQueue, "invitation.#", event.InvitationRequested, invitationevents.SendMail(h.invitationMail), invitation},
 		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), mail},
-		{EmailQueue, "email.#", event.EmailTrialEndingRequested, mailevents.SendTrialEnding(h.mails), mail},
+		{InvitationQueue, trialEnding, event.EmailTrialEndingRequested, mailevents.SendTrialEnding(h.mails), mail},
+		{EmailQueue, "email.#", event.EmailTrialEndingRequested, sentElsewhere, nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCreated, subscriptionevents.Created(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionCancelled, subscriptionevents.Cancelled(h.projection), nil},
 		{SubscriptionQueue, "subscription.#", event.SubscriptionStatusChanged, subscriptionevents.StatusChanged(h.projection), nil},
@@ -71,6 +74,10 @@ func routes(h handlers) []route {
 		{LegacyQueue, "", "", h.unnamed.Guard(legacy.Forward(h.written)), mail},
 	}
 }
+
+// sentElsewhere acks the copy of a mail's event that its name brings into the queue of codes. Reminders come by the
+// thousand, and are sent by the queue of batches: no code waits for one.
+func sentElsewhere(context.Context, event.Delivery) error { return nil }
 
 // Queues returns every queue of this service as the broker has to know it. Its arguments follow from names and levels
 // and are immutable there: a change of levels is a new queue name.

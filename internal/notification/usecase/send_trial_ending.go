@@ -11,7 +11,7 @@ import (
 // SendTrialEnding sends the reminder that a trial is about to end, and drops it once the trial has ended. The mail says
 // how many days are left when it is sent, which are fewer than when it was requested if its lane has been paused.
 //
-// Reminders share their lane with codes. They are bulk at the mail server, so that they leave connections to the codes.
+// Reminders come by the thousand: they share the lane of invitations.
 func (s *Sender) SendTrialEnding(ctx context.Context, eventID string, d event.TrialEndingMail) error {
 	left := d.TrialEnd.Sub(s.deps.Clock.Now())
 	if left <= 0 {
@@ -24,7 +24,7 @@ func (s *Sender) SendTrialEnding(ctx context.Context, eventID string, d event.Tr
 		eventID:    eventID,
 		mail:       notification.Mail{To: d.Recipient, Bulk: true},
 		maxResends: notification.MaxResends,
-		streak:     &s.direct,
+		streak:     &s.bulk,
 	}
 	return s.sendRendered(ctx, r, content, err)
 }
