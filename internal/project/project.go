@@ -35,23 +35,76 @@ type Progress struct {
 	Total     int64 // items; 0 while unknown
 	Done      int64 // ended items, failed ones included; may exceed Total while the total still grows
 	Errors    int64 // those of Done that failed
+
+	hundredths int64 // of a percent, of a project in phases: see InPhases
 }
 
 // Found reports whether the project exists.
 func (p Progress) Found() bool { return p.Status != StatusNotFound }
 
-// Percent returns Done as a percentage of Total, rounded down to hundredths and clamped to 0–100. It is 0 while Total
-// is 0.
+// Percent returns Done as a percentage of Total, rounded down to hundredths and clamped to 0–100; see [Progress.InPhases]
+// for a project in phases. It is 0 while Total is 0, and 100 once the project is DONE.
 func (p Progress) Percent() float64 {
-	if p.Total <= 0 || p.Done <= 0 {
+	switch {
+	case p.Status == StatusDone:
+		return 100
+	case p.hundredths > 0:
+		return float64(p.hundredths) / 100
+	}
+	return float64(hundredthsOf(p.Done, p.Total)) / 100
+}
+
+// hundredthsOf returns done of total in hundredths of a percent, rounded down, from 0 to 10,000.
+func hundredthsOf(done, total int64) int64 {
+	if total <= 0 || done <= 0 {
 		return 0
 	}
-	if p.Done >= p.Total {
-		return 100
+	if done >= total {
+		return 100 * 100
 	}
-	high, low := bits.Mul64(uint64(p.Done), 100*100)
-	hundredths, _ := bits.Div64(high, low, uint64(p.Total)) // exact: floats turn 57 of 100 into 56.99
-	return float64(hundredths) / 100
+	high, low := bits.Mul64(uint64(done), 100*100)
+	hundredths, _ := bits.Div64(high, low, uint64(total)) // exact: floats turn 57 of 100 into 56.99
+	return int64(hundredths)
+}
+
+// Phase is one part of the work on a project, as the service that does it counts.
+type Phase struct {
+	Planned bool  // the project has this phase, even while its total is unknown
+	Total   int64 // 0 while unknown
+	Done    int64 // without the failed ones
+	Errors  int64
+}
+
+// ended returns how much of the phase has ended, the failed part included.
+func (ph Phase) ended() int64 { return min(ph.Done+ph.Errors, ph.Total) }
+
+// InPhases returns p, a project without a total, as far as other services have counted it in phases: collecting, in tasks
+// or else in crawled items, and the analysis. Total, Done and Errors are the sums of both, and Percent is their mean. A
+// planned analysis of unknown size has not begun: collecting alone is half of the way. Without any total p stays as it
+// is.
+func (p Progress) InPhases(tasks, crawl, analysis Phase) Progress {
+	collecting := tasks
+	if tasks.Total == 0 {
+		collecting = crawl
+	}
+	known := int64(0)
+	for _, ph := range []Phase{collecting, analysis} {
+		if ph.Total > 0 {
+			known++
+			p.hundredths += hundredthsOf(ph.ended(), ph.Total)
+		}
+	}
+	if known == 0 {
+		return p
+	}
+	if analysis.Planned && analysis.Total == 0 {
+		known++
+	}
+	p.hundredths /= known
+	p.Total = collecting.Total + analysis.Total
+	p.Done = collecting.ended() + analysis.ended()
+	p.Errors = collecting.Errors + analysis.Errors
+	return p
 }
 
 // Change is the project after an operation.

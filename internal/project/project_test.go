@@ -64,3 +64,45 @@ func TestCheck(t *testing.T) {
 		}
 	})
 }
+
+func TestInPhases(t *testing.T) {
+	t.Parallel()
+	known := func(total, done, errors int64) project.Phase {
+		return project.Phase{Planned: true, Total: total, Done: done, Errors: errors}
+	}
+	none := project.Phase{}
+	for name, tc := range map[string]struct {
+		tasks, crawl, analysis project.Phase
+		total, done, errors    int64
+		percent                float64
+	}{
+		"nothing is known":                  {none, none, none, 0, 0, 0, 0},
+		"nothing has a total":               {none, known(0, 80, 0), known(0, 5, 1), 0, 0, 0, 0},
+		"tasks alone":                       {known(3, 1, 1), none, none, 3, 2, 1, 66.66},
+		"tasks, and an analysis planned":    {known(3, 3, 0), none, known(0, 0, 0), 3, 3, 0, 50},
+		"tasks before crawled items":        {known(4, 1, 0), known(80, 80, 0), none, 4, 1, 0, 25},
+		"crawled items":                     {known(0, 0, 0), known(80, 10, 10), known(0, 0, 0), 80, 20, 10, 12.5},
+		"both":                              {none, known(100, 100, 0), known(50, 24, 1), 150, 125, 1, 75},
+		"the analysis alone":                {none, known(0, 80, 0), known(80, 20, 0), 80, 20, 0, 25},
+		"more than there is":                {known(3, 5, 0), none, known(2, 1, 0), 5, 4, 0, 75},
+		"rounded down":                      {known(3, 1, 0), none, known(3, 1, 0), 6, 2, 0, 33.33},
+		"all":                               {known(3, 2, 1), none, known(80, 80, 0), 83, 83, 1, 100},
+		"almost all is not all":             {known(1000000, 999999, 0), none, none, 1000000, 999999, 0, 99.99},
+		"hardly anything is not everything": {none, known(1000000, 1, 0), none, 1000000, 1, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := project.Progress{Status: project.StatusProcessing}.InPhases(tc.tasks, tc.crawl, tc.analysis)
+			require.Equal(t, []int64{tc.total, tc.done, tc.errors}, []int64{p.Total, p.Done, p.Errors})
+			require.InDelta(t, tc.percent, p.Percent(), 0.0001)
+		})
+	}
+	t.Run("DONE is 100, whatever was counted", func(t *testing.T) {
+		t.Parallel()
+		for _, p := range []project.Progress{{}, {Total: 3, Done: 2}, project.Progress{}.InPhases(known(3, 1, 0), none, none)} {
+			p.Status = project.StatusDone
+			require.InDelta(t, 100, p.Percent(), 0)
+		}
+		require.Zero(t, project.Progress{Status: project.StatusFailed}.Percent(), "a failed one is where it was")
+	})
+}

@@ -40,7 +40,8 @@ type Counting interface {
 
 // RegisterInternal registers POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The
 // middleware internal must admit other services only. Every route may be called again after any error, and responds
-// with the project's progress.
+// with the project's progress. A project of the Project service is not begun here but by its project.created: that
+// service refuses to start a project whose hash exists.
 func RegisterInternal(g *echo.Group, c Counting, internal echo.MiddlewareFunc) {
 	g.POST("/internal/projects/:id", handle[initRequest](c), internal)
 	g.PUT("/internal/projects/:id/total", handle[totalRequest](c), internal)

@@ -1,4 +1,4 @@
--- Every operation is one script: begin.lua, its own file and finish.lua. This part reads the project.
+-- Every operation is one script: begin.lua, its own file, ended.lua, finish.lua and reply.lua. This part reads the project.
 --
 -- KEYS: the hash, the counted items, the failed ones of them, the owner, the open projects.
 -- ARGV[1]: the project's id; the rest belongs to the operation.

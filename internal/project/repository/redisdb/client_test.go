@@ -57,8 +57,6 @@ func TestStore(t *testing.T) {
 			require.NoError(t, call(ctx))
 			want := "evalsha"
 			switch name {
-			case "progress":
-				want = "hgetall"
 			case "owner":
 				want = "get"
 			}

@@ -1,10 +1,7 @@
 
--- The finish check and the reply. The reply is '' for a project that does not exist, and otherwise
--- 'total done errors flags length statusowner' with the length of the status: a string costs less than a table.
-local flags = 0 -- 1 crossed, 2 unsignalled, 4 refused
-
--- The finish line does not apply while items are still being found. It does apply in a status that only others know.
-if total > 0 and done >= total and status ~= 'CRAWLING' and status ~= 'DONE' and status ~= 'FAILED' then
+-- The finish check. The line does not apply while items are still being found. It does apply in a status that only
+-- others know.
+if total > 0 and ended >= total and status ~= 'CRAWLING' and status ~= 'DONE' and status ~= 'FAILED' then
   status = 'DONE'
   redis.call('HSET', hash, 'status', status)
   flags = 1
@@ -29,16 +26,14 @@ if touch then
     redis.call('ZADD', open, 'XX', score, ARGV[1])
   end
 end
-if status == 'DONE' then
+if status == 'DONE' and total > 0 then
   if redis.call('ZSCORE', open, ARGV[1]) then
     flags = flags + 2
   end
-elseif status == 'FAILED' then
+elseif status == 'DONE' or status == 'FAILED' then -- DONE without a total: another service counted it and announces it
   redis.call('ZREM', open, ARGV[1])
   redis.call('PEXPIRE', items, LIFE * 1000, 'LT')
 end
 if refused then
   flags = flags + 4
 end
-owner = owner or redis.call('GET', ownerkey) or ''
-return string.format('%d %d %d %d %d ', total, done, errors, flags, #status) .. status .. owner

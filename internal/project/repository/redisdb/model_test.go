@@ -57,12 +57,13 @@ func (m *model) result(refused bool) project.Change {
 	if !m.there {
 		return project.Change{Progress: project.Progress{ProjectID: m.id, Status: project.StatusNotFound}}
 	}
-	total, done := m.number("total"), m.number("done")
+	total, errors := m.number("total"), m.number("errors")
+	done := m.number("done") + max(0, errors-int64(len(m.failures()))) // a failure counted elsewhere is in errors only
 	crossed := total > 0 && done >= total && !m.final() && m.fields["status"] != "CRAWLING"
 	if crossed {
 		m.fields["status"] = "DONE"
 	}
-	if m.fields["status"] == "FAILED" {
+	if m.fields["status"] == "FAILED" || m.fields["status"] == "DONE" && total == 0 {
 		m.open = false
 	}
 	status := project.Status(m.fields["status"])
@@ -72,9 +73,23 @@ func (m *model) result(refused bool) project.Change {
 	case "PROCESSING_WAIT":
 		status = project.StatusProcessing
 	}
+	progress := project.Progress{ProjectID: m.id, Status: status, Total: total, Done: done, Errors: errors}
+	if total == 0 {
+		progress = progress.InPhases(m.phase("tasks"), m.phase("crawl"), m.phase("analyze"))
+	}
 	return project.Change{
-		Progress: project.Progress{ProjectID: m.id, Status: status, Total: total, Done: done, Errors: m.number("errors")},
+		Progress: progress,
 		Owner:    m.owner, Crossed: crossed, Unsignalled: status == project.StatusDone && m.open, Refused: refused,
+	}
+}
+
+func (m *model) phase(name string) project.Phase {
+	_, planned := m.fields[name+"_total"]
+	return project.Phase{
+		Planned: planned,
+		Total:   m.number(name + "_total"),
+		Done:    m.number(name + "_done"),
+		Errors:  m.number(name + "_errors"),
 	}
 }
 

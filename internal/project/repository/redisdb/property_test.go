@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -315,7 +316,11 @@ func (s *scenario) otherService(t *rapid.T) {
 		t.Skip() // only init starts from the sets; from 0, the outcome depends on the order
 	}
 	write := rapid.SampledFrom([][2]string{
-		{"total", "3"}, {"total", "6"}, {"total", "many"}, {"done", "2"}, {"done", ""}, {"note", "theirs"}, {"crawl_total", "7"},
+		{"total", "3"}, {"total", "6"}, {"total", "many"}, {"done", "2"}, {"done", ""}, {"note", "theirs"},
+		{"crawl_total", "7"}, {"crawl_done", "5"},
+		{"analyze_total", "0"}, {"analyze_total", "4"}, {"analyze_errors", "1"}, {"tasks_total", "2"}, {"tasks_done", "x"},
+		// Failures of its own. With fewer than ours, the outcome of a race of marks would depend on the order.
+		{"errors", strconv.Itoa(len(s.model.failures()) + 2)},
 		{"status", "CRAWLING"}, {"status", "PROCESSING"}, {"status", "PROCESSING_WAIT"}, {"status", "ANALYZING"}, {"status", ""},
 		{"status", "DONE"}, {"status", "FAILED"},
 	}).Draw(t, "field")

@@ -17,8 +17,17 @@ import (
 //go:embed begin.lua
 var beginSource string
 
+//go:embed ended.lua
+var endedSource string
+
 //go:embed finish.lua
 var finishSource string
+
+//go:embed reply.lua
+var replySource string
+
+//go:embed read.lua
+var readSource string
 
 //go:embed init.lua
 var initSource string
@@ -48,16 +57,22 @@ var openSource string
 var postponeSource string
 
 var (
-	initScript      = redis.NewScript(beginSource + initSource + finishSource)
-	totalScript     = redis.NewScript(beginSource + totalSource + finishSource)
-	markScript      = redis.NewScript(beginSource + markSource + finishSource)
-	failScript      = redis.NewScript(beginSource + failSource + finishSource)
-	checkScript     = redis.NewScript(beginSource + checkSource + finishSource)
+	initScript      = operation(initSource)
+	totalScript     = operation(totalSource)
+	markScript      = operation(markSource)
+	failScript      = operation(failSource)
+	checkScript     = operation(checkSource)
+	readScript      = redis.NewScript(beginSource + readSource + endedSource + replySource)
 	signalledScript = redis.NewScript(beginSource + signalledSource)
 	forgetScript    = redis.NewScript(forgetSource)
 	openScript      = redis.NewScript(openSource)
 	postponeScript  = redis.NewScript(postponeSource)
 )
+
+// operation returns the script of an operation that may change a project.
+func operation(source string) *redis.Script {
+	return redis.NewScript(beginSource + source + endedSource + finishSource + replySource)
+}
 
 // run runs a script on the keys of a project. Its first argument is the project's id.
 func (s *Store) run(ctx context.Context, script *redis.Script, projectID string, args ...any) *redis.Cmd {
@@ -81,27 +96,32 @@ const (
 	crossed = 1 << iota
 	unsignalled
 	refused
+	inPhases
 )
 
-// decode parses the reply that finish.lua describes.
+// decode parses the reply that reply.lua describes.
 func decode(projectID, reply string) (project.Change, error) {
 	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
 	if reply == "" {
 		return project.Change{Progress: p}, nil
 	}
-	var n [5]int64 // total, done, errors, flags, length of the status
-	for i := range n {
-		number, rest, more := strings.Cut(reply, " ")
-		parsed, err := strconv.ParseInt(number, 10, 64)
-		if err != nil || !more {
-			return project.Change{}, fmt.Errorf("value %d of the script's reply is not a number", i+1)
+	n, reply, err := numbers(reply, 5) // total, done, errors, flags, length of the status
+	if err != nil {
+		return project.Change{}, err
+	}
+	var counts []int64
+	if n[3]&inPhases != 0 {
+		if counts, reply, err = numbers(reply, 9); err != nil {
+			return project.Change{}, err
 		}
-		n[i], reply = parsed, rest
 	}
 	if n[4] < 0 || n[4] > int64(len(reply)) {
 		return project.Change{}, errors.New("the script's reply is too short for its status")
 	}
 	p.Status, p.Total, p.Done, p.Errors = parseStatus(reply[:n[4]]), n[0], n[1], n[2]
+	if counts != nil {
+		p = p.InPhases(phase(counts[:3]), phase(counts[3:6]), phase(counts[6:]))
+	}
 	return project.Change{
 		Progress:    p,
 		Owner:       reply[n[4]:],
@@ -109,6 +129,29 @@ func decode(projectID, reply string) (project.Change, error) {
 		Unsignalled: n[3]&unsignalled != 0,
 		Refused:     n[3]&refused != 0,
 	}, nil
+}
+
+// numbers returns the n whole numbers that reply begins with, each with a space behind it, and the rest.
+func numbers(reply string, n int) (parsed []int64, rest string, err error) {
+	for i := range n {
+		number, behind, more := strings.Cut(reply, " ")
+		value, err := strconv.ParseInt(number, 10, 64)
+		if err != nil || !more {
+			return nil, "", fmt.Errorf("value %d of %d in the script's reply is not a number", i+1, n)
+		}
+		parsed, reply = append(parsed, value), behind
+	}
+	return parsed, reply, nil
+}
+
+// phase returns the phase with these fields: total, done and errors, -1 where there is none.
+func phase(fields []int64) project.Phase {
+	return project.Phase{
+		Planned: fields[0] >= 0,
+		Total:   max(fields[0], 0),
+		Done:    max(fields[1], 0),
+		Errors:  max(fields[2], 0),
+	}
 }
 
 // parseStatus returns the meaning of a stored status. A hash that another service created has none at first.

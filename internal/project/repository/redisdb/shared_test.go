@@ -20,8 +20,8 @@ func TestSharedHash(t *testing.T) {
 			s.write(field, value)
 		}
 		// A hash without our fields is a project too.
-		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, s.progress())
-		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing}, s.check().Progress)
+		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing, Total: 9}, s.progress())
+		require.Equal(s, project.Progress{ProjectID: s.id, Status: project.StatusInitializing, Total: 9}, s.check().Progress)
 		require.Equal(s, theirs, s.hash())
 
 		s.init(owner, 3)

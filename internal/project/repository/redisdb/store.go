@@ -17,7 +17,6 @@ package redisdb
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -116,27 +115,8 @@ func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]
 
 // Progress implements [project.ProgressReader].
 func (s *Store) Progress(ctx context.Context, projectID string) (project.Progress, error) {
-	fields, err := s.client.HGetAll(ctx, Key(projectID)).Result()
-	if err != nil {
-		return project.Progress{}, asUnavailable(ctx, "reading a project", err)
-	}
-	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
-	if len(fields) > 0 {
-		p.Status = parseStatus(fields["status"])
-		p.Total = parseCount(fields["total"])
-		p.Done = parseCount(fields["done"])
-		p.Errors = parseCount(fields["errors"])
-	}
-	return p, nil
-}
-
-// parseCount follows begin.lua: text that is no whole number, or one too large for Lua, counts as 0.
-func parseCount(text string) int64 {
-	n, err := strconv.ParseUint(text, 10, 53)
-	if err != nil {
-		return 0
-	}
-	return int64(n)
+	change, err := s.change(ctx, "reading a project", readScript, projectID)
+	return change.Progress, err
 }
 
 // Owner implements [project.ProgressReader].

@@ -1,0 +1,4 @@
+-- Reads a project and changes nothing. ended.lua and reply.lua follow.
+if not found then
+  return ''
+end
