@@ -64,7 +64,7 @@ func TestLoad(t *testing.T) {
 			},
 			RabbitMQ: RabbitMQ{URL: "amqp://identity:hunter2@mq:5672/"},
 			Events:   Events{Phase: "complete"},
-			Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1},
+			Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1, ProgressChannels: "project"},
 			Secrets: Secrets{
 				JWT: Secret(jwt), CodeHMAC: bytes.Repeat([]byte{1}, 32), EventsSeal: bytes.Repeat([]byte{2}, 32),
 				TrialDigest: bytes.Repeat([]byte{3}, 32),
@@ -148,7 +148,7 @@ func TestLoad(t *testing.T) {
 		require.False(t, cfg.Cookie.Secure)
 		require.Equal(t, "development", cfg.Service.Env)
 		require.Zero(t, cfg.Postgres)
-		require.Equal(t, Redis{StateDB: 1}, cfg.Redis)
+		require.Equal(t, Redis{StateDB: 1, ProgressChannels: "project"}, cfg.Redis)
 
 		require.Equal(t, []string{"JWT_SECRET", "CODE_HMAC_KEY", "EVENTS_SEAL_KEY", "TRIAL_DIGEST_KEY"}, variablesOf(cfg.Validate(Standalone)),
 			"the secrets are the starter's to fill in")
@@ -184,7 +184,7 @@ func TestLoad(t *testing.T) {
 			"POSTGRES_PORT": "2", "POSTGRES_SSLMODE": "verify-full", "POSTGRES_MAX_CONNS": "3", "DB_AUTO_MIGRATE": "false",
 			"POSTGRES_EXEC_MODE": "exec",
 			"REDIS_HOST":         "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
-			"REDIS_CACHE_DB": "5", "INTERNAL_KEY": strings.Repeat("i", 16), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
+			"REDIS_CACHE_DB": "5", "PROGRESS_CHANNELS": "user_noti", "INTERNAL_KEY": strings.Repeat("i", 16), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
 			"COOKIE_SAMESITE": "none", "COOKIE_MAX_AGE": "60", "COOKIE_MAX_AGE_REMEMBER": "61",
 		})
 		cfg, err := Load(API)
@@ -198,8 +198,9 @@ func TestLoad(t *testing.T) {
 			Host: "db", Port: 2, User: "identity", Password: Secret(password), Database: "identity",
 			SSLMode: "verify-full", MaxConns: 3, ExecMode: "exec",
 		}, cfg.Postgres)
-		require.Equal(t, Redis{Host: "cache:7000", Password: " r ", StateDB: 4, CacheDB: 5}, cfg.Redis,
-			"a port in the host wins, whatever Kubernetes put into REDIS_PORT")
+		require.Equal(t, Redis{
+			Host: "cache:7000", Password: " r ", StateDB: 4, CacheDB: 5, ProgressChannels: "user_noti",
+		}, cfg.Redis, "a port in the host wins, whatever Kubernetes put into REDIS_PORT")
 		require.Equal(t, Secret("iiiiiiiiiiiiiiii"), cfg.Secrets.Internal)
 		require.Equal(t, Cookie{
 			Name: "c", Domain: ".smap.example", Secure: true, SameSite: http.SameSiteNoneMode,
@@ -263,6 +264,7 @@ func TestLoad(t *testing.T) {
 			{API, "REDIS_HOST", "redis://:hunter2@r", "is a URL", "HOST:PORT", "", ""},
 			{API, "REDIS_HOST", "redis:port", "has a port that is not a number", "HOST:PORT", "", ""},
 			{API, "REDIS_PORT", "tcp://10.0.0.1:6379", `is "tcp://10.0.0.1:6379"`, "enableServiceLinks", "", ""},
+			{API, "PROGRESS_CHANNELS", "user", `is "user"`, "project, user_noti, both", "", ""},
 			{API, "REDIS_STATE_DB", "-1", `is "-1"`, "from 0", "", ""},
 			{Consumer, "SMTP_HOST", "smtp://mail", "is not a host name", "SMTP_PORT", "", ""},
 			{Consumer, "SMTP_PORT", "0", `is "0"`, "from 1", "", ""},

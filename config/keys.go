@@ -71,6 +71,7 @@ var variables = []variable{
 	{"REDIS_TLS", "false", "", remote},
 	{"REDIS_STATE_DB", "1", "", servers},
 	{"REDIS_CACHE_DB", "0", "", servers},
+	{"PROGRESS_CHANNELS", "project", "", servers},
 
 	{"SMTP_HOST", "", "", mailing},
 	{"SMTP_PORT", "587", "1025", worker},

@@ -120,6 +120,8 @@ type Redis struct {
 	TLS      bool
 	StateDB  int // progress of projects and states of subscriptions
 	CacheDB  int // nothing is stored there: its client publishes and reads live progress (pub/sub)
+	// ProgressChannels are those that live progress is published on: project, user_noti or both.
+	ProgressChannels string
 }
 
 // readRedis ignores REDIS_PORT when the host has a port: beside a service called redis, Kubernetes sets a REDIS_PORT of
@@ -132,6 +134,8 @@ func readRedis(r *reader) Redis {
 		TLS:      r.boolean("REDIS_TLS"),
 		StateDB:  r.integer("REDIS_STATE_DB", 0, 65535),
 		CacheDB:  r.integer("REDIS_CACHE_DB", 0, 65535),
+
+		ProgressChannels: r.oneOf("PROGRESS_CHANNELS", "project", "user_noti", "both"),
 	}
 	if _, _, err := net.SplitHostPort(redis.Host); err != nil {
 		redis.Port = r.integer("REDIS_PORT", 1, maxPort)

@@ -146,9 +146,12 @@ type progress struct {
 }
 
 func (in *infra) newProgress(events event.Publisher) *progress {
+	channels := in.cfg.Redis.ProgressChannels
+	in.log.Info().Str("channels", channels).Msg("live progress is published; PROGRESS_CHANNELS has to match the WebSocket service")
 	p := &progress{store: progressredis.New(in.state)}
 	p.updates = redispubsub.NewPublisher(redispubsub.PublisherOptions{
 		Client:   in.cache,
+		Channels: redispubsub.Channels(channels),
 		OnOutage: in.logOutage("live progress is not published"),
 	})
 	p.watcher = redispubsub.NewSubscriber(redispubsub.SubscriberOptions{

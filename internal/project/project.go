@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/google/uuid"
 )
 
 // Status is the state of a project. The hash is shared: other services may store statuses that are not listed here, and
@@ -138,6 +140,17 @@ type Watch struct {
 	Now     Progress        // at the start of the watch
 	Changes <-chan Progress // see [ProgressWatcher]
 	Stop    func()          // must be called
+}
+
+// CanonicalUser returns a user id in the form that this service gives its own: a uuid in lower case. Any other id is
+// returned as it is. Other services may write the same uuid in capitals; ids are stored as they were received, and
+// compared in this form.
+func CanonicalUser(id string) string {
+	parsed, err := uuid.Parse(id)
+	if err != nil || len(id) != len(uuid.Nil.String()) {
+		return id
+	}
+	return parsed.String()
 }
 
 // Actor is the user who makes a request, with the role that the database has now.

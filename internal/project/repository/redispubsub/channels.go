@@ -1,32 +1,72 @@
-// Package redispubsub carries the changes of projects to live watchers, by Redis pub/sub:
+// Package redispubsub carries the changes of projects to live watchers, by Redis pub/sub, on the channels
 //
-//	project:{project_id}:{user_id}   {"type","payload":{project_id,status,total,done,errors,overall_progress_percent}}
-//	user_noti:{user_id}              the same with progress_percent, for older listeners
+//	project:{project_id}:{user_id}
+//	user_noti:{user_id}
 //
-// The type is project_completed once the status is DONE, and project_progress before. Pub/sub ignores database numbers.
+// with the message of docs/compatibility.md. Which of them are used is a setting ([Channels]): a receiver that joins
+// messages waiting for one connection must hear each change once only. Pub/sub ignores database numbers.
 //
-// [Publisher] publishes for the WebSocket service and for every process of this service. [Subscriber] listens, with
-// one subscription per process for any number of watchers. A message, of any service, is only a hint that a project
-// changed: the subscriber then reads the project. The package does not promise that a message arrives; a watcher sees
-// a change after 15 s at the latest.
+// [Publisher] publishes for the WebSocket service and for every process of this service. [Subscriber] listens to both,
+// whatever this process publishes on, with one subscription per process for any number of watchers. A message, of any
+// service, is only a hint that a project changed: the subscriber then reads the project. The package does not promise
+// that a message arrives; a watcher sees a change after 15 s at the latest.
 package redispubsub
 
-import "strings"
+import (
+	"encoding/json"
+	"strings"
 
-// projectPattern matches the channels of all projects. The names of channels are spelt in this file only.
-const projectPattern = "project:*"
+	"github.com/smap-platform/identity/internal/project"
+)
 
-func projectChannel(projectID, owner string) string { return "project:" + projectID + ":" + owner }
+// Channels are those that every change is published on.
+type Channels string
 
-func userChannel(owner string) string { return "user_noti:" + owner }
+// The channels, as PROGRESS_CHANNELS names them.
+const (
+	ProjectChannel Channels = "project"
+	UserChannel    Channels = "user_noti"
+	BothChannels   Channels = "both"
+)
 
-// projectOf returns the project id in the name of a project's channel. A project id may contain colons, a user id does
-// not.
-func projectOf(channel string) (projectID string, ok bool) {
-	rest, ok := strings.CutPrefix(channel, "project:")
-	end := strings.LastIndexByte(rest, ':')
-	if !ok || end <= 0 {
-		return "", false
+// The prefixes and patterns of all channels. The names of channels are spelt in this file only.
+const (
+	projectPrefix  = "project:"
+	userPrefix     = "user_noti:"
+	projectPattern = projectPrefix + "*"
+	userPattern    = userPrefix + "*"
+)
+
+// of returns the channels for a project of owner. Receivers find the owner by the id in a token, so that the channel has
+// it in the form which tokens have.
+func (c Channels) of(projectID, owner string) []string {
+	owner = project.CanonicalUser(owner)
+	ofProject, ofUser := projectPrefix+projectID+":"+owner, userPrefix+owner
+	switch c {
+	case UserChannel:
+		return []string{ofUser}
+	case BothChannels:
+		return []string{ofProject, ofUser}
+	default:
+		return []string{ofProject}
 	}
-	return rest[:end], true
+}
+
+// projectOf returns the project that a message is about. A channel's project id may contain colons, a user id does not;
+// a user's channel carries messages of other services as well.
+func projectOf(channel, text string) (projectID string, ok bool) {
+	if rest, ofProject := strings.CutPrefix(channel, projectPrefix); ofProject {
+		end := strings.LastIndexByte(rest, ':')
+		if end <= 0 {
+			return "", false
+		}
+		return rest[:end], true
+	}
+	var m struct {
+		Payload struct {
+			ProjectID string `json:"project_id"`
+		} `json:"payload"`
+	}
+	err := json.Unmarshal([]byte(text), &m)
+	return m.Payload.ProjectID, err == nil && m.Payload.ProjectID != ""
 }

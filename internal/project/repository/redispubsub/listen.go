@@ -31,7 +31,7 @@ func (s *Subscriber) listen(ctx context.Context) error {
 	defer func() { _ = subscription.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // a blocked receive does not watch ctx
 	defer stop()
-	if err := subscription.PSubscribe(ctx, projectPattern); err != nil {
+	if err := subscription.PSubscribe(ctx, projectPattern, userPattern); err != nil {
 		return fmt.Errorf("project: subscribing to progress: %w", err)
 	}
 	for pinged := false; ; {
@@ -51,7 +51,7 @@ func (s *Subscriber) listen(ctx context.Context) error {
 			s.outage.update(nil)
 			s.hintAll()
 		case *redis.Message:
-			if id, ok := projectOf(m.Channel); ok {
+			if id, ok := projectOf(m.Channel, m.Payload); ok {
 				s.hint(id)
 			}
 		}

@@ -55,7 +55,7 @@ func listening(t *testing.T, s *Subscriber) {
 	})
 	before, err := s.client.PubSubNumPat(ctx).Result()
 	require.NoError(t, err)
-	for before == 0 {
+	for before < 2 {
 		before, err = s.client.PubSubNumPat(ctx).Result()
 		require.NoError(t, err)
 	}
@@ -95,23 +95,6 @@ func TestListen(t *testing.T) {
 			next(t, changes, func(p project.Progress) bool { return p.ProjectID == id && p.Done == 5 })
 		})
 	})
-	t.Run("receives what a publisher publishes", func(t *testing.T) {
-		each(t, func(t *testing.T, client *goredis.Client) {
-			ctx, cancel := context.WithCancel(context.Background())
-			defer cancel()
-			r, id := &reader{}, uuid.NewString()
-			s := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}})
-			p := NewPublisher(PublisherOptions{Client: client, OnOutage: func(error) {}})
-			listening(t, s)
-			go func() { _ = p.Run(ctx) }()
-			changes, stop := s.Watch(id)
-			defer stop()
-			next(t, changes, func(project.Progress) bool { return true })
-			r.set(9, nil)
-			p.Publish("user-1", at(id, 9))
-			next(t, changes, func(p project.Progress) bool { return p.Done == 9 })
-		})
-	})
 	// Not on a real server, which has the subscriptions of others.
 	t.Run("has one subscription for a thousand watchers", func(t *testing.T) {
 		t.Parallel()
@@ -125,7 +108,7 @@ func TestListen(t *testing.T) {
 		}
 		n, err := client.PubSubNumPat(context.Background()).Result()
 		require.NoError(t, err)
-		require.EqualValues(t, 1, n)
+		require.EqualValues(t, 2, n, "the patterns of both channels")
 	})
 	t.Run("renews a broken subscription and reads everything", func(t *testing.T) {
 		t.Parallel()
@@ -183,46 +166,34 @@ func TestListen(t *testing.T) {
 	})
 }
 
-func TestSend(t *testing.T) {
+// Which channels another process publishes on is its own setting.
+func TestChannels(t *testing.T) {
 	t.Parallel()
-	t.Run("publishes on both channels", func(t *testing.T) {
-		each(t, func(t *testing.T, client *goredis.Client) {
-			ctx, id, user := context.Background(), "proj_"+uuid.NewString(), uuid.NewString()
-			onProject, onUser := client.Subscribe(ctx, "project:"+id+":"+user), client.Subscribe(ctx, "user_noti:"+user)
-			for _, s := range []*goredis.PubSub{onProject, onUser} {
-				t.Cleanup(func() { require.NoError(t, s.Close()) })
-				_, err := s.Receive(ctx)
-				require.NoError(t, err)
-			}
-			p := sender{client}
-			for _, tt := range []struct {
-				progress        project.Progress
-				kind, rest, pct string
-			}{
-				{
-					project.Progress{ProjectID: id, Status: project.StatusProcessing, Total: 3, Done: 1, Errors: 1},
-					"project_progress", `"status":"PROCESSING","total":3,"done":1,"errors":1`, "33.33",
-				},
-				{project.Progress{ProjectID: id, Status: project.StatusInitializing}, "project_progress", `"status":"INITIALIZING","total":0,"done":0,"errors":0`, "0"},
-				{
-					project.Progress{ProjectID: id, Status: project.StatusFailed, Total: 3, Done: 1},
-					"project_progress", `"status":"FAILED","total":3,"done":1,"errors":0`, "33.33",
-				},
-				{
-					project.Progress{ProjectID: id, Status: project.StatusDone, Total: 3, Done: 3, Errors: 1},
-					"project_completed", `"status":"DONE","total":3,"done":3,"errors":1`, "100",
-				},
-			} {
-				require.NoError(t, p.send(ctx, []update{{user, tt.progress}}))
-				want := `{"type":"` + tt.kind + `","payload":{"project_id":"` + id + `",` + tt.rest + `,"%":` + tt.pct + `}}`
-				got, err := onProject.ReceiveMessage(ctx)
-				require.NoError(t, err)
-				require.JSONEq(t, replace(want, "overall_progress_percent"), got.Payload)
-				got, err = onUser.ReceiveMessage(ctx)
-				require.NoError(t, err)
-				require.JSONEq(t, replace(want, "progress_percent"), got.Payload)
-			}
+	for _, channels := range []Channels{ProjectChannel, UserChannel, BothChannels} {
+		t.Run("a watcher hears of a change on "+string(channels), func(t *testing.T) {
+			each(t, func(t *testing.T, client *goredis.Client) {
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				r, id := &reader{}, uuid.NewString()
+				s := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(error) {}})
+				p := NewPublisher(PublisherOptions{Client: client, Channels: channels, OnOutage: func(error) {}})
+				listening(t, s)
+				go func() { _ = p.Run(ctx) }()
+				changes, stop := s.Watch(id)
+				defer stop()
+				next(t, changes, func(project.Progress) bool { return true })
+				r.set(9, nil)
+				p.Publish("user-1", at(id, 9))
+				next(t, changes, func(p project.Progress) bool { return p.Done == 9 })
+			})
 		})
+	}
+	t.Run("have the owner's id as tokens have it", func(t *testing.T) {
+		t.Parallel()
+		require.Equal(t, []string{"project:P:019c1000-0000-7000-8000-00000000000a", "user_noti:019c1000-0000-7000-8000-00000000000a"},
+			BothChannels.of("P", "019C1000-0000-7000-8000-00000000000A"))
+		require.Equal(t, []string{"project:P:User-1"}, ProjectChannel.of("P", "User-1"), "what is no uuid is opaque")
+		require.Equal(t, []string{"user_noti:u"}, UserChannel.of("P", "u"))
 	})
 }
 
@@ -233,11 +204,21 @@ func TestProjectOf(t *testing.T) {
 		for channel, want := range map[string]string{
 			"project:p:u": "p", "project:a:b:u": "a:b", "project:p:": "p", "project:p": "", "project::u": "", "other:p:u": "", "": "",
 		} {
-			got, ok := projectOf(channel)
+			got, ok := projectOf(channel, "{}")
 			require.Equal(t, want, got, channel)
 			require.Equal(t, want != "", ok, channel)
 		}
-		got, _ := projectOf(projectChannel("a:b", "u"))
+		got, _ := projectOf(ProjectChannel.of("a:b", "u")[0], "")
 		require.Equal(t, "a:b", got)
+	})
+	t.Run("returns the project id of a user's message", func(t *testing.T) {
+		t.Parallel()
+		for text, want := range map[string]string{
+			`{"payload":{"project_id":"a:b"}}`: "a:b", `{"payload":{}}`: "", `{"payload":"hello"}`: "", `{}`: "", `hello`: "", "": "",
+		} {
+			got, ok := projectOf("user_noti:u", text)
+			require.Equal(t, want, got, text)
+			require.Equal(t, want != "", ok, text)
+		}
 	})
 }

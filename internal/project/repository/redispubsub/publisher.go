@@ -2,8 +2,6 @@ package redispubsub
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -24,7 +22,8 @@ const (
 
 // PublisherOptions configures a [Publisher]. All fields are required.
 type PublisherOptions struct {
-	Client *redis.Client // any database
+	Client   *redis.Client // any database
+	Channels Channels
 	// OnOutage is called with the first error of an outage, and with nil at its end.
 	OnOutage func(err error)
 }
@@ -48,7 +47,7 @@ type update struct {
 // NewPublisher returns a Publisher that publishes while Run runs.
 func NewPublisher(o PublisherOptions) *Publisher {
 	return &Publisher{
-		send:    sender{o.Client}.send,
+		send:    sender{o.Client, o.Channels}.send,
 		outage:  outage{report: o.OnOutage},
 		wake:    newFlag(),
 		pending: map[string]update{},
@@ -125,61 +124,6 @@ func (p *Publisher) flush(ctx context.Context) error {
 		for _, sent := range chunk {
 			delete(unsent, sent.progress.ProjectID)
 		}
-	}
-	return nil
-}
-
-type sender struct{ client *redis.Client }
-
-type message struct {
-	Type    string `json:"type"`
-	Payload any    `json:"payload"`
-}
-
-// MarshalBinary lets the client write a message as JSON.
-func (m message) MarshalBinary() ([]byte, error) { return json.Marshal(m) }
-
-type payload struct {
-	ProjectID string `json:"project_id"`
-	Status    string `json:"status"`
-	Total     int64  `json:"total"`
-	Done      int64  `json:"done"`
-	Errors    int64  `json:"errors"`
-}
-
-type projectPayload struct {
-	payload
-	Percent float64 `json:"overall_progress_percent"`
-}
-
-type userPayload struct {
-	payload
-	Percent float64 `json:"progress_percent"`
-}
-
-// send publishes every update on both of its channels, in one round trip.
-func (s sender) send(ctx context.Context, updates []update) error {
-	_, err := s.client.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, u := range updates {
-			kind := "project_progress"
-			if u.progress.Status == project.StatusDone {
-				kind = "project_completed"
-			}
-			common := payload{
-				ProjectID: u.progress.ProjectID,
-				Status:    string(u.progress.Status),
-				Total:     u.progress.Total,
-				Done:      u.progress.Done,
-				Errors:    u.progress.Errors,
-			}
-			percent := u.progress.Percent()
-			pipe.Publish(ctx, projectChannel(common.ProjectID, u.owner), message{kind, projectPayload{common, percent}})
-			pipe.Publish(ctx, userChannel(u.owner), message{kind, userPayload{common, percent}})
-		}
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("project: publishing progress: %w", err)
 	}
 	return nil
 }

@@ -2,11 +2,8 @@ package redispubsub
 
 import (
 	"net"
-	"strings"
 	"sync/atomic"
 )
-
-func replace(template, name string) string { return strings.Replace(template, "%", name, 1) }
 
 // relay forwards connections to addr, and drops replies after it receives false.
 func relay(listener net.Listener, addr string, replies <-chan bool) {
