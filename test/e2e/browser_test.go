@@ -188,6 +188,14 @@ func (v *surfer) attack(t *testing.T, page *harness.Page, sameSite bool) {
 		harness.Soon(t, func() error { return requests(v.s, from, 1, http.MethodGet, "/authentication/me", http.StatusOK) })
 	}
 
+	v.s.OutboxEmpty() // what the visitor has caused has been published, and its mail is in the ledger
+	harness.Soon(t, func() error {
+		n, err := v.s.System.Count(t.Context(), "SELECT count(*) FROM mail_deliveries WHERE state = 'sending'")
+		if err == nil && n > 0 {
+			err = fmt.Errorf("%d mails are being sent", n)
+		}
+		return err
+	})
 	before := v.state()
 	from := len(v.s.APIs[0].Log.Lines(0))
 	routes := changing(t)
