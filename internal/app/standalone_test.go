@@ -109,12 +109,15 @@ func (p *program) request(t *testing.T, method, path string, body any, header ..
 	response, err := p.client.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
-	if !strings.HasPrefix(path, "/dev/") { // only the standalone has these
+	developers := strings.HasPrefix(path, "/dev/") // only the standalone has these
+	if !developers {
 		p.contract.Check(t, request, raw, response)
 	}
 	answer, err = io.ReadAll(response.Body)
 	require.NoError(t, err)
-	requireTranslated(t, request, response.StatusCode, answer)
+	if !developers {
+		requireTranslated(t, request, response.StatusCode, answer)
+	}
 	return response.StatusCode, answer
 }
 

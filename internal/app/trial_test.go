@@ -14,17 +14,6 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 )
 
-// verified registers an address and verifies it, by the newest of so many mails.
-func (p *program) verified(t *testing.T, email string, mails int) {
-	t.Helper()
-	p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register",
-		fields{"email": email, "password": "a long enough one"})
-	inbox, err := p.Inbox().Wait(t.Context(), email, mails)
-	require.NoError(t, err)
-	otp := sixDigits.FindString(inbox[0].Text)
-	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
-}
-
 func TestOneTrial(t *testing.T) {
 	const email = "an@example.com"
 	again := func(t *testing.T, p *program, forget string) {

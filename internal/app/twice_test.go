@@ -218,7 +218,7 @@ func (p *program) replaceCode(t *testing.T) {
 func (p *program) lifeOfTrial(t *testing.T) {
 	t.Helper()
 	const email = "mai.trial@example.com"
-	userID := p.verified(t, email)
+	userID := p.verified(t, email, 1)
 	events, untap := p.Tap("subscription.cancelled")
 	defer untap()
 	p.advance(t, 14)
