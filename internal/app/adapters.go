@@ -144,7 +144,7 @@ func (b batchProgress) Mark(ctx context.Context, projectID string, items []invit
 
 // State takes a project without a total for none: the process that began it died before the commit.
 func (b batchProgress) State(ctx context.Context, projectID string) (found, final bool, err error) {
-	p, err := b.reader.Progress(ctx, projectID)
+	p, _, err := b.reader.Progress(ctx, projectID)
 	return p.Found() && p.Total > 0, p.Status.Final(), err
 }
 

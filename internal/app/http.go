@@ -66,7 +66,7 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	invitationhttp.Register(root, s.invitations, cookie.SetLogin, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	projecthttp.Register(root, s.reading, authenticated)
-	projecthttp.RegisterInternal(root, s.counting, internal)
+	projecthttp.RegisterInternal(root, s.counting, s.reading, internal)
 	registerDocs(e)
 	return e
 }

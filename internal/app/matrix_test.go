@@ -58,6 +58,7 @@ var matrixRoutes = map[string]matrixRow{
 
 	"GET /projects/:id/progress":        {who: forOwners, id: "project"},
 	"GET /projects/:id/progress/stream": {who: forOwners, id: "project"},
+	"GET /internal/projects/:id":        {who: forServices, id: "project"},
 	"POST /internal/projects/:id":       {who: forServices, body: `{"user_id":"a","total":1}`},
 	"PUT /internal/projects/:id/total":  {who: forServices, body: `{"total":1,"final":false}`},
 	"POST /internal/projects/:id/items": {who: forServices, body: `{"items":[{"item_id":"a"}]}`},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,5 +166,29 @@ func TestProjects(t *testing.T) {
 		_, code, _ = p.call(t, http.MethodPost, "/internal/projects/p1/fail", fields{"reason": "x", "why": "y"}, key...)
 		require.Equal(t, 140001, code)
 		require.Empty(t, events, "announced once")
+
+		var report struct {
+			progressAnswer
+			UserID string `json:"user_id"`
+		}
+		require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/internal/projects/p1", nil, key...), &report))
+		require.Equal(t, progressAnswer{Status: "DONE", Total: 2, Done: 2, Percent: 100}, report.progressAnswer)
+		require.Equal(t, "u1", report.UserID)
+		report.UserID = ""
+		require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/internal/projects/p2", nil, key...), &report))
+		require.Equal(t, progressAnswer{Status: "NOT_FOUND"}, report.progressAnswer)
+		require.Empty(t, report.UserID)
+	})
+	t.Run("an owner in capitals sees their project", func(t *testing.T) {
+		t.Setenv("INTERNAL_KEY", internalKey)
+		p := start(t, t.TempDir())
+		p.loginAdmin(t)
+		var me struct{ ID string }
+		require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/authentication/me", nil), &me))
+		_, err := p.db.Exec(t.Context(), "demoting", "UPDATE users SET role_hash = NULL")
+		require.NoError(t, err, "an administrator sees every project")
+		p.ok(t, http.StatusOK, http.MethodPost, "/internal/projects/p1", fields{"user_id": strings.ToUpper(me.ID), "total": 2},
+			"X-Internal-Key", internalKey)
+		require.Equal(t, progressAnswer{Status: "INITIALIZING", Total: 2}, p.progress(t, "p1"))
 	})
 }

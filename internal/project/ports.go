@@ -43,10 +43,9 @@ type OpenProjects interface {
 
 // ProgressReader reads the progress of projects. Errors are [ErrUnavailable] with their cause.
 type ProgressReader interface {
-	// Progress returns [StatusNotFound] for a project that does not exist.
-	Progress(ctx context.Context, projectID string) (Progress, error)
-	// Owner returns the user id of the project's owner, or "" while it is unknown.
-	Owner(ctx context.Context, projectID string) (string, error)
+	// Progress returns [StatusNotFound] for a project that does not exist. owner is the user id of the project's owner, as
+	// it was received, or "" while it is unknown.
+	Progress(ctx context.Context, projectID string) (p Progress, owner string, err error)
 }
 
 // CompletionRepository remembers which projects were announced as completed.

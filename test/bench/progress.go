@@ -98,7 +98,7 @@ func (p *progressBench) begin(ctx context.Context) error {
 }
 
 func (p *progressBench) verify(ctx context.Context) error {
-	have, err := p.store.Progress(ctx, benchProject)
+	have, _, err := p.store.Progress(ctx, benchProject)
 	if err == nil && have.Done != markCount {
 		err = fmt.Errorf("%d items were marked, %d are counted", markCount, have.Done)
 	}
@@ -195,7 +195,7 @@ func (p *progressBench) fourCommands(ctx context.Context, _ []string) error {
 }
 
 func (p *progressBench) read(ctx context.Context, _ []string) error {
-	_, err := p.store.Progress(ctx, benchProject)
+	_, _, err := p.store.Progress(ctx, benchProject)
 	return err
 }
 

@@ -48,7 +48,7 @@ func thousandWorkers(t *testing.T) {
 		})
 	}
 	require.NoError(t, group.Wait())
-	have, err := store.Progress(t.Context(), id)
+	have, _, err := store.Progress(t.Context(), id)
 	require.NoError(t, err)
 	require.EqualValues(t, workers*each, have.Done)
 	require.Equal(t, domain.StatusDone, have.Status)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"slices"
 	"testing"
@@ -164,6 +165,28 @@ func choreography(t *testing.T) {
 	channels.check(t, watched)
 	repairAfterTheEnd(t, n, s, recorded, an, watched)
 	refused(t, http.StatusNotFound, 140002)(an.client.Call(t.Context(), http.MethodGet, "/projects/none/progress", nil))
+	checkReports(t, s, map[string]report{
+		watched.id: {Status: "DONE", UserID: an.id},
+		"none":     {Status: "NOT_FOUND"},
+	})
+}
+
+// report is what other services see of a project.
+type report struct {
+	Status string
+	UserID string `json:"user_id"`
+}
+
+func checkReports(t *testing.T, s *harness.TestSystem, want map[string]report) {
+	t.Helper()
+	for id, r := range want {
+		a, err := harness.Expect(http.StatusOK)(s.Client().Call(t.Context(), http.MethodGet, "/internal/projects/"+id, nil,
+			"X-Internal-Key", os.Getenv("INTERNAL_KEY")))
+		require.NoError(t, err)
+		var have report
+		require.NoError(t, json.Unmarshal(a.Data, &have))
+		require.Equal(t, r, have)
+	}
 }
 
 // checkCounts checks the project's keys in Redis, spelled as another service would.

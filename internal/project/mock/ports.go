@@ -214,28 +214,14 @@ func (m *MockProgressReader) EXPECT() *MockProgressReaderMockRecorder {
 	return m.recorder
 }
 
-// Owner mocks base method.
-func (m *MockProgressReader) Owner(ctx context.Context, projectID string) (string, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Owner", ctx, projectID)
-	ret0, _ := ret[0].(string)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Owner indicates an expected call of Owner.
-func (mr *MockProgressReaderMockRecorder) Owner(ctx, projectID interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Owner", reflect.TypeOf((*MockProgressReader)(nil).Owner), ctx, projectID)
-}
-
 // Progress mocks base method.
-func (m *MockProgressReader) Progress(ctx context.Context, projectID string) (project.Progress, error) {
+func (m *MockProgressReader) Progress(ctx context.Context, projectID string) (project.Progress, string, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Progress", ctx, projectID)
 	ret0, _ := ret[0].(project.Progress)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
+	ret1, _ := ret[1].(string)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
 }
 
 // Progress indicates an expected call of Progress.

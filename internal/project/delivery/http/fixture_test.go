@@ -79,6 +79,19 @@ func (r *reading) stops() int {
 	return r.stopped
 }
 
+// reporter knows one project.
+type reporter struct{}
+
+func (reporter) Report(_ context.Context, id string) (project.Progress, string, error) {
+	switch id {
+	case "p":
+		return progress(project.StatusProcessing, 3, 1, 0), "user-1", nil
+	case "down":
+		return project.Progress{}, "", project.ErrUnavailable
+	}
+	return project.Progress{ProjectID: id, Status: project.StatusNotFound}, "", nil
+}
+
 var user = &httpserver.Principal{Subject: "user-1", Role: "USER"}
 
 // server serves the routes to principal, or without one if nil.
@@ -92,7 +105,7 @@ func server(c delivery.Counting, r delivery.Reading, principal *httpserver.Princ
 			return next(c)
 		}
 	}
-	delivery.RegisterInternal(e.Group(""), c, httpserver.InternalKey("the-key"))
+	delivery.RegisterInternal(e.Group(""), c, reporter{}, httpserver.InternalKey("the-key"))
 	delivery.Register(e.Group(""), r, as)
 	return e
 }

@@ -38,11 +38,17 @@ type Counting interface {
 	Fail(ctx context.Context, projectID, reason string) (project.Change, error)
 }
 
-// RegisterInternal registers POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The
+// Reporting is the use case for services that ask.
+type Reporting interface {
+	Report(ctx context.Context, projectID string) (p project.Progress, owner string, err error)
+}
+
+// RegisterInternal registers GET and POST /internal/projects/:id, PUT …/total, POST …/items and POST …/fail on g. The
 // middleware internal must admit other services only. Every route may be called again after any error, and responds
 // with the project's progress. A project of the Project service is not begun here but by its project.created: that
 // service refuses to start a project whose hash exists.
-func RegisterInternal(g *echo.Group, c Counting, internal echo.MiddlewareFunc) {
+func RegisterInternal(g *echo.Group, c Counting, r Reporting, internal echo.MiddlewareFunc) {
+	g.GET("/internal/projects/:id", report(r), internal)
 	g.POST("/internal/projects/:id", handle[initRequest](c), internal)
 	g.PUT("/internal/projects/:id/total", handle[totalRequest](c), internal)
 	g.POST(itemsRoute, handle[itemsRequest](c), internal)
@@ -65,6 +71,18 @@ func handle[R request](counting Counting) echo.HandlerFunc {
 			return err
 		}
 		return httpserver.Success(c, http.StatusOK, changeView{present(change.Progress), change.Crossed})
+	}
+}
+
+// report responds to a project that does not exist with the status NOT_FOUND and no error: a service that asks may be
+// earlier than the one that begins the project.
+func report(r Reporting) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		p, owner, err := r.Report(c.Request().Context(), projectID(c))
+		if err != nil {
+			return err
+		}
+		return httpserver.Success(c, http.StatusOK, reportView{present(p), owner})
 	}
 }
 

@@ -68,6 +68,20 @@ func TestRegisterInternal(t *testing.T) {
 			require.Equal(t, want, call(e, "POST", "/internal/projects/p/fail", `{"reason":"x"}`).Code)
 		}
 	})
+	t.Run("reports a project and its owner", func(t *testing.T) {
+		t.Parallel()
+		for path, want := range map[string]string{
+			"p": `{"error_code":0,"message":"Success","data":{"project_id":"p","status":"PROCESSING","total":3,"done":1,
+				"errors":0,"percent":33.33,"user_id":"user-1"}}`,
+			"a%2Fb": `{"error_code":0,"message":"Success","data":{"project_id":"a/b","status":"NOT_FOUND","total":0,"done":0,
+				"errors":0,"percent":0}}`,
+		} {
+			w := call(server(nil, nil, nil), "GET", "/internal/projects/"+path, "")
+			require.Equal(t, http.StatusOK, w.Code)
+			require.JSONEq(t, want, w.Body.String())
+		}
+		require.Equal(t, http.StatusServiceUnavailable, call(server(nil, nil, nil), "GET", "/internal/projects/down", "").Code)
+	})
 	t.Run("rejects a malformed body", func(t *testing.T) {
 		t.Parallel()
 		tests := map[string]struct {
@@ -120,7 +134,7 @@ func TestRegisterInternal(t *testing.T) {
 		c := &counting{}
 		e := server(c, nil, user)
 		for _, route := range [][2]string{
-			{"POST", "/internal/projects/p"}, {"PUT", "/internal/projects/p/total"},
+			{"GET", "/internal/projects/p"}, {"POST", "/internal/projects/p"}, {"PUT", "/internal/projects/p/total"},
 			{"POST", "/internal/projects/p/items"}, {"POST", "/internal/projects/p/fail"},
 		} {
 			r := httptest.NewRequest(route[0], route[1], strings.NewReader(`{"user_id":"u"}`))

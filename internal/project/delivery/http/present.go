@@ -18,6 +18,12 @@ type changeView struct {
 	Completed bool `json:"completed"` // this call crossed the finish line
 }
 
+// reportView is the response to other services that ask.
+type reportView struct {
+	view
+	UserID string `json:"user_id,omitempty"` // the owner, where known
+}
+
 func present(p project.Progress) view {
 	return view{
 		ProjectID: p.ProjectID,

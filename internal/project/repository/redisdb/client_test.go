@@ -2,6 +2,7 @@ package redisdb_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,8 +26,7 @@ func calls(store *redisdb.Store, id string) map[string]func(ctx context.Context)
 		"signalled": func(ctx context.Context) error { return store.MarkSignalled(ctx, id) },
 		"forget":    func(ctx context.Context) error { return store.Forget(ctx, id) },
 		"open":      func(ctx context.Context) error { _, err := store.ListOpen(ctx, time.Minute, 100); return err },
-		"progress":  func(ctx context.Context) error { _, err := store.Progress(ctx, id); return err },
-		"owner":     func(ctx context.Context) error { _, err := store.Owner(ctx, id); return err },
+		"progress":  func(ctx context.Context) error { _, _, err := store.Progress(ctx, id); return err },
 	}
 }
 
@@ -55,12 +55,11 @@ func TestStore(t *testing.T) {
 			require.NoError(t, call(ctx))
 			sent = nil
 			require.NoError(t, call(ctx))
-			want := "evalsha"
-			switch name {
-			case "owner":
-				want = "get"
+			want := []string{"evalsha"}
+			if name == "progress" {
+				want = []string{"multi hgetall scard get exec"}
 			}
-			require.Equal(t, []string{want}, sent, name)
+			require.Equal(t, want, sent, name)
 		}
 	})
 	each(t, "returns the present owner in every process", func(s suite) {
@@ -69,7 +68,7 @@ func TestStore(t *testing.T) {
 			require.NoError(s, other.Forget(ctx, s.id))
 			s.init(want, 0)
 			for _, store := range []*redisdb.Store{s.store, other} {
-				user, err := store.Owner(ctx, s.id)
+				_, user, err := store.Progress(ctx, s.id)
 				require.NoError(s, err)
 				require.Equal(s, want, user)
 			}
@@ -130,6 +129,13 @@ func (h hook) ProcessHook(next goredis.ProcessHook) goredis.ProcessHook {
 	}
 }
 func (hook) DialHook(next goredis.DialHook) goredis.DialHook { return next }
-func (hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
-	return next
+func (h hook) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		names := make([]string, len(cmds))
+		for i, cmd := range cmds {
+			names[i] = cmd.Name()
+		}
+		*h.sent = append(*h.sent, strings.Join(names, " "))
+		return next(ctx, cmds)
+	}
 }

@@ -9,7 +9,7 @@ if total == 0 then
     'crawl_total', 'crawl_done', 'crawl_errors', 'analyze_total', 'analyze_done', 'analyze_errors')
   for i = 1, #counts do
     local count = counts[i] or '-1'
-    if count ~= '-1' and not (string.find(count, '^%d+$') and #count < 16) then
+    if count ~= '-1' and not (string.find(count, '^%d+$') and #count < 17 and tonumber(count) <= MOST) then
       count = '0'
     end
     phases = phases .. count .. ' '

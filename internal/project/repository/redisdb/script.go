@@ -26,9 +26,6 @@ var finishSource string
 //go:embed reply.lua
 var replySource string
 
-//go:embed read.lua
-var readSource string
-
 //go:embed init.lua
 var initSource string
 
@@ -62,7 +59,6 @@ var (
 	markScript      = operation(markSource)
 	failScript      = operation(failSource)
 	checkScript     = operation(checkSource)
-	readScript      = redis.NewScript(beginSource + readSource + endedSource + replySource)
 	signalledScript = redis.NewScript(beginSource + signalledSource)
 	forgetScript    = redis.NewScript(forgetSource)
 	openScript      = redis.NewScript(openSource)

@@ -119,7 +119,7 @@ func (s suite) signalled() {
 
 func (s suite) progress() project.Progress {
 	s.Helper()
-	p, err := s.store.Progress(ctx, s.id)
+	p, _, err := s.store.Progress(ctx, s.id)
 	require.NoError(s, err)
 	return p
 }

@@ -17,6 +17,7 @@ package redisdb
 import (
 	"context"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -113,17 +114,51 @@ func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]
 	return ids, asUnavailable(ctx, "listing open projects", err)
 }
 
-// Progress implements [project.ProgressReader].
-func (s *Store) Progress(ctx context.Context, projectID string) (project.Progress, error) {
-	change, err := s.change(ctx, "reading a project", readScript, projectID)
-	return change.Progress, err
+// Progress implements [project.ProgressReader]. It reads without a script, in half of the time, by the rules of
+// begin.lua, ended.lua and reply.lua.
+func (s *Store) Progress(ctx context.Context, projectID string) (p project.Progress, owner string, err error) {
+	p = project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
+	var (
+		hash   *redis.MapStringStringCmd
+		failed *redis.IntCmd
+		user   *redis.StringCmd
+	)
+	_, err = s.client.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		hash = pipe.HGetAll(ctx, Key(projectID))
+		failed = pipe.SCard(ctx, FailedKey(projectID))
+		user = pipe.Get(ctx, OwnerKey(projectID))
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return project.Progress{}, "", asUnavailable(ctx, "reading a project ("+Key(projectID)+")", err)
+	}
+	if fields := hash.Val(); len(fields) > 0 {
+		p.Status = parseStatus(fields["status"])
+		p.Total = parseCount(fields["total"])
+		p.Errors = parseCount(fields["errors"])
+		p.Done = parseCount(fields["done"]) + max(0, p.Errors-failed.Val())
+		if p.Total == 0 {
+			p = p.InPhases(phaseOf(fields, "tasks"), phaseOf(fields, "crawl"), phaseOf(fields, "analyze"))
+		}
+	}
+	return p, user.Val(), nil
 }
 
-// Owner implements [project.ProgressReader].
-func (s *Store) Owner(ctx context.Context, projectID string) (string, error) {
-	owner, err := s.client.Get(ctx, OwnerKey(projectID)).Result()
-	if errors.Is(err, redis.Nil) {
-		return "", nil
+// parseCount follows begin.lua: text that is no whole number, or one too large for Lua, counts as 0.
+func parseCount(text string) int64 {
+	n, err := strconv.ParseUint(text, 10, 53)
+	if err != nil {
+		return 0
 	}
-	return owner, asUnavailable(ctx, "reading a project's owner", err)
+	return int64(n)
+}
+
+func phaseOf(fields map[string]string, name string) project.Phase {
+	_, planned := fields[name+"_total"]
+	return project.Phase{
+		Planned: planned,
+		Total:   parseCount(fields[name+"_total"]),
+		Done:    parseCount(fields[name+"_done"]),
+		Errors:  parseCount(fields[name+"_errors"]),
+	}
 }

@@ -210,7 +210,7 @@ func TestForget(t *testing.T) {
 		s.init(owner, 3)
 		s.mark(ok("a"), failed("b"))
 		require.Len(s, s.keys(), 4)
-		found, err := s.store.Owner(ctx, s.id)
+		_, found, err := s.store.Progress(ctx, s.id)
 		require.NoError(s, err)
 		require.Equal(s, owner, found)
 		for range 2 {
@@ -218,7 +218,7 @@ func TestForget(t *testing.T) {
 			require.Empty(s, s.keys())
 			require.False(s, s.open())
 		}
-		found, err = s.store.Owner(ctx, s.id)
+		_, found, err = s.store.Progress(ctx, s.id)
 		require.NoError(s, err)
 		require.Empty(s, found)
 		require.False(s, s.mark(ok("a")).Found())

@@ -20,7 +20,7 @@ const (
 
 // Reader reads the progress of a project.
 type Reader interface {
-	Progress(ctx context.Context, projectID string) (project.Progress, error)
+	Progress(ctx context.Context, projectID string) (p project.Progress, owner string, err error)
 }
 
 // SubscriberOptions configures a [Subscriber]. All fields are required.
@@ -167,7 +167,7 @@ func (s *Subscriber) read(t *topic) error {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(t.ctx, readTimeout)
-	p, err := s.reader.Progress(ctx, t.id)
+	p, _, err := s.reader.Progress(ctx, t.id)
 	cancel()
 	<-s.reads
 	if err == nil {

@@ -26,7 +26,7 @@ type reader struct {
 	takes   time.Duration // for each of them
 }
 
-func (r *reader) Progress(ctx context.Context, id string) (project.Progress, error) {
+func (r *reader) Progress(ctx context.Context, id string) (project.Progress, string, error) {
 	r.mu.Lock()
 	r.calls = append(r.calls, time.Now())
 	r.at++
@@ -43,7 +43,7 @@ func (r *reader) Progress(ctx context.Context, id string) (project.Progress, err
 	defer r.mu.Unlock()
 	r.at--
 	p := project.Progress{ProjectID: id, Status: project.StatusProcessing, Total: 1000, Done: r.done}
-	return p, errors.Join(r.err, ctx.Err())
+	return p, "user-1", errors.Join(r.err, ctx.Err())
 }
 
 func (r *reader) set(done int64, err error) {
