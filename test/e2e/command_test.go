@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,6 +28,20 @@ func TestCommands(t *testing.T) {
 	t.Run("admin promote", promoteCommand)
 	t.Run("outbox retry", outboxCommand)
 	t.Run("versions, typing errors and health", commandLines)
+	t.Run("moving time is in no production binary", noTimeTravel)
+}
+
+// noTimeTravel looks for the route of the standalone in the binaries themselves.
+func noTimeTravel(t *testing.T) {
+	t.Parallel()
+	for name, route := range map[string]string{harness.API: "/authentication/login", harness.Consumer: "/metrics"} {
+		path, err := harness.Binary(name)
+		require.NoError(t, err)
+		program, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.True(t, bytes.Contains(program, []byte(route)), "routes can be found in the binary")
+		require.False(t, bytes.Contains(program, []byte("/dev/clock")), name)
+	}
 }
 
 // migrateCommand checks migrate up, status and down, and the readiness of a running api meanwhile.

@@ -25,6 +25,12 @@ var binaries = sync.OnceValues(func() (dir string, err error) {
 	return dir, build(dir, "./cmd/"+API, "./cmd/"+Consumer)
 })
 
+// Binary returns the path of a binary under test.
+func Binary(name string) (string, error) {
+	dir, err := binaries()
+	return filepath.Join(dir, name), err
+}
+
 // built is the folder of the binaries, empty before the first build.
 var built string
 

@@ -71,13 +71,10 @@ func NewScheduler(d SchedulerDeps) *Scheduler {
 
 // Run does what is due whenever something is, until ctx ends, and returns nil.
 func (s *Scheduler) Run(ctx context.Context) error {
-	for {
+	for ctx.Err() == nil {
 		rest := lookEvery
 		more, err := s.RunDue(ctx)
-		if ctx.Err() != nil {
-			return nil
-		}
-		if (err != nil) != s.failing {
+		if ctx.Err() == nil && (err != nil) != s.failing {
 			s.failing = err != nil
 			s.deps.Observer.SchedulerHealth(err)
 		}
@@ -86,10 +83,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
 		case <-time.After(rest):
 		}
 	}
+	return nil
 }
 
 // rest returns how long the scheduler may rest.
