@@ -53,6 +53,18 @@ func (f recipientFinder) Recipients(ctx context.Context, userIDs []string) (map[
 	return found, nil
 }
 
+// userFinder is authentication's users as subscription sees them.
+type userFinder struct{ users *authsql.Users }
+
+// Exists implements [subscription.Users].
+func (f userFinder) Exists(ctx context.Context, userID string) (bool, error) {
+	_, err := f.users.ByID(ctx, userID)
+	if errors.Is(err, authentication.ErrUserNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // activator is authentication's Activate with invitation's errors.
 type activator struct{ people *authentications.UseCase }
 

@@ -199,6 +199,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Plans:         subscriptionsql.NewPlans(a.db),
 		Trials:        subscriptionsql.NewTrials(a.db),
 		TrialKey:      subscription.TrialKey(a.cfg.Secrets.TrialDigest),
+		Users:         userFinder{authsql.NewUsers(a.db)},
 		Events:        events,
 	})
 	a.authentication = authentications.New(authentications.Deps{
@@ -220,9 +221,14 @@ func (a *App) assembleAPI(events event.Publisher) {
 		}),
 		invitations:   a.newInvitations(events),
 		subscriptions: lifecycle,
-		reading:       projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
-		counting:      a.progress.count,
-		tokens:        tokens,
+		plans: subscriptions.NewCatalog(subscriptions.CatalogDeps{
+			Tx:    a.tx,
+			Clock: a.clock,
+			Plans: subscriptionsql.NewPlans(a.db),
+		}),
+		reading:  projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
+		counting: a.progress.count,
+		tokens:   tokens,
 	})
 }
 
@@ -368,6 +374,7 @@ func (a *App) schedule(ctx context.Context) error {
 func (in *infra) newProjection() *subscriptions.Projection {
 	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
 		PastDueGrace:  in.cfg.Subscriptions.PastDueGrace,
+		Clock:         in.clock,
 		Subscriptions: subscriptionsql.NewSubscriptions(in.db),
 		States:        subscriptionredis.New(in.state),
 	})

@@ -36,6 +36,7 @@ type services struct {
 	directory      *authentications.Directory
 	invitations    *invitations.UseCase
 	subscriptions  *subscriptions.Lifecycle
+	plans          *subscriptions.Catalog
 	reading        *projects.Reading
 	counting       *projects.Counting
 	tokens         *token.Issuer
@@ -64,7 +65,8 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	authhttp.Register(root, s.authentication, cookie, authenticated)
 	authhttp.RegisterUsers(root, s.directory, authenticated, internal)
 	invitationhttp.Register(root, s.invitations, cookie.SetLogin, authenticated)
-	subscriptionhttp.Register(root, s.subscriptions, authenticated)
+	subscriptionhttp.Register(root, s.subscriptions, authenticated, internal)
+	subscriptionhttp.RegisterPlans(root, s.plans, authenticated)
 	projecthttp.Register(root, s.reading, authenticated)
 	projecthttp.RegisterInternal(root, s.counting, s.reading, internal)
 	registerDocs(e)

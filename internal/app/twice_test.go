@@ -95,6 +95,7 @@ func (p *program) number(t *testing.T, query string, args ...any) (n int) {
 func TestTransactions(t *testing.T) {
 	t.Run("have the same result when each has run before and was rolled back", func(t *testing.T) {
 		t.Setenv("INVITATIONS_PER_SECOND", "1")
+		t.Setenv("INTERNAL_KEY", internalKey)
 		p := start(t, t.TempDir())
 		const email, password = "minh@example.com", "a long enough one"
 		login := fields{"email": email, "password": password}
@@ -153,6 +154,7 @@ func TestTransactions(t *testing.T) {
 		require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/subscriptions/me", nil), &mine))
 		p.ok(t, http.StatusOK, http.MethodPost, "/subscriptions/"+mine.ID+"/cancel", fields{})
 		require.Equal(t, 2, p.number(t, "SELECT version FROM subscriptions WHERE id = $1", mine.ID))
+		p.sell(t)
 		p.eventually(t, 0, "SELECT count(*) FROM outbox")
 		p.eventually(t, 0, "SELECT count(*) FROM mail_deliveries WHERE state = 'sending'")
 		require.Equal(t, 1, p.number(t, "SELECT max(attempts) FROM mail_deliveries"))
@@ -165,10 +167,34 @@ func TestTransactions(t *testing.T) {
 			"authentication.registerInvited", "authentication.replace", "authentication.replaceHash",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
-			"subscription.Cancel", "subscription.StartTrial", "subscription.expireBatch", "subscription.remindBatch",
+			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
+			"subscription.DeletePlan", "subscription.StartTrial", "subscription.Update", "subscription.UpdatePlan",
+			"subscription.expireBatch", "subscription.remindBatch",
 		}, p.twice.list())
 		require.Len(t, p.twice.list(), retried(t), "a use case whose transaction may run twice is not in this test")
 	})
+}
+
+// sell makes a plan, gives it to a user in every way, and takes all back.
+func (p *program) sell(t *testing.T) {
+	t.Helper()
+	const email = "mua@example.com"
+	p.loginAdmin(t)
+	p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": "a long enough one"})
+	userID := p.text(t, "SELECT id FROM users WHERE username = $1", email)
+	var plan, sub struct{ ID string }
+	read := func(data json.RawMessage, into any) { require.NoError(t, json.Unmarshal(data, into)) }
+	read(p.ok(t, http.StatusCreated, http.MethodPost, "/plans", fields{"name": "Pro", "code": "pro"}), &plan)
+	p.ok(t, http.StatusOK, http.MethodPut, "/plans/"+plan.ID, fields{"max_usage": 9})
+	read(p.ok(t, http.StatusCreated, http.MethodPost, "/subscriptions",
+		fields{"user_id": userID, "plan_id": plan.ID, "status": "active", "starts_at": p.clock.Now()}), &sub)
+	p.ok(t, http.StatusOK, http.MethodPut, "/subscriptions/"+sub.ID, fields{"ends_at": p.clock.Now().Add(time.Hour)})
+	p.ok(t, http.StatusOK, http.MethodPut, "/internal/subscriptions/users/"+userID,
+		fields{"plan_code": "pro", "status": "past_due", "ends_at": nil, "occurred_at": p.clock.Now()}, "X-Internal-Key", internalKey)
+	p.ok(t, http.StatusOK, http.MethodDelete, "/subscriptions/"+sub.ID, nil)
+	p.ok(t, http.StatusOK, http.MethodDelete, "/plans/"+plan.ID, nil)
+	require.Equal(t, 4, p.number(t, "SELECT version FROM subscription_versions WHERE user_id = $1", userID))
+	require.Equal(t, 1, p.number(t, "SELECT count(*) FROM plans WHERE code = 'pro' AND max_usage = 9 AND deleted_at IS NOT NULL"))
 }
 
 // neverLeft is a mailer whose mails expire before they can leave.

@@ -1,6 +1,11 @@
 package subscription
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Day is exactly 24 hours, whatever the clocks do.
 const Day = 24 * time.Hour
@@ -19,6 +24,11 @@ const (
 	StatusCancelled Status = "cancelled"
 	StatusExpired   Status = "expired"
 )
+
+// Valid reports whether s is one of the statuses.
+func (s Status) Valid() bool {
+	return slices.Contains([]Status{StatusActive, StatusTrialing, StatusPastDue, StatusCancelled, StatusExpired}, s)
+}
 
 // Subscription is a user's subscription to a plan.
 type Subscription struct {
@@ -103,23 +113,6 @@ func firstOf(times ...*time.Time) *time.Time {
 	return nil
 }
 
-// Plan is a plan that users subscribe to.
-type Plan struct {
-	ID          string
-	Name        string
-	Code        string
-	Description string
-	MaxUsage    int
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
-}
-
-// The plan of every trial, which is created on first use. The usage is what the previous release gave it.
-const (
-	FreePlanCode  = "free"
-	FreePlanUsage = 100
-)
-
 // State is the part of a subscription that other services see: the hash smap:sub:{user_id} (docs/compatibility.md).
 type State struct {
 	UserID         string
@@ -142,6 +135,60 @@ func (s Subscription) State(grace time.Duration) State {
 		EffectiveUntil: s.EffectiveUntil(grace),
 		UpdatedAt:      s.UpdatedAt,
 	}
+}
+
+// Latest returns the one of held, a user's subscriptions that were changed last, that counts: it decides what the user
+// holds. It reports false when held is empty. Rows of the previous release share version 0: of those one that entitles
+// the user comes first, then one with a live status, then the one changed last.
+func Latest(held []Subscription, now time.Time, grace time.Duration) (Subscription, bool) {
+	if len(held) == 0 {
+		return Subscription{}, false
+	}
+	return slices.MaxFunc(held, func(a, b Subscription) int {
+		return cmp.Or(
+			compareBool(a.Entitled(now, grace), b.Entitled(now, grace)),
+			compareBool(a.HasLiveStatus(), b.HasLiveStatus()),
+			a.UpdatedAt.Compare(b.UpdatedAt),
+			strings.Compare(a.ID, b.ID),
+		)
+	}), true
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// Entitlement is what a user holds at one moment. Without a subscription all is zero.
+type Entitlement struct {
+	Entitled bool
+	PlanCode string
+	Status   Status
+	Until    *time.Time // nil: open-ended, or nothing was ever held
+	Version  int64
+}
+
+// Entitlement returns what s gives its user at now; see [Subscription.Entitled].
+func (s Subscription) Entitlement(now time.Time, grace time.Duration) Entitlement {
+	return Entitlement{
+		Entitled: s.Entitled(now, grace),
+		PlanCode: s.PlanCode,
+		Status:   s.Status,
+		Until:    s.EffectiveUntil(grace),
+		Version:  s.Version,
+	}
+}
+
+// Filter selects subscriptions. An empty list selects all.
+type Filter struct {
+	IDs, UserIDs, PlanIDs []string
+	Statuses              []Status
+	Limit, Offset         int
 }
 
 // Actor is the user who makes a request, with the role that the database has now.

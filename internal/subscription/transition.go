@@ -81,9 +81,10 @@ var transitions = map[step]rule{
 	{StatusCancelled, StatusExpired}: {[]Party{Administrator}, NoticeStatusChanged, ReasonEnded},
 
 	// The same status with another plan or end.
-	{StatusTrialing, StatusTrialing}: {[]Party{Administrator}, NoticeStatusChanged, ReasonRenewed},
-	{StatusActive, StatusActive}:     {byOperator, NoticeStatusChanged, ReasonRenewed},
-	{StatusPastDue, StatusPastDue}:   {byOperator, NoticeStatusChanged, ReasonRenewed},
+	{StatusCancelled, StatusCancelled}: {[]Party{Billing}, NoticeStatusChanged, ReasonRenewed},
+	{StatusTrialing, StatusTrialing}:   {[]Party{Administrator}, NoticeStatusChanged, ReasonRenewed},
+	{StatusActive, StatusActive}:       {byOperator, NoticeStatusChanged, ReasonRenewed},
+	{StatusPastDue, StatusPastDue}:     {byOperator, NoticeStatusChanged, ReasonRenewed},
 }
 
 // Begin returns the change that makes a new subscription with the status of s, or [ErrStatus] when by may not.
@@ -119,8 +120,10 @@ func (s *Subscription) Transition(to Status, by Party, now time.Time, grace time
 	change := Change{From: s.Status, To: to, Notice: r.notice, Reason: r.reason}
 	switch to {
 	case StatusCancelled:
-		s.keepEnd(until, now)
-		s.CancelledAt = &now
+		if s.Status != StatusCancelled {
+			s.keepEnd(until, now)
+			s.CancelledAt = &now
+		}
 	case StatusExpired:
 		if until == nil || now.Before(*until) {
 			until = &now

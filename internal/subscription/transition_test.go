@@ -2,6 +2,9 @@ package subscription_test
 
 import (
 	"fmt"
+	"os"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -44,7 +47,7 @@ func TestTransition(t *testing.T) {
 		active:   {active: {"ab", "ab"}, pastDue: {"ab", "ab"}, cancelled: {"oab", ""}, expired: {"a", "as"}},
 		pastDue:  {active: {"ab", "ab"}, pastDue: {"ab", "ab"}, cancelled: {"oab", ""}, expired: {"a", "as"}},
 
-		cancelled: {active: {"ab", ""}, expired: {"a", "a"}},
+		cancelled: {active: {"ab", ""}, cancelled: {"b", ""}, expired: {"a", "a"}},
 		expired:   {},
 	}
 	for _, from := range statuses {
@@ -69,7 +72,7 @@ func TestTransition(t *testing.T) {
 					require.NotZero(t, change.Notice, name)
 					require.Equal(t, to, s.Status, name)
 					require.Equal(t, now, s.UpdatedAt, name)
-					require.Equal(t, to == cancelled, s.CancelledAt != nil, name)
+					require.Equal(t, to == cancelled && from != cancelled, s.CancelledAt != nil, name)
 					if to == expired {
 						require.False(t, s.EffectiveUntil(grace).After(now), name)
 					}
@@ -141,4 +144,19 @@ func TestBegin(t *testing.T) {
 			require.Equal(t, subscription.Change{To: status, Notice: subscription.NoticeCreated}, change)
 		}
 	}
+}
+
+// The page has the table of the code, and nothing else.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/subscriptions.md")
+	require.NoError(t, err)
+	var rows []string
+	for line := range strings.Lines(string(page)) {
+		if strings.Contains(line, "`subscription.") && strings.HasPrefix(line, "|") {
+			rows = append(rows, strings.TrimSpace(line))
+		}
+	}
+	slices.Sort(rows)
+	require.Equal(t, subscription.TransitionTable(), rows, "docs/subscriptions.md")
 }

@@ -28,6 +28,14 @@ func (d Dialect) ForUpdate() string {
 	return ""
 }
 
+// ForShare is ForUpdate that lets others read the rows in the same way, and keeps them from being changed.
+func (d Dialect) ForShare() string {
+	if d == Postgres {
+		return " FOR SHARE"
+	}
+	return ""
+}
+
 // ForUpdateSkipLocked is ForUpdate that skips the rows another transaction has locked.
 func (d Dialect) ForUpdateSkipLocked() string {
 	if d == Postgres {

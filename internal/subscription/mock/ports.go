@@ -7,6 +7,7 @@ package mock
 import (
 	context "context"
 	reflect "reflect"
+	time "time"
 
 	gomock "github.com/golang/mock/gomock"
 	subscription "github.com/smap-platform/identity/internal/subscription"
@@ -64,19 +65,64 @@ func (mr *MockRepositoryMockRecorder) Create(ctx, s interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Create", reflect.TypeOf((*MockRepository)(nil).Create), ctx, s)
 }
 
-// LiveByUser mocks base method.
-func (m *MockRepository) LiveByUser(ctx context.Context, userID string) (subscription.Subscription, error) {
+// Delete mocks base method.
+func (m *MockRepository) Delete(ctx context.Context, id string, now time.Time) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "LiveByUser", ctx, userID)
-	ret0, _ := ret[0].(subscription.Subscription)
+	ret := m.ctrl.Call(m, "Delete", ctx, id, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Delete indicates an expected call of Delete.
+func (mr *MockRepositoryMockRecorder) Delete(ctx, id, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Delete", reflect.TypeOf((*MockRepository)(nil).Delete), ctx, id, now)
+}
+
+// LatestOf mocks base method.
+func (m *MockRepository) LatestOf(ctx context.Context, userID string) ([]subscription.Subscription, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LatestOf", ctx, userID)
+	ret0, _ := ret[0].([]subscription.Subscription)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
-// LiveByUser indicates an expected call of LiveByUser.
-func (mr *MockRepositoryMockRecorder) LiveByUser(ctx, userID interface{}) *gomock.Call {
+// LatestOf indicates an expected call of LatestOf.
+func (mr *MockRepositoryMockRecorder) LatestOf(ctx, userID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LiveByUser", reflect.TypeOf((*MockRepository)(nil).LiveByUser), ctx, userID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LatestOf", reflect.TypeOf((*MockRepository)(nil).LatestOf), ctx, userID)
+}
+
+// List mocks base method.
+func (m *MockRepository) List(ctx context.Context, f subscription.Filter) ([]subscription.Subscription, int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, f)
+	ret0, _ := ret[0].([]subscription.Subscription)
+	ret1, _ := ret[1].(int)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// List indicates an expected call of List.
+func (mr *MockRepositoryMockRecorder) List(ctx, f interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockRepository)(nil).List), ctx, f)
+}
+
+// Lock mocks base method.
+func (m *MockRepository) Lock(ctx context.Context, userID string) (subscription.Billed, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Lock", ctx, userID)
+	ret0, _ := ret[0].(subscription.Billed)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Lock indicates an expected call of Lock.
+func (mr *MockRepositoryMockRecorder) Lock(ctx, userID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockRepository)(nil).Lock), ctx, userID)
 }
 
 // NextVersion mocks base method.
@@ -92,6 +138,20 @@ func (m *MockRepository) NextVersion(ctx context.Context, userID string) (int64,
 func (mr *MockRepositoryMockRecorder) NextVersion(ctx, userID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "NextVersion", reflect.TypeOf((*MockRepository)(nil).NextVersion), ctx, userID)
+}
+
+// SetBilled mocks base method.
+func (m *MockRepository) SetBilled(ctx context.Context, userID string, b subscription.Billed) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "SetBilled", ctx, userID, b)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// SetBilled indicates an expected call of SetBilled.
+func (mr *MockRepositoryMockRecorder) SetBilled(ctx, userID, b interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SetBilled", reflect.TypeOf((*MockRepository)(nil).SetBilled), ctx, userID, b)
 }
 
 // Update mocks base method.
@@ -169,6 +229,50 @@ func (m *MockPlanRepository) EXPECT() *MockPlanRepositoryMockRecorder {
 	return m.recorder
 }
 
+// ByID mocks base method.
+func (m *MockPlanRepository) ByID(ctx context.Context, id string) (subscription.Plan, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ByID", ctx, id)
+	ret0, _ := ret[0].(subscription.Plan)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ByID indicates an expected call of ByID.
+func (mr *MockPlanRepositoryMockRecorder) ByID(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByID", reflect.TypeOf((*MockPlanRepository)(nil).ByID), ctx, id)
+}
+
+// Create mocks base method.
+func (m *MockPlanRepository) Create(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Create", ctx, p)
+	ret0, _ := ret[0].(subscription.Plan)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Create indicates an expected call of Create.
+func (mr *MockPlanRepositoryMockRecorder) Create(ctx, p interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Create", reflect.TypeOf((*MockPlanRepository)(nil).Create), ctx, p)
+}
+
+// Delete mocks base method.
+func (m *MockPlanRepository) Delete(ctx context.Context, id string, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Delete", ctx, id, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Delete indicates an expected call of Delete.
+func (mr *MockPlanRepositoryMockRecorder) Delete(ctx, id, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Delete", reflect.TypeOf((*MockPlanRepository)(nil).Delete), ctx, id, now)
+}
+
 // Ensure mocks base method.
 func (m *MockPlanRepository) Ensure(ctx context.Context, p subscription.Plan) (subscription.Plan, error) {
 	m.ctrl.T.Helper()
@@ -182,6 +286,164 @@ func (m *MockPlanRepository) Ensure(ctx context.Context, p subscription.Plan) (s
 func (mr *MockPlanRepositoryMockRecorder) Ensure(ctx, p interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Ensure", reflect.TypeOf((*MockPlanRepository)(nil).Ensure), ctx, p)
+}
+
+// EverUsed mocks base method.
+func (m *MockPlanRepository) EverUsed(ctx context.Context, id string) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EverUsed", ctx, id)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// EverUsed indicates an expected call of EverUsed.
+func (mr *MockPlanRepositoryMockRecorder) EverUsed(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EverUsed", reflect.TypeOf((*MockPlanRepository)(nil).EverUsed), ctx, id)
+}
+
+// Held mocks base method.
+func (m *MockPlanRepository) Held(ctx context.Context, id string) (subscription.Plan, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Held", ctx, id)
+	ret0, _ := ret[0].(subscription.Plan)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Held indicates an expected call of Held.
+func (mr *MockPlanRepositoryMockRecorder) Held(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Held", reflect.TypeOf((*MockPlanRepository)(nil).Held), ctx, id)
+}
+
+// InUse mocks base method.
+func (m *MockPlanRepository) InUse(ctx context.Context, id string, now time.Time) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "InUse", ctx, id, now)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// InUse indicates an expected call of InUse.
+func (mr *MockPlanRepositoryMockRecorder) InUse(ctx, id, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "InUse", reflect.TypeOf((*MockPlanRepository)(nil).InUse), ctx, id, now)
+}
+
+// List mocks base method.
+func (m *MockPlanRepository) List(ctx context.Context, f subscription.PlanFilter) ([]subscription.Plan, int, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, f)
+	ret0, _ := ret[0].([]subscription.Plan)
+	ret1, _ := ret[1].(int)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// List indicates an expected call of List.
+func (mr *MockPlanRepositoryMockRecorder) List(ctx, f interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockPlanRepository)(nil).List), ctx, f)
+}
+
+// LockByID mocks base method.
+func (m *MockPlanRepository) LockByID(ctx context.Context, id string) (subscription.Plan, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LockByID", ctx, id)
+	ret0, _ := ret[0].(subscription.Plan)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// LockByID indicates an expected call of LockByID.
+func (mr *MockPlanRepositoryMockRecorder) LockByID(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByID", reflect.TypeOf((*MockPlanRepository)(nil).LockByID), ctx, id)
+}
+
+// Update mocks base method.
+func (m *MockPlanRepository) Update(ctx context.Context, p subscription.Plan) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Update", ctx, p)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Update indicates an expected call of Update.
+func (mr *MockPlanRepositoryMockRecorder) Update(ctx, p interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockPlanRepository)(nil).Update), ctx, p)
+}
+
+// UseByCode mocks base method.
+func (m *MockPlanRepository) UseByCode(ctx context.Context, code string) (subscription.Plan, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "UseByCode", ctx, code)
+	ret0, _ := ret[0].(subscription.Plan)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// UseByCode indicates an expected call of UseByCode.
+func (mr *MockPlanRepositoryMockRecorder) UseByCode(ctx, code interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "UseByCode", reflect.TypeOf((*MockPlanRepository)(nil).UseByCode), ctx, code)
+}
+
+// UseByID mocks base method.
+func (m *MockPlanRepository) UseByID(ctx context.Context, id string) (subscription.Plan, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "UseByID", ctx, id)
+	ret0, _ := ret[0].(subscription.Plan)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// UseByID indicates an expected call of UseByID.
+func (mr *MockPlanRepositoryMockRecorder) UseByID(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "UseByID", reflect.TypeOf((*MockPlanRepository)(nil).UseByID), ctx, id)
+}
+
+// MockUsers is a mock of Users interface.
+type MockUsers struct {
+	ctrl     *gomock.Controller
+	recorder *MockUsersMockRecorder
+}
+
+// MockUsersMockRecorder is the mock recorder for MockUsers.
+type MockUsersMockRecorder struct {
+	mock *MockUsers
+}
+
+// NewMockUsers creates a new mock instance.
+func NewMockUsers(ctrl *gomock.Controller) *MockUsers {
+	mock := &MockUsers{ctrl: ctrl}
+	mock.recorder = &MockUsersMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockUsers) EXPECT() *MockUsersMockRecorder {
+	return m.recorder
+}
+
+// Exists mocks base method.
+func (m *MockUsers) Exists(ctx context.Context, userID string) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Exists", ctx, userID)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Exists indicates an expected call of Exists.
+func (mr *MockUsersMockRecorder) Exists(ctx, userID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Exists", reflect.TypeOf((*MockUsers)(nil).Exists), ctx, userID)
 }
 
 // MockTrialRepository is a mock of TrialRepository interface.

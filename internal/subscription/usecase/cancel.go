@@ -1,7 +1,6 @@
 package usecase
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -16,8 +15,9 @@ const maxReason = 500
 
 // The default reasons (docs/events.md).
 const (
-	reasonAdmin = "admin_action"
-	reasonUser  = "user_request"
+	reasonAdmin   = "admin_action"
+	reasonUser    = "user_request"
+	reasonBilling = "billing"
 )
 
 // Cancel ends a live subscription at once and returns it. What was paid or granted stays in force until EffectiveUntil.
@@ -31,8 +31,8 @@ func (l *Lifecycle) Cancel(
 	ctx context.Context, actor subscription.Actor, id, reason string,
 ) (subscription.Subscription, error) {
 	reason = strings.TrimSpace(reason)
-	if problem := checkReason(reason); problem != "" {
-		return subscription.Subscription{}, subscription.ErrBody.WithFields(map[string]string{"reason": problem})
+	if err := checkReason(reason); err != nil {
+		return subscription.Subscription{}, err
 	}
 	var s subscription.Subscription
 	err := l.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
@@ -43,13 +43,12 @@ func (l *Lifecycle) Cancel(
 		if s.UserID != actor.UserID && !actor.Admin {
 			return subscription.ErrNotFound
 		}
-		version, err := l.deps.Subscriptions.NextVersion(ctx, s.UserID)
-		if err != nil {
+		var isCurrent bool
+		if s, isCurrent, err = l.lockCurrent(ctx, s); err != nil {
 			return err
 		}
-		// Read again under the user's lock: a concurrent call may just have cancelled it.
-		if s, err = l.deps.Subscriptions.ByID(ctx, id); err != nil {
-			return err
+		if !isCurrent {
+			return subscription.ErrCannotCancel
 		}
 		by := subscription.Owner
 		if actor.Admin {
@@ -59,12 +58,7 @@ func (l *Lifecycle) Cancel(
 		if err != nil {
 			return err
 		}
-		s.Version = version
-		if err := l.deps.Subscriptions.Update(ctx, s); err != nil {
-			return err
-		}
-		change.Reason, change.AdminID = reasonOf(s, actor, reason)
-		return l.deps.Events.Publish(ctx, changeEvent(s, change, l.deps.PastDueGrace))
+		return l.update(ctx, &s, byActor(change, s, actor, reason))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err
@@ -72,23 +66,17 @@ func (l *Lifecycle) Cancel(
 	return s, nil
 }
 
-// reasonOf returns the reason that the event gives for a cancellation, and the administrator who made it for the user.
-// Administrators may cancel a subscription of their own: then they are users.
-func reasonOf(s subscription.Subscription, actor subscription.Actor, reason string) (text, adminID string) {
-	if actor.UserID == s.UserID {
-		return cmp.Or(reason, reasonUser), ""
-	}
-	return cmp.Or(reason, reasonAdmin), actor.UserID
-}
-
-// checkReason returns what is wrong with a reason, empty when it can be stored. It may have several lines.
-func checkReason(reason string) string {
+// checkReason returns [subscription.ErrBody] for a reason that cannot be stored. It may have several lines.
+func checkReason(reason string) error {
 	control := func(r rune) bool { return unicode.IsControl(r) && !strings.ContainsRune("\n\r\t", r) }
+	var problem string
 	switch {
 	case utf8.RuneCountInString(reason) > maxReason:
-		return fmt.Sprintf("must have at most %d characters", maxReason)
+		problem = fmt.Sprintf("must have at most %d characters", maxReason)
 	case strings.ContainsFunc(reason, control): // a database stores no NUL
-		return "must not have control characters"
+		problem = "must not have control characters"
+	default:
+		return nil
 	}
-	return ""
+	return subscription.ErrBody.WithFields(map[string]string{"reason": problem})
 }

@@ -42,8 +42,10 @@ func TestCancel(t *testing.T) {
 				want.Status, want.CancelledAt, want.UpdatedAt, want.Version = subscription.StatusCancelled, &at, now, 2
 				gomock.InOrder( // read again under the lock
 					f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), nil),
-					f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), nil),
+					f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, nil),
 					f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), nil),
+					f.repo.EXPECT().LatestOf(inATx(), "user-1").Return([]subscription.Subscription{trial()}, nil),
+					f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), nil),
 					f.repo.EXPECT().Update(inATx(), want).Return(nil),
 				)
 				got, err := f.Cancel(context.Background(), tt.actor, "sub-1", tt.reason)
@@ -107,8 +109,9 @@ func TestCancel(t *testing.T) {
 			require.NoError(t, err)
 			gomock.InOrder(
 				f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), nil),
-				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(3), nil),
+				f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, nil),
 				f.repo.EXPECT().ByID(inATx(), "sub-1").Return(cancelled, nil),
+				f.repo.EXPECT().LatestOf(inATx(), "user-1").Return([]subscription.Subscription{cancelled}, nil),
 			)
 			_, err = f.Cancel(context.Background(), owner, "sub-1", "")
 			require.ErrorIs(t, err, subscription.ErrCannotCancel)
@@ -117,7 +120,8 @@ func TestCancel(t *testing.T) {
 	})
 	t.Run("fails and rolls back if a step fails", func(t *testing.T) {
 		t.Parallel()
-		for failing, step := range []string{"raising the version", "reading again", "updating", "publishing"} {
+		steps := []string{"locking", "reading again", "reading the current one", "raising the version", "updating", "publishing"}
+		for failing, step := range steps {
 			t.Run(step, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
@@ -129,11 +133,13 @@ func TestCancel(t *testing.T) {
 				}
 				gomock.InOrder(
 					f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), nil),
-					f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), err(0)),
+					f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, err(0)),
 					f.repo.EXPECT().ByID(inATx(), "sub-1").Return(trial(), err(1)).MaxTimes(1),
-					f.repo.EXPECT().Update(inATx(), gomock.Any()).Return(err(2)).MaxTimes(1),
+					f.repo.EXPECT().LatestOf(inATx(), "user-1").Return([]subscription.Subscription{trial()}, err(2)).MaxTimes(1),
+					f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), err(3)).MaxTimes(1),
+					f.repo.EXPECT().Update(inATx(), gomock.Any()).Return(err(4)).MaxTimes(1),
 				)
-				f.events.Err = err(3)
+				f.events.Err = err(5)
 				_, got := f.Cancel(context.Background(), owner, "sub-1", "")
 				require.ErrorIs(t, got, errDown)
 				f.requireNoEvent(t, "rollback")

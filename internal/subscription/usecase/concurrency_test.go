@@ -51,6 +51,11 @@ func twice(fn func() error) []error {
 	return errs
 }
 
+// everyone has an account.
+type everyone struct{}
+
+func (everyone) Exists(context.Context, string) (bool, error) { return true, nil }
+
 func TestLifecycleOnSQL(t *testing.T) {
 	t.Parallel()
 	t.Run("two concurrent calls have one effect", func(t *testing.T) {
@@ -68,6 +73,7 @@ func TestLifecycleOnSQL(t *testing.T) {
 					Plans:         sqldb.NewPlans(db),
 					Trials:        sqldb.NewTrials(db),
 					TrialKey:      trialKey,
+					Users:         everyone{},
 					Events:        events,
 				})
 				userID := uuid.NewString()
@@ -79,7 +85,7 @@ func TestLifecycleOnSQL(t *testing.T) {
 					require.NoError(t, err)
 				}
 				require.Len(t, events.Events(), 1, "two calls start one trial")
-				s, err := l.Current(ctx, userID)
+				s, _, err := l.Current(ctx, userID)
 				require.NoError(t, err)
 				require.Equal(t, events.Events()[0].Data.(event.SubscriptionCreatedData).Version, s.Version)
 
@@ -94,8 +100,9 @@ func TestLifecycleOnSQL(t *testing.T) {
 				require.NoError(t, errs[1])
 				require.Len(t, events.Events(), 2, "two calls publish one cancellation")
 				require.Greater(t, events.Events()[1].Data.(event.SubscriptionCancelledData).Version, s.Version)
-				_, err = l.Current(ctx, userID)
-				require.ErrorIs(t, err, subscription.ErrNotFound)
+				s, _, err = l.Current(ctx, userID)
+				require.NoError(t, err, "a cancelled one entitles until its end")
+				require.Equal(t, subscription.StatusCancelled, s.Status)
 			}
 		})
 	})

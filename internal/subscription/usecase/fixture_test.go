@@ -77,6 +77,7 @@ type fixture struct {
 	repo   *mock.MockRepository
 	plans  *mock.MockPlanRepository
 	trials *mock.MockTrialRepository
+	users  *mock.MockUsers
 	events *publisher
 }
 
@@ -87,6 +88,7 @@ func newFixture(t *testing.T) fixture {
 		repo:   mock.NewMockRepository(ctrl),
 		plans:  mock.NewMockPlanRepository(ctrl),
 		trials: mock.NewMockTrialRepository(ctrl),
+		users:  mock.NewMockUsers(ctrl),
 		events: &publisher{},
 	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
@@ -97,6 +99,7 @@ func newFixture(t *testing.T) fixture {
 		Plans:         f.plans,
 		Trials:        f.trials,
 		TrialKey:      trialKey,
+		Users:         f.users,
 		Events:        f.events,
 	})
 	return f
@@ -120,4 +123,10 @@ func trial() subscription.Subscription {
 	s := subscription.NewTrial("sub-1", "user-1", free, now.Add(-time.Hour))
 	s.Version = 1
 	return s
+}
+
+// locks expects a use case to lock the user and to read what they hold. It returns the call that reads.
+func (f fixture) locks(held ...subscription.Subscription) *gomock.Call {
+	lock := f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, nil)
+	return f.repo.EXPECT().LatestOf(inATx(), "user-1").Return(held, nil).After(lock)
 }

@@ -19,7 +19,7 @@ func newProjection(t *testing.T) (*usecase.Projection, *mock.MockLatestRepositor
 	ctrl := gomock.NewController(t)
 	repo, states := mock.NewMockLatestRepository(ctrl), mock.NewMockStateStore(ctrl)
 	return usecase.NewProjection(usecase.ProjectionDeps{
-		Subscriptions: repo, States: states, PastDueGrace: grace,
+		Clock: clock{}, Subscriptions: repo, States: states, PastDueGrace: grace,
 	}), repo, states
 }
 

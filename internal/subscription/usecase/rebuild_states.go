@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/smap-platform/identity/internal/subscription"
 )
 
 const (
@@ -40,8 +42,9 @@ func (p *Projection) RebuildStates(ctx context.Context) (done Rebuilt, err error
 		if len(page) == 0 {
 			return done, nil
 		}
-		for _, s := range page {
-			after = s.UserID
+		for len(page) > 0 {
+			s, rest := p.takeUser(page)
+			page, after = rest, s.UserID
 			done.Read++
 			applied, err := p.deps.States.Apply(ctx, s.State(p.deps.PastDueGrace))
 			switch {
@@ -60,4 +63,14 @@ func (p *Projection) RebuildStates(ctx context.Context) (done Rebuilt, err error
 			inRow = 0
 		}
 	}
+}
+
+// takeUser returns the latest subscription of the first user of page, and the page without that user.
+func (p *Projection) takeUser(page []subscription.Subscription) (subscription.Subscription, []subscription.Subscription) {
+	n := 1
+	for n < len(page) && page[n].UserID == page[0].UserID {
+		n++
+	}
+	latest, _ := subscription.Latest(page[:n], p.deps.Clock.Now(), p.deps.PastDueGrace)
+	return latest, page[n:]
 }

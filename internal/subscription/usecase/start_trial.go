@@ -10,18 +10,20 @@ import (
 )
 
 // StartTrial starts a trial of the free plan for the user and publishes subscription.created. It joins the
-// transaction of ctx if there is one. For a user who holds a subscription with a live status, even a trial that has
-// ended, it does nothing and returns nil. Two concurrent calls start one trial; the version of the later call stays
-// unused.
+// transaction of ctx if there is one. For a user whose last subscription has a live status, even a trial that has
+// ended, or entitles, it does nothing and returns nil. Two concurrent calls start one trial.
 //
 // A person has one trial for ever: for an address that has had a trial, or a subscription of any kind, StartTrial does
 // nothing either, whatever has become of the account.
 func (l *Lifecycle) StartTrial(ctx context.Context, userID, email string) error {
 	return l.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		switch _, err := l.deps.Subscriptions.LiveByUser(ctx, userID); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, subscription.ErrNotFound):
+		if _, err := l.deps.Subscriptions.Lock(ctx, userID); err != nil {
+			return err
+		}
+		// Read the time under the user's lock, so that a higher version is never older.
+		now := l.deps.Clock.Now()
+		current, err := l.current(ctx, userID)
+		if err != nil || current.HasLiveStatus() || current.Entitled(now, l.deps.PastDueGrace) {
 			return err
 		}
 		if first, err := l.firstTrial(ctx, email); err != nil || !first {
@@ -31,24 +33,16 @@ func (l *Lifecycle) StartTrial(ctx context.Context, userID, email string) error 
 		if err != nil {
 			return err
 		}
-		version, err := l.deps.Subscriptions.NextVersion(ctx, userID)
-		if err != nil {
-			return err
-		}
-		// Read the time under the user's lock, so that a higher version is never older.
-		s := subscription.NewTrial(uuid.Must(uuid.NewV7()).String(), userID, plan, l.deps.Clock.Now())
-		s.Version = version
+		s := subscription.NewTrial(uuid.Must(uuid.NewV7()).String(), userID, plan, now)
 		change, err := s.Begin(subscription.Owner)
 		if err != nil {
 			return err
 		}
-		if err := l.deps.Subscriptions.Create(ctx, s); err != nil {
-			if errors.Is(err, subscription.ErrActiveExists) {
-				return nil
-			}
-			return err
+		err = l.begin(ctx, &s, change)
+		if errors.Is(err, subscription.ErrActiveExists) { // a row that a pod of the previous release stored
+			return nil
 		}
-		return l.deps.Events.Publish(ctx, changeEvent(s, change, l.deps.PastDueGrace))
+		return err
 	})
 }
 

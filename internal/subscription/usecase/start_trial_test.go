@@ -20,7 +20,7 @@ func TestStartTrial(t *testing.T) {
 		f := newFixture(t)
 		var stored subscription.Subscription
 		gomock.InOrder(slices.Concat([]*gomock.Call{
-			f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, subscription.ErrNotFound),
+			f.locks(),
 		}, f.neverTried(), []*gomock.Call{
 			f.plans.EXPECT().Ensure(inATx(), gomock.Any()).DoAndReturn(
 				func(_ context.Context, p subscription.Plan) (subscription.Plan, error) {
@@ -58,22 +58,30 @@ func TestStartTrial(t *testing.T) {
 	t.Run("joins the caller's transaction", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, errDown)
+		f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, errDown)
 		err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) error { return f.StartTrial(ctx, "user-1", email) })
 		require.ErrorIs(t, err, errDown)
 		require.Equal(t, []string{"rollback"}, f.tx.ends, "the caller's only")
 	})
-	t.Run("does nothing for a user with a live subscription", func(t *testing.T) {
+	t.Run("does nothing for a user who holds a subscription", func(t *testing.T) {
 		t.Parallel()
-		f := newFixture(t)
-		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(trial(), nil) // no other call: the version stays
-		require.NoError(t, f.StartTrial(context.Background(), "user-1", email))
-		f.requireNoEvent(t, "commit")
+		overdue, cancelled := trial(), trial()
+		overdue.TrialEndsAt = &now
+		_, err := cancelled.Transition(subscription.StatusCancelled, subscription.Owner, now, grace)
+		require.NoError(t, err)
+		for name, held := range map[string]subscription.Subscription{
+			"a live one": trial(), "one whose end has passed": overdue, "a cancelled one until its end": cancelled,
+		} {
+			f := newFixture(t)
+			f.locks(held) // no other call: the version stays
+			require.NoError(t, f.StartTrial(context.Background(), "user-1", email), name)
+			f.requireNoEvent(t, "commit")
+		}
 	})
-	t.Run("does nothing if a concurrent call was first", func(t *testing.T) {
+	t.Run("does nothing if a pod of the previous release was first", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, subscription.ErrNotFound)
+		f.locks()
 		f.neverTried()
 		f.plans.EXPECT().Ensure(inATx(), gomock.Any()).Return(free, nil)
 		f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), nil)
@@ -95,7 +103,7 @@ func TestStartTrial(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
-				f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, subscription.ErrNotFound)
+				f.locks()
 				answers(f)
 				require.NoError(t, f.StartTrial(context.Background(), "user-1", email))
 				f.requireNoEvent(t, "commit")
@@ -104,23 +112,25 @@ func TestStartTrial(t *testing.T) {
 	})
 	t.Run("fails and rolls back if a step fails", func(t *testing.T) {
 		t.Parallel()
-		for failing, step := range []string{"reading", "recording", "looking", "the plan", "the version", "storing", "publishing"} {
+		steps := []string{"locking", "reading", "recording", "looking", "the plan", "the version", "storing", "publishing"}
+		for failing, step := range steps {
 			t.Run(step, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
-				err := func(i int, otherwise error) error {
+				err := func(i int) error {
 					if i == failing {
 						return errDown
 					}
-					return otherwise
+					return nil
 				}
-				f.repo.EXPECT().LiveByUser(inATx(), "user-1").Return(subscription.Subscription{}, err(0, subscription.ErrNotFound))
-				f.trials.EXPECT().Record(inATx(), gomock.Any()).Return(true, err(1, nil)).MaxTimes(1)
-				f.trials.EXPECT().HadSubscription(inATx(), email).Return(false, err(2, nil)).MaxTimes(1)
-				f.plans.EXPECT().Ensure(inATx(), gomock.Any()).Return(free, err(3, nil)).MaxTimes(1)
-				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(1), err(4, nil)).MaxTimes(1)
-				f.repo.EXPECT().Create(inATx(), gomock.Any()).Return(err(5, nil)).MaxTimes(1)
-				f.events.Err = err(6, nil)
+				f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, err(0))
+				f.repo.EXPECT().LatestOf(inATx(), "user-1").Return(nil, err(1)).MaxTimes(1)
+				f.trials.EXPECT().Record(inATx(), gomock.Any()).Return(true, err(2)).MaxTimes(1)
+				f.trials.EXPECT().HadSubscription(inATx(), email).Return(false, err(3)).MaxTimes(1)
+				f.plans.EXPECT().Ensure(inATx(), gomock.Any()).Return(free, err(4)).MaxTimes(1)
+				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(1), err(5)).MaxTimes(1)
+				f.repo.EXPECT().Create(inATx(), gomock.Any()).Return(err(6)).MaxTimes(1)
+				f.events.Err = err(7)
 				require.ErrorIs(t, f.StartTrial(context.Background(), "user-1", email), errDown)
 				f.requireNoEvent(t, "rollback")
 			})

@@ -25,25 +25,106 @@ const (
 	subID  = "0190b6a8-0000-7000-8000-00000000abcd"
 )
 
+// lifecycle records the arguments of the last call, and returns the same from all.
 type lifecycle struct {
-	answer subscription.Subscription
-	err    error
+	answer      subscription.Subscription
+	plan        subscription.Plan
+	entitlement subscription.Entitlement
+	err         error
 
 	actor      subscription.Actor
 	id, reason string
+	argument   any
 	calls      int
 }
 
-func (l *lifecycle) Current(_ context.Context, userID string) (subscription.Subscription, error) {
+func (l *lifecycle) called(actor subscription.Actor, id string, argument any) {
 	l.calls++
-	l.actor.UserID = userID
+	l.actor, l.id, l.argument = actor, id, argument
+}
+
+func (l *lifecycle) Current(_ context.Context, userID string) (subscription.Subscription, subscription.Plan, error) {
+	l.called(subscription.Actor{UserID: userID}, "", nil)
+	return l.answer, l.plan, l.err
+}
+
+func (l *lifecycle) Entitlement(_ context.Context, userID string) (subscription.Entitlement, error) {
+	l.called(subscription.Actor{UserID: userID}, "", nil)
+	return l.entitlement, l.err
+}
+
+func (l *lifecycle) List(
+	_ context.Context, actor subscription.Actor, f subscription.Filter,
+) ([]subscription.Subscription, int, error) {
+	l.called(actor, "", f)
+	return []subscription.Subscription{l.answer}, 31, l.err
+}
+
+func (l *lifecycle) Find(_ context.Context, actor subscription.Actor, id string) (subscription.Subscription, error) {
+	l.called(actor, id, nil)
+	return l.answer, l.err
+}
+
+func (l *lifecycle) Create(
+	_ context.Context, actor subscription.Actor, d subscription.Draft,
+) (subscription.Subscription, error) {
+	l.called(actor, "", d)
+	return l.answer, l.err
+}
+
+func (l *lifecycle) Update(
+	_ context.Context, actor subscription.Actor, id string, a subscription.Amendment,
+) (subscription.Subscription, error) {
+	l.called(actor, id, a)
 	return l.answer, l.err
 }
 
 func (l *lifecycle) Cancel(_ context.Context, actor subscription.Actor, id, reason string) (subscription.Subscription, error) {
-	l.calls++
-	l.actor, l.id, l.reason = actor, id, reason
+	l.called(actor, id, nil)
+	l.reason = reason
 	return l.answer, l.err
+}
+
+func (l *lifecycle) Delete(_ context.Context, actor subscription.Actor, id string) error {
+	l.called(actor, id, nil)
+	return l.err
+}
+
+func (l *lifecycle) Apply(_ context.Context, userID string, b subscription.Bill) (subscription.Subscription, error) {
+	l.called(subscription.Actor{}, userID, b)
+	return l.answer, l.err
+}
+
+// catalog is lifecycle for plans.
+type catalog struct{ *lifecycle }
+
+func (c catalog) ListPlans(_ context.Context, f subscription.PlanFilter) ([]subscription.Plan, int, error) {
+	c.called(subscription.Actor{}, "", f)
+	return []subscription.Plan{c.plan}, 31, c.err
+}
+
+func (c catalog) FindPlan(_ context.Context, id string) (subscription.Plan, error) {
+	c.called(subscription.Actor{}, id, nil)
+	return c.plan, c.err
+}
+
+func (c catalog) CreatePlan(
+	_ context.Context, actor subscription.Actor, f subscription.PlanFields,
+) (subscription.Plan, error) {
+	c.called(actor, "", f)
+	return c.plan, c.err
+}
+
+func (c catalog) UpdatePlan(
+	_ context.Context, actor subscription.Actor, id string, f subscription.PlanFields,
+) (subscription.Plan, error) {
+	c.called(actor, id, f)
+	return c.plan, c.err
+}
+
+func (c catalog) DeletePlan(_ context.Context, actor subscription.Actor, id string) error {
+	c.called(actor, id, nil)
+	return c.err
 }
 
 // serve serves r as principal, or without one if nil. It returns the response, and the error that the handler
@@ -52,18 +133,22 @@ func serve(l *lifecycle, principal *httpserver.Principal, r *http.Request) (*htt
 	e := echo.New()
 	var left error
 	e.HTTPErrorHandler = func(err error, _ echo.Context) { left = err }
-	delivery.Register(e.Group(""), l, func(next echo.HandlerFunc) echo.HandlerFunc {
+	authenticated := func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			if principal != nil {
 				httpserver.SetPrincipal(c, *principal)
 			}
 			return next(c)
 		}
-	})
+	}
+	delivery.Register(e.Group(""), l, authenticated, httpserver.InternalKey(key))
+	delivery.RegisterPlans(e.Group(""), catalog{l}, authenticated)
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
 	return w, left
 }
+
+const key = "an internal key of some length"
 
 var user = &httpserver.Principal{Subject: userID, Name: "a@example.com", Role: "USER"}
 
@@ -76,7 +161,7 @@ func TestCurrent(t *testing.T) {
 		l := &lifecycle{answer: subscription.Subscription{
 			ID: subID, UserID: userID, PlanID: "plan-1", PlanCode: "free", Status: subscription.StatusTrialing, TrialEndsAt: &end,
 			StartsAt: start, Version: 1, CreatedAt: start, UpdatedAt: start,
-		}}
+		}, plan: subscription.Plan{ID: "plan-1", Name: "Free", Code: "free", MaxUsage: 100}}
 		w, err := serve(l, user, httptest.NewRequest(http.MethodGet, "/subscriptions/me", nil))
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, w.Code)
@@ -84,7 +169,15 @@ func TestCurrent(t *testing.T) {
 		require.JSONEq(t, `{"error_code":0,"message":"Success","data":{
 		"id":"`+subID+`","user_id":"`+userID+`","plan_id":"plan-1","status":"trialing",
 		"trial_ends_at":"2026-02-14T09:30:00.123456Z","starts_at":"2026-01-31T09:30:00.123456Z",
-		"created_at":"2026-01-31T09:30:00.123456Z","updated_at":"2026-01-31T09:30:00.123456Z"}}`, w.Body.String())
+		"created_at":"2026-01-31T09:30:00.123456Z","updated_at":"2026-01-31T09:30:00.123456Z",
+		"plan":{"id":"plan-1","name":"Free","code":"free","max_usage":100}}}`, w.Body.String())
+
+		r := httptest.NewRequest(http.MethodGet, "/subscriptions/internal/users/"+strings.ToUpper(userID), nil)
+		r.Header.Set("X-Internal-Key", key)
+		same, err := serve(l, nil, r)
+		require.NoError(t, err)
+		require.Equal(t, w.Body.String(), same.Body.String(), "the same for another service")
+		require.Equal(t, userID, l.actor.UserID)
 	})
 }
 
@@ -189,11 +282,15 @@ func TestRegister(t *testing.T) {
 	t.Run("refuses a request without a principal", func(t *testing.T) {
 		t.Parallel()
 		l := &lifecycle{}
-		for _, r := range []*http.Request{
-			httptest.NewRequest(http.MethodGet, "/subscriptions/me", nil),
-			httptest.NewRequest(http.MethodPost, "/subscriptions/"+subID+"/cancel", nil),
+		for _, route := range []string{
+			"GET /subscriptions/me", "GET /subscriptions", "GET /subscriptions/page", "GET /subscriptions/" + subID,
+			"POST /subscriptions", "PUT /subscriptions/" + subID, "DELETE /subscriptions/" + subID,
+			"POST /subscriptions/" + subID + "/cancel", "POST /plans", "PUT /plans/" + subID, "DELETE /plans/" + subID,
+			"GET /subscriptions/internal/users/" + userID, "GET /internal/users/" + userID + "/entitlement",
+			"PUT /internal/subscriptions/users/" + userID,
 		} {
-			_, err := serve(l, nil, r)
+			method, path, _ := strings.Cut(route, " ")
+			_, err := serve(l, nil, httptest.NewRequest(method, path, nil))
 			he, ok := errors.AsType[*echo.HTTPError](err)
 			require.True(t, ok, err)
 			require.Equal(t, http.StatusUnauthorized, he.Code)

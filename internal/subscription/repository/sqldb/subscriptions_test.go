@@ -33,17 +33,18 @@ func TestSubscriptions(t *testing.T) {
 			StartsAt: now, CreatedAt: now, UpdatedAt: now,
 		}
 		s.create(open)
-		got, err = s.liveByUser(open.UserID)
-		require.NoError(s.t, err)
-		require.Equal(s.t, open, got)
+		require.Equal(s.t, []subscription.Subscription{open}, s.latestOf(open.UserID))
 	})
-	each(t, "updates status, times and version", func(s suite) {
+	each(t, "updates plan, status, times and version", func(s suite) {
 		sub := s.create(s.trial(s.user()))
 		_, err := sub.Transition(subscription.StatusCancelled, subscription.Owner, now.Add(time.Hour), 0)
 		require.NoError(s.t, err)
 		ends := now.Add(48 * time.Hour)
 		sub.Version, sub.EndsAt, sub.TrialEndsAt, sub.StartsAt = 2, &ends, nil, now.Add(time.Second)
 		sub.PastDueSince = &ends
+		pro, err := s.createPlan(subscription.Plan{ID: newID(), Name: "Pro", Code: "pro", CreatedAt: now, UpdatedAt: now})
+		require.NoError(s.t, err)
+		sub.PlanID, sub.PlanCode = pro.ID, pro.Code
 		require.NoError(s.t, s.tx(func(ctx context.Context) error { return s.repo.Update(ctx, sub) }))
 		got, err := s.byID(sub.ID)
 		require.NoError(s.t, err)
@@ -64,13 +65,14 @@ func TestSubscriptions(t *testing.T) {
 			_, err := s.byID(id)
 			require.ErrorIs(s.t, err, subscription.ErrNotFound, id)
 			err = s.tx(func(ctx context.Context) error {
-				return s.repo.Update(ctx, subscription.Subscription{ID: id, Status: "active"})
+				return s.repo.Update(ctx, subscription.Subscription{ID: id, PlanID: s.plan.ID, Status: "active"})
 			})
 			require.ErrorIs(s.t, err, subscription.ErrNotFound, id)
-		}
-		for _, id := range []string{gone.UserID, ended.UserID, newID(), "", "42"} {
-			_, err := s.liveByUser(id)
+			err = s.tx(func(ctx context.Context) error { return s.repo.Delete(ctx, id, now) })
 			require.ErrorIs(s.t, err, subscription.ErrNotFound, id)
+		}
+		for _, id := range []string{gone.UserID, newID(), "", "42"} {
+			require.Empty(s.t, s.latestOf(id), id)
 		}
 		for _, id := range []string{ended.ID, strings.ToUpper(ended.ID), "urn:uuid:" + ended.ID} {
 			_, err := s.byID(id)
@@ -80,9 +82,7 @@ func TestSubscriptions(t *testing.T) {
 	each(t, "keeps subscriptions of a deleted plan", func(s suite) {
 		sub := s.create(s.trial(s.user()))
 		s.exec("UPDATE plans SET deleted_at = $2 WHERE id = $1", s.plan.ID, now)
-		got, err := s.liveByUser(sub.UserID)
-		require.NoError(s.t, err)
-		require.Equal(s.t, sub, got)
+		require.Equal(s.t, []subscription.Subscription{sub}, s.latestOf(sub.UserID))
 	})
 	each(t, "stores one live subscription per user", func(s suite) {
 		first := s.create(s.trial(s.user()))
@@ -94,9 +94,7 @@ func TestSubscriptions(t *testing.T) {
 			}
 			return s.repo.Create(ctx, past) // the transaction is still usable, and past subscriptions do not count
 		}))
-		got, err := s.liveByUser(first.UserID)
-		require.NoError(s.t, err)
-		require.Equal(s.t, first.ID, got.ID)
+		require.Len(s.t, s.latestOf(first.UserID), 2)
 	})
 	each(t, "stores one of two concurrent subscriptions", func(s suite) {
 		for range 10 {
@@ -118,6 +116,10 @@ func TestSubscriptions(t *testing.T) {
 		require.ErrorIs(s.t, err, database.ErrNoTx)
 		require.ErrorIs(s.t, s.repo.Create(ctx, sub), database.ErrNoTx)
 		require.ErrorIs(s.t, s.repo.Update(ctx, sub), database.ErrNoTx)
+		require.ErrorIs(s.t, s.repo.Delete(ctx, sub.ID, now), database.ErrNoTx)
+		require.ErrorIs(s.t, s.repo.SetBilled(ctx, sub.UserID, subscription.Billed{}), database.ErrNoTx)
+		_, err = s.repo.Lock(ctx, sub.UserID)
+		require.ErrorIs(s.t, err, database.ErrNoTx)
 	})
 }
 
@@ -190,24 +192,23 @@ func TestNextVersion(t *testing.T) {
 
 func TestLatestPerUser(t *testing.T) {
 	t.Parallel()
-	each(t, "returns one subscription per user in pages", func(s suite) {
-		row := func(user string, version int64, status subscription.Status, updated time.Time) subscription.Subscription {
+	each(t, "returns the latest of each user in pages", func(s suite) {
+		row := func(user string, version int64, status subscription.Status) subscription.Subscription {
 			sub := s.trial(user)
-			sub.Version, sub.Status, sub.UpdatedAt = version, status, updated
+			sub.Version, sub.Status = version, status
 			return s.create(sub)
 		}
-		later := now.Add(time.Hour)
-		versioned, old, oldLive, deleted := s.user(), s.user(), s.user(), s.user()
+		versioned, old, deleted, expired := s.user(), s.user(), s.user(), s.user()
 		s.user() // has no subscription
-		row(versioned, 0, subscription.StatusExpired, later.Add(time.Hour))
-		row(versioned, 9, subscription.StatusCancelled, later)
-		wantVersioned := row(versioned, 10, subscription.StatusTrialing, now)
-		row(old, 0, subscription.StatusCancelled, now)
-		wantOld := row(old, 0, subscription.StatusExpired, later)
-		wantLive := row(oldLive, 0, subscription.StatusActive, now)
-		row(oldLive, 0, subscription.StatusCancelled, later)
-		gone := row(deleted, 5, subscription.StatusTrialing, later)
-		s.exec("UPDATE subscriptions SET deleted_at = $2 WHERE id = $1", gone.ID, now)
+		row(versioned, 0, subscription.StatusExpired)
+		row(versioned, 9, subscription.StatusCancelled)
+		wantVersioned := row(versioned, 10, subscription.StatusTrialing)
+		firstOld, secondOld := row(old, 0, subscription.StatusCancelled), row(old, 0, subscription.StatusActive)
+		row(deleted, 5, subscription.StatusTrialing)
+		row(expired, 5, subscription.StatusCancelled)
+		wantExpired := row(expired, 6, subscription.StatusExpired) // as deleting leaves it
+		s.exec("UPDATE subscriptions SET deleted_at = $2 WHERE user_id = $1", deleted, now)
+		s.exec("UPDATE subscriptions SET deleted_at = $2 WHERE id = $1", wantExpired.ID, now)
 
 		page := func(after string, limit int) (got []subscription.Subscription) {
 			require.NoError(s.t, s.tx(func(ctx context.Context) (err error) {
@@ -217,15 +218,17 @@ func TestLatestPerUser(t *testing.T) {
 			return got
 		}
 		// v7 ids are ordered by time: users are returned in the order of their creation.
-		require.Equal(s.t, []subscription.Subscription{wantVersioned, wantOld, wantLive}, page("", 10))
-		require.Equal(s.t, []subscription.Subscription{wantVersioned, wantOld}, page("", 2))
-		require.Equal(s.t, []subscription.Subscription{wantLive}, page(old, 2))
-		require.Empty(s.t, page(oldLive, 2))
+		require.Equal(s.t, []subscription.Subscription{wantVersioned, firstOld, secondOld, wantExpired}, page("", 10))
+		require.Equal(s.t, []subscription.Subscription{wantVersioned, firstOld, secondOld}, page("", 2))
+		require.Equal(s.t, []subscription.Subscription{wantExpired}, page(old, 2))
+		require.Empty(s.t, page(expired, 2))
+		require.Equal(s.t, []subscription.Subscription{wantVersioned}, s.latestOf(versioned))
+		require.Equal(s.t, []subscription.Subscription{firstOld, secondOld}, s.latestOf(old))
+		require.Equal(s.t, []subscription.Subscription{wantExpired}, s.latestOf(expired))
 	})
 	// One row of the previous release without its times must not end the rebuilding of everybody's state.
-	onPostgres(t, "reads rows without times, and takes none of them for the latest", func(s suite) {
-		user := s.user()
-		unknown := s.trial(user)
+	onPostgres(t, "reads rows without times", func(s suite) {
+		unknown := s.trial(s.user())
 		unknown.Status, unknown.StartsAt = subscription.StatusExpired, now.AddDate(-1, 0, 0)
 		s.create(unknown)
 		s.exec("UPDATE subscriptions SET created_at = NULL, updated_at = NULL")
@@ -233,12 +236,69 @@ func TestLatestPerUser(t *testing.T) {
 		got, err := s.byID(unknown.ID)
 		require.NoError(s.t, err)
 		require.Equal(s.t, unknown, got)
+		require.Equal(s.t, []subscription.Subscription{unknown}, s.latestOf(unknown.UserID))
+	})
+}
 
-		known := s.trial(user)
-		known.Status = subscription.StatusExpired
-		s.create(known)
-		latest, err := s.repo.LatestPerUser(context.Background(), "", 10)
+func TestBilled(t *testing.T) {
+	t.Parallel()
+	each(t, "is kept under the user's lock", func(s suite) {
+		user := s.user()
+		lock := func(ctx context.Context) subscription.Billed {
+			b, err := s.repo.Lock(ctx, user)
+			require.NoError(s.t, err)
+			return b
+		}
+		want := subscription.Billed{At: now, State: "active"}
+		require.NoError(s.t, s.tx(func(ctx context.Context) error {
+			require.Zero(s.t, lock(ctx))
+			return s.repo.SetBilled(ctx, user, want)
+		}))
+		require.NoError(s.t, s.tx(func(ctx context.Context) error {
+			require.Equal(s.t, want, lock(ctx))
+			version, err := s.repo.NextVersion(ctx, user)
+			require.EqualValues(s.t, 1, version, "locking leaves the version as it is")
+			return err
+		}))
+	})
+}
+
+func TestList(t *testing.T) {
+	t.Parallel()
+	each(t, "returns the selected, the newest first, without deleted ones", func(s suite) {
+		pro, err := s.createPlan(subscription.Plan{ID: newID(), Name: "Pro", Code: "pro", CreatedAt: now, UpdatedAt: now})
 		require.NoError(s.t, err)
-		require.Equal(s.t, []subscription.Subscription{known}, latest)
+		an, binh := s.user(), s.user()
+		row := func(user string, plan subscription.Plan, status subscription.Status, after time.Duration) subscription.Subscription {
+			sub := s.trial(user)
+			sub.PlanID, sub.PlanCode, sub.Status, sub.CreatedAt = plan.ID, plan.Code, status, now.Add(after)
+			return s.create(sub)
+		}
+		first := row(an, s.plan, subscription.StatusExpired, 0)
+		second := row(an, pro, subscription.StatusActive, time.Hour)
+		third := row(binh, s.plan, subscription.StatusCancelled, 2*time.Hour)
+		gone := row(binh, s.plan, subscription.StatusCancelled, 3*time.Hour)
+		require.NoError(s.t, s.tx(func(ctx context.Context) error { return s.repo.Delete(ctx, gone.ID, now) }))
+		for name, tt := range map[string]struct {
+			filter subscription.Filter
+			want   []subscription.Subscription
+			total  int
+		}{
+			"all":       {subscription.Filter{Limit: 9}, []subscription.Subscription{third, second, first}, 3},
+			"a page":    {subscription.Filter{Limit: 1, Offset: 1}, []subscription.Subscription{second}, 3},
+			"behind":    {subscription.Filter{Limit: 9, Offset: 3}, nil, 3},
+			"by id":     {subscription.Filter{Limit: 9, IDs: []string{strings.ToUpper(first.ID), gone.ID, "x"}}, []subscription.Subscription{first}, 1},
+			"by user":   {subscription.Filter{Limit: 9, UserIDs: []string{an}}, []subscription.Subscription{second, first}, 2},
+			"by plan":   {subscription.Filter{Limit: 9, PlanIDs: []string{pro.ID}}, []subscription.Subscription{second}, 1},
+			"by status": {subscription.Filter{Limit: 9, Statuses: []subscription.Status{"cancelled", "expired"}}, []subscription.Subscription{third, first}, 2},
+			"by all": {subscription.Filter{
+				Limit: 9, UserIDs: []string{an, binh}, PlanIDs: []string{s.plan.ID}, Statuses: []subscription.Status{"expired"},
+			}, []subscription.Subscription{first}, 1},
+		} {
+			got, total, err := s.repo.List(context.Background(), tt.filter)
+			require.NoError(s.t, err, name)
+			require.Equal(s.t, tt.want, got, name)
+			require.Equal(s.t, tt.total, total, name)
+		}
 	})
 }

@@ -89,12 +89,12 @@ func (s suite) byID(id string) (sub subscription.Subscription, err error) {
 	return sub, err
 }
 
-func (s suite) liveByUser(id string) (sub subscription.Subscription, err error) {
-	err = s.tx(func(ctx context.Context) (err error) {
-		sub, err = s.repo.LiveByUser(ctx, id)
+func (s suite) latestOf(id string) (latest []subscription.Subscription) {
+	require.NoError(s.t, s.tx(func(ctx context.Context) (err error) {
+		latest, err = s.repo.LatestOf(ctx, id)
 		return err
-	})
-	return sub, err
+	}))
+	return latest
 }
 
 // together calls fn n times at once and returns the errors.
