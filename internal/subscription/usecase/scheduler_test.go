@@ -37,10 +37,6 @@ func (w *watched) PassedOver(id string, again bool, err error) {
 }
 func (w *watched) SchedulerHealth(err error) { w.add("health %v", err) }
 
-type handClock struct{ now time.Time }
-
-func (c *handClock) Now() time.Time { return c.now }
-
 type schedulerFixture struct {
 	*usecase.Scheduler
 	tx         *transactor
