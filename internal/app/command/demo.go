@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,13 +12,13 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -36,6 +37,8 @@ type story struct {
 	s      *app.Standalone
 	client *http.Client
 	events <-chan event.Message
+	key    string // the internal key
+	mails  int    // that An has got so far
 	code   string
 	userID string
 }
@@ -49,13 +52,13 @@ func demo(i invocation) (err error) {
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	i.cfg.Embedded.DataDir, i.cfg.Embedded.InboxPort = dir, 0
 	i.cfg.HTTP.AppPort, i.cfg.HTTP.ConsumerPort, i.cfg.SMTP.Port = 0, 0, 0
+	i.cfg.Secrets.Internal = config.Secret(rand.Text())
 	s, err := app.NewStandalone(i.Context(), i.cfg, version(), zerolog.Nop())
 	if err != nil {
 		return err
 	}
 	events, untap := s.Tap("#")
 	defer untap()
-	jar, _ := cookiejar.New(nil) // it never fails
 
 	serving, stop := context.WithCancel(i.Context())
 	defer stop()
@@ -64,12 +67,19 @@ func demo(i invocation) (err error) {
 	st := &story{
 		out:    i.OutOrStdout(),
 		s:      s,
-		client: &http.Client{Jar: jar, Timeout: demoPatience},
+		client: newClient(),
 		events: events,
+		key:    string(i.cfg.Secrets.Internal),
 	}
 	told := st.tell(i.Context())
 	stop()
 	return errors.Join(told, <-stopped)
+}
+
+// newClient returns a client with cookies of its own.
+func newClient() *http.Client {
+	jar, _ := cookiejar.New(nil) // it never fails
+	return &http.Client{Jar: jar, Timeout: demoPatience}
 }
 
 func (st *story) tell(ctx context.Context) error {
@@ -85,7 +95,12 @@ func (st *story) tell(ctx context.Context) error {
 		{"Every other service hears of it", st.trialIsPublished},
 		{"… and can read it in Redis", st.trialIsInRedis},
 		{"An logs in and looks at the trial", st.login},
-		{"An cancels; what was granted lasts until its end", st.cancel},
+		{"Eleven days pass, and An is reminded", st.firstReminder},
+		{"Two more, and An is reminded again", st.secondReminder},
+		{"The fourteenth day: the trial ends", st.trialEnds},
+		{"An administrator adds a plan", st.addPlan},
+		{"Billing reports that An has paid for it", st.pay},
+		{"An cancels; what was paid lasts until its end", st.cancel},
 	}
 	for i, step := range steps {
 		fmt.Fprintf(st.out, "\n%d. %s\n", i+1, step.title)
@@ -101,74 +116,6 @@ func (st *story) tell(ctx context.Context) error {
 }
 
 func (st *story) say(format string, args ...any) { fmt.Fprintf(st.out, "   "+format+"\n", args...) }
-
-func (st *story) register(ctx context.Context) error {
-	return st.call(ctx, http.MethodPost, "/authentication/register", http.StatusCreated, demoCredentials, nil)
-}
-
-func (st *story) requestLeaves(ctx context.Context) error {
-	m, err := st.next(ctx, event.EmailVerificationRequested)
-	if err != nil {
-		return err
-	}
-	_, data, err := event.Decode[event.VerificationRequested](m)
-	if err != nil {
-		return err
-	}
-	st.userID = data.UserID
-	st.say("%s  %s", m.RoutingKey, m.ID)
-	st.say("%s", digits.ReplaceAllString(string(m.Body), `"otp_code":"······"`))
-	st.say("the request's trace travels with it: %s", m.Headers[event.HeaderTraceparent])
-	return nil
-}
-
-var digits = regexp.MustCompile(`"otp_code":"\d{6}"`)
-
-func (st *story) mailArrives(ctx context.Context) error {
-	mails, err := st.s.Inbox().Wait(ctx, demoEmail, 1)
-	if err != nil {
-		return err
-	}
-	mail := mails[0]
-	st.code = regexp.MustCompile(`\b\d{6}\b`).FindString(mail.Text)
-	if st.code == "" {
-		return errors.New("the mail holds no six-digit code")
-	}
-	st.say("From:    %s", mail.From)
-	st.say("To:      %s", mail.To)
-	st.say("Subject: %s", mail.Subject)
-	for line := range strings.Lines(mail.Text) {
-		st.say("| %s", strings.TrimRight(line, "\r\n"))
-	}
-	return nil
-}
-
-func (st *story) wrongCode(ctx context.Context) error {
-	wrong := "000000"
-	if st.code == wrong {
-		wrong = "000001"
-	}
-	return st.enter(ctx, wrong, http.StatusBadRequest)
-}
-
-func (st *story) verify(ctx context.Context) error { return st.enter(ctx, st.code, http.StatusOK) }
-
-func (st *story) enter(ctx context.Context, code string, want int) error {
-	body := `{"email":"` + demoEmail + `","otp":"` + code + `"}`
-	return st.call(ctx, http.MethodPost, "/authentication/verify-otp", want, body, nil)
-}
-
-func (st *story) trialIsPublished(ctx context.Context) error {
-	m, err := st.next(ctx, event.SubscriptionCreated)
-	if err != nil {
-		return err
-	}
-	st.say("%s  %s", m.RoutingKey, m.ID)
-	st.say("%s", m.Body)
-	return nil
-}
-
-func (st *story) trialIsInRedis(ctx context.Context) error { return st.state(ctx, "trialing") }
 
 // state waits until the hash has the wanted status: the projection follows the event.
 func (st *story) state(ctx context.Context, want string) error {
@@ -193,40 +140,26 @@ func (st *story) state(ctx context.Context, want string) error {
 	}
 }
 
-func (st *story) login(ctx context.Context) error {
-	if err := st.call(ctx, http.MethodPost, "/authentication/login", http.StatusOK, demoCredentials, nil); err != nil {
-		return err
-	}
-	return st.call(ctx, http.MethodGet, "/subscriptions/me", http.StatusOK, "", nil)
-}
-
-func (st *story) cancel(ctx context.Context) error {
-	var mine struct {
-		ID string `json:"id"`
-	}
-	if err := st.call(ctx, http.MethodGet, "/subscriptions/me", http.StatusOK, "", &mine); err != nil {
-		return err
-	}
-	path := "/subscriptions/" + mine.ID + "/cancel"
-	if err := st.call(ctx, http.MethodPost, path, http.StatusOK, `{"reason":"only looking"}`, nil); err != nil {
-		return err
-	}
-	if _, err := st.next(ctx, event.SubscriptionCancelled); err != nil {
-		return err
-	}
-	return st.state(ctx, "cancelled")
-}
-
-// call sends one request, tells it and its response, and wants the given status. data, unless nil, gets the response's
-// data.
+// call sends one request as An, tells it and its response, and wants the given status. data, unless nil, gets the
+// response's data.
 func (st *story) call(ctx context.Context, method, path string, want int, body string, data any) error {
+	return st.callAs(ctx, st.client, method, path, want, body, data)
+}
+
+// callAs is call by another client. The internal key goes with every request to an internal route.
+func (st *story) callAs(
+	ctx context.Context, client *http.Client, method, path string, want int, body string, data any,
+) error {
 	request, err := http.NewRequestWithContext(ctx, method, st.s.APIURL()+path, strings.NewReader(body))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
+	if strings.HasPrefix(path, "/internal/") {
+		request.Header.Set("X-Internal-Key", st.key)
+	}
 	started := time.Now()
-	response, err := st.client.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return err
 	}
