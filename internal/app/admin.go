@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -13,6 +14,7 @@ import (
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
+	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -43,6 +45,26 @@ func WithDatabase(
 		return err
 	}
 	return fn(db)
+}
+
+// DueSubscriptions returns how many subscriptions have ended without having been expired, and how many of those did so
+// more than seven days ago. migrated says that the schema is this release's.
+func DueSubscriptions(
+	ctx context.Context, db *database.DB, grace time.Duration, migrated bool,
+) (due, overdue int, err error) {
+	clock, err := startClock(ctx, db)
+	if err != nil {
+		return 0, 0, err
+	}
+	repository := subscriptionsql.NewDue(db, grace)
+	if !migrated {
+		repository = subscriptionsql.NewDueBefore(db, grace)
+	}
+	due, overdue, err = subscriptions.CountDue(ctx, repository, clock.Now())
+	if database.IsMissing(err) { // an empty database
+		return 0, 0, nil
+	}
+	return due, overdue, err
 }
 
 // Promote makes the user with this address an administrator.

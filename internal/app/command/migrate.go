@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
@@ -77,6 +78,14 @@ func migrateStatus(i invocation, db *database.DB) error {
 		return err
 	}
 	printOddities(i.OutOrStdout(), oddities)
+	due, overdue, err := app.DueSubscriptions(i.Context(), db, i.cfg.Subscriptions.PastDueGrace, pending == 0)
+	if err != nil {
+		return err
+	}
+	if due > 0 {
+		i.print("\nended, and not expired yet: %d subscriptions, %d of them more than 7 days ago", due, overdue)
+		i.print("  -> SUBSCRIPTION_SCHEDULER=on expires them with an event each, the latter at 50 a second")
+	}
 	switch {
 	case len(obstacles) > 0:
 		return fmt.Errorf("%d steps are pending, and rows are in their way; change those, then run `api migrate up`", pending)

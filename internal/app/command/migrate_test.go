@@ -104,6 +104,29 @@ odd, but not in the way: users with an address that could not be registered toda
 	})
 }
 
+func TestMigrateCountsDueSubscriptions(t *testing.T) {
+	onPostgres(t, func(t *testing.T, exec func(string)) {
+		exec(schematest.PreviousRelease + `
+			INSERT INTO users (id, username, password_hash, role_hash, is_active) SELECT ('019c1000-0000-7000-8000-00000000010' || n)::uuid,
+				'u' || n || '@example.com', 'hash', 'role', true FROM generate_series(1, 4) n;
+			INSERT INTO plans (id, name, code) VALUES ('019c1000-0000-7000-8000-000000000003', 'Free', 'free');
+			INSERT INTO subscriptions (user_id, plan_id, status, starts_at, trial_ends_at, ends_at, updated_at) VALUES
+				('019c1000-0000-7000-8000-000000000101', '019c1000-0000-7000-8000-000000000003', 'trialing', now() - interval '40 days', now() - interval '26 days', NULL, NULL),
+				('019c1000-0000-7000-8000-000000000102', '019c1000-0000-7000-8000-000000000003', 'active', now() - interval '40 days', NULL, now() - interval '1 day', NULL),
+				('019c1000-0000-7000-8000-000000000103', '019c1000-0000-7000-8000-000000000003', 'past_due', now() - interval '40 days', NULL, NULL, now() - interval '15 days'),
+				('019c1000-0000-7000-8000-000000000104', '019c1000-0000-7000-8000-000000000003', 'active', now() - interval '40 days', NULL, NULL, NULL)`)
+		const want = "ended, and not expired yet: 3 subscriptions, 1 of them more than 7 days ago\n"
+		out, err := api("migrate", "status")
+		require.ErrorContains(t, err, "pending")
+		require.Contains(t, out, want)
+		_, err = api("migrate", "up")
+		require.NoError(t, err)
+		out, err = api("migrate", "status")
+		require.NoError(t, err)
+		require.Contains(t, out, want)
+	})
+}
+
 func TestMigrateDownListsRowsInTheWay(t *testing.T) {
 	onPostgres(t, func(t *testing.T, exec func(string)) {
 		_, err := api("migrate", "up")

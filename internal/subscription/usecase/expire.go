@@ -8,6 +8,16 @@ import (
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
+// CountDue returns how many subscriptions have ended and wait to be expired, and how many of those are overdue by more
+// than seven days.
+func CountDue(ctx context.Context, d subscription.DueRepository, now time.Time) (due, overdue int, err error) {
+	if due, err = d.CountEnded(ctx, subscription.Window{Since: beginning, Until: now}); err != nil || due == 0 {
+		return 0, 0, err
+	}
+	overdue, err = d.CountEnded(ctx, subscription.Window{Since: beginning, Until: now.Add(-freshFor)})
+	return due, overdue, err
+}
+
 // expireFresh expires what has ended within the last seven days.
 func (s *Scheduler) expireFresh(ctx context.Context, now time.Time) error {
 	for ctx.Err() == nil {

@@ -27,7 +27,7 @@ const (
 	// mostPassed is how many subscriptions are passed over at once.
 	mostPassed = 500
 	// A subscription that failed is tried again after firstPause, and each time after twice as long up to longestPause.
-	firstPause   = time.Minute
+	firstPause   = time.Second
 	longestPause = time.Hour
 )
 

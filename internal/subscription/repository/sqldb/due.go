@@ -14,11 +14,19 @@ import (
 // Due implements [subscription.DueRepository] and [subscription.ReminderRepository].
 type Due struct {
 	*Subscriptions
-	grace time.Duration
+	grace   time.Duration
+	pastDue string // the column that says since when a subscription is past due
 }
 
 // NewDue returns a repository on db. grace is that of [subscription.Subscription.EffectiveUntil].
-func NewDue(db *database.DB, grace time.Duration) *Due { return &Due{NewSubscriptions(db), grace} }
+func NewDue(db *database.DB, grace time.Duration) *Due {
+	return &Due{NewSubscriptions(db), grace, "COALESCE(s.past_due_since, s.updated_at, s.starts_at)"}
+}
+
+// NewDueBefore is [NewDue] for a database whose migration 00009 is pending. It can count only.
+func NewDueBefore(db *database.DB, grace time.Duration) *Due {
+	return &Due{NewSubscriptions(db), grace, "COALESCE(s.updated_at, s.starts_at)"}
+}
 
 var (
 	_ subscription.DueRepository      = (*Due)(nil)
@@ -39,7 +47,7 @@ func (r *Due) ends() []end {
 		{"s.status = 'trialing' AND s.trial_ends_at IS NULL AND s.ends_at IS NULL", "s.starts_at", subscription.TrialLength},
 		{"s.status = 'active'", "s.ends_at", 0},
 		{"s.status = 'past_due'", "s.ends_at", 0},
-		{"s.status = 'past_due' AND s.ends_at IS NULL", "COALESCE(s.past_due_since, s.updated_at, s.starts_at)", r.grace},
+		{"s.status = 'past_due' AND s.ends_at IS NULL", r.pastDue, r.grace},
 	}
 }
 
