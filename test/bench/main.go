@@ -52,6 +52,7 @@ var rows = []struct {
 	{"invitations", (*bench).invitations},
 	{"batch", (*bench).batch},
 	{"lanes", (*bench).lanes},
+	{"scheduler", (*bench).scheduler},
 	{"load", (*bench).load},
 }
 
