@@ -10,7 +10,7 @@ import (
 // DueRepository finds and changes many subscriptions at once. Their end is that of [Subscription.EffectiveUntil]. Every
 // method joins the transaction of ctx; those that lock or write need one.
 type DueRepository interface {
-	// LockEnded locks the users of subscriptions with a live status whose end is in w, as [Repository.NextVersion] does,
+	// LockEnded locks subscriptions with a live status whose end is in w, and their users as [Repository.NextVersion] does,
 	// and returns the subscriptions as they are under the lock: about limit of them, for each gap in their times. It
 	// passes over the subscriptions in except and over users whom another transaction holds.
 	LockEnded(ctx context.Context, w Window, except []string, limit int) ([]Subscription, error)

@@ -84,32 +84,32 @@ func (r *Due) LockEnded(
 	if _, err := r.db.Tx(ctx); err != nil {
 		return nil, err
 	}
-	ids, err := r.lockUsers(ctx, w, except, limit)
-	if err == nil && len(ids) == 0 {
-		var begun int64
-		if begun, err = r.beginVersions(ctx, w, except, limit); err == nil && begun > 0 {
-			ids, err = r.lockUsers(ctx, w, except, limit)
-		}
+	found, err := r.lockUsers(ctx, w, except, limit)
+	if err != nil || len(found) > 0 {
+		return found, err
 	}
-	if err != nil || len(ids) == 0 {
+	if begun, err := r.beginVersions(ctx, w, except, limit); err != nil || begun == 0 {
 		return nil, err
 	}
-	return r.byIDs(ctx, ids) // as they are now, not as they were before the lock
+	return r.lockUsers(ctx, w, except, limit)
 }
 
-func (r *Due) lockUsers(ctx context.Context, w subscription.Window, except []string, limit int) ([]string, error) {
+// lockUsers locks the subscriptions too: the rows are then as they are under the lock, and not as they were before.
+func (r *Due) lockUsers(
+	ctx context.Context, w subscription.Window, except []string, limit int,
+) ([]subscription.Subscription, error) {
 	q := &query{}
 	most := q.arg(limit)
 	var parts, names []string
 	for i, e := range r.ends() {
 		name := "end" + strconv.Itoa(i)
-		names = append(names, "SELECT id FROM "+name)
+		names = append(names, "SELECT * FROM "+name)
 		// MATERIALIZED: the planner must not run the locking subqueries more than once.
-		parts = append(parts, name+` AS MATERIALIZED (
-			SELECT s.id FROM subscriptions s JOIN subscription_versions v ON v.user_id = s.user_id
-			WHERE `+q.in(e, w, except)+" ORDER BY "+e.column+" LIMIT "+most+r.db.Dialect().ForUpdateSkipLockedOf("v")+")")
+		parts = append(parts, name+" AS MATERIALIZED (SELECT "+columns+` FROM subscriptions s
+			JOIN subscription_versions v ON v.user_id = s.user_id JOIN plans p ON p.id = s.plan_id
+			WHERE `+q.in(e, w, except)+" ORDER BY "+e.column+" LIMIT "+most+r.db.Dialect().ForUpdateSkipLockedOf("v, s")+")")
 	}
-	return database.All(ctx, r.db, "subscription: locking the users of ended subscriptions", database.Text,
+	return database.All(ctx, r.db, "subscription: locking the users of ended subscriptions", scan,
 		"WITH "+strings.Join(parts, ", ")+" "+strings.Join(names, " UNION ALL "), q.args...)
 }
 
