@@ -79,6 +79,12 @@ var vietnamese = httpserver.Wording{
 		"vui lòng thử lại sau ít phút",
 
 	// Problems of fields.
+	"has no e-mail address; send a JSON list, or CSV with a header line that names the column email": "không có địa chỉ " +
+		"e-mail nào; hãy gửi danh sách JSON, hoặc CSV có dòng tiêu đề với cột tên là email",
+	"is a spreadsheet or in an unknown encoding; save it as CSV UTF-#": "là bảng tính hoặc có bảng mã không xác định; " +
+		"hãy lưu thành CSV UTF-#",
+	"is not a form with one file; send the file as a field of multipart/form-data": "không phải là biểu mẫu có một tệp; " +
+		"hãy gửi tệp trong một trường của multipart/form-data",
 	"is required":                     "là bắt buộc",
 	"has the wrong type":              "sai kiểu dữ liệu",
 	"is not known":                    "không được hỗ trợ",

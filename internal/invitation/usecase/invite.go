@@ -22,7 +22,7 @@ func (uc *UseCase) Invite(ctx context.Context, actor invitation.Actor, u invitat
 	if err := authorize(actor); err != nil {
 		return invitation.Receipt{}, err
 	}
-	if err := checkLength(u.Addresses); err != nil {
+	if err := uc.checkList(u.Addresses); err != nil {
 		return invitation.Receipt{}, err
 	}
 	select { // wait here, without a connection; the pace's lock would be waited for in a transaction
@@ -55,10 +55,15 @@ func (uc *UseCase) Invite(ctx context.Context, actor invitation.Actor, u invitat
 	return invitation.Receipt{BatchID: batch.ID, Accepted: batch.Total}, nil
 }
 
-// checkLength reads the whole list before anything is written for it.
-func checkLength(a invitation.Addresses) error {
-	n := 0
-	return a.Each(func(int, string) error {
+// checkList reads the whole list before anything is written for it. A list without a single address is refused: it is
+// something else.
+func (uc *UseCase) checkList(a invitation.Addresses) error {
+	n, found := 0, false
+	err := a.Each(func(_ int, address string) error {
+		if !found {
+			_, err := uc.deps.ParseEmail(address)
+			found = err == nil
+		}
 		if n++; n > invitation.MaxInvitations {
 			return invitation.ErrUpload.WithFields(map[string]string{
 				"body": fmt.Sprintf("has more than %d addresses; send it in parts", invitation.MaxInvitations),
@@ -66,6 +71,12 @@ func checkLength(a invitation.Addresses) error {
 		}
 		return nil
 	})
+	if err == nil && !found {
+		err = invitation.ErrUpload.WithFields(map[string]string{
+			"body": "has no e-mail address; send a JSON list, or CSV with a header line that names the column email",
+		})
+	}
+	return err
 }
 
 // storeBatch writes the batch of an upload, or returns the one that was stored with the same key before. The project

@@ -62,7 +62,7 @@ func (tx *hangUp) WithinTxRetry(ctx context.Context, fn func(context.Context) er
 
 func TestInvite(t *testing.T) {
 	t.Parallel()
-	upload := invitation.Upload{Addresses: lines{}, IdempotencyKey: "key", Digest: []byte{1}, Locale: "vi", Rejected: unread{}}
+	upload := invitation.Upload{Addresses: lines{"an@example.com"}, IdempotencyKey: "key", Digest: []byte{1}, Locale: "vi", Rejected: unread{}}
 
 	t.Run("writes everything in one transaction, behind the pace's lock", func(t *testing.T) {
 		t.Parallel()
@@ -128,7 +128,7 @@ func TestInvite(t *testing.T) {
 		f.progress.EXPECT().Forget(outside, gomock.Any())
 		f.batches.EXPECT().Create(inside, gomock.Any()).Return(true, nil)
 		f.pace.EXPECT().Lock(inside, now).Return(now, errBroken)
-		_, err := f.Invite(context.Background(), actor, invitation.Upload{Addresses: lines{}, Rejected: buffer{&bytes.Buffer{}}})
+		_, err := f.Invite(context.Background(), actor, invitation.Upload{Addresses: lines{"an@example.com"}, Rejected: buffer{&bytes.Buffer{}}})
 		require.ErrorIs(t, err, errBroken)
 		f.longTx.requireTx(t, 0, 1)
 	})

@@ -7,64 +7,112 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
-// parseCSV reads the first column of a table (RFC 4180): fields may be quoted, lines end with LF, CRLF or CR. It skips a
-// byte order mark, blank lines, and a first line that says "email" or "address".
+// maxHeader is how much of a table decides what separates its columns, and how much of its first line is kept.
+const maxHeader = 4 << 10
+
+// parseCSV reads the addresses of a table (RFC 4180) in UTF-8 or, with a byte order mark, UTF-16. Columns are separated by
+// commas, semicolons or tabs, as the first line is; fields may be quoted; lines end with LF, CRLF or CR. The addresses are
+// in the column whose header is one of [isHeader], else in the first. It skips a byte order mark and blank lines.
 //
-// encoding/csv gets one bounded line at a time. Given the whole table, it would hold a field of 16 MiB in memory several
+// encoding/csv gets one bounded field at a time. Given the whole table, it would hold a field of 16 MiB in memory several
 // times, and read everything behind a quote that is not closed as one field. An address has no line break, so a quoted
 // one ends at the latest with its line.
 func parseCSV(r *bufio.Reader, fn func(line int, address string) error) error {
-	if mark, _ := r.Peek(3); string(mark) == "\uFEFF" {
-		_, _ = r.Discard(3)
+	decoded, err := asUTF8(r)
+	if err != nil {
+		return err
 	}
-	t := newTable(r)
+	t := newTable(bufio.NewReaderSize(decoded, maxHeader))
 	for first := true; ; {
 		line := t.line
-		address, blank, err := t.record()
+		fields, err := t.record()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if blank {
+		if t.blank {
 			continue
 		}
-		header := first && isHeader(address)
-		first = false
-		if header {
-			continue
+		if first {
+			first = false
+			t.column = max(0, slices.IndexFunc(fields, isHeader))
+			if isHeader(fields[t.column]) {
+				continue
+			}
 		}
-		if err := fn(line, address); err != nil {
+		if err := fn(line, fields[0]); err != nil {
 			return err
 		}
 	}
 }
 
 func isHeader(field string) bool {
-	field = strings.TrimSpace(field)
-	return strings.EqualFold(field, "email") || strings.EqualFold(field, "e-mail") || strings.EqualFold(field, "address")
+	switch strings.ToLower(strings.TrimSpace(field)) {
+	case "email", "e-mail", "mail", "address", "email address", "e-mail address":
+		return true
+	}
+	return false
 }
 
 // table cuts a CSV into records.
 type table struct {
 	r      *bufio.Reader
-	line   int // of the next byte
+	line   int  // of the next byte
+	comma  byte // separates the columns
+	column int  // that is kept; -1: every one, for the first record
 	kept   []byte
+	blank  bool         // the record is nothing but white space and separators
 	one    bytes.Reader // what is kept of one record
 	fields *csv.Reader  // of one
 }
 
+// newTable finds out what separates the columns: what Excel's line "sep=;" says, or what is most frequent in the first
+// line that is not blank.
 func newTable(r *bufio.Reader) *table {
-	t := &table{r: r, line: 1, kept: make([]byte, 0, keptBytes)}
+	t := &table{r: r, line: 1, column: -1, kept: make([]byte, 0, maxHeader)}
+	beginning, _ := r.Peek(maxHeader)
+	head, _, _ := strings.Cut(strings.TrimLeft(strings.ReplaceAll(string(beginning), "\r", "\n"), "\n \t"), "\n")
+	if said, ok := strings.CutPrefix(head, "sep="); ok && len(said) == 1 && strings.Contains(separators, said) {
+		t.comma = said[0]
+		for t.blank = true; t.blank; { // up to that line
+			if t.keep() != nil {
+				break
+			}
+		}
+	} else {
+		t.comma = separatorOf(head)
+	}
 	t.fields = csv.NewReader(&t.one)
+	t.fields.Comma = rune(t.comma)
 	t.fields.FieldsPerRecord = -1
 	t.fields.LazyQuotes = true
 	t.fields.ReuseRecord = true
 	return t
+}
+
+const separators = ",;\t"
+
+// separatorOf returns the separator that is most frequent in line outside quotes, a comma where there is none.
+func separatorOf(line string) byte {
+	counts, quoted := map[rune]int{}, false
+	best := ','
+	for _, c := range line {
+		if c == '"' {
+			quoted = !quoted
+		}
+		if !quoted && strings.ContainsRune(separators, c) {
+			if counts[c]++; counts[c] > counts[best] {
+				best = c
+			}
+		}
+	}
+	return byte(best)
 }
 
 // next returns a byte, and every end of line as '\n'.
@@ -85,26 +133,27 @@ func (t *table) next() (byte, error) {
 	return b, nil
 }
 
-// record reads one record and returns its first field. blank reports whether it is an empty line. record returns io.EOF
-// behind the last one.
-func (t *table) record() (address string, blank bool, err error) {
+// record reads one record and returns its fields, or the field of t.column alone. It returns io.EOF behind the last one.
+func (t *table) record() ([]string, error) {
 	if err := t.keep(); err != nil {
-		return "", false, err
+		return nil, err
 	}
 	t.one.Reset(t.kept)
-	record, err := t.fields.Read()
+	fields, err := t.fields.Read()
 	if errors.Is(err, io.EOF) {
-		return "", true, nil
+		return []string{""}, nil
 	}
 	if err != nil { // no line is an error to a reader with LazyQuotes
-		return "", false, err
+		return nil, err
 	}
-	blank = len(record) == 1 && t.kept[0] != '"' && strings.TrimSpace(record[0]) == ""
-	return strings.Clone(record[0]), blank, nil
+	for i, field := range fields {
+		fields[i] = strings.Clone(field[:min(len(field), keptBytes)])
+	}
+	return fields, nil
 }
 
-// keep reads one record, and keeps the beginning of its first line. A line break in quotes does not end it, unless the
-// quotes are those of the first field.
+// keep reads one record, and keeps the beginning of t.column, or of the first line. A line break in quotes does not end it,
+// unless the quotes are those of the addresses.
 func (t *table) keep() error {
 	const (
 		start  = iota // of a field
@@ -113,33 +162,41 @@ func (t *table) keep() error {
 		closed        // behind a quote that closes, or is the first of a doubled one
 		padded        // behind a closed quote and spaces, which are not kept
 	)
-	t.kept = t.kept[:0]
-	state, first, firstLine := start, true, t.line
+	t.kept, t.blank = t.kept[:0], true
+	limit := keptBytes
+	if t.column < 0 {
+		limit = maxHeader
+	}
+	state, field, firstLine := start, 0, t.line
 	for read := 0; ; read++ {
 		b, err := t.next()
 		switch {
-		case errors.Is(err, io.EOF) && state == quoted && !first:
+		case errors.Is(err, io.EOF) && state == quoted && field != max(t.column, 0):
 			return unusable(fmt.Sprintf("has a quote in line %d that is not closed", firstLine))
 		case errors.Is(err, io.EOF) && read > 0:
 			return nil // the last line needs no end
 		case err != nil:
 			return err
-		case b == '\n' && (state != quoted || first):
+		case b == '\n' && (state != quoted || field == max(t.column, 0)):
 			return nil
 		}
 		if b == ' ' && (state == closed || state == padded) {
 			state = padded
 			continue
 		}
-		if t.line == firstLine && len(t.kept) < keptBytes {
+		separates := state != quoted && b == t.comma
+		t.blank = t.blank && (separates || b == ' ' || b == '\t' || b == '\n')
+		ours := t.column < 0 && t.line == firstLine || field == t.column && !separates
+		if ours && len(t.kept) < limit {
 			t.kept = append(t.kept, b)
 		}
 		switch {
 		case state == quoted && b == '"':
 			state = closed
 		case state == quoted:
-		case b == ',':
-			state, first = start, false
+		case separates:
+			state = start
+			field++
 		case b == '"' && (state == start || state == closed):
 			state = quoted
 		default:

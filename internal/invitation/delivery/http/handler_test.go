@@ -135,6 +135,17 @@ func upload(contentType, body string) *http.Request {
 	return r
 }
 
+const form = "multipart/form-data; boundary=b"
+
+// part returns one field of a form.
+func part(file, contentType, content string) string {
+	header := `Content-Disposition: form-data; name="file"`
+	if file != "" {
+		header += `; filename="` + file + `"`
+	}
+	return "--b\r\n" + header + "\r\nContent-Type: " + contentType + "\r\n\r\n" + content + "\r\n"
+}
+
 func requireResponse(t *testing.T, response *http.Response, status int, want string) {
 	t.Helper()
 	got, err := io.ReadAll(response.Body)
@@ -146,8 +157,13 @@ func requireResponse(t *testing.T, response *http.Response, status int, want str
 func TestInvite(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct{ contentType, body string }{
-		"JSON": {"application/json", `["a@x.vn","b@x.vn"]`},
-		"CSV":  {"text/csv; charset=utf-8; header=present", "a@x.vn\nb@x.vn\n"},
+		"JSON":                    {"application/json", `["a@x.vn","b@x.vn"]`},
+		"CSV":                     {"text/csv; charset=utf-8; header=present", "a@x.vn\nb@x.vn\n"},
+		"CSV as Windows calls it": {"application/vnd.ms-excel", "a@x.vn\nb@x.vn\n"},
+		"a form":                  {form, part("", "", "a field") + part("list.csv", "text/csv", "a@x.vn\nb@x.vn\n") + "--b--"},
+		"a form, known by its name": {form,
+			part("LIST.CSV", "application/octet-stream", "a@x.vn\nb@x.vn\n") + part("b.csv", "", "c@x.vn") + "--b--"},
+		"a form, JSON": {form, part("list.json", "application/json", `["a@x.vn","b@x.vn"]`) + "--b--"},
 	} {
 		t.Run("accepts "+name, func(t *testing.T) {
 			t.Parallel()
@@ -177,6 +193,8 @@ func TestInvite(t *testing.T) {
 		first := digest("text/csv", "a")
 		require.Equal(t, first, digest("text/csv;charset=utf-8", "a"))
 		require.NotEqual(t, first, digest("text/csv", "a\n"))
+		require.Equal(t, first, digest("application/vnd.ms-excel", "a"))
+		require.Equal(t, first, digest(form, part("a.csv", "", "a")+"--b--"), "another boundary is no other list")
 		require.NotEqual(t, digest("text/csv", "[]"), digest("application/json", "[]"), "read in another way it is another list")
 	})
 	for want, err := range map[string]error{
@@ -222,6 +240,7 @@ func TestInviteRefuses(t *testing.T) {
 	body := func(problem string) string {
 		return `{"error_code":20016,"message":"The list of addresses cannot be used","errors":{"body":"` + problem + `"}}`
 	}
+	const noFile = `{"error_code":20016,"message":"The list of addresses cannot be used","errors":{"body":"is not a form with one file; send the file as a field of multipart/form-data"}}`
 	const badKey = `{"error_code":20001,"message":"The request is not valid","errors":{"Idempotency-Key":"must be 1 to 200 printable characters"}}`
 	for name, tc := range map[string]struct {
 		cookie, contentType, body string
@@ -235,7 +254,13 @@ func TestInviteRefuses(t *testing.T) {
 			answer: `{"error_code":403,"message":"Only an administrator may do this"}`},
 		"another type": {cookie: "ADMIN", contentType: "text/plain", status: 415,
 			answer: `{"error_code":415,"message":"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}`},
-		"no type":      {cookie: "ADMIN", status: 415, answer: `{"error_code":415,"message":"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}`},
+		"no type":               {cookie: "ADMIN", status: 415, answer: `{"error_code":415,"message":"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}`},
+		"a form without a file": {cookie: "ADMIN", contentType: form, body: part("", "", "a@x.vn") + "--b--", status: 400, answer: noFile},
+		"a form that is cut":    {cookie: "ADMIN", contentType: form, body: part("a.csv", "text/csv", "a@x.vn"), status: 400, answer: noFile},
+		"a form of many fields": {cookie: "ADMIN", contentType: form, body: strings.Repeat(part("", "", "x"), 11) +
+			part("a.csv", "text/csv", "a@x.vn") + "--b--", status: 400, answer: noFile},
+		"a form with a picture": {cookie: "ADMIN", contentType: form, body: part("a.png", "image/png", "x") + "--b--", status: 415,
+			answer: `{"error_code":415,"message":"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv"}`},
 		"an empty key": {cookie: "ADMIN", contentType: "text/csv", keys: []string{""}, status: 400, answer: badKey},
 		"a long key": {cookie: "ADMIN", contentType: "text/csv", keys: []string{strings.Repeat("k", 201)}, status: 400,
 			answer: badKey},

@@ -2,11 +2,14 @@ package http_test
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,6 +23,13 @@ type parser = func(r *bufio.Reader, fn func(line int, address string) error) err
 type foundLine struct {
 	line    int
 	address string
+}
+
+// utf16Text returns text in UTF-16 with a byte order mark.
+func utf16Text(order binary.ByteOrder, text string) string {
+	var encoded bytes.Buffer
+	_ = binary.Write(&encoded, order, utf16.Encode([]rune("\uFEFF"+text))) // to memory
+	return encoded.String()
 }
 
 // readAll runs a parser over text that comes in small pieces.
@@ -60,15 +70,24 @@ func TestParseCSV(t *testing.T) {
 		"breaks in another column":   {"a,\"x\r\ny, \"\"z\n\",1\nb", []foundLine{{1, "a"}, {4, "b"}}},
 		"a quote in another column":  {"a,5\" pipe\nb", []foundLine{{1, "a"}, {2, "b"}}},
 		"long":                       {long + ",x\nb", []foundLine{{1, long[:delivery.KeptBytes]}, {2, "b"}}},
-		"long and quoted":            {"\"" + long + "\"\nb", []foundLine{{1, long[1:delivery.KeptBytes]}, {2, "b"}}},
+		"long and quoted":            {"\"" + long + "\"\nb", []foundLine{{1, long[:delivery.KeptBytes]}, {2, "b"}}},
 		"spaces behind the quote":    {"\"a\"  ,b\n\"c\" \nd", []foundLine{{1, "a"}, {2, "c"}, {3, "d"}}},
 		"text behind those spaces":   {"a,\"x\" \"y\nb", []foundLine{{1, "a"}, {2, "b"}}},
 		"not closed, with a comma":   {"\"a,x\nb", []foundLine{{1, "a,x"}, {2, "b"}}},
 		"an open quote behind text":  {"\"a\"b,\"x\n\"\nc", []foundLine{{1, `a"b,"x`}, {3, "c"}}},
 		"a doubled quote at a break": {"a,\"x\"\"\ny\"\nb", []foundLine{{1, "a"}, {3, "b"}}},
 		"a long other column":        {"a," + long + "\nb", []foundLine{{1, "a"}, {2, "b"}}},
-		"a zero byte":                {"a\x00b\nc", []foundLine{{1, "a\x00b"}, {2, "c"}}},
+		"a zero byte":                {"ab\x00c\nd", []foundLine{{1, "ab\x00c"}, {2, "d"}}},
 		"not UTF-8":                  {"a\xff\nb", []foundLine{{1, "a\xff"}, {2, "b"}}},
+		"semicolons":                 {"email;name\na@x.vn;An, Ha Noi\n", []foundLine{{2, "a@x.vn"}}},
+		"tabs":                       {"name\temail\nAn\ta@x.vn\n", []foundLine{{2, "a@x.vn"}}},
+		"without a header":           {"a@x.vn;An\nb@x.vn;\n", []foundLine{{1, "a@x.vn"}, {2, "b@x.vn"}}},
+		"Excel says what separates":  {"sep=;\r\nname;email\r\nAn;a@x.vn\r\n", []foundLine{{3, "a@x.vn"}}},
+		"name, email":                {"Name,E-Mail\n\"An,\nHa Noi\",a@x.vn\n,\nHoa\nLan,b@x.vn\n", []foundLine{{2, "a@x.vn"}, {5, ""}, {6, "b@x.vn"}}},
+		"a wide column before it":    {"name,email\n" + long + ",a@x.vn\n", []foundLine{{2, "a@x.vn"}}},
+		"UTF-16, little endian":      {utf16Text(binary.LittleEndian, "name\temail\nHoà 😀\ta@x.vn\r\n"), []foundLine{{2, "a@x.vn"}}},
+		"UTF-16, big endian":         {utf16Text(binary.BigEndian, "email\na@x.vn\n"), []foundLine{{2, "a@x.vn"}}},
+		"UTF-16 with half a pair":    {"\xff\xfea\x00\x00\xd8b\x00\n\x00c", []foundLine{{1, "a\xffb"}, {2, "\xff"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,6 +97,16 @@ func TestParseCSV(t *testing.T) {
 				tc.want = []foundLine{}
 			}
 			require.Equal(t, tc.want, got)
+		})
+	}
+	for name, text := range map[string]string{
+		"UTF-16 without a mark": utf16Text(binary.LittleEndian, "email\na@x.vn\n")[2:], "UTF-32": "\xff\xfe\x00\x00a\x00\x00\x00",
+		"a workbook": "PK\x03\x04 …", "an old workbook": "\xd0\xcf\x11\xe0 …",
+	} {
+		t.Run("refuses "+name, func(t *testing.T) {
+			t.Parallel()
+			_, err := readAll(delivery.ParseCSV, text)
+			require.ErrorIs(t, err, invitation.ErrUpload)
 		})
 	}
 	t.Run("a quote in another column that is never closed", func(t *testing.T) {

@@ -3,9 +3,13 @@ package http
 import (
 	"bufio"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"mime"
+	"mime/multipart"
 	"net/http"
+	"path/filepath"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -19,8 +23,10 @@ const keptBytes = 1024
 // cannot be read any further, and the reader's error. It holds one address at a time, and no more of it than keptBytes.
 type parser func(r *bufio.Reader, fn func(line int, address string) error) error
 
-// parsers are by the content type of the request.
-var parsers = map[string]parser{echo.MIMEApplicationJSON: parseJSON, "text/csv": parseCSV}
+const typeCSV = "text/csv"
+
+// parsers are by the content type of the request, or of the file in a form.
+var parsers = map[string]parser{echo.MIMEApplicationJSON: parseJSON, typeCSV: parseCSV}
 
 // upload is a request's body on disk. It implements [invitation.Addresses].
 type upload struct {
@@ -32,9 +38,17 @@ type upload struct {
 // receive spools the body. It returns 415, or 413 for more than invitation.MaxUploadBytes, whatever the server's own
 // limit is. The caller closes the upload.
 func receive(c echo.Context) (*upload, error) {
-	media, _, err := mime.ParseMediaType(c.Request().Header.Get(echo.HeaderContentType))
+	sent := c.Request().Body
+	media := listType(c.Request().Header.Get(echo.HeaderContentType), "")
+	if media == echo.MIMEMultipartForm {
+		file, err := fileOf(c.Request())
+		if err != nil {
+			return nil, err
+		}
+		sent, media = file, listType(file.Header.Get(echo.HeaderContentType), file.FileName())
+	}
 	parse, known := parsers[media]
-	if err != nil || !known {
+	if !known {
 		return nil, echo.NewHTTPError(http.StatusUnsupportedMediaType,
 			"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv")
 	}
@@ -44,15 +58,63 @@ func receive(c echo.Context) (*upload, error) {
 	}
 	digest := sha256.New()
 	digest.Write([]byte(media + "\x00")) // the same bytes read in another way are another upload
-	n, err := io.Copy(io.MultiWriter(s, digest), io.LimitReader(c.Request().Body, invitation.MaxUploadBytes+1))
+	n, err := io.Copy(io.MultiWriter(s, digest), io.LimitReader(sent, invitation.MaxUploadBytes+1))
 	if err == nil && n > invitation.MaxUploadBytes {
 		err = &http.MaxBytesError{Limit: invitation.MaxUploadBytes}
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) && sent != c.Request().Body {
+		err = errNoFile // the form ends in the middle of the file
 	}
 	if err != nil {
 		s.close()
 		return nil, err
 	}
 	return &upload{spool: s, parse: parse, digest: digest.Sum(nil)}, nil
+}
+
+// listType returns the media type of a list. Windows calls a CSV file after the program that opens it, and a browser may
+// know a file by its name only.
+func listType(header, fileName string) string {
+	media, _, _ := mime.ParseMediaType(header)
+	if _, known := parsers[media]; known {
+		return media
+	}
+	switch strings.ToLower(filepath.Ext(fileName)) {
+	case ".csv", ".txt":
+		return typeCSV
+	case ".json":
+		return echo.MIMEApplicationJSON
+	}
+	if media == "application/vnd.ms-excel" {
+		return typeCSV
+	}
+	return media
+}
+
+// maxFields is how many fields a form may have in front of its file.
+const maxFields = 10
+
+var errNoFile = unusable("is not a form with one file; send the file as a field of multipart/form-data")
+
+// fileOf returns the first file of a form. What follows it is not read.
+func fileOf(r *http.Request) (*multipart.Part, error) {
+	form, err := r.MultipartReader()
+	if err != nil {
+		return nil, errNoFile
+	}
+	for range maxFields + 1 {
+		part, err := form.NextPart()
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+			return nil, err
+		}
+		if err != nil {
+			return nil, errNoFile
+		}
+		if part.FileName() != "" {
+			return part, nil
+		}
+	}
+	return nil, errNoFile
 }
 
 // Each implements [invitation.Addresses].
