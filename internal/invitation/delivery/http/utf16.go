@@ -70,14 +70,12 @@ func (u *utf16Reader) decode() ([]byte, error) {
 	if !utf16.IsSurrogate(c) {
 		return encode(c), nil
 	}
-	second, err := u.unit()
-	if err != nil {
-		return []byte{notUTF8}, nil
+	if second, err := u.unit(); err == nil { // else the next call finds the same error
+		if pair := utf16.DecodeRune(c, second); pair != utf8.RuneError {
+			return encode(pair), nil
+		}
+		u.ahead = second
 	}
-	if pair := utf16.DecodeRune(c, second); pair != utf8.RuneError {
-		return encode(pair), nil
-	}
-	u.ahead = second
 	return []byte{notUTF8}, nil
 }
 
