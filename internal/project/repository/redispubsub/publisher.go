@@ -77,7 +77,7 @@ func supersedes(p, q project.Progress) bool {
 	if p.Status.Final() != q.Status.Final() {
 		return p.Status.Final()
 	}
-	return p.Done > q.Done
+	return p.Total == q.Total && p.Done > q.Done
 }
 
 // Run publishes until ctx ends, then once more what is pending, and returns nil.
