@@ -41,8 +41,9 @@ func parseCSV(r *bufio.Reader, fn func(line int, address string) error) error {
 		}
 		if first {
 			first = false
-			t.column = max(0, slices.IndexFunc(fields, isHeader))
-			if isHeader(fields[t.column]) {
+			column := header(fields)
+			t.column = max(0, column)
+			if column >= 0 {
 				continue
 			}
 		}
@@ -52,12 +53,18 @@ func parseCSV(r *bufio.Reader, fn func(line int, address string) error) error {
 	}
 }
 
-func isHeader(field string) bool {
-	switch strings.ToLower(strings.TrimSpace(field)) {
-	case "email", "e-mail", "mail", "address", "email address", "e-mail address":
-		return true
+// headers are the names of the column with the addresses, the surest first: an address may be a postal one.
+var headers = []string{"email", "e-mail", "email address", "e-mail address", "mail", "address"}
+
+// header returns the column with the addresses; -1 when the fields are no header line.
+func header(fields []string) int {
+	for _, name := range headers {
+		named := func(field string) bool { return strings.EqualFold(strings.TrimSpace(field), name) }
+		if i := slices.IndexFunc(fields, named); i >= 0 {
+			return i
+		}
 	}
-	return false
+	return -1
 }
 
 // table cuts a CSV into records.

@@ -59,6 +59,7 @@ func TestParseCSV(t *testing.T) {
 		"header":                     {"Email,Name\na,An\n", []foundLine{{2, "a"}}},
 		"header behind blank lines":  {"\n\"ADDRESS\"\na\n", []foundLine{{3, "a"}}},
 		"a header only once":         {"email\nemail\n", []foundLine{{2, "email"}}},
+		"a postal address before it": {"Name,Address,Email\nAn,Hanoi,a@example.com\n", []foundLine{{2, "a@example.com"}}},
 		"no header later":            {"a\naddress\n", []foundLine{{1, "a"}, {2, "address"}}},
 		"byte order mark":            {"\uFEFFemail\na\n", []foundLine{{2, "a"}}},
 		"byte order mark, quoted":    {"\uFEFF\"a\"\n", []foundLine{{1, "a"}}},

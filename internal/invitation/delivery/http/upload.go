@@ -85,8 +85,9 @@ func listType(header, fileName string) string {
 	case ".json":
 		return echo.MIMEApplicationJSON
 	}
-	if media == "application/vnd.ms-excel" {
-		return typeCSV
+	switch media {
+	case "application/vnd.ms-excel", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet":
+		return typeCSV // which says what to do with a spreadsheet
 	}
 	return media
 }
