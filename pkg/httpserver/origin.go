@@ -113,7 +113,10 @@ func (x crossSite) sameOrigin(r *http.Request) bool {
 		scheme = cmp.Or(combined(r.Header, echo.HeaderXForwardedProto), scheme)
 	}
 	u, err := url.Parse(combined(r.Header, echo.HeaderOrigin))
-	return err == nil && u.Host != "" && slices.Contains(hosts, u.Host) && (scheme == "" || scheme == u.Scheme)
+	if err != nil || u.Host == "" || !slices.Contains(hosts, u.Host) {
+		return false
+	}
+	return scheme != "https" || u.Scheme == "https" // not the reverse: TLS may end in front of the last proxy
 }
 
 // Proxies are the addresses whose word about a client counts. The zero value trusts none.

@@ -188,6 +188,9 @@ func TestCrossSite(t *testing.T) {
 		"a proxy says another scheme": {
 			header: []string{"Origin", "http://id.smap.example", forwarded, "id.smap.example", proto, "https"}, peer: proxy,
 		},
+		"TLS ends in front of the last proxy": {
+			header: []string{"Origin", "https://id.smap.example", forwarded, "id.smap.example", proto, "http"}, peer: proxy, pass: true,
+		},
 		"a proxy keeps the host and says the scheme": {
 			header: []string{"Origin", "http://api.smap.example", proto, "https"}, peer: proxy,
 		},

@@ -2,8 +2,11 @@ package httpserver
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/labstack/echo/v4"
@@ -67,7 +70,7 @@ func (p Page) Paginator(total, count int) Paginator {
 }
 
 // Values returns the values of a filter in the query: of `name=a,b`, `name=a&name=b` and `name[]=a&name[]=b`, without
-// empty ones. It returns malformed, with the field's problem, when there are more than 100.
+// empty ones. It returns malformed, with the field's problem, when there are more than 100 or one has control characters.
 func Values(c echo.Context, name string, malformed *apperror.Error) ([]string, error) {
 	var values []string
 	query := c.QueryParams()
@@ -80,10 +83,18 @@ func Values(c echo.Context, name string, malformed *apperror.Error) ([]string, e
 			}
 		}
 	}
+	if slices.ContainsFunc(values, unstorable) {
+		return nil, malformed.WithFields(map[string]string{name: "must not have control characters"})
+	}
 	if len(values) > maxListValues {
 		return nil, malformed.WithFields(map[string]string{name: "must have at most 100 values"})
 	}
 	return values, nil
+}
+
+// unstorable reports whether no row can have this text.
+func unstorable(text string) bool {
+	return !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // IDs is [Values] of a filter by uuid. It returns them in lower case, or malformed when one is no uuid.
