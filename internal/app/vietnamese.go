@@ -43,11 +43,11 @@ var vietnamese = httpserver.Wording{
 	"No code has been requested":                "Chưa có mã nào được yêu cầu",
 
 	// Subscriptions.
-	"Subscription not found":                    "Không tìm thấy gói đăng ký",
-	"This is not a subscription id":             "Mã gói đăng ký không hợp lệ",
-	"The user already has a live subscription":  "Người dùng đã có một gói đăng ký còn hiệu lực",
-	"The subscription cannot have this status":  "Gói đăng ký không thể chuyển sang trạng thái này",
-	"Only a live subscription can be cancelled": "Chỉ có thể hủy gói đăng ký còn hiệu lực",
+	"Subscription not found":                             "Không tìm thấy gói đăng ký",
+	"This is not a subscription id":                      "Mã gói đăng ký không hợp lệ",
+	"The user has a subscription that is still in force": "Người dùng đã có một gói đăng ký còn hiệu lực",
+	"The subscription cannot have this status":           "Gói đăng ký không thể chuyển sang trạng thái này",
+	"Only a live subscription can be cancelled":          "Chỉ có thể hủy gói đăng ký còn hiệu lực",
 
 	"The times of the subscription do not fit together": "Các mốc thời gian của gói đăng ký không hợp lý",
 	"A newer state of this user has been applied":       "Trạng thái mới hơn của người dùng này đã được áp dụng",

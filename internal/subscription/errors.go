@@ -9,7 +9,7 @@ var (
 	ErrTimes        = apperror.New(apperror.Invalid, 130004, "The times of the subscription do not fit together")
 	ErrOutdated     = apperror.New(apperror.Conflict, 130004, "A newer state of this user has been applied")
 	ErrInvalidID    = apperror.New(apperror.Invalid, 130006, "This is not a subscription id")
-	ErrActiveExists = apperror.New(apperror.Conflict, 130007, "The user already has a live subscription")
+	ErrActiveExists = apperror.New(apperror.Conflict, 130007, "The user has a subscription that is still in force")
 	ErrStatus       = apperror.New(apperror.Conflict, 130008, "The subscription cannot have this status")
 	ErrCannotCancel = apperror.New(apperror.Conflict, 130009, "Only a live subscription can be cancelled")
 

@@ -11,8 +11,8 @@ import (
 // method joins the transaction of ctx; those that lock or write need one.
 type DueRepository interface {
 	// LockEnded locks subscriptions with a live status whose end is in w, and their users as [Repository.NextVersion] does,
-	// and returns the subscriptions as they are under the lock: about limit of them, for each gap in their times. It
-	// passes over the subscriptions in except and over users whom another transaction holds.
+	// and returns the subscriptions as they are under the lock: up to limit of them, those that ended first. It passes over
+	// the subscriptions in except and over users whom another transaction holds.
 	LockEnded(ctx context.Context, w Window, except []string, limit int) ([]Subscription, error)
 	// RaiseVersions is NextVersion of many users, who are locked.
 	RaiseVersions(ctx context.Context, userIDs []string) (map[string]int64, error)

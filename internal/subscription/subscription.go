@@ -99,6 +99,13 @@ func (s Subscription) EffectiveUntil(grace time.Duration) *time.Time {
 	return firstOf(s.EndsAt, s.TrialEndsAt, s.CancelledAt, &s.UpdatedAt)
 }
 
+// SettleTrial gives a trial one end, in TrialEndsAt: the one that it has by the rule.
+func (s *Subscription) SettleTrial() {
+	if s.Status == StatusTrialing {
+		s.TrialEndsAt, s.EndsAt = s.EffectiveUntil(0), nil
+	}
+}
+
 func after(t time.Time, d time.Duration) *time.Time {
 	end := t.Add(d)
 	return &end

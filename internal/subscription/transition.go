@@ -147,7 +147,7 @@ func (s *Subscription) Transition(to Status, by Party, now time.Time, grace time
 func (s *Subscription) keepEnd(until *time.Time, now time.Time) {
 	switch {
 	case s.Status == StatusTrialing:
-		s.TrialEndsAt = until
+		s.TrialEndsAt, s.EndsAt = until, nil // what comes next reads EndsAt first
 	case until == nil:
 		s.EndsAt = &now
 	default:

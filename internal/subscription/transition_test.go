@@ -105,6 +105,16 @@ func TestTransitionTimes(t *testing.T) {
 			"cancelling keeps the end of a trial without one", subscription.Subscription{Status: trialing, StartsAt: now},
 			cancelled, subscription.Owner, at(subscription.TrialLength),
 		},
+		{
+			"cancelling keeps the end of a trial, whatever end it has beside it",
+			subscription.Subscription{Status: trialing, TrialEndsAt: at(time.Hour), EndsAt: at(time.Minute)},
+			cancelled, subscription.Owner, at(time.Hour),
+		},
+		{
+			"an administrator ends a trial at once, whatever end it has beside it",
+			subscription.Subscription{Status: trialing, TrialEndsAt: at(time.Hour), EndsAt: at(2 * time.Hour)},
+			expired, subscription.Administrator, at(0),
+		},
 		{"cancelling keeps what was paid", with(active, now.Add(time.Hour)), cancelled, subscription.Owner, at(time.Hour)},
 		{"cancelling ends what is open-ended", subscription.Subscription{Status: active}, cancelled, subscription.Owner, at(0)},
 		{

@@ -43,7 +43,7 @@ func (l *Lifecycle) checkBill(b subscription.Bill) error {
 	if b.OccurredAt.After(l.deps.Clock.Now().Add(clockSkew)) {
 		problems["occurred_at"] = "must not be in the future"
 	}
-	if b.Status == subscription.StatusActive && b.EndsAt != nil && !b.EndsAt.After(b.OccurredAt) {
+	if b.Status != subscription.StatusCancelled && b.EndsAt != nil && !b.EndsAt.After(b.OccurredAt) {
 		problems["ends_at"] = "must be after occurred_at"
 	}
 	if len(problems) > 0 {
@@ -91,6 +91,9 @@ func (l *Lifecycle) enforce(
 	if !s.HasLiveStatus() && !s.Entitled(now, l.deps.PastDueGrace) {
 		if b.Status == subscription.StatusCancelled {
 			return s, subscription.ErrCannotCancel
+		}
+		if b.EndsAt != nil && !b.EndsAt.After(now) {
+			return s, subscription.ErrTimes.WithFields(map[string]string{"ends_at": "must be in the future"})
 		}
 		return l.beginBilled(ctx, userID, plan, b, since, now)
 	}

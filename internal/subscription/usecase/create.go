@@ -45,6 +45,7 @@ func (l *Lifecycle) Create(
 		if err := l.checkTimes(s, now); err != nil {
 			return err
 		}
+		s.SettleTrial()
 		if err := l.endOverdue(ctx, d.UserID, now); err != nil {
 			return err
 		}
@@ -70,13 +71,7 @@ func draft(d subscription.Draft, plan subscription.Plan, now time.Time) subscrip
 		CreatedAt:   now,
 		UpdatedAt:   now,
 	}
-	switch s.Status {
-	case subscription.StatusTrialing:
-		if s.TrialEndsAt == nil && s.EndsAt == nil {
-			end := s.StartsAt.Add(subscription.TrialLength)
-			s.TrialEndsAt = &end
-		}
-	case subscription.StatusPastDue:
+	if s.Status == subscription.StatusPastDue {
 		s.PastDueSince = &now
 	}
 	return s

@@ -2,6 +2,7 @@ package usecase
 
 import (
 	"context"
+	"errors"
 
 	"github.com/smap-platform/identity/internal/subscription"
 )
@@ -21,6 +22,17 @@ func (l *Lifecycle) Current(ctx context.Context, userID string) (subscription.Su
 		return subscription.Subscription{}, subscription.Plan{}, err
 	}
 	return s, plan, nil
+}
+
+// CurrentOf is Current for a service, which may ask for anybody: of a user who does not exist nothing is found.
+func (l *Lifecycle) CurrentOf(ctx context.Context, userID string) (subscription.Subscription, subscription.Plan, error) {
+	if err := l.requireUser(ctx, userID); err != nil {
+		if errors.Is(err, subscription.ErrNoUser) {
+			err = subscription.ErrNotFound
+		}
+		return subscription.Subscription{}, subscription.Plan{}, err
+	}
+	return l.Current(ctx, userID)
 }
 
 // Entitlement returns what the user holds: of a user without a subscription that entitles, what they held last. It

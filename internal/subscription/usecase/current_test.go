@@ -20,6 +20,21 @@ func held(id string, status subscription.Status, d time.Duration) subscription.S
 	}
 }
 
+func TestCurrentOf(t *testing.T) {
+	t.Parallel()
+	for want, known := range map[error]bool{subscription.ErrNotFound: false, errDown: true} {
+		f := newFixture(t)
+		f.users.EXPECT().Exists(gomock.Any(), "user-1").Return(known, nil)
+		f.repo.EXPECT().LatestOf(gomock.Any(), "user-1").Return(nil, errDown).MaxTimes(1)
+		_, _, err := f.CurrentOf(context.Background(), "user-1")
+		require.ErrorIs(t, err, want)
+	}
+	f := newFixture(t)
+	f.users.EXPECT().Exists(gomock.Any(), "user-1").Return(false, errDown)
+	_, _, err := f.CurrentOf(context.Background(), "user-1")
+	require.ErrorIs(t, err, errDown, "that is no answer")
+}
+
 func TestCurrent(t *testing.T) {
 	t.Parallel()
 	const hour = time.Hour

@@ -37,7 +37,7 @@ func (s *Scheduler) expireOverdue(ctx context.Context, now time.Time) (more bool
 		return false, err // the usual case takes no turn
 	}
 	_, err = s.expireSome(ctx, w, overdueBatch, func(ctx context.Context) (bool, error) {
-		return s.deps.Pace.Grant(ctx, now, overdueTurn)
+		return s.deps.Pace.Grant(ctx, s.deps.Clock.Now(), overdueTurn)
 	})
 	return true, err
 }
@@ -53,8 +53,8 @@ func (s *Scheduler) expireSome(
 	})
 }
 
-// expireBatch expires up to limit subscriptions that have ended in w, about as many for each gap in their times, in one
-// transaction. It returns those it has expired, and on an error those it had locked.
+// expireBatch expires up to limit subscriptions that have ended in w in one transaction. It returns those it has expired,
+// and on an error those it had locked.
 func (s *Scheduler) expireBatch(
 	ctx context.Context, w subscription.Window, limit int, grant func(ctx context.Context) (bool, error),
 ) (expired []subscription.Change, locked []string, err error) {

@@ -13,12 +13,10 @@ const remindersBatch = "trial_ending"
 
 // remind hands the reminders that are due to the outbox. A trial that should have been reminded of twice meanwhile gets
 // the later reminder only. Users who are gone, or have not proven their address, get none.
-func (s *Scheduler) remind(ctx context.Context, now time.Time) error {
-	since := now
-	for _, days := range subscription.ReminderDays {
-		until := now.Add(time.Duration(days) * subscription.Day)
+func (s *Scheduler) remind(ctx context.Context) error {
+	for i := range subscription.ReminderDays {
 		for {
-			n, err := s.remindSome(ctx, subscription.Window{Since: since, Until: until}, days)
+			n, err := s.remindSome(ctx, i)
 			if err != nil {
 				return err
 			}
@@ -26,20 +24,28 @@ func (s *Scheduler) remind(ctx context.Context, now time.Time) error {
 				break
 			}
 		}
-		since = until
 	}
 	return nil
 }
 
+// remindWindow returns in which time a trial ends whose i-th reminder is due at now.
+func remindWindow(i int, now time.Time) subscription.Window {
+	w := subscription.Window{Since: now, Until: now.Add(time.Duration(subscription.ReminderDays[i]) * subscription.Day)}
+	if i > 0 {
+		w.Since = now.Add(time.Duration(subscription.ReminderDays[i-1]) * subscription.Day)
+	}
+	return w
+}
+
 // remindSome returns how many trials it has dealt with.
-func (s *Scheduler) remindSome(ctx context.Context, w subscription.Window, days int) (int, error) {
+func (s *Scheduler) remindSome(ctx context.Context, i int) (int, error) {
 	return s.piecewise(ctx, dueBatch, func(limit int) (int, []string, error) {
-		reminded, locked, err := s.remindBatch(ctx, w, days, limit)
+		reminded, locked, err := s.remindBatch(ctx, i, limit)
 		if err != nil {
 			return 0, locked, err
 		}
 		for range reminded {
-			s.deps.Observer.Reminded(days)
+			s.deps.Observer.Reminded(subscription.ReminderDays[i])
 		}
 		return len(locked), locked, nil
 	})
@@ -48,12 +54,13 @@ func (s *Scheduler) remindSome(ctx context.Context, w subscription.Window, days 
 // remindBatch reminds of up to limit trials in one transaction. It returns how many reminders it has stored and the
 // trials it had locked.
 func (s *Scheduler) remindBatch(
-	ctx context.Context, w subscription.Window, days, limit int,
+	ctx context.Context, i, limit int,
 ) (reminded int, locked []string, err error) {
+	days := subscription.ReminderDays[i]
 	err = s.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		reminded, locked = 0, nil
 		now := s.deps.Clock.Now()
-		trials, err := s.deps.Reminders.LockToRemind(ctx, w, days, s.exceptions(now), limit)
+		trials, err := s.deps.Reminders.LockToRemind(ctx, remindWindow(i, now), days, s.exceptions(now), limit)
 		if err != nil || len(trials) == 0 {
 			return err
 		}

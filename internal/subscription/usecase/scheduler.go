@@ -26,8 +26,9 @@ const (
 	duePatience = 3
 	// mostPassed is how many subscriptions are passed over at once.
 	mostPassed = 500
-	// A subscription that failed is tried again after firstPause, and each time after twice as long up to longestPause.
-	firstPause   = time.Second
+	// A subscription that failed is tried again after firstPause, and each time after twice as long up to longestPause. The
+	// first is longer than lookEvery: others have their turn meanwhile.
+	firstPause   = 10 * time.Second
 	longestPause = time.Hour
 )
 
@@ -108,7 +109,7 @@ func (s *Scheduler) RunDue(ctx context.Context) (more bool, err error) {
 	s.working.Lock()
 	defer s.working.Unlock()
 	now := s.deps.Clock.Now()
-	fresh, reminders := s.expireFresh(ctx, now), s.remind(ctx, now)
+	fresh, reminders := s.expireFresh(ctx, now), s.remind(ctx)
 	more, overdue := s.expireOverdue(ctx, now)
 	return more, errors.Join(fresh, reminders, overdue)
 }
@@ -132,14 +133,17 @@ func (s *Scheduler) piecewise(
 		case err == nil:
 			all += dealt
 			continue
-		case len(one) == 0, ctx.Err() != nil, all == 0 && failed == duePatience-1:
-			return all, err // none has succeeded: it is not them
+		case len(one) == 0, ctx.Err() != nil:
+			return all, err
 		case len(s.exceptions(s.deps.Clock.Now())) >= mostPassed:
 			return all, errTooManyPassed
 		}
 		failed++
 		for _, id := range one {
 			s.passOver(id, s.deps.Clock.Now(), err)
+		}
+		if all == 0 && failed == duePatience {
+			return all, err // none has succeeded: it is not them, or not them alone
 		}
 	}
 	return all, nil

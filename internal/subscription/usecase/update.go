@@ -63,11 +63,12 @@ func (l *Lifecycle) amend(
 		}
 		s.PlanID, s.PlanCode = plan.ID, plan.Code
 	}
-	if a.HasTimes() && !ends {
+	if !ends && (a.HasTimes() || s.HasLiveStatus() && change.From != change.To) {
 		a.SetTimes(&s)
 		if err := l.checkTimes(s, now); err != nil {
 			return s, err
 		}
 	}
+	s.SettleTrial()
 	return s, l.update(ctx, &s, byActor(change, s, actor, ""))
 }

@@ -15,6 +15,7 @@ import (
 // Lifecycle is the use case behind the routes of subscriptions.
 type Lifecycle interface {
 	Current(ctx context.Context, userID string) (subscription.Subscription, subscription.Plan, error)
+	CurrentOf(ctx context.Context, userID string) (subscription.Subscription, subscription.Plan, error)
 	Entitlement(ctx context.Context, userID string) (subscription.Entitlement, error)
 	List(ctx context.Context, actor subscription.Actor, f subscription.Filter) ([]subscription.Subscription, int, error)
 	Find(ctx context.Context, actor subscription.Actor, id string) (subscription.Subscription, error)
@@ -51,15 +52,16 @@ func (h handler) current(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.respondCurrent(c, actor.UserID)
+	return respondHeld(c)(h.lifecycle.Current(c.Request().Context(), actor.UserID))
 }
 
-func (h handler) respondCurrent(c echo.Context, userID string) error {
-	s, plan, err := h.lifecycle.Current(c.Request().Context(), userID)
-	if err != nil {
-		return err
+func respondHeld(c echo.Context) func(subscription.Subscription, subscription.Plan, error) error {
+	return func(s subscription.Subscription, plan subscription.Plan, err error) error {
+		if err != nil {
+			return err
+		}
+		return httpserver.Success(c, http.StatusOK, presentHeld(s, plan))
 	}
-	return httpserver.Success(c, http.StatusOK, presentHeld(s, plan))
 }
 
 // list is page without metadata.

@@ -48,6 +48,10 @@ func (l *lifecycle) Current(_ context.Context, userID string) (subscription.Subs
 	return l.answer, l.plan, l.err
 }
 
+func (l *lifecycle) CurrentOf(ctx context.Context, userID string) (subscription.Subscription, subscription.Plan, error) {
+	return l.Current(ctx, userID)
+}
+
 func (l *lifecycle) Entitlement(_ context.Context, userID string) (subscription.Entitlement, error) {
 	l.called(subscription.Actor{UserID: userID}, "", nil)
 	return l.entitlement, l.err

@@ -3,6 +3,8 @@ package http
 import (
 	"net/http"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/labstack/echo/v4"
 
@@ -15,7 +17,7 @@ func (h handler) currentForService(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return h.respondCurrent(c, id)
+	return respondHeld(c)(h.lifecycle.CurrentOf(c.Request().Context(), id))
 }
 
 func (h handler) entitlement(c echo.Context) error {
@@ -49,8 +51,11 @@ func (h handler) bill(c echo.Context) error {
 		return err
 	}
 	problems := map[string]string{}
-	if r.PlanCode == "" {
+	switch {
+	case r.PlanCode == "":
 		problems["plan_code"] = "is required"
+	case strings.ContainsFunc(r.PlanCode, unicode.IsControl):
+		problems["plan_code"] = "must not have control characters"
 	}
 	if !slices.Contains(billed, subscription.Status(r.Status)) {
 		problems["status"] = "must be active, past_due or cancelled"

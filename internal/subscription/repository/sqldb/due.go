@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,8 +110,12 @@ func (r *Due) lockUsers(
 			JOIN subscription_versions v ON v.user_id = s.user_id JOIN plans p ON p.id = s.plan_id
 			WHERE `+q.in(e, w, except)+" ORDER BY "+e.column+" LIMIT "+most+r.db.Dialect().ForUpdateSkipLockedOf("v, s")+")")
 	}
-	return database.All(ctx, r.db, "subscription: locking the users of ended subscriptions", scan,
+	found, err := database.All(ctx, r.db, "subscription: locking the users of ended subscriptions", scan,
 		"WITH "+strings.Join(parts, ", ")+" "+strings.Join(names, " UNION ALL "), q.args...)
+	slices.SortFunc(found, func(a, b subscription.Subscription) int {
+		return a.EffectiveUntil(r.grace).Compare(*b.EffectiveUntil(r.grace))
+	})
+	return found[:min(limit, len(found))], err
 }
 
 // beginVersions gives users without a version the version 0.

@@ -131,6 +131,13 @@ func TestDue(t *testing.T) {
 		require.Equal(s.t, []string{oldest.ID}, ids(s.lockEnded(ended, nil, 1)))
 		require.Equal(s.t, []string{old.ID}, ids(s.lockEnded(ended, []string{oldest.ID, fresh.ID}, 10)))
 		require.Equal(s.t, ids([]subscription.Subscription{oldest, old}), ids(s.lockEnded(ended, nil, 10)))
+		first := now.Add(-4 * time.Hour)
+		paid := s.store(subscription.Subscription{
+			Status: subscription.StatusActive, EndsAt: &first, StartsAt: now, CreatedAt: now, UpdatedAt: now,
+		})
+		s.begin(paid.UserID)
+		require.Equal(s.t, []string{paid.ID}, ids(s.lockEnded(ended, nil, 1)), "of all kinds together")
+		require.Equal(s.t, []string{oldest.ID}, ids(s.lockEnded(ended, []string{paid.ID}, 1)))
 		_, err := s.due().LockEnded(context.Background(), ended, nil, 1)
 		require.ErrorIs(s.t, err, database.ErrNoTx)
 	})
