@@ -91,7 +91,7 @@ func (t *timeTravel) travel(ctx context.Context, d time.Duration) (journey, erro
 			return j, err
 		}
 		if slices.ContainsFunc(t.embedded.broker.Busy(), sendsMail) {
-			continue // somebody has just registered
+			continue // a person has just registered
 		}
 		if !found || next.After(end) {
 			next = end

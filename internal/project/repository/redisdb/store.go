@@ -138,7 +138,7 @@ func (s *Store) Progress(ctx context.Context, projectID string) (p project.Progr
 		p.Errors = parseCount(fields["errors"])
 		p.Done = parseCount(fields["done"]) + max(0, p.Errors-failed.Val())
 		if p.Total > 0 && p.Done >= p.Total && !p.Status.Final() && p.Status != project.StatusCrawling {
-			p.Status = project.StatusDone // whoever counts it: the sweeper stores it for those that are counted here
+			p.Status = project.StatusDone // the sweeper stores it for those that are counted here
 		}
 		if p.Total == 0 {
 			p = p.InPhases(phaseOf(fields, "tasks"), phaseOf(fields, "crawl"), phaseOf(fields, "analyze"))
