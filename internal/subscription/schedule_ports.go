@@ -18,6 +18,8 @@ type DueRepository interface {
 	RaiseVersions(ctx context.Context, userIDs []string) (map[string]int64, error)
 	// Expire stores that the subscriptions expired at now, with the version of their users and the times they have.
 	Expire(ctx context.Context, ids []string, now time.Time) error
+	// CancelledBefore returns the users' cancelled subscriptions that no release with versions has changed.
+	CancelledBefore(ctx context.Context, userIDs []string) ([]Subscription, error)
 	// Update is that of [Repository], for a subscription whose times change too.
 	Update(ctx context.Context, s Subscription) error
 	// FirstEnd returns the first end in w of a subscription with a live status that is not in except; ok is false when

@@ -36,6 +36,21 @@ func (m *MockDueRepository) EXPECT() *MockDueRepositoryMockRecorder {
 	return m.recorder
 }
 
+// CancelledBefore mocks base method.
+func (m *MockDueRepository) CancelledBefore(ctx context.Context, userIDs []string) ([]subscription.Subscription, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "CancelledBefore", ctx, userIDs)
+	ret0, _ := ret[0].([]subscription.Subscription)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// CancelledBefore indicates an expected call of CancelledBefore.
+func (mr *MockDueRepositoryMockRecorder) CancelledBefore(ctx, userIDs interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CancelledBefore", reflect.TypeOf((*MockDueRepository)(nil).CancelledBefore), ctx, userIDs)
+}
+
 // CountEnded mocks base method.
 func (m *MockDueRepository) CountEnded(ctx context.Context, w subscription.Window) (int, error) {
 	m.ctrl.T.Helper()

@@ -2,6 +2,8 @@ package usecase
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/smap-platform/identity/internal/event"
@@ -121,7 +123,11 @@ func (s *Scheduler) expire(
 		}
 	}
 	events := make([]event.Event, len(due))
+	var before []string // users of subscriptions that the previous release made
 	for i, sub := range due {
+		if sub.Version == 0 {
+			before = append(before, sub.UserID)
+		}
 		sub.Version = versions[sub.UserID]
 		if odd[sub.ID] {
 			if err := s.deps.Due.Update(ctx, sub); err != nil {
@@ -130,5 +136,51 @@ func (s *Scheduler) expire(
 		}
 		events[i] = changeEvent(sub, changes[i], s.deps.PastDueGrace)
 	}
-	return changes, s.deps.Events.Publish(ctx, events...)
+	follow, err := s.keepOthers(ctx, before, now)
+	if err != nil {
+		return nil, err
+	}
+	return changes, s.deps.Events.Publish(ctx, append(events, follow...)...)
+}
+
+// keepOthers makes the subscription current that still entitles a user of whom another one has just expired, and returns
+// the events that say so. The previous release left such users: one cancelled until December beside a trial that ended
+// unseen. Since then a user has one at a time.
+func (s *Scheduler) keepOthers(ctx context.Context, users []string, now time.Time) ([]event.Event, error) {
+	if len(users) == 0 {
+		return nil, nil
+	}
+	others, err := s.deps.Due.CancelledBefore(ctx, users)
+	if err != nil {
+		return nil, err
+	}
+	last := map[string]subscription.Subscription{} // the one that ends last, by user
+	for _, sub := range others {
+		if !sub.Entitled(now, s.deps.PastDueGrace) {
+			continue
+		}
+		known, ok := last[sub.UserID]
+		if !ok || known.EffectiveUntil(s.deps.PastDueGrace).Before(*sub.EffectiveUntil(s.deps.PastDueGrace)) {
+			last[sub.UserID] = sub
+		}
+	}
+	if len(last) == 0 {
+		return nil, nil
+	}
+	versions, err := s.deps.Due.RaiseVersions(ctx, slices.Sorted(maps.Keys(last)))
+	if err != nil {
+		return nil, err
+	}
+	var events []event.Event
+	for userID, sub := range last {
+		sub.Version, sub.UpdatedAt = versions[userID], now
+		if err := s.deps.Due.Update(ctx, sub); err != nil {
+			return nil, err
+		}
+		change := subscription.Change{
+			From: sub.Status, To: sub.Status, Notice: subscription.NoticeStatusChanged, Reason: subscription.ReasonRenewed,
+		}
+		events = append(events, changeEvent(sub, change, s.deps.PastDueGrace))
+	}
+	return events, nil
 }

@@ -72,7 +72,7 @@ func newScheduler(t *testing.T) schedulerFixture {
 func ended(id string, status subscription.Status) subscription.Subscription {
 	end := now.Add(-time.Hour)
 	s := subscription.Subscription{
-		ID: id, UserID: "user of " + id, PlanCode: "free", Status: status, StartsAt: now.Add(-20 * subscription.Day),
+		ID: id, UserID: "user of " + id, PlanCode: "free", Status: status, StartsAt: now.Add(-20 * subscription.Day), Version: 1,
 	}
 	if status == subscription.StatusTrialing {
 		s.TrialEndsAt = &end
@@ -141,6 +141,35 @@ func TestExpire(t *testing.T) {
 			NewStatus: "expired", EffectiveUntil: &end, TransitionReason: "subscription_ended",
 		}, events[2].Data)
 		require.Equal(t, []string{"expired trialing", "expired active", "expired past_due"}, f.watched.seen)
+	})
+	t.Run("keeps what else entitles a user of the previous release", func(t *testing.T) {
+		t.Parallel()
+		f := newScheduler(t)
+		old, december, november := ended("old", "trialing"), ended("december", "cancelled"), ended("november", "cancelled")
+		over := ended("over", "cancelled")
+		old.Version, december.UserID, november.UserID, over.UserID = 0, old.UserID, old.UserID, old.UserID
+		later, latest := now.Add(subscription.Day), now.Add(30*subscription.Day)
+		november.EndsAt, december.EndsAt = &later, &latest
+		f.due.EXPECT().LockEnded(inATx(), freshWindow, gomock.Any(), 500).Return([]subscription.Subscription{old}, nil)
+		f.due.EXPECT().Expire(inATx(), []string{"old"}, now)
+		f.due.EXPECT().CancelledBefore(inATx(), []string{old.UserID}).
+			Return([]subscription.Subscription{over, november, december}, nil)
+		gomock.InOrder(
+			f.due.EXPECT().RaiseVersions(inATx(), []string{old.UserID}).Return(map[string]int64{old.UserID: 1}, nil),
+			f.due.EXPECT().RaiseVersions(inATx(), []string{old.UserID}).Return(map[string]int64{old.UserID: 2}, nil),
+		)
+		kept := december
+		kept.Version, kept.UpdatedAt = 2, now
+		f.due.EXPECT().Update(inATx(), kept).Return(nil)
+		f.nothingElse()
+		f.run(t)
+		events := f.events.Events()
+		require.Len(t, events, 2)
+		require.Equal(t, event.SubscriptionStatusChangedData{
+			Version: 2, SubscriptionID: "december", UserID: old.UserID, PlanCode: "free", PreviousStatus: "cancelled",
+			NewStatus: "cancelled", EffectiveUntil: &latest, TransitionReason: "renewed",
+		}, events[1].Data)
+		require.Equal(t, []string{"expired trialing"}, f.watched.seen)
 	})
 	t.Run("leaves alone what another process has changed meanwhile", func(t *testing.T) {
 		t.Parallel()

@@ -175,6 +175,13 @@ func (r *Due) Expire(ctx context.Context, ids []string, now time.Time) error {
 	return err
 }
 
+// CancelledBefore implements [subscription.DueRepository].
+func (r *Due) CancelledBefore(ctx context.Context, userIDs []string) ([]subscription.Subscription, error) {
+	args, in := database.In(userIDs)
+	return database.All(ctx, r.db, "subscription: reading what the previous release has cancelled", scan,
+		selectOne+"s.status = 'cancelled' AND s.version = 0 AND s.user_id IN ("+in+") ORDER BY s.user_id, s.id", args...)
+}
+
 // FirstEnd implements [subscription.DueRepository].
 func (r *Due) FirstEnd(
 	ctx context.Context, w subscription.Window, except []string,

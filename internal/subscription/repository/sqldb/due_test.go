@@ -167,6 +167,22 @@ func TestDue(t *testing.T) {
 		require.ErrorIs(s.t, err, database.ErrNoTx)
 		require.ErrorIs(s.t, s.due().Expire(context.Background(), []string{one.ID}, now), database.ErrNoTx)
 	})
+	each(t, "finds what the previous release has cancelled", func(s suite) {
+		mine := s.ending(-time.Hour)
+		cancelled := func(version int64) subscription.Subscription {
+			end := now.Add(subscription.Day)
+			sub := subscription.Subscription{
+				ID: newID(), UserID: mine.UserID, PlanID: s.plan.ID, PlanCode: s.plan.Code, Status: subscription.StatusCancelled,
+				EndsAt: &end, StartsAt: now, CreatedAt: now, UpdatedAt: now, Version: version,
+			}
+			return s.create(sub)
+		}
+		want := cancelled(0)
+		cancelled(1)
+		found, err := s.due().CancelledBefore(context.Background(), []string{mine.UserID})
+		require.NoError(s.t, err)
+		require.Equal(s.t, []subscription.Subscription{want}, found)
+	})
 	onPostgres(t, "passes over users whom another transaction holds", func(s suite) {
 		held, free := s.ending(-2*time.Hour), s.ending(-time.Hour)
 		require.NoError(s.t, s.tx(func(ctx context.Context) error {
