@@ -78,15 +78,14 @@ func (t *timeTravel) travel(ctx context.Context, d time.Duration) (journey, erro
 	}
 	j := journey{Moments: []time.Time{}}
 	for end := t.clock.Now().Add(d); ; {
-		if err := t.settle(ctx); err != nil {
+		done, err := t.settle(ctx)
+		if err != nil {
 			return j, err
 		}
-		now := t.clock.Now()
-		j.Now = now
-		if !now.Before(end) {
+		if j.Now = t.clock.Now(); !done.Before(end) {
 			return j, nil
 		}
-		next, found, err := t.nextDue(ctx)
+		next, found, err := t.nextDue(ctx, done)
 		if err != nil {
 			return j, err
 		}
@@ -98,7 +97,7 @@ func (t *timeTravel) travel(ctx context.Context, d time.Duration) (journey, erro
 		} else {
 			j.Moments = append(j.Moments, next)
 		}
-		t.move(max(next.Sub(now), 0))
+		t.move(max(next.Sub(t.clock.Now()), 0)) // time passes by itself as well
 	}
 }
 
@@ -114,14 +113,14 @@ func (t *timeTravel) move(d time.Duration) {
 	t.relay.Wake()
 }
 
-// nextDue returns the next moment at which scheduler, outbox or broker have something to do.
-func (t *timeTravel) nextDue(ctx context.Context) (next time.Time, found bool, err error) {
+// nextDue returns the next moment after now at which scheduler, outbox or broker have something to do.
+func (t *timeTravel) nextDue(ctx context.Context, now time.Time) (next time.Time, found bool, err error) {
 	earliest := func(due time.Time, ok bool) {
 		if ok && (!found || due.Before(next)) {
 			next, found = due, true
 		}
 	}
-	due, ok, err := t.scheduler.NextDue(ctx)
+	due, ok, err := t.scheduler.NextDue(ctx, now)
 	if err != nil {
 		return time.Time{}, false, err
 	}
@@ -135,28 +134,27 @@ func (t *timeTravel) nextDue(ctx context.Context) (next time.Time, found bool, e
 	return next, found, nil
 }
 
-// settle waits until all that is due now has been done: by scheduler, outbox, queues and handlers.
-func (t *timeTravel) settle(ctx context.Context) error {
+// settle waits until all that is due has been done by scheduler, outbox, queues and handlers, and returns the time up to
+// which that is so.
+func (t *timeTravel) settle(ctx context.Context) (done time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for {
+		done = t.clock.Now()
 		if t.cfg.Subscriptions.Scheduler {
 			if _, err := t.scheduler.RunDue(ctx); err != nil {
-				return err
+				return done, err
 			}
 		}
 		idle, err := t.idle(ctx)
-		if err != nil {
-			return err
-		}
-		if idle {
-			return nil
+		if err != nil || idle {
+			return done, err
 		}
 		t.relay.Wake()
 		select {
 		case <-time.After(settlePoll):
 		case <-ctx.Done():
-			return errNotSettled
+			return done, errNotSettled
 		}
 	}
 }

@@ -95,11 +95,12 @@ func (s *Scheduler) rest(ctx context.Context, more bool) time.Duration {
 	if more {
 		return overdueTurn
 	}
-	next, ok, err := s.NextDue(ctx)
+	now := s.deps.Clock.Now()
+	next, ok, err := s.NextDue(ctx, now)
 	if err != nil || !ok {
 		return lookEvery
 	}
-	return min(max(next.Sub(s.deps.Clock.Now()), time.Millisecond), lookEvery)
+	return min(max(next.Sub(now), time.Millisecond), lookEvery)
 }
 
 // RunDue does all that is due now. more says that overdue subscriptions are left, whose next turn has not come. A
@@ -150,8 +151,7 @@ func (s *Scheduler) piecewise(
 }
 
 // NextDue returns the next moment after now at which something comes due; ok is false when nothing will.
-func (s *Scheduler) NextDue(ctx context.Context) (next time.Time, ok bool, err error) {
-	now := s.deps.Clock.Now()
+func (s *Scheduler) NextDue(ctx context.Context, now time.Time) (next time.Time, ok bool, err error) {
 	next, ok, err = s.deps.Due.FirstEnd(ctx, subscription.Window{Since: now, Until: now.AddDate(1000, 0, 0)}, s.exceptions(now))
 	if err != nil {
 		return time.Time{}, false, err

@@ -402,7 +402,7 @@ func TestNextDue(t *testing.T) {
 						return now.Add(in), in > 0, nil
 					})
 			}
-			next, ok, err := f.NextDue(context.Background())
+			next, ok, err := f.NextDue(context.Background(), now)
 			require.NoError(t, err)
 			require.Equal(t, tt.want > 0, ok)
 			if ok {
