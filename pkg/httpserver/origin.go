@@ -95,8 +95,9 @@ func provesItself(r *http.Request) bool {
 
 // sameOrigin reports whether a page of the service's own origin, or no page, has made r. Sec-Fetch-Site decides where a
 // browser sends it; that of a neighbour under the same domain is "same-site". Without it, Origin must name the host
-// that was asked for, and the scheme where that is known. A request with neither header comes from no page: browsers
-// send Origin with every unsafe request to another origin. Referer proves nothing, since pages can have it left out.
+// that was asked for, and be encrypted where the request is known to be. A request with neither header comes from no
+// page: browsers send Origin with every unsafe request to another origin. Referer proves nothing, since pages can have
+// it left out.
 func (x crossSite) sameOrigin(r *http.Request) bool {
 	if site := r.Header["Sec-Fetch-Site"]; len(site) > 0 {
 		return len(site) == 1 && (site[0] == "same-origin" || site[0] == "none")
