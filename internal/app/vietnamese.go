@@ -37,10 +37,14 @@ var vietnamese = httpserver.Wording{
 	"This e-mail address is already verified":   "Địa chỉ e-mail này đã được xác thực",
 	"This code has expired; request a new one":  "Mã xác thực đã hết hạn; vui lòng yêu cầu mã mới",
 	"Too many wrong codes; request a new one":   "Bạn đã nhập sai mã quá nhiều lần; vui lòng yêu cầu mã mới",
-	"This e-mail address is not verified yet":   "Địa chỉ e-mail này chưa được xác thực",
-	"This is not a valid e-mail address":        "Địa chỉ e-mail không hợp lệ",
-	"This is not a user id":                     "Mã người dùng không hợp lệ",
-	"No code has been requested":                "Chưa có mã nào được yêu cầu",
+	"Too many people ask for codes for this address; try again in half an hour": "Có quá nhiều yêu cầu mã cho địa chỉ này; " +
+		"vui lòng thử lại sau nửa giờ",
+	"Use the browser that asked for this code, or log in to get a new one": "Hãy dùng trình duyệt đã yêu cầu mã này, " +
+		"hoặc đăng nhập để nhận mã mới",
+	"This e-mail address is not verified yet": "Địa chỉ e-mail này chưa được xác thực",
+	"This is not a valid e-mail address":      "Địa chỉ e-mail không hợp lệ",
+	"This is not a user id":                   "Mã người dùng không hợp lệ",
+	"No code has been requested":              "Chưa có mã nào được yêu cầu",
 
 	// Subscriptions.
 	"Subscription not found":                             "Không tìm thấy gói đăng ký",

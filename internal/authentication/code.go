@@ -21,8 +21,13 @@ const (
 // Purpose is what a code proves.
 type Purpose string
 
-// PurposeVerification proves that the address belongs to the person who registered it.
-const PurposeVerification Purpose = "verification"
+// The purposes.
+const (
+	// PurposeVerification proves that the address belongs to the person who registered it.
+	PurposeVerification Purpose = "verification"
+	// PurposeReset proves that the person who wants a new password reads the mail of the address.
+	PurposeReset Purpose = "password_reset"
+)
 
 // Code is the newest one-time code of a user for one purpose; storing another replaces it. The digits themselves
 // are never stored, only their keyed digest.

@@ -62,6 +62,29 @@ type CodeRepository interface {
 	Save(ctx context.Context, c Code) error
 }
 
+// CodeRequestRepository stores requests for codes, and by which browsers they were made. Every method takes part in the
+// transaction of ctx; those that change something need one.
+type CodeRequestRepository interface {
+	// OfAddress returns the requests for an address, the newest code first, and keeps every other OfAddress and OfBrowser of
+	// them waiting until the transaction ends.
+	OfAddress(ctx context.Context, email string, purpose Purpose) ([]CodeRequest, error)
+	// OfBrowser is OfAddress for the requests that one of the browsers has made or was bound to.
+	OfBrowser(ctx context.Context, email string, purpose Purpose, browsers [][]byte) ([]CodeRequest, error)
+	// OfPassword returns, without waiting or locking, the requests for an address whose PasswordTag is one of tags.
+	OfPassword(ctx context.Context, email string, purpose Purpose, tags []uint16) ([]CodeRequest, error)
+	// ByEvent returns the request whose newest code the event carries, locked as by OfAddress where ctx has a
+	// transaction, or [ErrCodeNotFound].
+	ByEvent(ctx context.Context, eventID string) (CodeRequest, error)
+	// Save stores r in place of the request with its id.
+	Save(ctx context.Context, r CodeRequest) error
+	// Bind lets a browser spend the codes of a request.
+	Bind(ctx context.Context, requestID string, browser []byte) error
+	// Delete removes requests.
+	Delete(ctx context.Context, ids []string) error
+	// PurgeOlderThan removes requests whose last code was asked for before then, and returns how many.
+	PurgeOlderThan(ctx context.Context, then time.Time) (int64, error)
+}
+
 // PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
 type PasswordHasher interface {
 	// Hash returns [ErrBusy] when no place came free in time.

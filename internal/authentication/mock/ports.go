@@ -312,6 +312,146 @@ func (mr *MockCodeRepositoryMockRecorder) Save(ctx, c interface{}) *gomock.Call 
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockCodeRepository)(nil).Save), ctx, c)
 }
 
+// MockCodeRequestRepository is a mock of CodeRequestRepository interface.
+type MockCodeRequestRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockCodeRequestRepositoryMockRecorder
+}
+
+// MockCodeRequestRepositoryMockRecorder is the mock recorder for MockCodeRequestRepository.
+type MockCodeRequestRepositoryMockRecorder struct {
+	mock *MockCodeRequestRepository
+}
+
+// NewMockCodeRequestRepository creates a new mock instance.
+func NewMockCodeRequestRepository(ctrl *gomock.Controller) *MockCodeRequestRepository {
+	mock := &MockCodeRequestRepository{ctrl: ctrl}
+	mock.recorder = &MockCodeRequestRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockCodeRequestRepository) EXPECT() *MockCodeRequestRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Bind mocks base method.
+func (m *MockCodeRequestRepository) Bind(ctx context.Context, requestID string, browser []byte) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Bind", ctx, requestID, browser)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Bind indicates an expected call of Bind.
+func (mr *MockCodeRequestRepositoryMockRecorder) Bind(ctx, requestID, browser interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Bind", reflect.TypeOf((*MockCodeRequestRepository)(nil).Bind), ctx, requestID, browser)
+}
+
+// ByEvent mocks base method.
+func (m *MockCodeRequestRepository) ByEvent(ctx context.Context, eventID string) (authentication.CodeRequest, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ByEvent", ctx, eventID)
+	ret0, _ := ret[0].(authentication.CodeRequest)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ByEvent indicates an expected call of ByEvent.
+func (mr *MockCodeRequestRepositoryMockRecorder) ByEvent(ctx, eventID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByEvent", reflect.TypeOf((*MockCodeRequestRepository)(nil).ByEvent), ctx, eventID)
+}
+
+// Delete mocks base method.
+func (m *MockCodeRequestRepository) Delete(ctx context.Context, ids []string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Delete", ctx, ids)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Delete indicates an expected call of Delete.
+func (mr *MockCodeRequestRepositoryMockRecorder) Delete(ctx, ids interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Delete", reflect.TypeOf((*MockCodeRequestRepository)(nil).Delete), ctx, ids)
+}
+
+// OfAddress mocks base method.
+func (m *MockCodeRequestRepository) OfAddress(ctx context.Context, email string, purpose authentication.Purpose) ([]authentication.CodeRequest, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "OfAddress", ctx, email, purpose)
+	ret0, _ := ret[0].([]authentication.CodeRequest)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// OfAddress indicates an expected call of OfAddress.
+func (mr *MockCodeRequestRepositoryMockRecorder) OfAddress(ctx, email, purpose interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OfAddress", reflect.TypeOf((*MockCodeRequestRepository)(nil).OfAddress), ctx, email, purpose)
+}
+
+// OfBrowser mocks base method.
+func (m *MockCodeRequestRepository) OfBrowser(ctx context.Context, email string, purpose authentication.Purpose, browsers [][]byte) ([]authentication.CodeRequest, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "OfBrowser", ctx, email, purpose, browsers)
+	ret0, _ := ret[0].([]authentication.CodeRequest)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// OfBrowser indicates an expected call of OfBrowser.
+func (mr *MockCodeRequestRepositoryMockRecorder) OfBrowser(ctx, email, purpose, browsers interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OfBrowser", reflect.TypeOf((*MockCodeRequestRepository)(nil).OfBrowser), ctx, email, purpose, browsers)
+}
+
+// OfPassword mocks base method.
+func (m *MockCodeRequestRepository) OfPassword(ctx context.Context, email string, purpose authentication.Purpose, tags []uint16) ([]authentication.CodeRequest, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "OfPassword", ctx, email, purpose, tags)
+	ret0, _ := ret[0].([]authentication.CodeRequest)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// OfPassword indicates an expected call of OfPassword.
+func (mr *MockCodeRequestRepositoryMockRecorder) OfPassword(ctx, email, purpose, tags interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OfPassword", reflect.TypeOf((*MockCodeRequestRepository)(nil).OfPassword), ctx, email, purpose, tags)
+}
+
+// PurgeOlderThan mocks base method.
+func (m *MockCodeRequestRepository) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "PurgeOlderThan", ctx, then)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// PurgeOlderThan indicates an expected call of PurgeOlderThan.
+func (mr *MockCodeRequestRepositoryMockRecorder) PurgeOlderThan(ctx, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "PurgeOlderThan", reflect.TypeOf((*MockCodeRequestRepository)(nil).PurgeOlderThan), ctx, then)
+}
+
+// Save mocks base method.
+func (m *MockCodeRequestRepository) Save(ctx context.Context, r authentication.CodeRequest) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Save", ctx, r)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Save indicates an expected call of Save.
+func (mr *MockCodeRequestRepositoryMockRecorder) Save(ctx, r interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockCodeRequestRepository)(nil).Save), ctx, r)
+}
+
 // MockPasswordHasher is a mock of PasswordHasher interface.
 type MockPasswordHasher struct {
 	ctrl     *gomock.Controller

@@ -12,22 +12,22 @@ import (
 // transaction has committed.
 //
 // Activate returns ErrUserNotFound, or ErrAlreadyVerified for a user who is active already and keeps their password.
-func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (authentication.Session, error) {
+func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (authentication.Login, error) {
 	user, err := uc.deps.Users.LockByID(ctx, userID)
 	if err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
 	if user.Active {
-		return authentication.Session{}, authentication.ErrAlreadyVerified
+		return authentication.Login{}, authentication.ErrAlreadyVerified
 	}
 	user.PasswordHash = passwordHash
 	user.Active = true
 	user.UpdatedAt = uc.deps.Clock.Now()
 	if err := uc.deps.Users.Update(ctx, user); err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
 	if err := uc.deps.Trials.StartTrial(ctx, user.ID, user.Email); err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
 	return uc.openSession(user, false)
 }

@@ -41,14 +41,14 @@ func TestActivate(t *testing.T) {
 				calls = append(calls, f.tokens.EXPECT().Issue(activated, false).Return(token, nil))
 			}
 			gomock.InOrder(calls...)
-			var session authentication.Session
+			var session authentication.Login
 			err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) (err error) {
 				session, err = f.Activate(ctx, userID, "new hash")
 				return err
 			})
 			require.ErrorIs(t, err, tc.want)
 			if tc.want == nil {
-				require.Equal(t, authentication.Session{User: activated, Token: token}, session)
+				require.Equal(t, authentication.Login{User: activated, Token: token}, session)
 			}
 		})
 	}

@@ -8,13 +8,13 @@ import (
 
 // Login returns a session that lives for days instead of hours when remember is set. It returns ErrInvalidEmail,
 // ErrWrongPassword (also for an unknown address), ErrBusy, or – to the right password only – ErrNotVerified.
-func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error) {
+func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Login, error) {
 	user, outdated, err := uc.authenticate(ctx, c)
 	if err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
 	if !user.Active {
-		return authentication.Session{}, authentication.ErrNotVerified
+		return authentication.Login{}, authentication.ErrNotVerified
 	}
 	if outdated {
 		uc.replaceHash(ctx, user, c.Password)
@@ -22,12 +22,12 @@ func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, reme
 	return uc.openSession(user, remember)
 }
 
-func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Session, error) {
+func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Login, error) {
 	token, err := uc.deps.Tokens.Issue(user, remember)
 	if err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
-	return authentication.Session{User: user, Token: token}, nil
+	return authentication.Login{User: user, Token: token}, nil
 }
 
 // replaceHash returns no error because nothing is lost by one: the old hash still verifies and the next login tries

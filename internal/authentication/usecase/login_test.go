@@ -27,7 +27,7 @@ func TestLogin(t *testing.T) {
 				c := authentication.Credentials{Email: " " + email, Password: password}
 				session, err := f.Login(context.Background(), c, remember)
 				require.NoError(t, err)
-				require.Equal(t, authentication.Session{User: activeUser(), Token: token}, session)
+				require.Equal(t, authentication.Login{User: activeUser(), Token: token}, session)
 				f.requireTx(t, 0, 0)
 			})
 		}

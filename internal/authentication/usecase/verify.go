@@ -17,10 +17,10 @@ var nobody = uuid.Nil.String()
 // Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and
 // opens a session. It returns ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
 // code), ErrCodeExpired, ErrTooManyTries, or – to the right code only – ErrAlreadyVerified.
-func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Session, error) {
+func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Login, error) {
 	email, err := authentication.TypedEmail(email)
 	if err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
 	var user authentication.User
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
@@ -30,7 +30,7 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	})
 	// An error comes first: a try that could not be counted reveals nothing about the code.
 	if err := cmp.Or(err, refusal); err != nil {
-		return authentication.Session{}, err
+		return authentication.Login{}, err
 	}
 	return uc.openSession(user, false)
 }

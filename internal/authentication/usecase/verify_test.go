@@ -34,7 +34,7 @@ func TestVerify(t *testing.T) {
 		)
 		session, err := f.Verify(context.Background(), " "+email+"\n", digits)
 		require.NoError(t, err)
-		require.Equal(t, authentication.Session{User: verified, Token: token}, session)
+		require.Equal(t, authentication.Login{User: verified, Token: token}, session)
 		f.requireTx(t, 1, 0)
 	})
 

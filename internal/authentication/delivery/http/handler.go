@@ -19,8 +19,8 @@ import (
 type Accounts interface {
 	Register(ctx context.Context, c authentication.Credentials, locale string) error
 	SendCode(ctx context.Context, c authentication.Credentials, locale string) error
-	Verify(ctx context.Context, email, digits string) (authentication.Session, error)
-	Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Session, error)
+	Verify(ctx context.Context, email, digits string) (authentication.Login, error)
+	Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Login, error)
 }
 
 type handler struct {

@@ -29,7 +29,7 @@ const (
 
 var (
 	an      = authentication.User{ID: userID, Email: "an@example.com", FullName: "Nguyễn An", PasswordHash: "hash", Active: true}
-	session = authentication.Session{User: an, Token: authentication.Token{Value: "signed", Lifetime: 2 * time.Hour}}
+	session = authentication.Login{User: an, Token: authentication.Token{Value: "signed", Lifetime: 2 * time.Hour}}
 	options = delivery.CookieOptions{
 		Name: "smap_auth_token", Domain: "smap.example", Secure: true, SameSite: http.SameSiteLaxMode,
 	}
@@ -37,7 +37,7 @@ var (
 
 // accounts returns what it is given and remembers its arguments.
 type accounts struct {
-	session authentication.Session
+	session authentication.Login
 	err     error
 
 	called        string
@@ -57,12 +57,12 @@ func (a *accounts) SendCode(_ context.Context, c authentication.Credentials, loc
 	return a.err
 }
 
-func (a *accounts) Verify(_ context.Context, email, digits string) (authentication.Session, error) {
+func (a *accounts) Verify(_ context.Context, email, digits string) (authentication.Login, error) {
 	a.called, a.email, a.digits = "Verify", email, digits
 	return a.session, a.err
 }
 
-func (a *accounts) Login(_ context.Context, c authentication.Credentials, remember bool) (authentication.Session, error) {
+func (a *accounts) Login(_ context.Context, c authentication.Credentials, remember bool) (authentication.Login, error) {
 	a.called, a.credentials, a.remember = "Login", c, remember
 	return a.session, a.err
 }

@@ -6,8 +6,8 @@ type Credentials struct {
 	Password string // in clear: never logged, never stored
 }
 
-// Session is the outcome of a successful login.
-type Session struct {
+// Login is the outcome of a proof: who it is, and the token of the session that was opened for them.
+type Login struct {
 	User  User
 	Token Token
 }

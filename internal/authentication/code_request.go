@@ -1,0 +1,81 @@
+package authentication
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Rules of code requests.
+const (
+	// RequestLive is how long a request holds its place after its last code.
+	RequestLive = 30 * time.Minute
+	// RequestKept is how long after its last code a request is kept, unless newer ones push it out: so long its
+	// password is remembered.
+	RequestKept = 7 * 24 * time.Hour
+	// MaxRequests is how many requests an address has for one purpose, MaxRequestsPerNetwork how many of them one
+	// network can have.
+	MaxRequests           = 5
+	MaxRequestsPerNetwork = 2
+)
+
+// CodeRequest is one request for one-time codes, with the newest of them: a person at a browser says that an address is
+// theirs. Requests for one address know nothing of each other; the code of one never proves another. An address that
+// needs no proof has requests all the same, or their absence would tell that it has an account: their codes are mailed to
+// nobody.
+type CodeRequest struct {
+	ID           string
+	Purpose      Purpose
+	Email        string // as it was typed; compared whatever the case of letters
+	UserID       string // whom its mail names; empty where there was no user
+	Network      string // of the client; empty when not known
+	PasswordHash string // what the user's password becomes; empty where none was chosen
+	PasswordTag  uint16 // finds the request of a password; see [CodeKey.PasswordTag]
+	CreatedAt    time.Time
+	Code         Code
+}
+
+// Live reports whether the request holds its place.
+func (r *CodeRequest) Live(now time.Time) bool { return now.Sub(r.Code.CreatedAt) < RequestLive }
+
+// MakeRoom returns those of the requests of one address and purpose that a new one from network pushes out: of its own
+// network the oldest beyond [MaxRequestsPerNetwork], live or not, and of the others those that no longer hold their
+// place, as long as there are [MaxRequests]. It returns [ErrRequestsFull] when all places are held by other networks. A
+// network that is not known is one like any other.
+func MakeRoom(requests []CodeRequest, network string, now time.Time) (out []CodeRequest, err error) {
+	byAge := slices.SortedFunc(slices.Values(requests), func(a, b CodeRequest) int {
+		return cmp.Or(a.Code.CreatedAt.Compare(b.Code.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+	var own, others []CodeRequest
+	for _, r := range byAge {
+		if r.Network == network {
+			own = append(own, r)
+		} else if !r.Live(now) {
+			others = append(others, r)
+		}
+	}
+	surplus := max(0, len(own)-MaxRequestsPerNetwork+1)
+	out = own[:surplus]
+	own = own[surplus:]
+	for room := slices.Concat(others, own); len(requests)-len(out) >= MaxRequests; room = room[1:] {
+		if len(room) == 0 {
+			return nil, ErrRequestsFull
+		}
+		out = append(out, room[0])
+	}
+	return out, nil
+}
+
+// PasswordTag returns 16 bits of a keyed digest of a password that was typed for an address. It finds the request that a
+// password belongs to without hashing the password once per request, which would tell how many there are. 16 bits with a
+// key that is not in the database say next to nothing about the password; its hash decides.
+func (k CodeKey) PasswordTag(email, password string) uint16 {
+	mac := hmac.New(sha256.New, k)
+	fmt.Fprintf(mac, "password tag\x00%s\x00%s", strings.ToLower(email), password)
+	return binary.BigEndian.Uint16(mac.Sum(nil))
+}
