@@ -124,13 +124,14 @@ func TestServe(t *testing.T) {
 		s.stop()
 		require.Eventually(t, get, time.Second, time.Millisecond, "on the connection that was kept")
 		began := time.Now()
+		last := began
 		for time.Since(began) < 600*time.Millisecond { // twice the delay, as a client is still coming
+			last = time.Now()
 			require.True(t, get(), "on a new one")
 			require.Empty(t, s.ended)
 		}
-		quietSince := time.Now()
 		require.NoError(t, <-s.ended)
-		require.GreaterOrEqual(t, time.Since(quietSince), quiet/2)
+		require.GreaterOrEqual(t, time.Since(last), quiet/2) // measured from before the last request: a busy machine adds to it
 	})
 
 	t.Run("serves everybody who has connected, however many keep coming", func(t *testing.T) {
