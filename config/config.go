@@ -34,6 +34,7 @@ type Config struct {
 	Subscription  Workers // of the queue identity.subscription
 	Project       Workers // of the queue identity.project
 	Invitations   Invitations
+	Accounts      Accounts
 	Subscriptions Subscriptions
 	Embedded      Embedded
 }
@@ -93,6 +94,12 @@ type Invitations struct {
 	URL string
 }
 
+// Accounts has the rules of accounts.
+type Accounts struct {
+	// UnverifiedKeptFor is how long a user is kept who has registered and never proven the address.
+	UnverifiedKeptFor time.Duration
+}
+
 // Subscriptions has the rules of subscriptions.
 type Subscriptions struct {
 	// PastDueGrace is how long a subscription that became past due without an end stays in force. Set it to the same in
@@ -146,6 +153,7 @@ func Load(role Role) (Config, error) {
 		Subscription: readWorkers(r, "SUBSCRIPTION"),
 		Project:      readWorkers(r, "PROJECT"),
 		Invitations:  Invitations{PerSecond: r.integer("INVITATIONS_PER_SECOND", 1, 10_000), URL: r.text("INVITATION_URL")},
+		Accounts:     Accounts{UnverifiedKeptFor: r.duration("UNVERIFIED_KEPT_FOR", 24*time.Hour, 366*24*time.Hour)},
 		Subscriptions: Subscriptions{
 			PastDueGrace: r.duration("PAST_DUE_GRACE", 0, 366*24*time.Hour),
 			Scheduler:    readScheduler(r),

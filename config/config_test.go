@@ -57,7 +57,7 @@ func TestLoad(t *testing.T) {
 				Env: "production", StartTimeout: time.Minute, ShutdownTimeout: 20 * time.Second, DrainDelay: 3 * time.Second,
 			},
 			Log:  Log{Level: "info", Format: "auto"},
-			HTTP: HTTP{Host: "0.0.0.0", AppPort: 8080},
+			HTTP: HTTP{Host: "0.0.0.0", AppPort: 8080, Proxies: insideRanges},
 			Postgres: Postgres{
 				Host: "db", Port: 5432, User: "identity", Password: Secret(password), Database: "identity",
 				SSLMode: "prefer", MaxConns: 20, ExecMode: "cached", AutoMigrate: true,
@@ -138,7 +138,7 @@ func TestLoad(t *testing.T) {
 		clearEnvironment(t)
 		cfg, err := Load(Standalone)
 		require.NoError(t, err)
-		require.Equal(t, HTTP{Host: "127.0.0.1", AppPort: 8080, ConsumerPort: 8081, LocalOrigins: true}, cfg.HTTP)
+		require.Equal(t, HTTP{Host: "127.0.0.1", AppPort: 8080, ConsumerPort: 8081, LocalOrigins: true, Proxies: insideRanges}, cfg.HTTP)
 		require.Equal(t, Embedded{DataDir: ".data", InboxPort: 8025}, cfg.Embedded)
 		require.Equal(t, SMTP{
 			Host: "127.0.0.1", Port: 1025, TLS: "none",
@@ -193,7 +193,7 @@ func TestLoad(t *testing.T) {
 			Env: "staging", ShutdownTimeout: 90 * time.Second, DrainDelay: 3 * time.Second, OTLPEndpoint: "https://otel:4318",
 		}, cfg.Service)
 		require.Equal(t, Log{Level: "debug", Format: "json"}, cfg.Log)
-		require.Equal(t, HTTP{Host: "::1", AppPort: 1}, cfg.HTTP)
+		require.Equal(t, HTTP{Host: "::1", AppPort: 1, Proxies: insideRanges}, cfg.HTTP)
 		require.Equal(t, Postgres{
 			Host: "db", Port: 2, User: "identity", Password: Secret(password), Database: "identity",
 			SSLMode: "verify-full", MaxConns: 3, ExecMode: "exec",

@@ -18,12 +18,33 @@ func readHTTP(r *reader) HTTP {
 		ConsumerPort: r.integer("CONSUMER_PORT", 0, maxPort),
 		Origins: list(r, "CORS_ORIGINS", parseOrigin,
 			"write each as browsers do: https://app.smap.example, with :PORT where it is not the usual one, without path and *"),
-		Proxies: list(r, "TRUSTED_PROXIES", parseProxy,
-			"write each as an address or a range, 10.0.3.7 or 10.0.0.0/16"),
+		Proxies: proxies(r),
 	}
 	local := slices.Contains([]string{"development", "test"}, strings.ToLower(r.text("ENV")))
 	h.LocalOrigins = local && r.role.uses("CORS_ORIGINS") && r.text("CORS_ORIGINS") == ""
 	return h
+}
+
+// insideRanges are the addresses that no client on the internet has: loopback, link-local and private ones (RFC 1122, 1918,
+// 3927, 4193 and 4291).
+var insideRanges = []netip.Prefix{
+	netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"),
+	netip.MustParsePrefix("192.168.0.0/16"), netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("::1/128"),
+	netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("fe80::/10"),
+}
+
+// proxies returns whose word about a client counts: unset, everybody's inside; "none", nobody's.
+func proxies(r *reader) []netip.Prefix {
+	if !r.role.uses("TRUSTED_PROXIES") {
+		return nil
+	}
+	switch r.text("TRUSTED_PROXIES") {
+	case "":
+		return insideRanges
+	case "none":
+		return nil
+	}
+	return list(r, "TRUSTED_PROXIES", parseProxy, "write none, or each as an address or a range, 10.0.3.7 or 10.0.0.0/16")
 }
 
 // list returns the entries of a variable, separated by commas, each once. It names the first that parse rejects by its

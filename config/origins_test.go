@@ -82,7 +82,8 @@ func TestProxies(t *testing.T) {
 	}
 	t.Run("are addresses and ranges", func(t *testing.T) {
 		for value, want := range map[string]string{
-			"":                              "",
+			"":                              "127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1/128 fc00::/7 fe80::/10",
+			"none":                          "",
 			"10.0.3.7":                      "10.0.3.7/32",
 			"10.0.0.0/8, 2001:db8::1":       "10.0.0.0/8 2001:db8::1/128",
 			"10.1.2.3/8,10.0.0.0/8":         "10.0.0.0/8",
@@ -104,12 +105,12 @@ func TestProxies(t *testing.T) {
 	t.Run("are refused by name and number", func(t *testing.T) {
 		for _, value := range []string{
 			"*", "all", "proxy.local", "10.0.0.1:80", "10.0.0", "10.0.0.0/33", "10.0.0.0/", "/8", "0.0.0.0/0", "::/0", "::ffff:0.0.0.0/96",
-			"[::1]", "10.0.0.1 10.0.0.2", "10.0.0.0/8,", "010.0.0.1", ",",
+			"[::1]", "10.0.0.1 10.0.0.2", "10.0.0.0/8,", "none,10.0.0.1", "010.0.0.1", ",",
 		} {
 			_, err := load(t, value)
 			require.Equal(t, []string{"TRUSTED_PROXIES"}, variablesOf(err), "%q", value)
 		}
 		_, err := load(t, "10.0.0.1,proxy")
-		require.ErrorContains(t, err, "TRUSTED_PROXIES has an entry, number 2, that is not valid; write each as an address or a range")
+		require.ErrorContains(t, err, "TRUSTED_PROXIES has an entry, number 2, that is not valid; write none, or each as an address or a range")
 	})
 }

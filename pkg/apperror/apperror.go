@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"time"
 )
 
 // Kind classifies an error in terms that every transport understands.
@@ -33,6 +34,7 @@ type Error struct {
 	Code    int               // the client's error_code (docs/compatibility.md); unique per sentinel
 	Message string            // shown to users; never contains a secret or personal data
 	Fields  map[string]string // the problem of each request field; nil when no field is at fault
+	After   time.Duration     // when to try again, of RateLimited and Unavailable; 0: not said
 	cause   error             // for logs only
 }
 
@@ -69,6 +71,13 @@ func (e *Error) WithCause(cause error) *Error {
 func (e *Error) WithFields(fields map[string]string) *Error {
 	c := *e
 	c.Fields = maps.Clone(fields)
+	return &c
+}
+
+// WithAfter returns a copy that says when to try again.
+func (e *Error) WithAfter(after time.Duration) *Error {
+	c := *e
+	c.After = after
 	return &c
 }
 

@@ -3,7 +3,9 @@ package httpserver
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
+	"strconv"
 
 	"github.com/labstack/echo/v4"
 
@@ -42,6 +44,10 @@ func respondError(wordings map[string]Wording) echo.HTTPErrorHandler {
 			return // part of a response has been sent; a second one would corrupt it
 		}
 		status, body := responseTo(c.Request().Context(), err)
+		if known, ok := errors.AsType[*apperror.Error](err); ok && known.After > 0 {
+			seconds := int(math.Ceil(known.After.Seconds()))
+			c.Response().Header().Set(echo.HeaderRetryAfter, strconv.Itoa(seconds))
+		}
 		// Both fail only when the client has disconnected.
 		if c.Request().Method == http.MethodHead || status == statusClientGone {
 			_ = c.NoContent(status)

@@ -2,7 +2,6 @@ package httpserver
 
 import (
 	"cmp"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -124,24 +123,41 @@ func (x crossSite) sameOrigin(r *http.Request) bool {
 type Proxies []netip.Prefix
 
 // trust reports whether a proxy has sent r.
-func (p Proxies) trust(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && slices.ContainsFunc(p, func(prefix netip.Prefix) bool {
-		return prefix.Contains(peer.Addr().Unmap().WithZone(""))
-	})
+func (p Proxies) trust(r *http.Request) bool { return p.contains(peer(r)) }
+
+func (p Proxies) contains(address netip.Addr) bool {
+	return slices.ContainsFunc(p, func(prefix netip.Prefix) bool { return prefix.Contains(address) })
 }
 
-// clientAddress returns the extractor of the client's address: the nearest one in X-Forwarded-For that is no proxy's.
-func (p Proxies) clientAddress() echo.IPExtractor {
-	if len(p) == 0 {
-		return echo.ExtractIPDirect()
+// peer returns the address that has sent r. It is the zero Addr when r has none.
+func peer(r *http.Request) netip.Addr {
+	address, _ := parseForwarded(r.RemoteAddr)
+	return address
+}
+
+// clientAddress returns the client's address: the nearest one in X-Forwarded-For that is no proxy's. Entries beyond one
+// that is no address do not count: a client can have put it there so that the proxy's word about it is lost.
+func (p Proxies) clientAddress(r *http.Request) string {
+	client := peer(r)
+	entries := strings.Split(combined(r.Header, echo.HeaderXForwardedFor), ",")
+	for _, entry := range slices.Backward(entries) {
+		address, ok := parseForwarded(strings.TrimSpace(entry))
+		if !ok || !p.contains(client) {
+			break
+		}
+		client = address
 	}
-	trusted := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, prefix := range p {
-		trusted = append(trusted, echo.TrustIPRange(&net.IPNet{
-			IP:   prefix.Masked().Addr().AsSlice(),
-			Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen()),
-		}))
+	if !client.IsValid() {
+		return ""
 	}
-	return echo.ExtractIPFromXFFHeader(trusted...)
+	return client.String()
+}
+
+// parseForwarded returns an address, which some proxies write with a port or in brackets.
+func parseForwarded(entry string) (netip.Addr, bool) {
+	if withPort, err := netip.ParseAddrPort(entry); err == nil {
+		return withPort.Addr().Unmap().WithZone(""), true
+	}
+	address, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(entry, "["), "]"))
+	return address.Unmap().WithZone(""), err == nil
 }

@@ -31,6 +31,8 @@ type Options struct {
 	// Proxies are those whose X-Forwarded headers count: -For for the client's address (Context.RealIP), -Host and -Proto
 	// for what the client asked for. [none]
 	Proxies Proxies
+	// ClientUnknown is called for each request that [PerMinute] does not limit, because no proxy says whose it is. [nothing]
+	ClientUnknown func()
 	// Explain returns the error that a client receives for an error of a handler. [the same error]
 	Explain func(error) error
 	// Wordings are by locale ([Locale]); what they lack is English. [none]
@@ -47,9 +49,12 @@ func New(o Options) *echo.Echo {
 		o.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 
+	if o.ClientUnknown == nil {
+		o.ClientUnknown = func() {}
+	}
 	e := echo.New()
 	e.HTTPErrorHandler = respondError(o.Wordings)
-	e.IPExtractor = o.Proxies.clientAddress()
+	e.IPExtractor = o.Proxies.clientAddress
 	// net/http's own messages, mostly about broken connections, become warnings in the service's form.
 	e.StdLogger = log.New(o.Log.With().Str(zerolog.LevelFieldName, zerolog.LevelWarnValue).Logger(), "", 0)
 	if o.Prefix != "" {
@@ -64,6 +69,7 @@ func New(o Options) *echo.Echo {
 		securityHeaders,
 		suggestRetry,
 		newObserver(o).middleware,
+		o.Proxies.client(o.ClientUnknown),
 		o.Origins.cors(),
 		crossSite{o.Origins, o.Proxies}.middleware,
 		limits.body,
