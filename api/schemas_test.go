@@ -39,6 +39,19 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 			UserID: userID, Recipient: "an@example.com", OTPCode: "000000", Locale: "en", ExpiresAt: now.Truncate(time.Second),
 		},
 	},
+	event.EmailPasswordResetRequested: {
+		"code": event.PasswordResetRequested{
+			UserID: userID, Recipient: "an+x@example.com", OTPCode: "042017", Locale: "vi", ExpiresAt: now.Add(10 * time.Minute),
+		},
+	},
+	event.EmailAccountExistsRequested: {
+		"notice": event.AccountExistsMail{UserID: userID, Recipient: "an+x@example.com", Locale: "vi"},
+	},
+	event.EmailSecurityNoticeRequested: {
+		"changed": event.SecurityNotice{UserID: userID, Recipient: "an+x@example.com", Locale: "vi", Kind: event.NoticePasswordChanged, OccurredAt: now},
+		"reset":   event.SecurityNotice{UserID: userID, Recipient: "an@example.com", Locale: "en", Kind: event.NoticePasswordReset, OccurredAt: now.Truncate(time.Second)},
+	},
+	event.UserVerified: {"verified": event.UserVerifiedData{UserID: userID, OccurredAt: now}},
 	event.InvitationRequested: {
 		"invitation": event.InvitationMail{
 			UserID: userID, Recipient: "an+x@example.com", Token: "q7vR2mXc0sYt4Kd8_w-Zaa", Locale: "vi", ExpiresAt: then,

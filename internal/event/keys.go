@@ -10,10 +10,14 @@ type RoutingKey string
 
 // The keys this service publishes or consumes. The registry with producers and consumers is docs/events.md.
 const (
-	EmailVerificationRequested RoutingKey = "email.verification.requested"
-	SubscriptionCreated        RoutingKey = "subscription.created"
-	SubscriptionCancelled      RoutingKey = "subscription.cancelled"
-	SubscriptionStatusChanged  RoutingKey = "subscription.status_changed"
+	EmailVerificationRequested   RoutingKey = "email.verification.requested"
+	EmailPasswordResetRequested  RoutingKey = "email.password_reset.requested"
+	EmailAccountExistsRequested  RoutingKey = "email.account_exists.requested"
+	EmailSecurityNoticeRequested RoutingKey = "email.security_notice.requested"
+	UserVerified                 RoutingKey = "user.verified"
+	SubscriptionCreated          RoutingKey = "subscription.created"
+	SubscriptionCancelled        RoutingKey = "subscription.cancelled"
+	SubscriptionStatusChanged    RoutingKey = "subscription.status_changed"
 
 	InvitationRequested            RoutingKey = "invitation.requested"
 	EmailProjectCompletedRequested RoutingKey = "email.project_completed.requested"
@@ -22,9 +26,11 @@ const (
 	JobCompleted                   RoutingKey = "job.completed"
 )
 
-// Mandatory reports whether it is an error when no queue takes an event of this key. It is not for job.completed, which
-// no queue of ours takes: while no other service is bound to it, it would be returned for ever.
-func (k RoutingKey) Mandatory() bool { return k != JobCompleted }
+// Mandatory reports whether it is an error when no queue takes an event of this key. It is not for job.completed and
+// user.*, which no queue of ours takes: while no other service is bound to them, they would be returned for ever.
+func (k RoutingKey) Mandatory() bool {
+	return k != JobCompleted && !strings.HasPrefix(string(k), "user.")
+}
 
 // AsksForMail reports whether events of this key carry personal data, codes or tokens. Their bodies are sealed in the
 // outbox.

@@ -26,6 +26,66 @@ func (d VerificationRequested) Validate() error {
 
 func (d VerificationRequested) checkIDs() error { return checkUserID(d.UserID) }
 
+// PasswordResetRequested is the data of email.password_reset.requested: a one-time code with which a new password can be
+// set, to be mailed.
+type PasswordResetRequested VerificationRequested
+
+// Validate names the first missing field.
+func (d PasswordResetRequested) Validate() error { return VerificationRequested(d).Validate() }
+
+func (d PasswordResetRequested) checkIDs() error { return checkUserID(d.UserID) }
+
+// AccountExistsMail is the data of email.account_exists.requested: a notice to a user that their address was registered
+// once more.
+type AccountExistsMail struct {
+	UserID    string `json:"user_id"`
+	Recipient string `json:"recipient"`
+	Locale    string `json:"locale"` // en | vi
+}
+
+// Validate names the first missing field.
+func (d AccountExistsMail) Validate() error {
+	return firstMissing(field{"user_id", d.UserID == ""}, field{"recipient", d.Recipient == ""})
+}
+
+func (d AccountExistsMail) checkIDs() error { return checkUserID(d.UserID) }
+
+// The kinds of [SecurityNotice].
+const (
+	NoticePasswordChanged = "password_changed"
+	NoticePasswordReset   = "password_reset"
+)
+
+// SecurityNotice is the data of email.security_notice.requested: a notice to a user of what was done to their account.
+type SecurityNotice struct {
+	UserID     string    `json:"user_id"`
+	Recipient  string    `json:"recipient"`
+	Locale     string    `json:"locale"` // en | vi
+	Kind       string    `json:"kind"`
+	OccurredAt time.Time `json:"occurred_at"`
+}
+
+// Validate names the first missing field.
+func (d SecurityNotice) Validate() error {
+	return firstMissing(field{"user_id", d.UserID == ""}, field{"recipient", d.Recipient == ""},
+		field{"kind", d.Kind == ""}, field{"occurred_at", d.OccurredAt.IsZero()})
+}
+
+func (d SecurityNotice) checkIDs() error { return checkUserID(d.UserID) }
+
+// UserVerifiedData is the data of user.verified: a user has proven their address, and is active from then on.
+type UserVerifiedData struct {
+	UserID     string    `json:"user_id"`
+	OccurredAt time.Time `json:"occurred_at"`
+}
+
+// Validate names the first missing field.
+func (d UserVerifiedData) Validate() error {
+	return firstMissing(field{"user_id", d.UserID == ""}, field{"occurred_at", d.OccurredAt.IsZero()})
+}
+
+func (d UserVerifiedData) checkIDs() error { return checkUserID(d.UserID) }
+
 // InvitationMail is the data of invitation.requested: a token to be mailed. The envelope's project_id is
 // that of the batch.
 type InvitationMail struct {

@@ -52,6 +52,12 @@ type Mailer interface {
 type Renderer interface {
 	// Verification returns the mail with a one-time code.
 	Verification(locale, code string, now, expiresAt time.Time) (Content, error)
+	// PasswordReset returns the mail with a one-time code that sets a new password.
+	PasswordReset(locale, code string, now, expiresAt time.Time) (Content, error)
+	// AccountExists returns the notice that an address which has an account was registered.
+	AccountExists(locale string) (Content, error)
+	// SecurityNotice returns the notice that something of this kind was done to an account.
+	SecurityNotice(locale, kind string, at time.Time) (Content, error)
 	// Invitation shows link, or the token itself when link is empty.
 	Invitation(locale, token, link string, expiresAt time.Time) (Content, error)
 	// ProjectCompleted returns the closing mail of a project.

@@ -125,6 +125,21 @@ func (m *MockRenderer) EXPECT() *MockRendererMockRecorder {
 	return m.recorder
 }
 
+// AccountExists mocks base method.
+func (m *MockRenderer) AccountExists(locale string) (notification.Content, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "AccountExists", locale)
+	ret0, _ := ret[0].(notification.Content)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// AccountExists indicates an expected call of AccountExists.
+func (mr *MockRendererMockRecorder) AccountExists(locale interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "AccountExists", reflect.TypeOf((*MockRenderer)(nil).AccountExists), locale)
+}
+
 // Invitation mocks base method.
 func (m *MockRenderer) Invitation(locale, token, link string, expiresAt time.Time) (notification.Content, error) {
 	m.ctrl.T.Helper()
@@ -140,6 +155,21 @@ func (mr *MockRendererMockRecorder) Invitation(locale, token, link, expiresAt in
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Invitation", reflect.TypeOf((*MockRenderer)(nil).Invitation), locale, token, link, expiresAt)
 }
 
+// PasswordReset mocks base method.
+func (m *MockRenderer) PasswordReset(locale, code string, now, expiresAt time.Time) (notification.Content, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "PasswordReset", locale, code, now, expiresAt)
+	ret0, _ := ret[0].(notification.Content)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// PasswordReset indicates an expected call of PasswordReset.
+func (mr *MockRendererMockRecorder) PasswordReset(locale, code, now, expiresAt interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "PasswordReset", reflect.TypeOf((*MockRenderer)(nil).PasswordReset), locale, code, now, expiresAt)
+}
+
 // ProjectCompleted mocks base method.
 func (m *MockRenderer) ProjectCompleted(locale string, c notification.Completion) (notification.Content, error) {
 	m.ctrl.T.Helper()
@@ -153,6 +183,21 @@ func (m *MockRenderer) ProjectCompleted(locale string, c notification.Completion
 func (mr *MockRendererMockRecorder) ProjectCompleted(locale, c interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ProjectCompleted", reflect.TypeOf((*MockRenderer)(nil).ProjectCompleted), locale, c)
+}
+
+// SecurityNotice mocks base method.
+func (m *MockRenderer) SecurityNotice(locale, kind string, at time.Time) (notification.Content, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "SecurityNotice", locale, kind, at)
+	ret0, _ := ret[0].(notification.Content)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// SecurityNotice indicates an expected call of SecurityNotice.
+func (mr *MockRendererMockRecorder) SecurityNotice(locale, kind, at interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SecurityNotice", reflect.TypeOf((*MockRenderer)(nil).SecurityNotice), locale, kind, at)
 }
 
 // TrialEnding mocks base method.

@@ -36,6 +36,12 @@ var mails = map[string]struct {
 	verification: {"code", []string{
 		"subject", "preheader", "heading", "intro", "validity", "warning", "ignore", "footer",
 	}},
+	passwordReset: {"code", []string{
+		"subject", "preheader", "heading", "intro", "validity", "warning", "ignore", "footer",
+	}},
+	passwordChanged:   {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
+	passwordResetDone: {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
+	accountExists:     {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
 	invitation: {"invitation", []string{
 		"subject", "preheader", "heading", "intro", "action", "paste", "validity", "warning", "ignore", "footer",
 	}},

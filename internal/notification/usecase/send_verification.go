@@ -2,18 +2,31 @@ package usecase
 
 import (
 	"context"
+	"time"
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
 )
 
-// SendVerification sends the mail with a one-time code, and drops it once the code has expired.
+// SendVerification sends the mail with a one-time code that proves an address, and drops it once the code has expired.
 func (s *Sender) SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error {
+	return s.sendCode(ctx, eventID, d, s.deps.Renderer.Verification)
+}
+
+// SendPasswordReset is SendVerification for a code that sets a new password.
+func (s *Sender) SendPasswordReset(ctx context.Context, eventID string, d event.PasswordResetRequested) error {
+	return s.sendCode(ctx, eventID, event.VerificationRequested(d), s.deps.Renderer.PasswordReset)
+}
+
+func (s *Sender) sendCode(
+	ctx context.Context, eventID string, d event.VerificationRequested,
+	render func(locale, code string, now, expiresAt time.Time) (notification.Content, error),
+) error {
 	now := s.deps.Clock.Now()
 	if !now.Before(d.ExpiresAt) {
 		return s.expire(ctx, eventID)
 	}
-	content, err := s.deps.Renderer.Verification(d.Locale, d.OTPCode, now, d.ExpiresAt)
+	content, err := render(d.Locale, d.OTPCode, now, d.ExpiresAt)
 	r := request{
 		eventID:    eventID,
 		mail:       notification.Mail{To: d.Recipient},

@@ -117,6 +117,18 @@ func (w whole) requireState(want notification.State) {
 
 type plain struct{}
 
+func (plain) PasswordReset(string, string, time.Time, time.Time) (notification.Content, error) {
+	return notification.Content{Subject: "A code", Text: "for a new password"}, nil
+}
+
+func (plain) SecurityNotice(string, string, time.Time) (notification.Content, error) {
+	return content, nil
+}
+
+func (plain) AccountExists(string) (notification.Content, error) {
+	return notification.Content{Subject: "A notice", Text: "about an account"}, nil
+}
+
 func (plain) Verification(string, string, time.Time, time.Time) (notification.Content, error) {
 	return content, nil
 }

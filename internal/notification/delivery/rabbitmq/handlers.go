@@ -14,6 +14,7 @@ import (
 type Sender interface {
 	SendProjectCompleted(ctx context.Context, eventID string, d event.ProjectCompletedMail) error
 	SendTrialEnding(ctx context.Context, eventID string, d event.TrialEndingMail) error
+	SendSecurityNotice(ctx context.Context, eventID string, d event.SecurityNotice) error
 }
 
 // SendProjectCompleted returns the handler of email.project_completed.requested.
@@ -27,5 +28,12 @@ func SendProjectCompleted(s Sender) event.Handler {
 func SendTrialEnding(s Sender) event.Handler {
 	return event.Handle(func(ctx context.Context, e event.Received, d event.TrialEndingMail) error {
 		return s.SendTrialEnding(ctx, e.ID, d)
+	})
+}
+
+// SendSecurityNotice returns the handler of email.security_notice.requested.
+func SendSecurityNotice(s Sender) event.Handler {
+	return event.Handle(func(ctx context.Context, e event.Received, d event.SecurityNotice) error {
+		return s.SendSecurityNotice(ctx, e.ID, d)
 	})
 }

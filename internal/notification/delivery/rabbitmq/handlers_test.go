@@ -32,6 +32,11 @@ func (s *sender) SendTrialEnding(_ context.Context, eventID string, d event.Tria
 	return s.err
 }
 
+func (s *sender) SendSecurityNotice(_ context.Context, eventID string, d event.SecurityNotice) error {
+	s.eventID, s.data, s.calls = eventID, d, s.calls+1
+	return s.err
+}
+
 var (
 	now  = time.Date(2026, 1, 31, 9, 40, 0, 123456000, time.UTC)
 	data = event.ProjectCompletedMail{
@@ -93,4 +98,16 @@ func TestSendTrialEnding(t *testing.T) {
 			require.Equal(t, &sender{"evt_1", reminder, 1, result}, mail)
 		}
 	})
+}
+
+func TestSendSecurityNotice(t *testing.T) {
+	t.Parallel()
+	notice := event.SecurityNotice{
+		UserID: "user-1", Recipient: "an@example.com", Locale: "vi", Kind: event.NoticePasswordReset, OccurredAt: now,
+	}
+	m, err := event.Encode(event.Event{ID: "evt_1", Key: event.EmailSecurityNoticeRequested, Time: now, Data: notice})
+	require.NoError(t, err)
+	mail := &sender{}
+	require.NoError(t, rabbitmq.SendSecurityNotice(mail)(t.Context(), event.Delivery{Message: m}))
+	require.Equal(t, &sender{"evt_1", notice, 1, nil}, mail)
 }
