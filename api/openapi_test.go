@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,7 @@ func TestOpenAPI(t *testing.T) {
 		inCode := map[clientError]bool{
 			// Errors of the HTTP server, which belong to no domain.
 			{413, 413, "The body is too large"}:                                                                   true,
+			{429, 429, "Too many requests; try again in 6 seconds"}:                                               true,
 			{415, 415, "Send JSON with Content-Type: application/json"}:                                           true,
 			{401, 401, "Send the internal key as X-Internal-Key"}:                                                 true,
 			{403, 403, "Pages of this origin may not do that: it is not one of CORS_ORIGINS"}:                     true,
@@ -107,7 +109,8 @@ func TestOpenAPI(t *testing.T) {
 // sentinels are the errors that reach clients with a code of their own. Several share a code that is the bare HTTP
 // status; their messages tell them apart.
 var sentinels = []*apperror.Error{
-	authentication.ErrBody, authentication.ErrEmailTaken, authentication.ErrWrongPassword, authentication.ErrWrongCode,
+	authentication.ErrBody, authentication.ErrOtherBrowser, authentication.ErrRequestsFull,
+	authentication.TryAgainIn(15 * time.Minute), authentication.ErrWrongPassword, authentication.ErrWrongCode,
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
 	authentication.ErrProfile, authentication.ErrNoUser, authentication.ErrUserID, authentication.ErrForbidden,

@@ -205,7 +205,8 @@ func (a *App) assembleAPI(events event.Publisher) {
 	a.authentication = authentications.New(authentications.Deps{
 		Tx:        a.tx,
 		Users:     authsql.NewUsers(a.db),
-		Codes:     a.legacy.codes(authsql.NewCodes(a.db)),
+		Requests:  a.legacy.requests(authsql.NewCodeRequests(a.db)),
+		Guard:     a.newGuard(),
 		Passwords: a.passwords,
 		Tokens:    tokens,
 		Trials:    lifecycle,
@@ -232,6 +233,17 @@ func (a *App) assembleAPI(events event.Publisher) {
 	})
 }
 
+// newGuard returns what limits tries at passwords and codes.
+func (in *infra) newGuard() *authentications.Guard {
+	return authentications.NewGuard(authentications.GuardDeps{
+		Tx:      in.tx,
+		Limits:  authsql.NewLimits(in.db),
+		Clock:   in.clock,
+		Key:     authentication.CodeKey(in.cfg.Secrets.CodeHMAC),
+		Refused: in.tryRefused,
+	})
+}
+
 // newInvitations returns what the api does about invitations.
 func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 	users := authsql.NewUsers(a.db)
@@ -251,7 +263,7 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		TokenKey:      invitation.TokenKey(a.cfg.Secrets.CodeHMAC),
 		PerSecond:     a.cfg.Invitations.PerSecond,
 		ParseEmail:    authentication.ParseEmail,
-		CheckPassword: authentication.CheckPassword,
+		CheckPassword: func(password string) error { return authentication.CheckPassword(password, "") },
 	})
 }
 
@@ -313,12 +325,17 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 		codeMail: authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
 			Tx:       a.db,
 			Users:    authsql.NewUsers(a.db),
-			Codes:    a.legacy.codes(authsql.NewCodes(a.db)),
+			Requests: authsql.NewCodeRequests(a.db),
 			Mailer:   mails,
 			Events:   events,
 			Clock:    a.clock,
 			CodeKey:  authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
 			Replaced: a.codeReplaced,
+		}),
+		notices: authentications.NewNoticeSender(authentications.NoticeSenderDeps{
+			Notices: authsql.NewNotices(a.db),
+			Mailer:  mails,
+			Clock:   a.clock,
 		}),
 		invitationMail: invitations.NewMailSender(invitations.MailSenderDeps{
 			Invitations: invitationsql.NewInvitations(a.db),

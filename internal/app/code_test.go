@@ -39,6 +39,8 @@ func (m *stubMailer) Send(ctx context.Context, _ notification.Mail, accepted fun
 	return accepted(ctx)
 }
 
+var codeKey = authentication.CodeKey("a key of thirty-two bytes, really")
+
 // greylisted is a person whose code's mail is refused for a while, on real repositories.
 type greylisted struct {
 	*testing.T
@@ -46,7 +48,7 @@ type greylisted struct {
 	clock    *handClock
 	mailer   *stubMailer
 	events   *eventtest.Recorder
-	codes    *authsql.Codes
+	requests *authsql.CodeRequests
 	user     authentication.User
 	codeMail *authentications.CodeMailSender
 	replaced int
@@ -56,19 +58,19 @@ func eachGreylisted(t *testing.T, test func(g *greylisted)) {
 	t.Helper()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		g := &greylisted{
-			T:      t,
-			db:     db,
-			clock:  &handClock{time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)},
-			mailer: &stubMailer{failure: &notification.SendError{Class: notification.ClassTemporary, Where: "smtp_rcpt_451"}},
-			events: &eventtest.Recorder{},
-			codes:  authsql.NewCodes(db),
+			T:        t,
+			db:       db,
+			clock:    &handClock{time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)},
+			mailer:   &stubMailer{failure: &notification.SendError{Class: notification.ClassTemporary, Where: "smtp_rcpt_451"}},
+			events:   &eventtest.Recorder{},
+			requests: authsql.NewCodeRequests(db),
 		}
 		renderer, err := render.New()
 		require.NoError(t, err)
 		g.codeMail = authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
-			Tx:    db,
-			Users: authsql.NewUsers(db),
-			Codes: g.codes,
+			Tx:       db,
+			Users:    authsql.NewUsers(db),
+			Requests: g.requests,
 			Mailer: notifications.New(notifications.Deps{
 				Tx:         db,
 				Ledger:     mailsql.NewLedger(db),
@@ -82,7 +84,7 @@ func eachGreylisted(t *testing.T, test func(g *greylisted)) {
 			}),
 			Events:   g.events,
 			Clock:    g.clock,
-			CodeKey:  authentication.CodeKey("a key of thirty-two bytes, really"),
+			CodeKey:  codeKey,
 			Replaced: func(context.Context, string) { g.replaced++ },
 		})
 		g.user = authentication.User{
@@ -97,13 +99,19 @@ func eachGreylisted(t *testing.T, test func(g *greylisted)) {
 			if err := authsql.NewUsers(db).Create(ctx, g.user); err != nil {
 				return err
 			}
-			return g.codes.Save(ctx, authentication.Code{
-				UserID:    g.user.ID,
-				Purpose:   authentication.PurposeVerification,
-				Digest:    []byte("digest"),
-				EventID:   "evt_1",
-				CreatedAt: g.clock.now,
-				ExpiresAt: g.clock.now.Add(authentication.CodeLifetime),
+			return g.requests.Save(ctx, authentication.CodeRequest{
+				ID:           uuid.Must(uuid.NewV7()).String(),
+				Purpose:      authentication.PurposeVerification,
+				Email:        g.user.Email,
+				UserID:       g.user.ID,
+				PasswordHash: "hash",
+				CreatedAt:    g.clock.now,
+				Code: authentication.Code{
+					Digest:    []byte("digest"),
+					EventID:   "evt_1",
+					CreatedAt: g.clock.now,
+					ExpiresAt: g.clock.now.Add(authentication.CodeLifetime),
+				},
 			})
 		})
 		test(g)
@@ -115,13 +123,19 @@ func (g *greylisted) store(fn func(ctx context.Context) error) {
 	require.NoError(g, g.db.WithinTx(context.Background(), fn))
 }
 
-// code returns the newest code.
-func (g *greylisted) code() authentication.Code {
+// request returns the only request, with the newest code.
+func (g *greylisted) request() (r authentication.CodeRequest) {
 	g.Helper()
-	c, err := g.codes.Find(context.Background(), g.user.ID, authentication.PurposeVerification)
-	require.NoError(g, err)
-	return c
+	g.store(func(ctx context.Context) error {
+		requests, err := g.requests.OfAddress(ctx, g.user.Email, authentication.PurposeVerification)
+		require.Len(g, requests, 1)
+		r = requests[0]
+		return err
+	})
+	return r
 }
+
+func (g *greylisted) code() authentication.Code { return g.request().Code }
 
 // deliver delivers an event of a code that was asked for when the test began, and returns what became of it.
 func (g *greylisted) deliver(eventID string, expiresAt time.Time) string {
@@ -158,7 +172,9 @@ func TestGreylistedCode(t *testing.T) {
 			g.mailer.failure = nil
 			require.Equal(g, event.Handled, g.deliver(fresh.EventID, fresh.ExpiresAt))
 			require.Equal(g, 1, g.mailer.sent)
-			require.NoError(g, fresh.Try(fresh.Digest, g.clock.now))
+			digits := g.events.Events()[0].Data.(event.VerificationRequested).OTPCode
+			_, err := codeKey.TryDigits([]authentication.CodeRequest{g.request()}, digits, g.clock.now)
+			require.NoError(g, err)
 		})
 	})
 
@@ -207,9 +223,9 @@ func TestGreylistedCode(t *testing.T) {
 				}
 				return ledger.Save(ctx, d)
 			})
-			used := first
-			used.UsedAt = g.clock.now
-			g.store(func(ctx context.Context) error { return g.codes.Save(ctx, used) })
+			used := g.request()
+			used.Code.UsedAt = g.clock.now
+			g.store(func(ctx context.Context) error { return g.requests.Save(ctx, used) })
 			require.Equal(g, "retry", g.deliver("evt_1", first.ExpiresAt), "the event is kept")
 			g.clock.now = g.clock.now.Add(mailLease)
 			require.Equal(g, event.DropSuperseded, g.deliver("evt_1", first.ExpiresAt))

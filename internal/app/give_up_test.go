@@ -48,7 +48,7 @@ func TestGivenUpMails(t *testing.T) {
 		require.Equal(t, notification.StateFailed, giveUp(r, id, ""), id)
 		asking++
 	}
-	require.Equal(t, 5, asking)
+	require.Equal(t, 8, asking)
 	require.Equal(t, event.EmailVerificationRequested, table[0].key)
 	require.Empty(t, giveUp(table[0], "evt_shadow", legacy.OwnerLegacy), "what is only compared is another copy's mail")
 }

@@ -85,7 +85,7 @@ func (in *infra) logCallers() {
 		in.log.Info().Strs("origins", origins).Msg("pages of these origins may call")
 	}
 	if len(in.cfg.HTTP.Proxies) == 0 {
-		in.log.Info().Msg("no proxy is trusted; set TRUSTED_PROXIES where one is in front, or every client has its address")
+		in.log.Info().Msg("TRUSTED_PROXIES is none: where a proxy is in front, every client has its address")
 	} else {
 		proxies := make([]string, 0, len(in.cfg.HTTP.Proxies))
 		for _, p := range in.cfg.HTTP.Proxies {
@@ -98,16 +98,18 @@ func (in *infra) logCallers() {
 // newEcho returns a server with health and metrics. durations, where there is one, measures its requests.
 func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
 	e := httpserver.New(httpserver.Options{
-		Log:      in.log,
-		Prefix:   "/identity",
-		Origins:  httpserver.Origins{Listed: in.cfg.HTTP.Origins, Local: in.cfg.HTTP.LocalOrigins},
-		Proxies:  in.cfg.HTTP.Proxies,
-		Tracer:   in.tracer(),
-		Metrics:  durations,
-		Timeout:  requestTimeout,
-		Routes:   routes,
-		Explain:  database.Explain, // a database that is unavailable is no fault of ours
-		Wordings: map[string]httpserver.Wording{"vi": vietnamese},
+		Log:     in.log,
+		Prefix:  "/identity",
+		Origins: httpserver.Origins{Listed: in.cfg.HTTP.Origins, Local: in.cfg.HTTP.LocalOrigins},
+		Proxies: in.cfg.HTTP.Proxies,
+
+		ClientUnknown: in.clientUnknown,
+		Tracer:        in.tracer(),
+		Metrics:       durations,
+		Timeout:       requestTimeout,
+		Routes:        routes,
+		Explain:       database.Explain, // a database that is unavailable is no fault of ours
+		Wordings:      map[string]httpserver.Wording{"vi": vietnamese},
 	})
 	in.health.register(e)
 	getOrHead(e, "/metrics", echo.WrapHandler(promhttp.HandlerFor(

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -55,6 +56,8 @@ type infra struct {
 	process process
 	version string
 	log     zerolog.Logger
+
+	unknownClient sync.Once // the warning about them
 
 	db     *database.DB
 	tx     transactor // the use cases' transactions

@@ -85,13 +85,16 @@ func (w *wing) publisher(next event.Publisher) event.Publisher {
 	})
 }
 
-// codes finds codes of the previous release as well.
-func (w *wing) codes(next authentication.CodeRepository) authentication.CodeRepository {
-	return legacy.NewCodes(legacy.CodesDeps{
-		CodeRepository: next,
-		DB:             w.db,
-		Clock:          w.clock,
-		Key:            authentication.CodeKey(w.cfg.Secrets.CodeHMAC),
+// requests finds what pods of the previous release have made as well, while such pods serve.
+func (w *wing) requests(next authentication.CodeRequestRepository) authentication.CodeRequestRepository {
+	if !w.phase().Mixed() {
+		return next
+	}
+	return legacy.NewRequests(legacy.RequestsDeps{
+		CodeRequestRepository: next,
+		DB:                    w.db,
+		Clock:                 w.clock,
+		Key:                   authentication.CodeKey(w.cfg.Secrets.CodeHMAC),
 	})
 }
 

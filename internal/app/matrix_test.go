@@ -42,6 +42,9 @@ var matrixRoutes = map[string]matrixRow{
 	"POST /authentication/logout":            {who: forEveryone},
 	"POST /authentication/accept-invitation": {who: forEveryone},
 	"GET /authentication/me":                 {who: forPeople},
+	"POST /authentication/forgot-password":   {who: forEveryone},
+	"POST /authentication/reset-password":    {who: forEveryone},
+	"POST /users/me/change-password":         {who: forPeople, body: `{}`},
 
 	"GET /users/me":           {who: forPeople},
 	"PUT /users/me":           {who: forPeople, body: `{}`},

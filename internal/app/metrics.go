@@ -33,6 +33,8 @@ type metrics struct {
 	lanePaused    *prometheus.GaugeVec
 
 	loginsMixed       prometheus.Counter
+	triesRefused      *prometheus.CounterVec
+	clientsUnknown    prometheus.Counter
 	projectsCompleted prometheus.Counter
 	sweepsFailed      prometheus.Counter
 	repairsFailed     prometheus.Counter
@@ -82,6 +84,8 @@ func newMetrics() *metrics {
 		}, []string{"queue"}),
 
 		loginsMixed:       counter("logins_mixed_total", "Requests with valid tokens of different users."),
+		triesRefused:      counters("account_tries_refused_total", "Passwords and codes refused by a limit of their address.", "limit"),
+		clientsUnknown:    counter("http_clients_unknown_total", "Requests of a proxy that does not say for whom it asks."),
 		sweepsFailed:      counter("project_sweep_failures_total", "Open projects that the sweeper passed over."),
 		repairsFailed:     counter("batch_repair_failures_total", "Batches of invitations that the repairer passed over."),
 		purgesFailed:      counters("purge_failures_total", "Purges of expired rows that failed, or passed over some.", "what"),

@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/internal/notification"
@@ -109,6 +110,23 @@ func (in *infra) loginsMixed(ctx context.Context, userID, other string) {
 	log.Warn().Str("user_id", userID).Str("other_user_id", other).
 		Msg("a request has valid tokens of two users and counts as the first; the next /authentication/me or login removes the " +
 			"cookie without a domain")
+}
+
+// clientUnknown counts a request whose client no proxy names, and says so once.
+func (in *infra) clientUnknown() {
+	in.metrics.clientsUnknown.Inc()
+	in.unknownClient.Do(func() {
+		in.log.Warn().Msg("a proxy does not say for whom it asks, so its clients have no limits of their own; " +
+			"have it send X-Forwarded-For")
+	})
+}
+
+// tryRefused logs and counts a try that a limit of its address has refused. The address is in neither.
+func (in *infra) tryRefused(ctx context.Context, kind authentication.LimitKind) {
+	in.metrics.triesRefused.WithLabelValues(string(kind)).Inc()
+	log := logger.WithTrace(ctx, in.log)
+	log.Warn().Str("limit", string(kind)).
+		Msg("an address has reached a limit from this client's network; other networks have their own")
 }
 
 // publishObserver writes one line and the metrics of every row the relay handles.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/heartbeat"
@@ -46,6 +47,9 @@ func (a *App) purgeOnce(ctx context.Context) {
 		purge func(ctx context.Context, then time.Time) (int64, error)
 	}{
 		{"mails", mailLife, mailsql.NewLedger(a.db).PurgeOlderThan},
+		{"requests for codes", authentication.RequestKept, authsql.NewCodeRequests(a.db).PurgeOlderThan},
+		{"notices", time.Hour, authsql.NewNotices(a.db).PurgeOlderThan},
+		{"limits", 0, authsql.NewLimits(a.db).Purge},
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
 		{"invitations", 0, purger.PurgeExpired},
 		{"batches", batchLife, purger.PurgeBatches},
@@ -54,6 +58,7 @@ func (a *App) purgeOnce(ctx context.Context) {
 		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {
 			return heartbeat.Purge(ctx, a.db, then)
 		}},
+		{"unverified users", a.cfg.Accounts.UnverifiedKeptFor, a.purgeUnverified},
 	} {
 		n, err := p.purge(ctx, now.Add(-p.life))
 		switch {
@@ -67,6 +72,14 @@ func (a *App) purgeOnce(ctx context.Context) {
 			a.log.Info().Int64("rows", n).Str("what", p.table).Msg("purged expired rows")
 		}
 	}
+}
+
+// purgeUnverified deletes users who have never proven their address; while pods of the previous release serve, nobody.
+func (a *App) purgeUnverified(ctx context.Context, then time.Time) (int64, error) {
+	if a.phase().Mixed() {
+		return 0, nil
+	}
+	return authsql.NewUsers(a.db).PurgeProvisional(ctx, then)
 }
 
 // failLostMails fails the mails whose events are in no queue.

@@ -33,6 +33,7 @@ var mailQueues = []string{EmailQueue, InvitationQueue, LegacyQueue}
 
 // handlers are what the routing table hands events to.
 type handlers struct {
+	notices        *authentications.NoticeSender
 	codeMail       *authentications.CodeMailSender
 	invitationMail *invitations.MailSender
 	mails          *notifications.Sender
@@ -63,6 +64,9 @@ func routes(h handlers) []route {
 	mail := []event.Middleware{giveUp}
 	return []route{
 		{EmailQueue, "email.#", event.EmailVerificationRequested, h.shadow.Compare(authevents.SendCode(h.codeMail)), code},
+		{EmailQueue, "email.#", event.EmailPasswordResetRequested, authevents.SendReset(h.codeMail), mail},
+		{EmailQueue, "email.#", event.EmailAccountExistsRequested, authevents.SendAccountExists(h.notices), mail},
+		{EmailQueue, "email.#", event.EmailSecurityNoticeRequested, mailevents.SendSecurityNotice(h.mails), mail},
 		{InvitationQueue, "invitation.#", event.InvitationRequested, invitationevents.SendMail(h.invitationMail), invitation},
 		{EmailQueue, "email.#", event.EmailProjectCompletedRequested, mailevents.SendProjectCompleted(h.mails), mail},
 		{InvitationQueue, trialEnding, event.EmailTrialEndingRequested, mailevents.SendTrialEnding(h.mails), mail},

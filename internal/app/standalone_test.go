@@ -154,9 +154,11 @@ func TestStandalone(t *testing.T) {
 		require.Contains(t, string(requested.Body), otp)
 
 		p.ok(t, http.StatusOK, http.MethodPost, "/identity/authentication/verify-otp", fields{"email": email, "otp": otp})
-		created := <-events
+		created, verified := <-events, <-events
 		schemas.Check(t, created)
+		schemas.Check(t, verified)
 		require.Equal(t, string(event.SubscriptionCreated), created.RoutingKey)
+		require.Equal(t, string(event.UserVerified), verified.RoutingKey)
 		require.NotEqual(t, requested.Headers[event.HeaderTraceparent], "")
 
 		p.ok(t, http.StatusOK, http.MethodGet, "/authentication/me", nil)
@@ -194,16 +196,19 @@ func TestStandalone(t *testing.T) {
 		dir := t.TempDir()
 		const email = "lan@example.com"
 		var otp string
+		var registered struct{ Registration string }
 		t.Run("before", func(t *testing.T) {
 			p := start(t, dir)
-			p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register", fields{"email": email, "password": "a long enough one"})
+			require.NoError(t, json.Unmarshal(p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register",
+				fields{"email": email, "password": "a long enough one"}), &registered))
 			mails, err := p.Inbox().Wait(t.Context(), email, 1)
 			require.NoError(t, err)
 			otp = sixDigits.FindString(mails[0].Text)
 		})
 		t.Run("after", func(t *testing.T) {
 			p := start(t, dir)
-			p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
+			p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp",
+				fields{"email": email, "otp": otp, "registration": registered.Registration}) // the client has no cookie
 		})
 	})
 	t.Run("a user whose password the previous release hashed logs in, and is rehashed", func(t *testing.T) {

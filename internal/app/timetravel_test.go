@@ -64,13 +64,13 @@ func TestTimeTravel(t *testing.T) {
 		schemas := apitest.NewEvents(t)
 		var keys []string
 		var last event.Message
-		for len(keys) < 5 {
+		for len(keys) < 6 {
 			last = <-events
 			schemas.Check(t, last)
 			keys = append(keys, last.RoutingKey)
 		}
 		require.Equal(t, []string{
-			"email.verification.requested", "subscription.created",
+			"email.verification.requested", "subscription.created", "user.verified",
 			"email.trial_ending.requested", "email.trial_ending.requested", "subscription.cancelled",
 		}, keys)
 		_, data, err := event.Decode[event.SubscriptionCancelledData](last)

@@ -105,7 +105,11 @@ func TestTransactions(t *testing.T) {
 		require.NoError(t, err)
 		status, _, _ := p.call(t, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": "000000"})
 		require.Equal(t, http.StatusBadRequest, status)
-		require.Equal(t, 1, p.number(t, "SELECT wrong_tries FROM verification_codes"))
+		require.Equal(t, 1, p.number(t, "SELECT wrong_tries FROM code_requests"))
+		require.Equal(t, 1, p.number(t, "SELECT count FROM limits WHERE kind = 'code'"))
+		status, _, _ = p.call(t, http.MethodPost, "/authentication/login", fields{"email": email, "password": "another one"})
+		require.Equal(t, http.StatusUnauthorized, status)
+		require.Equal(t, 1, p.number(t, "SELECT count FROM limits WHERE kind = 'login' AND network = ''"))
 		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/send-otp", login)
 		otp := sixDigits.FindString(mails[0].Text)
 		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": email, "otp": otp})
@@ -161,10 +165,11 @@ func TestTransactions(t *testing.T) {
 
 		p.replaceCode(t)
 		p.lifeOfTrial(t)
+		p.recover(t)
 
 		require.Equal(t, []string{
-			"authentication.Promote", "authentication.Register", "authentication.SendCode", "authentication.Verify",
-			"authentication.registerInvited", "authentication.replace", "authentication.replaceHash",
+			"authentication.ChangePassword", "authentication.CodeFailed", "authentication.ForgotPassword", "authentication.LoginFailed", "authentication.Promote", "authentication.Register", "authentication.ResetPassword", "authentication.SendCode", "authentication.Verify",
+			"authentication.replace", "authentication.replaceHash",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
@@ -215,17 +220,17 @@ func (p *program) replaceCode(t *testing.T) {
 	require.NoError(t, err)
 	var userID, eventID string
 	require.NoError(t, p.db.Conn(t.Context()).QueryRowContext(t.Context(),
-		"SELECT u.id, c.event_id FROM users u JOIN verification_codes c ON c.user_id = u.id WHERE u.username = $1", email).
+		"SELECT user_id, event_id FROM code_requests WHERE email = $1", email).
 		Scan(&userID, &eventID))
 	asked := p.clock.Now().Add(-time.Minute - authentication.CodeLifetime)
-	_, err = p.db.Exec(t.Context(), "ageing", "UPDATE verification_codes SET created_at = $2, expires_at = $3 WHERE user_id = $1",
+	_, err = p.db.Exec(t.Context(), "ageing", "UPDATE code_requests SET code_at = $2, expires_at = $3 WHERE user_id = $1",
 		userID, asked, asked.Add(authentication.CodeLifetime))
 	require.NoError(t, err)
 	replaced := 0
 	codes := authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
 		Tx:       p.tx,
 		Users:    authsql.NewUsers(p.db),
-		Codes:    authsql.NewCodes(p.db),
+		Requests: authsql.NewCodeRequests(p.db),
 		Mailer:   neverLeft{},
 		Events:   outbox.NewPublisher(p.db, p.sealer, p.clock, p.relay.Wake),
 		Clock:    p.clock,
@@ -238,6 +243,26 @@ func (p *program) replaceCode(t *testing.T) {
 	require.NoError(t, err)
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp",
 		fields{"email": email, "otp": sixDigits.FindString(mails[0].Text)})
+}
+
+// recover has a person forget their password, set another and change that.
+func (p *program) recover(t *testing.T) {
+	t.Helper()
+	const email = "quen@example.com"
+	p.verified(t, email, 1)
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/forgot-password", fields{"email": email})
+	mails, err := p.Inbox().Wait(t.Context(), email, 2)
+	require.NoError(t, err)
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/reset-password",
+		fields{"email": email, "otp": sixDigits.FindString(mails[0].Text), "password": "another long one"})
+	_, err = p.Inbox().Wait(t.Context(), email, 3)
+	require.NoError(t, err)
+	p.ok(t, http.StatusOK, http.MethodPost, "/users/me/change-password",
+		fields{"old_password": "another long one", "new_password": "a third long one"})
+	mails, err = p.Inbox().Wait(t.Context(), email, 4)
+	require.NoError(t, err)
+	require.Len(t, mails, 4)
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": email, "password": "a third long one"})
 }
 
 // lifeOfTrial lets a trial end, and requires that its user is reminded twice and that its end is made known once.

@@ -65,10 +65,13 @@ func BrowserDigest(value string) (digest []byte, ok bool) {
 	return sum[:], true
 }
 
-// BrowserDigests returns the digests of those of the client's values that can be ours.
+// maxBrowsers is how many values of one request are tried.
+const maxBrowsers = 8
+
+// BrowserDigests returns the digests of the first 8 of the client's values that can be ours.
 func (c *Client) BrowserDigests() (digests [][]byte) {
 	for _, value := range c.Browsers {
-		if digest, ok := BrowserDigest(value); ok {
+		if digest, ok := BrowserDigest(value); ok && len(digests) < maxBrowsers {
 			digests = append(digests, digest)
 		}
 	}

@@ -6,7 +6,9 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // Rules of a one-time code; the limit on tries is the OWASP Authentication Cheat Sheet's.
@@ -29,11 +31,9 @@ const (
 	PurposeReset Purpose = "password_reset"
 )
 
-// Code is the newest one-time code of a user for one purpose; storing another replaces it. The digits themselves
-// are never stored, only their keyed digest.
+// Code is the newest one-time code of a [CodeRequest]; another takes its place. The digits themselves are never stored,
+// only their keyed digest.
 type Code struct {
-	UserID     string
-	Purpose    Purpose
 	Digest     []byte
 	EventID    string // the event that carries the digits; a mail of any other event is out of date. Empty: none does
 	WrongTries int
@@ -54,18 +54,18 @@ func NewDigits() string {
 // CodeKey is CODE_HMAC_KEY: it lives outside the database, so that a stolen table does not reveal codes.
 type CodeKey []byte
 
-// Digest returns the HMAC-SHA256 of purpose, user and digits: a digest is of no use in another row.
-func (k CodeKey) Digest(purpose Purpose, userID, digits string) []byte {
+// Digest returns the HMAC-SHA256 of purpose, request and digits: a digest is of no use in another row.
+func (k CodeKey) Digest(purpose Purpose, requestID, digits string) []byte {
 	mac := hmac.New(sha256.New, k)
-	fmt.Fprintf(mac, "%s\x00%s\x00%s", purpose, userID, digits)
+	fmt.Fprintf(mac, "%s\x00%s\x00%s", purpose, requestID, digits)
 	return mac.Sum(nil)
 }
 
 // CanResend reports whether a new code may replace this one.
 func (c *Code) CanResend(now time.Time) bool { return now.Sub(c.CreatedAt) >= ResendInterval }
 
-// Current reports whether the mail of eventID is still worth sending: its code is the newest, and unused.
-func (c *Code) Current(eventID string) bool { return c.EventID == eventID && c.UsedAt.IsZero() }
+// Dead reports whether too many wrong tries have ended the code.
+func (c *Code) Dead() bool { return c.WrongTries >= MaxWrongTries }
 
 // Replaceable reports whether a fresh code may be made in place of this one, which no mail has delivered: only one
 // replaces another, for a person who has not asked too long ago.
@@ -73,20 +73,47 @@ func (c *Code) Replaceable(now time.Time) bool {
 	return c.ExpiresAt.Sub(c.CreatedAt) <= CodeLifetime && now.Sub(c.CreatedAt) < ReplaceWithin
 }
 
-// Try compares in constant time. It returns nil and marks the code used, or ErrCodeExpired, ErrTooManyTries or
-// ErrWrongCode; a wrong try is counted in WrongTries. The caller stores the code in every case.
-func (c *Code) Try(digest []byte, now time.Time) error {
+// try compares in constant time. It returns nil and marks the code used, or ErrAlreadyVerified when the same digits have
+// used it before, ErrWrongCode, ErrTooManyTries or ErrCodeExpired. It counts nothing.
+func (c *Code) try(digest []byte, now time.Time) error {
+	right := hmac.Equal(digest, c.Digest)
 	switch {
+	case !c.UsedAt.IsZero() && right:
+		return ErrAlreadyVerified
 	case !c.UsedAt.IsZero():
 		return ErrWrongCode
-	case c.WrongTries >= MaxWrongTries:
+	case c.Dead():
 		return ErrTooManyTries
 	case !now.Before(c.ExpiresAt):
 		return ErrCodeExpired
-	case !hmac.Equal(digest, c.Digest):
-		c.WrongTries++
+	case !right:
 		return ErrWrongCode
 	}
 	c.UsedAt = now
 	return nil
+}
+
+// ParseDigits returns the six digits that a person has typed or pasted: with spaces or hyphens between them, in full
+// width or in another script's digits. It returns false for anything else.
+func ParseDigits(typed string) (digits string, ok bool) {
+	var b strings.Builder
+	for _, r := range typed {
+		switch {
+		case unicode.IsSpace(r) || unicode.Is(unicode.Pd, r) || unicode.Is(unicode.Cf, r):
+		case unicode.Is(unicode.Nd, r):
+			b.WriteByte('0' + decimal(r))
+		default:
+			return "", false
+		}
+	}
+	return b.String(), b.Len() == 6
+}
+
+// decimal returns the value of a decimal digit. In Unicode the ten of a script follow each other, zero first, and where
+// scripts follow each other so do their tens.
+func decimal(r rune) (value byte) {
+	for ; unicode.Is(unicode.Nd, r-1); r-- {
+		value++
+	}
+	return value % 10
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,7 @@ type CodeRequest struct {
 	Purpose      Purpose
 	Email        string // as it was typed; compared whatever the case of letters
 	UserID       string // whom its mail names; empty where there was no user
+	Locale       string // what the user is written to in once the address is proved
 	Network      string // of the client; empty when not known
 	PasswordHash string // what the user's password becomes; empty where none was chosen
 	PasswordTag  uint16 // finds the request of a password; see [CodeKey.PasswordTag]
@@ -69,6 +71,33 @@ func MakeRoom(requests []CodeRequest, network string, now time.Time) (out []Code
 		out = append(out, room[0])
 	}
 	return out, nil
+}
+
+// TryDigits tries digits on the requests of one browser, of which the newest comes first. It returns the request they
+// prove, whose code it marks used, or the refusal of the newest: ErrWrongCode, ErrTooManyTries or ErrCodeExpired; a wrong
+// try counts for each code that could still be used. ErrAlreadyVerified means that the same digits have proved one of
+// the requests before, and [ErrOtherBrowser] that there is none; both cost no try. The caller stores all requests.
+func (k CodeKey) TryDigits(requests []CodeRequest, digits string, now time.Time) (proved *CodeRequest, refusal error) {
+	if len(requests) == 0 {
+		return nil, ErrOtherBrowser
+	}
+	refusals := make([]error, len(requests))
+	for i := range requests {
+		r := &requests[i]
+		refusals[i] = r.Code.try(k.Digest(r.Purpose, r.ID, digits), now)
+		if refusals[i] == nil {
+			return r, nil
+		}
+	}
+	if i := slices.Index(refusals, error(ErrAlreadyVerified)); i >= 0 {
+		return nil, refusals[i]
+	}
+	for i := range requests {
+		if requests[i].Code.UsedAt.IsZero() && errors.Is(refusals[i], ErrWrongCode) {
+			requests[i].Code.WrongTries++
+		}
+	}
+	return nil, refusals[0]
 }
 
 // PasswordTag returns 16 bits of a keyed digest of a password that was typed for an address. It finds the request that a

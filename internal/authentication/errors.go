@@ -1,12 +1,15 @@
 package authentication
 
-import "github.com/smap-platform/identity/pkg/apperror"
+import (
+	"errors"
+
+	"github.com/smap-platform/identity/pkg/apperror"
+)
 
 // The errors of this domain with the codes the front end decides by (docs/compatibility.md).
 var (
 	ErrBody            = apperror.New(apperror.Invalid, 20001, "The request is not valid")
 	ErrUserNotFound    = apperror.New(apperror.NotFound, 20002, "User not found")
-	ErrEmailTaken      = apperror.New(apperror.Conflict, 20003, "This e-mail address is already registered")
 	ErrWrongPassword   = apperror.New(apperror.Unauthorized, 20004, "Wrong e-mail or password")
 	ErrWrongCode       = apperror.New(apperror.Invalid, 20005, "Wrong code")
 	ErrAlreadyVerified = apperror.New(apperror.Conflict, 20006, "This e-mail address is already verified")
@@ -28,6 +31,8 @@ var (
 
 	// ErrBusy: more passwords wait to be hashed than can be done in reasonable time.
 	ErrBusy = apperror.New(apperror.Unavailable, 503, "The service is busy; please try again in a moment")
-	// ErrCodeNotFound never leaves the domain: no code was ever stored for this user and purpose.
+	// ErrCodeNotFound never leaves the domain: no request has this code.
 	ErrCodeNotFound = apperror.New(apperror.NotFound, 404, "No code has been requested")
+	// ErrTooSoon never leaves the domain: the last code was made so recently that no other is.
+	ErrTooSoon = errors.New("authentication: a code has just been sent")
 )

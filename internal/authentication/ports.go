@@ -15,14 +15,12 @@ import (
 // UserRepository stores users. Every method takes part in the transaction of ctx. Users that were deleted are
 // not found by any of them.
 type UserRepository interface {
-	// Create returns [ErrEmailTaken] when a live user has the same address, whatever its case; the transaction can
-	// then only be rolled back.
+	// Create stores u, unless a user has the same address, whatever its case: then it does nothing.
 	Create(ctx context.Context, u User) error
 	// ByID and ByEmail return [ErrUserNotFound] when there is none. Addresses are compared whatever the case of letters.
 	ByID(ctx context.Context, id string) (User, error)
 	ByEmail(ctx context.Context, email string) (User, error)
 	// LockByEmail is ByEmail that keeps every other LockByEmail of this user waiting until the transaction ends.
-	// Codes are only read for change and written under this lock.
 	LockByEmail(ctx context.Context, email string) (User, error)
 	// LockByID is LockByEmail by the id.
 	LockByID(ctx context.Context, id string) (User, error)
@@ -54,14 +52,6 @@ type InvitedRepository interface {
 	EraseInvited(ctx context.Context, ids []string) error
 }
 
-// CodeRepository stores the newest code per user and purpose.
-type CodeRepository interface {
-	// Find returns [ErrCodeNotFound] when none was ever stored.
-	Find(ctx context.Context, userID string, purpose Purpose) (Code, error)
-	// Save stores c in place of whatever was there.
-	Save(ctx context.Context, c Code) error
-}
-
 // CodeRequestRepository stores requests for codes, and by which browsers they were made. Every method takes part in the
 // transaction of ctx; those that change something need one.
 type CodeRequestRepository interface {
@@ -70,8 +60,9 @@ type CodeRequestRepository interface {
 	OfAddress(ctx context.Context, email string, purpose Purpose) ([]CodeRequest, error)
 	// OfBrowser is OfAddress for the requests that one of the browsers has made or was bound to.
 	OfBrowser(ctx context.Context, email string, purpose Purpose, browsers [][]byte) ([]CodeRequest, error)
-	// OfPassword returns, without waiting or locking, the requests for an address whose PasswordTag is one of tags.
-	OfPassword(ctx context.Context, email string, purpose Purpose, tags []uint16) ([]CodeRequest, error)
+	// OfPassword returns, without waiting or locking, the requests for a verification of an address whose PasswordTag is one
+	// of tags. One whose code has been used is not among them: its password is the user's, or was.
+	OfPassword(ctx context.Context, email string, tags []uint16) ([]CodeRequest, error)
 	// ByEvent returns the request whose newest code the event carries, locked as by OfAddress where ctx has a
 	// transaction, or [ErrCodeNotFound].
 	ByEvent(ctx context.Context, eventID string) (CodeRequest, error)
@@ -84,6 +75,60 @@ type CodeRequestRepository interface {
 	// PurgeOlderThan removes requests whose last code was asked for before then, and returns how many.
 	PurgeOlderThan(ctx context.Context, then time.Time) (int64, error)
 }
+
+// Guard limits what can be tried for an address, so that no stranger fills a limit at its owner's cost. Its methods cost
+// the same whether the address is known or not, and are called before anything is looked up.
+type Guard interface {
+	// Login returns an error that says when to try again, while no password may be tried for the address from the
+	// client's network.
+	Login(ctx context.Context, email string, c Client) error
+	// LoginFailed and LoginSucceeded count what became of a password. One that opens no session has not succeeded.
+	LoginFailed(ctx context.Context, email string, c Client) error
+	LoginSucceeded(ctx context.Context, email string, c Client) error
+	// Send counts a code that is about to be made, in the transaction of ctx, which keeps every other Send for the address
+	// waiting. It returns [ErrTooSoon], or an error that says when to try again.
+	Send(ctx context.Context, email string, c Client, kind SendKind) error
+	// CodeFailed and CodeSucceeded count what became of a code.
+	CodeFailed(ctx context.Context, email string) error
+	CodeSucceeded(ctx context.Context, email string) error
+}
+
+// LimitRepository stores limits, by [CodeKey.LimitDigest]. Every method takes part in the transaction of ctx.
+type LimitRepository interface {
+	// Find returns those of the limits that are stored.
+	Find(ctx context.Context, digest []byte, keys ...LimitKey) (map[LimitKey]Limit, error)
+	// Lock returns the limits, zero ones for those that are not stored, and keeps every other Lock of them waiting until the
+	// transaction ends.
+	Lock(ctx context.Context, digest []byte, now time.Time, keys ...LimitKey) (map[LimitKey]Limit, error)
+	// Save stores limits that were locked.
+	Save(ctx context.Context, digest []byte, limits map[LimitKey]Limit) error
+	// Forget removes limits.
+	Forget(ctx context.Context, digest []byte, keys ...LimitKey) error
+	// Know makes a network known, and writes that once a day.
+	Know(ctx context.Context, digest []byte, network string, now time.Time) error
+	// Purge removes limits whose last try is older than LimitKept, networks that are no longer known, and returns how many.
+	Purge(ctx context.Context, now time.Time) (int64, error)
+}
+
+// NoticeRepository stores which notice a user was sent last.
+type NoticeRepository interface {
+	// Claim reports whether the notice of eventID is to be sent: no other has been claimed for the user since. It may be
+	// claimed again by the same event.
+	Claim(ctx context.Context, userID, eventID string, now, since time.Time) (bool, error)
+	// PurgeOlderThan removes claims, and returns how many.
+	PurgeOlderThan(ctx context.Context, then time.Time) (int64, error)
+}
+
+// SendKind is why a code is made.
+type SendKind string
+
+// The kinds.
+const (
+	SendRegistration SendKind = "registration"
+	SendResend       SendKind = "resend"
+	SendReplacement  SendKind = "replacement" // of a code that wrong tries have ended
+	SendReset        SendKind = "reset"
+)
 
 // PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
 type PasswordHasher interface {
@@ -102,9 +147,10 @@ type Token struct {
 
 // Claims are the content of a valid token.
 type Claims struct {
-	UserID string
-	Email  string
-	Role   Role
+	UserID   string
+	Email    string
+	Role     Role
+	IssuedAt time.Time // whole seconds; zero when the token does not say
 }
 
 // TokenIssuer signs and checks access tokens (docs/compatibility.md).

@@ -27,31 +27,15 @@ type User struct {
 	PasswordHash string
 	Role         Role
 	Active       bool
-	CreatedAt    time.Time
-	UpdatedAt    time.Time
+	// TokensValidAfter is when the tokens that had been issued until then ended: with a new password. Zero: never.
+	TokensValidAfter time.Time
+	CreatedAt        time.Time
+	UpdatedAt        time.Time
 }
 
 // Invited reports whether nobody has used u yet: its address was written down by an administrator, and has neither been
 // proven nor got a password.
 func (u *User) Invited() bool { return !u.Active && u.PasswordHash == "" }
-
-// Limits of a password (docs/compatibility.md). The upper bound keeps hashing cheap and is well above the 64 characters
-// that OWASP asks for.
-const (
-	MinPasswordChars = 8
-	MaxPasswordBytes = 256
-)
-
-// CheckPassword returns [ErrBody] with the field's problem when a new password is too short or too long.
-func CheckPassword(password string) error {
-	switch {
-	case utf8.RuneCountInString(password) < MinPasswordChars:
-		return ErrBody.WithFields(map[string]string{"password": "must have at least 8 characters"})
-	case len(password) > MaxPasswordBytes:
-		return ErrBody.WithFields(map[string]string{"password": "must have at most 256 bytes"})
-	}
-	return nil
-}
 
 // ParseEmail returns a new address in the form in which it is stored: trimmed, in the case of letters it was typed in, by
 // which pods of the previous release look it up. It accepts a plain ASCII addr-spec (RFC 5322) within the lengths of RFC

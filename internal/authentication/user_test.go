@@ -7,7 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
-	"github.com/smap-platform/identity/pkg/apperror"
 )
 
 func TestParseEmail(t *testing.T) {
@@ -119,36 +118,6 @@ func TestTypedEmail(t *testing.T) {
 			t.Parallel()
 			_, err := authentication.TypedEmail(in)
 			require.ErrorIs(t, err, authentication.ErrInvalidEmail)
-		})
-	}
-}
-
-func TestCheckPassword(t *testing.T) {
-	t.Parallel()
-	for name, tc := range map[string]struct {
-		password string
-		problem  string
-	}{
-		"empty":                       {"", "must have at least 8 characters"},
-		"seven":                       {"1234567", "must have at least 8 characters"},
-		"eight":                       {"12345678", ""},
-		"characters count, not bytes": {"mậtkhẩu", "must have at least 8 characters"},
-		"eight characters":            {"mậtkhẩu1", ""},
-		"spaces are characters":       {"a b c d ", ""},
-		"beyond bcrypt's 72 bytes":    {strings.Repeat("p", 73), ""},
-		"256 bytes":                   {strings.Repeat("p", 256), ""},
-		"257 bytes":                   {strings.Repeat("p", 257), "must have at most 256 bytes"},
-		"bytes count, not characters": {strings.Repeat("ậ", 100), "must have at most 256 bytes"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			err := authentication.CheckPassword(tc.password)
-			if tc.problem == "" {
-				require.NoError(t, err)
-				return
-			}
-			require.ErrorIs(t, err, authentication.ErrBody)
-			require.Equal(t, map[string]string{"password": tc.problem}, apperror.From(err).Fields)
 		})
 	}
 }

@@ -3,7 +3,6 @@ package legacy
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"testing"
 	"time"
 
@@ -58,9 +57,23 @@ type flow struct {
 	*desk
 	*usecase.UseCase
 	users  *sqldb.Users
-	ours   *sqldb.Codes
-	codes  *Codes
+	ours   *sqldb.CodeRequests
 	trials *trials
+	client authentication.Client
+}
+
+// noGuard limits nothing.
+type noGuard struct{ authentication.Guard }
+
+func (noGuard) Login(context.Context, string, authentication.Client) error       { return nil }
+func (noGuard) LoginFailed(context.Context, string, authentication.Client) error { return nil }
+func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error {
+	return nil
+}
+func (noGuard) CodeFailed(context.Context, string) error    { return nil }
+func (noGuard) CodeSucceeded(context.Context, string) error { return nil }
+func (noGuard) Send(context.Context, string, authentication.Client, authentication.SendKind) error {
+	return nil
 }
 
 func eachFlow(t *testing.T, phase Phase, test func(f flow)) {
@@ -68,11 +81,15 @@ func eachFlow(t *testing.T, phase Phase, test func(f flow)) {
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		d := newDesk(t, db)
 		d.clock.now = start.Truncate(time.Microsecond)
-		f := flow{desk: d, users: sqldb.NewUsers(db), ours: sqldb.NewCodes(db), trials: &trials{}}
-		f.codes = NewCodes(CodesDeps{CodeRepository: f.ours, DB: db, Clock: d.clock, Key: codeKey})
+		f := flow{desk: d, users: sqldb.NewUsers(db), ours: sqldb.NewCodeRequests(db), trials: &trials{}}
+		var requests authentication.CodeRequestRepository = f.ours
+		if phase.Mixed() {
+			requests = NewRequests(RequestsDeps{CodeRequestRepository: f.ours, DB: db, Clock: d.clock, Key: codeKey})
+		}
+		f.client = authentication.Client{Browsers: []string{authentication.NewBrowser()}, Locale: "en"}
 		f.UseCase = usecase.New(usecase.Deps{
-			Tx: db, Users: f.users, Codes: f.codes, Passwords: plaintext{}, Tokens: tokens{}, Trials: f.trials,
-			Events: d.publisher(phase), Clock: d.clock, CodeKey: codeKey,
+			Tx: db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{},
+			Trials: f.trials, Events: d.publisher(phase), Clock: d.clock, CodeKey: codeKey,
 		})
 		test(f)
 	})
@@ -106,27 +123,38 @@ func (f flow) oldReads(address string) (digits sql.NullString, expires sql.NullT
 }
 
 func (f flow) verify(digits string) error {
-	_, err := f.Verify(context.Background(), email, digits)
+	_, err := f.Verify(context.Background(), email, digits, f.client)
 	return err
+}
+
+// elsewhere is f in another browser.
+func (f flow) elsewhere() flow {
+	f.client = authentication.Client{Locale: "en"}
+	return f
+}
+
+var credentials = authentication.Credentials{Email: email, Password: password}
+
+func (f flow) register(password string) {
+	f.Helper()
+	_, err := f.Register(context.Background(), authentication.Credentials{Email: email, Password: password}, f.client)
+	require.NoError(f, err)
 }
 
 func (f flow) sendCode() {
 	f.Helper()
-	c := authentication.Credentials{Email: email, Password: password}
-	require.NoError(f, f.SendCode(context.Background(), c, "en"))
+	_, err := f.SendCode(context.Background(), credentials, f.client)
+	require.NoError(f, err)
 }
 
-// mailed returns the digits of the n-th mail of ours, counted from 1.
-func (f flow) mailed(n int) string {
+// requests are those of our table, the newest first.
+func (f flow) requests() (stored []authentication.CodeRequest) {
 	f.Helper()
-	events := f.topic.Events()
-	require.Len(f, events, n)
-	return events[n-1].Data.(event.VerificationRequested).OTPCode
-}
-
-func (f flow) find(userID string) (authentication.Code, error) {
-	f.Helper()
-	return f.codes.Find(context.Background(), userID, purpose)
+	require.NoError(f, f.db.WithinTx(context.Background(), func(ctx context.Context) (err error) {
+		stored, err = f.ours.OfAddress(ctx, email, purpose)
+		return err
+	}))
+	return stored
 }
 
 // other returns digits that are not these.
@@ -137,233 +165,139 @@ func other(digits string) string {
 	return "111111"
 }
 
-func TestCodes(t *testing.T) {
+func TestRequests(t *testing.T) {
 	t.Parallel()
-	t.Run("a code of the previous release is found as one of ours, exactly as old each time", func(t *testing.T) {
+	t.Run("in prepare a code of the previous release proves an address, once, from any browser", func(t *testing.T) {
 		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
-			u := f.pending(email)
-			made := f.clock.Now()
-			f.oldStores(u.ID, "012345", made.Add(400*time.Nanosecond))
-			f.oldStores(f.pending("other@example.com").ID, "999999", made)
-			want := authentication.Code{
-				UserID: u.ID, Purpose: purpose, Digest: codeKey.Digest(purpose, u.ID, "012345"),
-				CreatedAt: made, ExpiresAt: made.Add(authentication.CodeLifetime),
-			}
-			got, err := f.find(u.ID)
-			require.NoError(f, err)
-			require.Equal(f, want, got)
-			require.False(f, got.Current("evt_1"), "no mail of ours carries it")
-
-			// Stored as ours and tried wrongly, it is not found anew.
-			require.ErrorIs(f, got.Try([]byte("wrong"), made), authentication.ErrWrongCode)
-			require.NoError(f, f.db.WithinTx(context.Background(), func(ctx context.Context) error { return f.codes.Save(ctx, got) }))
-			again, err := f.find(u.ID)
-			require.NoError(f, err)
-			require.Equal(f, 1, again.WrongTries)
-		})
-	})
-
-	t.Run("without one it finds what there is of ours", func(t *testing.T) {
-		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
-			none, empty, timeless, gone, active := f.pending("1@example.com"), f.pending("2@example.com"),
-				f.pending("3@example.com"), f.pending("4@example.com"), f.pending("5@example.com")
-			f.oldStores(empty.ID, "", start)
-			exec(t, f.db, "UPDATE users SET otp = '123456' WHERE id = $1", timeless.ID)
-			f.oldStores(gone.ID, "123456", start)
-			exec(t, f.db, "UPDATE users SET deleted_at = $2 WHERE id = $1", gone.ID, start)
-			f.oldStores(active.ID, "123456", start)
-			exec(t, f.db, "UPDATE users SET is_active = true WHERE id = $1", active.ID)
-			for _, id := range []string{
-				none.ID, empty.ID, timeless.ID, gone.ID, active.ID, uuid.NewString(), uuid.Nil.String(), "no uuid", "",
-			} {
-				require.NoError(f, f.db.WithinTx(context.Background(), func(ctx context.Context) error {
-					_, err := f.codes.Find(ctx, id, purpose)
-					require.ErrorIs(f, err, authentication.ErrCodeNotFound)
-					return nil
-				}))
-			}
-			f.oldStores(none.ID, "123456", start)
-			_, err := f.codes.Find(context.Background(), none.ID, "another purpose")
-			require.ErrorIs(f, err, authentication.ErrCodeNotFound)
-		})
-	})
-
-	t.Run("a repository that fails is an error", func(t *testing.T) {
-		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
-			broken := errors.New("the database is on fire")
-			_, err := NewCodes(CodesDeps{CodeRepository: brokenCodes{f.ours, broken}, DB: f.db, Clock: f.clock, Key: codeKey}).
-				Find(context.Background(), uuid.NewString(), purpose)
-			require.ErrorIs(f, err, broken)
-
-			u := f.pending(email)
-			f.sendCode()
-			exec(t, f.db, "ALTER TABLE users RENAME COLUMN otp TO gone")
-			_, err = f.find(u.ID)
-			require.ErrorContains(f, err, "reading a code of the previous release")
-			require.ErrorContains(f, f.verify("123456"), "reading a code of the previous release")
-			code, err := f.ours.Find(context.Background(), u.ID, purpose)
-			require.NoError(f, err)
-			require.Zero(f, code.WrongTries, "rolled back")
-		})
-	})
-
-	t.Run("a code is accepted once", func(t *testing.T) {
-		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
+		eachFlow(t, Prepare, func(f flow) {
 			u := f.pending(email)
 			f.oldStores(u.ID, "012345", start)
 			f.clock.advance(9 * time.Minute)
 			require.ErrorIs(f, f.verify("999999"), authentication.ErrWrongCode)
-			require.NoError(f, f.verify("012345"))
+			require.Equal(f, 1, f.requests()[0].Code.WrongTries, "it is one of ours from then on")
+			require.NoError(f, f.elsewhere().verify("012345"))
 			verified, err := f.users.ByID(context.Background(), u.ID)
 			require.NoError(f, err)
 			require.True(f, verified.Active)
+			require.Equal(f, password, verified.PasswordHash, "the one that was set there")
 			require.Equal(f, 1, f.trials.started)
-
-			require.ErrorIs(f, f.verify("012345"), authentication.ErrWrongCode, "a second time")
-			exec(t, f.db, "UPDATE users SET is_active = false WHERE id = $1", u.ID)
-			require.ErrorIs(f, f.verify("012345"), authentication.ErrWrongCode, "even if the user were pending again")
+			require.ErrorIs(f, f.verify("012345"), authentication.ErrAlreadyVerified, "a second time")
 			require.Equal(f, 1, f.trials.started)
 		})
 	})
 
-	t.Run("a code dies after five wrong tries", func(t *testing.T) {
+	t.Run("in prepare such a code dies after five wrong tries, and expires", func(t *testing.T) {
 		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
+		eachFlow(t, Prepare, func(f flow) {
 			u := f.pending(email)
 			f.oldStores(u.ID, "012345", start)
 			for range authentication.MaxWrongTries {
 				require.ErrorIs(f, f.verify("999999"), authentication.ErrWrongCode)
-				f.sendCode() // within the minute: nothing happens, and nothing is forgotten
-				f.clock.advance(time.Second)
 			}
-			require.Empty(f, f.topic.Events())
-			for range 3 {
-				require.ErrorIs(f, f.verify("012345"), authentication.ErrTooManyTries)
-			}
-			f.oldStores(u.ID, "543210", f.clock.Now()) // a new one, asked for with the password
-			require.NoError(f, f.verify("543210"))
-		})
-	})
-
-	t.Run("the newer code wins", func(t *testing.T) {
-		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
-			u := f.pending(email)
-			f.sendCode()
-			first := f.mailed(1)
-			theirs := other(first)
-			f.oldStores(u.ID, theirs, start.Add(2*time.Minute))
-			f.clock.advance(3 * time.Minute)
-			require.ErrorIs(f, f.verify(first), authentication.ErrWrongCode, "theirs is newer")
-
-			f.clock.advance(time.Minute)
-			f.sendCode()
-			second := f.mailed(2)
-			if theirs != second {
-				require.ErrorIs(f, f.verify(theirs), authentication.ErrWrongCode, "ours is newer")
-			}
-			require.NoError(f, f.verify(second))
-		})
-	})
-
-	t.Run("a code is too old after ten minutes", func(t *testing.T) {
-		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
-			u := f.pending(email)
-			f.oldStores(u.ID, "012345", start)
+			require.ErrorIs(f, f.verify("012345"), authentication.ErrTooManyTries)
+			f.oldStores(u.ID, "543210", f.clock.Now().Add(time.Second)) // a new one, asked for with the password
 			f.clock.advance(11 * time.Minute)
-			require.ErrorIs(f, f.verify("012345"), authentication.ErrWrongCode)
-			_, err := f.ours.Find(context.Background(), u.ID, purpose)
-			require.ErrorIs(f, err, authentication.ErrCodeNotFound)
+			require.ErrorIs(f, f.verify("543210"), authentication.ErrTooManyTries, "too old to be taken over")
 		})
 	})
 
-	// One that was tried in time is one of ours, and says what is the matter.
-	t.Run("a code that was tried expires like one of ours", func(t *testing.T) {
+	t.Run("in prepare users without such a code, or with one that is of no use, are as elsewhere", func(t *testing.T) {
 		t.Parallel()
-		eachFlow(t, Complete, func(f flow) {
-			u := f.pending(email)
-			f.oldStores(u.ID, "012345", start)
-			require.ErrorIs(f, f.verify("999999"), authentication.ErrWrongCode)
-			f.clock.advance(11 * time.Minute)
-			require.ErrorIs(f, f.verify("012345"), authentication.ErrCodeExpired)
-		})
-	})
-
-	t.Run("another code waits for one of the previous release too", func(t *testing.T) {
-		t.Parallel()
-		for name, tc := range map[string]struct {
-			age   time.Duration
-			sends int
-		}{
-			"a second too soon":          {age: 59 * time.Second},
-			"from a clock that is ahead": {age: -time.Minute},
-			"a minute old":               {age: time.Minute, sends: 1},
-			"too old to be looked at":    {age: time.Hour, sends: 1},
-			"put there by us":            {age: 24*time.Hour - authentication.CodeLifetime, sends: 1},
+		for name, change := range map[string]string{
+			"no code":        "UPDATE users SET otp = NULL",
+			"an empty one":   "UPDATE users SET otp = ''",
+			"no time":        "UPDATE users SET otp_expired_at = NULL",
+			"a deleted user": "UPDATE users SET deleted_at = created_at",
+			"an active user": "UPDATE users SET is_active = true",
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				eachFlow(t, Complete, func(f flow) {
-					f.oldStores(f.pending(email).ID, "012345", start.Add(-tc.age))
-					f.sendCode()
-					require.Len(f, f.topic.Events(), tc.sends)
+				eachFlow(t, Prepare, func(f flow) {
+					f.oldStores(f.pending(email).ID, "123456", start)
+					exec(t, f.db, change)
+					require.ErrorIs(f, f.verify("123456"), authentication.ErrOtherBrowser)
 				})
 			})
 		}
 	})
 
-	t.Run("in prepare codes work on pods of both releases", func(t *testing.T) {
+	t.Run("in prepare a failure to read them is an error, and nothing is counted", func(t *testing.T) {
 		t.Parallel()
 		eachFlow(t, Prepare, func(f flow) {
-			require.NoError(f, f.Register(context.Background(), authentication.Credentials{Email: email, Password: password}, "en"))
+			f.register(password)
+			exec(t, f.db, "ALTER TABLE users RENAME COLUMN otp TO gone")
+			require.ErrorContains(f, f.verify("123456"), "reading a code of the previous release")
+			require.Zero(f, f.requests()[0].Code.WrongTries)
+		})
+	})
+
+	t.Run("in prepare codes work on pods of both releases, and from any browser", func(t *testing.T) {
+		t.Parallel()
+		eachFlow(t, Prepare, func(f flow) {
+			f.register(password)
 			digits, expires := f.oldReads(email)
 			require.Regexp(f, `^\d{6}$`, digits.String)
 			require.True(f, f.clock.Now().Add(authentication.CodeLifetime).Equal(expires.Time))
 
 			// Ours stays ours: its tries are counted where they were, and a new code replaces it there as well.
 			require.ErrorIs(f, f.verify(other(digits.String)), authentication.ErrWrongCode)
-			u, err := f.users.ByEmail(context.Background(), email)
-			require.NoError(f, err)
-			code, err := f.ours.Find(context.Background(), u.ID, purpose)
-			require.NoError(f, err)
-			require.Equal(f, f.copies()[0].ID, code.EventID)
-			require.Equal(f, 1, code.WrongTries)
+			require.Len(f, f.requests(), 1)
+			require.Equal(f, f.copies()[0].ID, f.requests()[0].Code.EventID)
+			require.Equal(f, 1, f.requests()[0].Code.WrongTries)
 
 			f.clock.advance(time.Minute)
 			f.sendCode()
 			digits, expires = f.oldReads(email)
 			require.True(f, f.clock.Now().Add(authentication.CodeLifetime).Equal(expires.Time))
-			require.NoError(f, f.verify(digits.String))
+			require.NoError(f, f.elsewhere().verify(digits.String))
 		})
 	})
 
-	t.Run("later the previous release's columns stay as they are", func(t *testing.T) {
+	t.Run("in prepare password and code where the previous release looks are the newest request's", func(t *testing.T) {
+		t.Parallel()
+		eachFlow(t, Prepare, func(f flow) {
+			f.register("the first one")
+			f.clock.advance(time.Second)
+			f.register("the second one")
+			u, err := f.users.ByEmail(context.Background(), email)
+			require.NoError(f, err)
+			require.Equal(f, "the second one", u.PasswordHash)
+			require.False(f, u.Active)
+		})
+	})
+
+	t.Run("from dual on a code is spent by its browser, and the old columns stay as they are", func(t *testing.T) {
+		t.Parallel()
+		for _, phase := range []Phase{Dual, Cutover, Complete} {
+			t.Run(string(phase), func(t *testing.T) {
+				t.Parallel()
+				eachFlow(t, phase, func(f flow) {
+					u := f.pending(email)
+					f.oldStores(u.ID, "012345", start)
+					require.ErrorIs(f, f.verify("012345"), authentication.ErrOtherBrowser, "not read")
+					f.clock.advance(time.Minute)
+					f.sendCode()
+					events := f.topic.Events()
+					digits := events[len(events)-1].Data.(event.VerificationRequested).OTPCode
+					require.ErrorIs(f, f.elsewhere().verify(digits), authentication.ErrOtherBrowser)
+					require.NoError(f, f.verify(digits))
+					old, expires := f.oldReads(email)
+					require.Equal(f, "012345", old.String)
+					require.True(f, start.Add(24*time.Hour).Truncate(time.Microsecond).Equal(expires.Time))
+				})
+			})
+		}
+	})
+
+	t.Run("from dual on a registration leaves the user's row without a password", func(t *testing.T) {
 		t.Parallel()
 		eachFlow(t, Dual, func(f flow) {
-			u := f.pending(email)
-			f.oldStores(u.ID, "012345", start.Add(-time.Hour))
-			f.sendCode()
-			require.NoError(f, f.verify(f.mailed(1)))
-			digits, expires := f.oldReads(email)
-			require.Equal(f, "012345", digits.String)
-			require.True(f, start.Add(23*time.Hour).Truncate(time.Microsecond).Equal(expires.Time))
+			f.register(password)
+			u, err := f.users.ByEmail(context.Background(), email)
+			require.NoError(f, err)
+			require.Empty(f, u.PasswordHash)
 		})
 	})
-}
-
-// brokenCodes is a repository whose Find fails.
-type brokenCodes struct {
-	authentication.CodeRepository
-	err error
-}
-
-func (r brokenCodes) Find(context.Context, string, authentication.Purpose) (authentication.Code, error) {
-	return authentication.Code{}, r.err
 }
 
 func TestReplaces(t *testing.T) {
@@ -393,7 +327,7 @@ func TestReplaces(t *testing.T) {
 			if !tc.missing {
 				newest.CreatedAt = start.Add(-tc.newest)
 			}
-			require.Equal(t, tc.want, replaces(oldCode{"123456", start.Add(-tc.age)}, newest, start))
+			require.Equal(t, tc.want, replaces(oldCode{digits: "123456", createdAt: start.Add(-tc.age)}, newest, start))
 			require.False(t, replaces(oldCode{createdAt: start.Add(-tc.age)}, newest, start), "without digits there is none")
 		})
 	}

@@ -88,7 +88,7 @@ func (p *Publisher) storeCopy(ctx context.Context, e event.Event) (stamp map[str
 		return nil, err
 	}
 	if p.deps.Phase.Mixed() {
-		if err := saveDigits(ctx, tx, l.data); err != nil {
+		if err := saveDigits(ctx, tx, e.ID, l.data); err != nil {
 			return nil, err
 		}
 	}

@@ -35,7 +35,10 @@ func Check(ctx context.Context, db *database.DB) error {
 var needs = []database.Need{
 	need("goose_db_version", "SELECT"),
 	need("users", "SELECT INSERT UPDATE DELETE"),
-	need("verification_codes", "SELECT INSERT UPDATE"),
+	need("code_requests", "SELECT INSERT UPDATE DELETE"),
+	need("code_request_browsers", "SELECT INSERT DELETE"),
+	need("account_notices", "SELECT INSERT UPDATE DELETE"),
+	need("limits", "SELECT INSERT UPDATE DELETE"),
 	need("plans", "SELECT INSERT UPDATE"),
 	need("subscriptions", "SELECT INSERT UPDATE"),
 	need("subscription_versions", "SELECT INSERT UPDATE"),

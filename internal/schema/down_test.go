@@ -57,9 +57,12 @@ func writeOurs(t *testing.T, db *database.DB) authentication.User {
 		require.NoError(t, users.Update(ctx, old))
 
 		require.NoError(t, users.Create(ctx, u))
-		require.NoError(t, authsql.NewCodes(db).Save(ctx, authentication.Code{
-			UserID: u.ID, Purpose: authentication.PurposeVerification, Digest: []byte("digest"), EventID: "evt_1",
-			CreatedAt: day, ExpiresAt: day.Add(authentication.CodeLifetime), UsedAt: day.Add(time.Minute),
+		require.NoError(t, authsql.NewCodeRequests(db).Save(ctx, authentication.CodeRequest{
+			ID: id("a4"), Purpose: authentication.PurposeVerification, Email: u.Email, UserID: u.ID, CreatedAt: day,
+			Code: authentication.Code{
+				Digest: []byte("digest"), EventID: "evt_1",
+				CreatedAt: day, ExpiresAt: day.Add(authentication.CodeLifetime), UsedAt: day.Add(time.Minute),
+			},
 		}))
 		plan, err := subscriptionsql.NewPlans(db).Ensure(ctx, subscription.Plan{
 			ID: id("a2"), Name: "Team", Code: "team", CreatedAt: day, UpdatedAt: day,

@@ -62,7 +62,7 @@ func mailDelays(ctx context.Context, s *harness.System, n int) (delays []time.Du
 		delays = nil
 		for _, m := range s.Mailbox.Accepted("") {
 			var created time.Time
-			err := s.DB.QueryRowContext(ctx, `SELECT coalesce(max(c.created_at), 'epoch') FROM verification_codes c
+			err := s.DB.QueryRowContext(ctx, `SELECT coalesce(max(c.code_at), 'epoch') FROM code_requests c
 				JOIN users u ON u.id = c.user_id WHERE u.username = $1 AND u.username LIKE 'person%'`, m.To).Scan(&created)
 			if err != nil {
 				return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -64,6 +65,49 @@ func TestBalancer(t *testing.T) {
 	close(stop)
 	running.Wait()
 	t.Logf("%d requests", sent.Load())
+}
+
+// TestBalancerTellsClientsApart checks that the apis behind nginx limit the client that floods login, and not the one that
+// logs in meanwhile: they know both by the address that nginx has seen.
+func TestBalancerTellsClientsApart(t *testing.T) {
+	t.Parallel()
+	balancer := harness.NewBalancer(t)
+	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
+	p := registered(t, s) // at an api of its own: the cookie of a browser is for one host
+	p.verify(t)
+	for _, env := range balancer.APIs {
+		api := s.NewAPI(env...)
+		require.NoError(t, api.Start(t.Context()))
+		s.Ready(api)
+	}
+
+	const apis, perMinute = 2, 60
+	flood := map[int]int{}
+	for range 2 * apis * perMinute {
+		flood[loginFrom(t, "127.0.2.1", balancer.URL, "stranger@example.com", "a wrong password")]++
+		if flood[http.StatusTooManyRequests] > 0 {
+			break
+		}
+	}
+	require.Equal(t, map[int]int{http.StatusUnauthorized: 10, http.StatusTooManyRequests: 1}, flood)
+	for range 2 * apis * perMinute { // of other addresses, until both processes refuse it
+		flood[loginFrom(t, "127.0.2.1", balancer.URL, p.email, "a wrong password")]++
+	}
+	require.Less(t, flood[http.StatusUnauthorized], 21, "ten for each address")
+	require.Equal(t, http.StatusTooManyRequests, loginFrom(t, "127.0.2.1", balancer.URL, p.email, harness.Password))
+	require.Equal(t, http.StatusOK, loginFrom(t, "127.0.3.1", balancer.URL, p.email, harness.Password))
+}
+
+// loginFrom logs in from an address of this host and returns the status.
+func loginFrom(t *testing.T, address, url, email, password string) int {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}}
+	body := fmt.Sprintf(`{"email":%q,"password":%q}`, email, password)
+	res, err := client.Post(url+"/authentication/login", "application/json", strings.NewReader(body))
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	return res.StatusCode
 }
 
 // refusedCode sends a request that every api responds to with a 400.

@@ -240,7 +240,7 @@ func (c *crowd) mails(t *testing.T, s *harness.TestSystem, email string) int {
 			require.Equal(t, mails[0].MessageID, m.MessageID, "a repeat is recognisable")
 			require.Equal(t, mails[0].Code(), m.Code())
 		}
-		resends := s.Count(`SELECT resends FROM mail_deliveries d JOIN verification_codes c USING (event_id)
+		resends := s.Count(`SELECT resends FROM mail_deliveries d JOIN code_requests c USING (event_id)
 			JOIN users u ON u.id = c.user_id WHERE u.username = $1`, email)
 		require.Equal(t, len(mails)-1, resends, "a repeat is flagged")
 	}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,7 +37,8 @@ func badInput(t *testing.T) {
 		})
 	}
 
-	require.Equal(t, before, dump(t, s), "nothing is stored")
+	counted := regexp.MustCompile(`(?m)^limits\(.*\n`) // wrong passwords are
+	require.Equal(t, counted.ReplaceAllString(before, ""), counted.ReplaceAllString(dump(t, s), ""), "nothing else is stored")
 	require.Len(t, recorded.events(""), events, "nothing is published")
 	require.Len(t, s.Mailbox.All(""), 1)
 	a := refused(t, http.StatusBadRequest, 130006)(
@@ -81,14 +83,11 @@ func badRequests(taken *person) map[string]badRequest {
 		"body over 64 KiB":          {"POST", route, with("full_name", strings.Repeat("x", 65<<10)), nil, 413, 413, ""},
 		"wrong content type":        {"POST", route, good, []string{"Content-Type", "text/plain"}, 415, 415, ""},
 		"a form":                    {"POST", route, "email=a", []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, 415, ""},
-		"taken":                     {"POST", route, with("email", taken.email), nil, 409, 20003, ""},
-		"taken, in capitals":        {"POST", route, with("email", strings.ToUpper(taken.email)), nil, 409, 20003, ""},
-		"taken, under the prefix":   {"POST", "/identity" + route, with("email", taken.email), nil, 409, 20003, ""},
 		"unknown route":             {"POST", "/authentication/enrol", good, nil, 404, 404, ""},
 		"unknown page":              {"GET", "/", nil, nil, 404, 404, ""},
 		"wrong method":              {"GET", route, nil, nil, 405, 405, ""},
 		"letters for a code":        {"POST", "/authentication/verify-otp", map[string]string{"email": taken.email, "otp": "abcdef"}, nil, 400, 20001, "otp"},
-		"code of an unknown user":   {"POST", "/authentication/verify-otp", map[string]string{"email": harness.Email(), "otp": "123456"}, nil, 400, 20005, ""},
+		"code of an unknown user":   {"POST", "/authentication/verify-otp", map[string]string{"email": harness.Email(), "otp": "123456"}, nil, 400, 20018, ""},
 		"login of an unknown user":  {"POST", "/authentication/login", good, nil, 401, 20004, ""},
 		"resend to an unknown user": {"POST", "/authentication/send-otp", good, nil, 401, 20004, ""},
 		"forged token":              {"GET", "/authentication/me", nil, []string{"Authorization", "Bearer eyJhbGciOiJub25lIn0.e30."}, 401, 401, ""},

@@ -154,7 +154,7 @@ func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class s
 func mailEvent(t *testing.T, s *harness.TestSystem, p *person) (id string) {
 	t.Helper()
 	require.NoError(t, s.DB.QueryRowContext(t.Context(),
-		"SELECT event_id FROM verification_codes WHERE user_id = $1", p.id).Scan(&id))
+		"SELECT event_id FROM code_requests WHERE user_id = $1 ORDER BY code_at DESC LIMIT 1", p.id).Scan(&id))
 	return id
 }
 

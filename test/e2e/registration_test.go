@@ -48,10 +48,11 @@ func wholeWay(t *testing.T) {
 	require.Contains(t, mail.HTML, `lang="en"`)
 
 	refused(t, http.StatusBadRequest, 20005)(an.client.Verify(t.Context(), an.email, an.wrongCode()))
-	require.Equal(t, 1, s.Count("SELECT wrong_tries FROM verification_codes WHERE user_id = $1", an.id))
+	require.Equal(t, 1, s.Count("SELECT wrong_tries FROM code_requests WHERE user_id = $1", an.id))
 	answer := want(t, http.StatusOK)(an.client.Verify(t.Context(), an.email, an.code))
 	loginCookie(t, answer, 7200)
-	refused(t, http.StatusBadRequest, 20005)(s.Client().Verify(t.Context(), an.email, an.code)) // single use
+	refused(t, http.StatusConflict, 20006)(an.client.Verify(t.Context(), an.email, an.code)) // single use
+	refused(t, http.StatusBadRequest, 20018)(s.Client().Verify(t.Context(), an.email, an.code))
 	trialStarts(t, s, recorded, an)
 
 	stranger := s.Client()

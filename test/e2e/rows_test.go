@@ -117,6 +117,6 @@ func TestPreviousRows(t *testing.T) {
 		require.True(t, active)
 		require.NoError(t, bcrypt.CompareHashAndPassword([]byte(stored), []byte(harness.Password)))
 		login(t, strings.ToUpper(typed))
-		refused(t, http.StatusConflict, 20003)(client.Register(t.Context(), strings.ToLower(typed), harness.Password))
+		want(t, http.StatusCreated)(client.Register(t.Context(), strings.ToLower(typed), harness.Password))
 	})
 }

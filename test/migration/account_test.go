@@ -66,7 +66,7 @@ func stories(t *testing.T, s *harness.TestSystem) map[string]*story {
 	copies := tapped(s)
 	rows, err := s.DB.QueryContext(t.Context(), `
 		SELECT u.username, c.event_id, coalesce(d.resends, 0), coalesce(d.state, '') FROM users u
-		JOIN verification_codes c ON c.user_id = u.id LEFT JOIN mail_deliveries d ON d.event_id = c.event_id`)
+		JOIN code_requests c ON c.user_id = u.id LEFT JOIN mail_deliveries d ON d.event_id = c.event_id`)
 	require.NoError(t, err)
 	defer rows.Close()
 	for rows.Next() {

@@ -260,58 +260,6 @@ func (mr *MockInvitedRepositoryMockRecorder) EraseInvited(ctx, ids interface{}) 
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EraseInvited", reflect.TypeOf((*MockInvitedRepository)(nil).EraseInvited), ctx, ids)
 }
 
-// MockCodeRepository is a mock of CodeRepository interface.
-type MockCodeRepository struct {
-	ctrl     *gomock.Controller
-	recorder *MockCodeRepositoryMockRecorder
-}
-
-// MockCodeRepositoryMockRecorder is the mock recorder for MockCodeRepository.
-type MockCodeRepositoryMockRecorder struct {
-	mock *MockCodeRepository
-}
-
-// NewMockCodeRepository creates a new mock instance.
-func NewMockCodeRepository(ctrl *gomock.Controller) *MockCodeRepository {
-	mock := &MockCodeRepository{ctrl: ctrl}
-	mock.recorder = &MockCodeRepositoryMockRecorder{mock}
-	return mock
-}
-
-// EXPECT returns an object that allows the caller to indicate expected use.
-func (m *MockCodeRepository) EXPECT() *MockCodeRepositoryMockRecorder {
-	return m.recorder
-}
-
-// Find mocks base method.
-func (m *MockCodeRepository) Find(ctx context.Context, userID string, purpose authentication.Purpose) (authentication.Code, error) {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Find", ctx, userID, purpose)
-	ret0, _ := ret[0].(authentication.Code)
-	ret1, _ := ret[1].(error)
-	return ret0, ret1
-}
-
-// Find indicates an expected call of Find.
-func (mr *MockCodeRepositoryMockRecorder) Find(ctx, userID, purpose interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Find", reflect.TypeOf((*MockCodeRepository)(nil).Find), ctx, userID, purpose)
-}
-
-// Save mocks base method.
-func (m *MockCodeRepository) Save(ctx context.Context, c authentication.Code) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Save", ctx, c)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// Save indicates an expected call of Save.
-func (mr *MockCodeRepositoryMockRecorder) Save(ctx, c interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockCodeRepository)(nil).Save), ctx, c)
-}
-
 // MockCodeRequestRepository is a mock of CodeRequestRepository interface.
 type MockCodeRequestRepository struct {
 	ctrl     *gomock.Controller
@@ -409,18 +357,18 @@ func (mr *MockCodeRequestRepositoryMockRecorder) OfBrowser(ctx, email, purpose, 
 }
 
 // OfPassword mocks base method.
-func (m *MockCodeRequestRepository) OfPassword(ctx context.Context, email string, purpose authentication.Purpose, tags []uint16) ([]authentication.CodeRequest, error) {
+func (m *MockCodeRequestRepository) OfPassword(ctx context.Context, email string, tags []uint16) ([]authentication.CodeRequest, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "OfPassword", ctx, email, purpose, tags)
+	ret := m.ctrl.Call(m, "OfPassword", ctx, email, tags)
 	ret0, _ := ret[0].([]authentication.CodeRequest)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // OfPassword indicates an expected call of OfPassword.
-func (mr *MockCodeRequestRepositoryMockRecorder) OfPassword(ctx, email, purpose, tags interface{}) *gomock.Call {
+func (mr *MockCodeRequestRepositoryMockRecorder) OfPassword(ctx, email, tags interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OfPassword", reflect.TypeOf((*MockCodeRequestRepository)(nil).OfPassword), ctx, email, purpose, tags)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "OfPassword", reflect.TypeOf((*MockCodeRequestRepository)(nil).OfPassword), ctx, email, tags)
 }
 
 // PurgeOlderThan mocks base method.
@@ -450,6 +398,291 @@ func (m *MockCodeRequestRepository) Save(ctx context.Context, r authentication.C
 func (mr *MockCodeRequestRepositoryMockRecorder) Save(ctx, r interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockCodeRequestRepository)(nil).Save), ctx, r)
+}
+
+// MockGuard is a mock of Guard interface.
+type MockGuard struct {
+	ctrl     *gomock.Controller
+	recorder *MockGuardMockRecorder
+}
+
+// MockGuardMockRecorder is the mock recorder for MockGuard.
+type MockGuardMockRecorder struct {
+	mock *MockGuard
+}
+
+// NewMockGuard creates a new mock instance.
+func NewMockGuard(ctrl *gomock.Controller) *MockGuard {
+	mock := &MockGuard{ctrl: ctrl}
+	mock.recorder = &MockGuardMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockGuard) EXPECT() *MockGuardMockRecorder {
+	return m.recorder
+}
+
+// CodeFailed mocks base method.
+func (m *MockGuard) CodeFailed(ctx context.Context, email string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "CodeFailed", ctx, email)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// CodeFailed indicates an expected call of CodeFailed.
+func (mr *MockGuardMockRecorder) CodeFailed(ctx, email interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CodeFailed", reflect.TypeOf((*MockGuard)(nil).CodeFailed), ctx, email)
+}
+
+// CodeSucceeded mocks base method.
+func (m *MockGuard) CodeSucceeded(ctx context.Context, email string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "CodeSucceeded", ctx, email)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// CodeSucceeded indicates an expected call of CodeSucceeded.
+func (mr *MockGuardMockRecorder) CodeSucceeded(ctx, email interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CodeSucceeded", reflect.TypeOf((*MockGuard)(nil).CodeSucceeded), ctx, email)
+}
+
+// Login mocks base method.
+func (m *MockGuard) Login(ctx context.Context, email string, c authentication.Client) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Login", ctx, email, c)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Login indicates an expected call of Login.
+func (mr *MockGuardMockRecorder) Login(ctx, email, c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Login", reflect.TypeOf((*MockGuard)(nil).Login), ctx, email, c)
+}
+
+// LoginFailed mocks base method.
+func (m *MockGuard) LoginFailed(ctx context.Context, email string, c authentication.Client) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LoginFailed", ctx, email, c)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// LoginFailed indicates an expected call of LoginFailed.
+func (mr *MockGuardMockRecorder) LoginFailed(ctx, email, c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoginFailed", reflect.TypeOf((*MockGuard)(nil).LoginFailed), ctx, email, c)
+}
+
+// LoginSucceeded mocks base method.
+func (m *MockGuard) LoginSucceeded(ctx context.Context, email string, c authentication.Client) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LoginSucceeded", ctx, email, c)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// LoginSucceeded indicates an expected call of LoginSucceeded.
+func (mr *MockGuardMockRecorder) LoginSucceeded(ctx, email, c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoginSucceeded", reflect.TypeOf((*MockGuard)(nil).LoginSucceeded), ctx, email, c)
+}
+
+// Send mocks base method.
+func (m *MockGuard) Send(ctx context.Context, email string, c authentication.Client, kind authentication.SendKind) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Send", ctx, email, c, kind)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Send indicates an expected call of Send.
+func (mr *MockGuardMockRecorder) Send(ctx, email, c, kind interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Send", reflect.TypeOf((*MockGuard)(nil).Send), ctx, email, c, kind)
+}
+
+// MockLimitRepository is a mock of LimitRepository interface.
+type MockLimitRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockLimitRepositoryMockRecorder
+}
+
+// MockLimitRepositoryMockRecorder is the mock recorder for MockLimitRepository.
+type MockLimitRepositoryMockRecorder struct {
+	mock *MockLimitRepository
+}
+
+// NewMockLimitRepository creates a new mock instance.
+func NewMockLimitRepository(ctrl *gomock.Controller) *MockLimitRepository {
+	mock := &MockLimitRepository{ctrl: ctrl}
+	mock.recorder = &MockLimitRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockLimitRepository) EXPECT() *MockLimitRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Find mocks base method.
+func (m *MockLimitRepository) Find(ctx context.Context, digest []byte, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
+	m.ctrl.T.Helper()
+	varargs := []interface{}{ctx, digest}
+	for _, a := range keys {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "Find", varargs...)
+	ret0, _ := ret[0].(map[authentication.LimitKey]authentication.Limit)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Find indicates an expected call of Find.
+func (mr *MockLimitRepositoryMockRecorder) Find(ctx, digest interface{}, keys ...interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]interface{}{ctx, digest}, keys...)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Find", reflect.TypeOf((*MockLimitRepository)(nil).Find), varargs...)
+}
+
+// Forget mocks base method.
+func (m *MockLimitRepository) Forget(ctx context.Context, digest []byte, keys ...authentication.LimitKey) error {
+	m.ctrl.T.Helper()
+	varargs := []interface{}{ctx, digest}
+	for _, a := range keys {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "Forget", varargs...)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Forget indicates an expected call of Forget.
+func (mr *MockLimitRepositoryMockRecorder) Forget(ctx, digest interface{}, keys ...interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]interface{}{ctx, digest}, keys...)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockLimitRepository)(nil).Forget), varargs...)
+}
+
+// Know mocks base method.
+func (m *MockLimitRepository) Know(ctx context.Context, digest []byte, network string, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Know", ctx, digest, network, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Know indicates an expected call of Know.
+func (mr *MockLimitRepositoryMockRecorder) Know(ctx, digest, network, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Know", reflect.TypeOf((*MockLimitRepository)(nil).Know), ctx, digest, network, now)
+}
+
+// Lock mocks base method.
+func (m *MockLimitRepository) Lock(ctx context.Context, digest []byte, now time.Time, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
+	m.ctrl.T.Helper()
+	varargs := []interface{}{ctx, digest, now}
+	for _, a := range keys {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "Lock", varargs...)
+	ret0, _ := ret[0].(map[authentication.LimitKey]authentication.Limit)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Lock indicates an expected call of Lock.
+func (mr *MockLimitRepositoryMockRecorder) Lock(ctx, digest, now interface{}, keys ...interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]interface{}{ctx, digest, now}, keys...)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockLimitRepository)(nil).Lock), varargs...)
+}
+
+// Purge mocks base method.
+func (m *MockLimitRepository) Purge(ctx context.Context, now time.Time) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Purge", ctx, now)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Purge indicates an expected call of Purge.
+func (mr *MockLimitRepositoryMockRecorder) Purge(ctx, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Purge", reflect.TypeOf((*MockLimitRepository)(nil).Purge), ctx, now)
+}
+
+// Save mocks base method.
+func (m *MockLimitRepository) Save(ctx context.Context, digest []byte, limits map[authentication.LimitKey]authentication.Limit) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Save", ctx, digest, limits)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Save indicates an expected call of Save.
+func (mr *MockLimitRepositoryMockRecorder) Save(ctx, digest, limits interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLimitRepository)(nil).Save), ctx, digest, limits)
+}
+
+// MockNoticeRepository is a mock of NoticeRepository interface.
+type MockNoticeRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockNoticeRepositoryMockRecorder
+}
+
+// MockNoticeRepositoryMockRecorder is the mock recorder for MockNoticeRepository.
+type MockNoticeRepositoryMockRecorder struct {
+	mock *MockNoticeRepository
+}
+
+// NewMockNoticeRepository creates a new mock instance.
+func NewMockNoticeRepository(ctrl *gomock.Controller) *MockNoticeRepository {
+	mock := &MockNoticeRepository{ctrl: ctrl}
+	mock.recorder = &MockNoticeRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockNoticeRepository) EXPECT() *MockNoticeRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Claim mocks base method.
+func (m *MockNoticeRepository) Claim(ctx context.Context, userID, eventID string, now, since time.Time) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Claim", ctx, userID, eventID, now, since)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Claim indicates an expected call of Claim.
+func (mr *MockNoticeRepositoryMockRecorder) Claim(ctx, userID, eventID, now, since interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Claim", reflect.TypeOf((*MockNoticeRepository)(nil).Claim), ctx, userID, eventID, now, since)
+}
+
+// PurgeOlderThan mocks base method.
+func (m *MockNoticeRepository) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "PurgeOlderThan", ctx, then)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// PurgeOlderThan indicates an expected call of PurgeOlderThan.
+func (mr *MockNoticeRepositoryMockRecorder) PurgeOlderThan(ctx, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "PurgeOlderThan", reflect.TypeOf((*MockNoticeRepository)(nil).PurgeOlderThan), ctx, then)
 }
 
 // MockPasswordHasher is a mock of PasswordHasher interface.

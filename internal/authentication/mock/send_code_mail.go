@@ -50,6 +50,20 @@ func (mr *MockMailerMockRecorder) NeverLeft(ctx, eventID interface{}) *gomock.Ca
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "NeverLeft", reflect.TypeOf((*MockMailer)(nil).NeverLeft), ctx, eventID)
 }
 
+// SendPasswordReset mocks base method.
+func (m *MockMailer) SendPasswordReset(ctx context.Context, eventID string, d event.PasswordResetRequested) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "SendPasswordReset", ctx, eventID, d)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// SendPasswordReset indicates an expected call of SendPasswordReset.
+func (mr *MockMailerMockRecorder) SendPasswordReset(ctx, eventID, d interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SendPasswordReset", reflect.TypeOf((*MockMailer)(nil).SendPasswordReset), ctx, eventID, d)
+}
+
 // SendVerification mocks base method.
 func (m *MockMailer) SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error {
 	m.ctrl.T.Helper()

@@ -14,10 +14,14 @@ import (
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/text/unicode/norm"
 )
 
 // patience is how long a request waits for a place: about as long as people do before they try again.
 const patience = 5 * time.Second
+
+// maxBcryptBytes is how much of a password bcrypt judges.
+const maxBcryptBytes = 72
 
 // maxBcryptCost bounds the time a stored hash may cost, to about a second; the previous release used 10.
 const maxBcryptCost = 14
@@ -35,7 +39,8 @@ func (h *Hasher) Enter(ctx context.Context) (leave func(), err error) { return h
 // Load returns how many hashes are being computed and how many callers wait for a place, for a metric.
 func (h *Hasher) Load() (running, waiting int) { return h.gate.load() }
 
-// Hash returns an argon2id hash with a salt of its own. A password of any length counts in full. ErrBusy as in Enter.
+// Hash returns an argon2id hash, with a salt of its own, of the password in Unicode's normal form C: the same characters
+// are the same password on every keyboard. A password of any length counts in full. ErrBusy as in Enter.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	leave, err := h.gate.enter(ctx)
 	if err != nil {
@@ -44,32 +49,42 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	defer leave()
 	salt := make([]byte, saltBytes)
 	_, _ = rand.Read(salt) // never fails: crypto/rand ends the program instead
-	return phc{params: current, salt: salt, key: current.derive(password, salt, keyBytes)}.String(), nil
+	key := current.derive(norm.NFC.String(password), salt, keyBytes)
+	return phc{params: current, salt: salt, key: key}.String(), nil
 }
 
-// Verify reports whether password made hash, and whether the hash should be made anew: every bcrypt hash should.
-// A hash that is empty or cannot be read costs as much as one that Hash makes now and is never right. ErrBusy as
-// in Enter.
+// Verify reports whether password, as it was typed or in normal form C, made hash, and whether the hash should be made
+// anew: every bcrypt hash should, once a password of no more than the 72 bytes that bcrypt judges has been typed. A hash
+// that is empty or cannot be read costs as much as one that Hash makes now and is never right. ErrBusy as in Enter.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
 	leave, err := h.gate.enter(ctx)
 	if err != nil {
 		return false, false, err
 	}
 	defer leave()
+	ok, outdated = verify(hash, password)
+	if composed := norm.NFC.String(password); !ok && composed != password { // whatever the hash: what is typed decides the time
+		ok, outdated = verify(hash, composed)
+	}
+	return ok, outdated, nil
+}
+
+func verify(hash, password string) (ok, outdated bool) {
 	if isBcrypt(hash) {
-		// bcrypt has always judged the first 72 bytes only; comparing, unlike making, accepts longer passwords.
+		// bcrypt has always judged the first 72 bytes only; comparing, unlike making, accepts longer passwords. A tail that
+		// was not judged must not become part of the password.
 		ok = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
-		return ok, ok, nil
+		return ok, ok && len(password) <= maxBcryptBytes
 	}
 	stored, err := parsePHC(hash)
 	if err != nil {
 		// The time a response takes must not show who has an account.
 		current.derive(password, make([]byte, saltBytes), keyBytes)
-		return false, false, nil
+		return false, false
 	}
 	key := stored.params.derive(password, stored.salt, len(stored.key))
 	ok = subtle.ConstantTimeCompare(key, stored.key) == 1
-	return ok, ok && !stored.isCurrent(), nil
+	return ok, ok && !stored.isCurrent()
 }
 
 func isBcrypt(hash string) bool {

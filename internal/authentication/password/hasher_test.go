@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/crypto/bcrypt"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/password"
@@ -60,7 +61,7 @@ func TestHash(t *testing.T) {
 
 	t.Run("counts long passwords in full", func(t *testing.T) {
 		t.Parallel()
-		long := strings.Repeat("p", authentication.MaxPasswordBytes)
+		long := strings.Repeat("p", 4*authentication.MaxPasswordChars)
 		hash, err := password.New().Hash(context.Background(), long)
 		require.NoError(t, err)
 		ok, _ := verify(t, hash, long)
@@ -112,9 +113,31 @@ func TestVerify(t *testing.T) {
 		require.NoError(t, err)
 		ok, outdated := verify(t, string(made), long)
 		require.True(t, ok)
+		require.False(t, outdated, "nobody has proved what is behind the 72 bytes")
+		_, outdated = verify(t, string(made), long[:72])
 		require.True(t, outdated)
 		ok, _ = verify(t, string(made), "q"+long)
 		require.False(t, ok)
+	})
+
+	// Keyboards and systems write "ậ" as one character or as three (Unicode Standard Annex 15).
+	t.Run("knows a password in every form of its characters", func(t *testing.T) {
+		t.Parallel()
+		typed := "mậtkhẩu-dài-12"
+		composed, decomposed := norm.NFC.String(typed), norm.NFD.String(typed)
+		require.NotEqual(t, composed, decomposed)
+		for _, made := range []string{composed, decomposed} {
+			hash, err := password.New().Hash(t.Context(), made)
+			require.NoError(t, err)
+			for _, tried := range []string{composed, decomposed} {
+				ok, _ := verify(t, hash, tried)
+				require.True(t, ok)
+			}
+		}
+		old, err := bcrypt.GenerateFromPassword([]byte(decomposed), bcrypt.MinCost) // as the previous release hashed it
+		require.NoError(t, err)
+		ok, _ := verify(t, string(old), decomposed)
+		require.True(t, ok, "as it was typed")
 	})
 
 	t.Run("is never right about what it cannot read", func(t *testing.T) {

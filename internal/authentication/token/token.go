@@ -98,5 +98,9 @@ func (i *Issuer) Check(token string) (authentication.Claims, error) {
 	if err != nil || c.Type != accessType {
 		return authentication.Claims{}, authentication.ErrUnauthenticated
 	}
-	return authentication.Claims{UserID: id.String(), Email: c.Username, Role: authentication.Role(c.Role)}, nil
+	checked := authentication.Claims{UserID: id.String(), Email: c.Username, Role: authentication.Role(c.Role)}
+	if c.IssuedAt != nil {
+		checked.IssuedAt = c.IssuedAt.UTC()
+	}
+	return checked, nil
 }

@@ -145,7 +145,7 @@ func TestCheck(t *testing.T) {
 		require.NoError(t, err)
 		got, err := issuerAt(start.Add(time.Hour)).Check(issued.Value)
 		require.NoError(t, err)
-		require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin}, got)
+		require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin, IssuedAt: start.Truncate(time.Second)}, got)
 
 		for name, change := range map[string]func(jwt.MapClaims){
 			"a token of the previous release, without iss": func(jwt.MapClaims) {},
@@ -159,7 +159,10 @@ func TestCheck(t *testing.T) {
 				change(c)
 				got, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
 				require.NoError(t, err)
-				require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleUser}, got)
+				require.Equal(t, authentication.Claims{
+					UserID: userID, Email: "an@example.com", Role: authentication.RoleUser,
+					IssuedAt: time.Unix(c["iat"].(int64), 0).UTC(),
+				}, got)
 			})
 		}
 	})

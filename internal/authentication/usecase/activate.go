@@ -7,9 +7,8 @@ import (
 )
 
 // Activate stores the hash of a password that the owner of the user's address has chosen, activates the user and starts
-// the trial, in the transaction of ctx and under the user's lock. The caller has proof of the address. A password that
-// was stored before is replaced: its owner could not prove the address. The session is worth something once the
-// transaction has committed.
+// the trial, in the transaction of ctx and under the user's lock. The caller has proof of the address. The session is
+// worth something once the transaction has committed.
 //
 // Activate returns ErrUserNotFound, or ErrAlreadyVerified for a user who is active already and keeps their password.
 func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (authentication.Login, error) {
@@ -20,13 +19,8 @@ func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (a
 	if user.Active {
 		return authentication.Login{}, authentication.ErrAlreadyVerified
 	}
-	user.PasswordHash = passwordHash
-	user.Active = true
-	user.UpdatedAt = uc.deps.Clock.Now()
-	if err := uc.deps.Users.Update(ctx, user); err != nil {
-		return authentication.Login{}, err
-	}
-	if err := uc.deps.Trials.StartTrial(ctx, user.ID, user.Email); err != nil {
+	user, err = uc.activate(ctx, user, user.Email, passwordHash, user.Locale, uc.deps.Clock.Now())
+	if err != nil {
 		return authentication.Login{}, err
 	}
 	return uc.openSession(user, false)

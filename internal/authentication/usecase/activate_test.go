@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/event"
 )
 
 func TestActivate(t *testing.T) {
@@ -48,6 +49,7 @@ func TestActivate(t *testing.T) {
 			})
 			require.ErrorIs(t, err, tc.want)
 			if tc.want == nil {
+				require.Equal(t, event.UserVerified, f.events.Events()[0].Key)
 				require.Equal(t, authentication.Login{User: activated, Token: token}, session)
 			}
 		})

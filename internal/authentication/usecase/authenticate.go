@@ -7,25 +7,70 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// authenticate returns the user these credentials belong to, and whether the stored hash is outdated. An unknown address
-// and a wrong password are the same ErrWrongPassword after one verification each. Only a hash of the previous release
-// takes another time, until it is replaced.
-func (uc *UseCase) authenticate(ctx context.Context, c authentication.Credentials) (authentication.User, bool, error) {
+// proven is what a password turned out to belong to: a request for a code, or else a user.
+type proven struct {
+	user     authentication.User
+	outdated bool // the user's hash should be made anew
+	request  *authentication.CodeRequest
+	tag      uint16 // of the password
+}
+
+// email returns the address as it is stored.
+func (p *proven) email() string {
+	if p.request != nil {
+		return p.request.Email
+	}
+	return p.user.Email
+}
+
+// authenticate returns what these credentials belong to: the user, whether active or not, or a request whose code has
+// not been spent. An unknown address and a wrong password are the same ErrWrongPassword, after the same statements and
+// one verification each; only a hash of the previous release takes another time, until it is replaced.
+func (uc *UseCase) authenticate(
+	ctx context.Context, c authentication.Credentials, client authentication.Client,
+) (found proven, err error) {
 	email, err := authentication.TypedEmail(c.Email)
 	if err != nil {
-		return authentication.User{}, false, err
+		return proven{}, err
+	}
+	if err := uc.deps.Guard.Login(ctx, email, client); err != nil {
+		return proven{}, err
 	}
 	user, err := uc.deps.Users.ByEmail(ctx, email)
 	if err != nil && !errors.Is(err, authentication.ErrUserNotFound) {
-		return authentication.User{}, false, err
+		return proven{}, err
 	}
 	known := err == nil // if not, the hash is empty: that costs the same and is never right
+	found.tag = uc.deps.CodeKey.PasswordTag(email, c.Password)
+	requests, err := uc.deps.Requests.OfPassword(ctx, email, []uint16{found.tag})
+	if err != nil {
+		return proven{}, err
+	}
 	ok, outdated, err := uc.deps.Passwords.Verify(ctx, user.PasswordHash, c.Password)
 	if err != nil {
-		return authentication.User{}, false, err
+		return proven{}, err
 	}
-	if !known || !ok {
-		return authentication.User{}, false, authentication.ErrWrongPassword
+	if known && ok {
+		found.user, found.outdated = user, outdated
+		if user.Active {
+			return found, nil
+		}
 	}
-	return user, outdated, nil
+	for i := range requests {
+		ok, _, err := uc.deps.Passwords.Verify(ctx, requests[i].PasswordHash, c.Password)
+		if err != nil {
+			return proven{}, err
+		}
+		if ok {
+			found.request = &requests[i]
+			return found, nil
+		}
+	}
+	if found.user.ID != "" {
+		return found, nil
+	}
+	if err := uc.deps.Guard.LoginFailed(ctx, email, client); err != nil {
+		return proven{}, err
+	}
+	return proven{}, authentication.ErrWrongPassword
 }

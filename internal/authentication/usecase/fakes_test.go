@@ -3,6 +3,7 @@ package usecase_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -17,10 +18,11 @@ import (
 )
 
 const (
-	userID   = "019c1000-0000-7000-8000-000000000001"
-	email    = "an@example.com"
-	password = "correct horse"
-	digits   = "123456"
+	userID    = "019c1000-0000-7000-8000-000000000001"
+	requestID = "019c1000-0000-7000-8000-000000000002"
+	email     = "an@example.com"
+	password  = "correct horse"
+	digits    = "123456"
 )
 
 var (
@@ -88,7 +90,8 @@ type fixture struct {
 	*usecase.UseCase
 	tx        *fakeTx
 	users     *mock.MockUserRepository
-	codes     *mock.MockCodeRepository
+	requests  *mock.MockCodeRequestRepository
+	guard     *fakeGuard
 	passwords *mock.MockPasswordHasher
 	tokens    *mock.MockTokenIssuer
 	trials    *mock.MockTrialStarter
@@ -102,18 +105,24 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{
 		tx:        &fakeTx{},
 		users:     mock.NewMockUserRepository(ctrl),
-		codes:     mock.NewMockCodeRepository(ctrl),
+		requests:  mock.NewMockCodeRequestRepository(ctrl),
+		guard:     &fakeGuard{},
 		passwords: mock.NewMockPasswordHasher(ctrl),
 		tokens:    mock.NewMockTokenIssuer(ctrl),
 		trials:    mock.NewMockTrialStarter(ctrl),
 		events:    &txRecorder{},
 		clock:     &fakeClock{now: start},
 	}
+	f.guardedBy(f.guard)
+	return f
+}
+
+// guardedBy puts another guard in the place of the fake one.
+func (f *fixture) guardedBy(g authentication.Guard) {
 	f.UseCase = usecase.New(usecase.Deps{
-		Tx: f.tx, Users: f.users, Codes: f.codes, Passwords: f.passwords, Tokens: f.tokens,
+		Tx: f.tx, Users: f.users, Requests: f.requests, Guard: g, Passwords: f.passwords, Tokens: f.tokens,
 		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKey: codeKey,
 	})
-	return f
 }
 
 // requireTx asserts how many transactions were committed and rolled back.
@@ -138,10 +147,70 @@ func activeUser() authentication.User {
 
 func storedCode() authentication.Code {
 	return authentication.Code{
-		UserID: userID, Purpose: authentication.PurposeVerification, EventID: "evt_1",
-		Digest:    codeKey.Digest(authentication.PurposeVerification, userID, digits),
+		EventID: "evt_1", Digest: codeKey.Digest(authentication.PurposeVerification, requestID, digits),
 		CreatedAt: start, ExpiresAt: start.Add(authentication.CodeLifetime),
 	}
+}
+
+// storedRequest is that of pendingUser's registration.
+func storedRequest() authentication.CodeRequest {
+	return authentication.CodeRequest{
+		ID: requestID, Purpose: authentication.PurposeVerification, Email: email, UserID: userID, Locale: "vi",
+		Network: "203.0.113.0/24", PasswordHash: "pending hash", PasswordTag: codeKey.PasswordTag(email, password),
+		CreatedAt: start, Code: storedCode(),
+	}
+}
+
+func changedRequest(change func(*authentication.CodeRequest)) authentication.CodeRequest {
+	r := storedRequest()
+	if change != nil {
+		change(&r)
+	}
+	return r
+}
+
+// browser names the browser of client.
+var browser = authentication.NewBrowser()
+
+func browserDigest() []byte {
+	digest, _ := authentication.BrowserDigest(browser)
+	return digest
+}
+
+func client() authentication.Client {
+	return authentication.Client{
+		IP: netip.MustParseAddr("203.0.113.7"), Locale: "vi", Browsers: []string{browser},
+	}
+}
+
+// fakeGuard remembers what it was asked, and refuses what refuse says.
+type fakeGuard struct {
+	calls  []string
+	refuse map[string]error
+}
+
+func (g *fakeGuard) call(name string) error {
+	g.calls = append(g.calls, name)
+	return g.refuse[name]
+}
+
+func (g *fakeGuard) Login(context.Context, string, authentication.Client) error {
+	return g.call("login")
+}
+func (g *fakeGuard) LoginFailed(context.Context, string, authentication.Client) error {
+	return g.call("login failed")
+}
+func (g *fakeGuard) LoginSucceeded(context.Context, string, authentication.Client) error {
+	return g.call("login succeeded")
+}
+func (g *fakeGuard) CodeFailed(context.Context, string) error    { return g.call("code failed") }
+func (g *fakeGuard) CodeSucceeded(context.Context, string) error { return g.call("code succeeded") }
+
+func (g *fakeGuard) Send(ctx context.Context, _ string, _ authentication.Client, kind authentication.SendKind) error {
+	if ctx.Value(inTx{}) == nil {
+		return errors.New("counted outside a transaction")
+	}
+	return g.call("send " + string(kind))
 }
 
 func credentials() authentication.Credentials {

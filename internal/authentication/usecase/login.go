@@ -7,19 +7,24 @@ import (
 )
 
 // Login returns a session that lives for days instead of hours when remember is set. It returns ErrInvalidEmail,
-// ErrWrongPassword (also for an unknown address), ErrBusy, or – to the right password only – ErrNotVerified.
-func (uc *UseCase) Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Login, error) {
-	user, outdated, err := uc.authenticate(ctx, c)
+// ErrWrongPassword (also for an unknown address), ErrBusy, an error of the Guard, or – to a password that waits for its
+// code, whether the address has an account or not – ErrNotVerified.
+func (uc *UseCase) Login(
+	ctx context.Context, c authentication.Credentials, remember bool, client authentication.Client,
+) (authentication.Login, error) {
+	found, err := uc.authenticate(ctx, c, client)
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	if !user.Active {
+	if found.request != nil || !found.user.Active {
 		return authentication.Login{}, authentication.ErrNotVerified
 	}
-	if outdated {
-		uc.replaceHash(ctx, user, c.Password)
+	// Nothing is lost by an error: what has been counted counts on. People log in while the database is read-only.
+	_ = uc.deps.Guard.LoginSucceeded(ctx, found.user.Email, client)
+	if found.outdated {
+		uc.replaceHash(ctx, found.user, c.Password)
 	}
-	return uc.openSession(user, remember)
+	return uc.openSession(found.user, remember)
 }
 
 func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Login, error) {

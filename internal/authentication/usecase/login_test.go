@@ -2,6 +2,8 @@ package usecase_test
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,10 +27,11 @@ func TestLogin(t *testing.T) {
 				f.expectPassword(activeUser())
 				f.tokens.EXPECT().Issue(activeUser(), remember).Return(token, nil)
 				c := authentication.Credentials{Email: " " + email, Password: password}
-				session, err := f.Login(context.Background(), c, remember)
+				session, err := f.Login(context.Background(), c, remember, client())
 				require.NoError(t, err)
 				require.Equal(t, authentication.Login{User: activeUser(), Token: token}, session)
 				f.requireTx(t, 0, 0)
+				require.Equal(t, []string{"login", "login succeeded"}, f.guard.calls)
 			})
 		}
 	})
@@ -39,28 +42,34 @@ func TestLogin(t *testing.T) {
 			expect func(*fixture)
 			want   error
 		}{
+			"everybody before any look-up, over a limit": {func(f *fixture) {
+				f.guard.refuse = map[string]error{"login": authentication.TryAgainIn(time.Minute)}
+			}, authentication.TryAgainIn(time.Minute)},
 			"an unknown address, after hashing": {func(f *fixture) {
-				f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
-				f.passwords.EXPECT().Verify(outside, "", password).Return(false, false, nil)
+				f.expectLookup(authentication.User{}, false)
 			}, authentication.ErrWrongPassword},
 			"an unknown address whatever the hasher says": {func(f *fixture) {
-				f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, authentication.ErrUserNotFound)
-				f.passwords.EXPECT().Verify(outside, "", password).Return(true, true, nil)
+				f.expectLookup(authentication.User{}, true)
 			}, authentication.ErrWrongPassword},
-			"a wrong password": {func(f *fixture) {
-				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
-				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, nil)
-			}, authentication.ErrWrongPassword},
+			"a wrong password": {func(f *fixture) { f.expectLookup(activeUser(), false) }, authentication.ErrWrongPassword},
 			"a wrong password of an unverified user": {func(f *fixture) {
-				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
-				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, nil)
+				f.expectLookup(pendingUser(), false)
 			}, authentication.ErrWrongPassword},
-			"an unverified user": {func(f *fixture) {
-				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
-				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
+			"an unverified user of the previous release": {func(f *fixture) {
+				f.expectLookup(pendingUser(), true)
+			}, authentication.ErrNotVerified},
+			"a password that waits for its code": {func(f *fixture) {
+				f.expectPending(invitedUser(), storedRequest())
+			}, authentication.ErrNotVerified},
+			"a password that waits for its code beside an account, in the same way": {func(f *fixture) {
+				f.expectPending(activeUser(), storedRequest())
+			}, authentication.ErrNotVerified},
+			"a password that waits for its code without a user": {func(f *fixture) {
+				f.expectPending(authentication.User{}, storedRequest())
 			}, authentication.ErrNotVerified},
 			"everybody while the pool is full": {func(f *fixture) {
 				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
+				f.requests.EXPECT().OfPassword(outside, email, gomock.Any())
 				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, authentication.ErrBusy)
 			}, authentication.ErrBusy},
 			"everybody while the database is away": {func(f *fixture) {
@@ -75,9 +84,13 @@ func TestLogin(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
 				tc.expect(f)
-				session, err := f.Login(context.Background(), credentials(), false)
+				session, err := f.Login(context.Background(), credentials(), false, client())
 				require.ErrorIs(t, err, tc.want)
 				require.Zero(t, session)
+				failed := errors.Is(tc.want, authentication.ErrWrongPassword)
+				require.Equal(t, failed, slices.Contains(f.guard.calls, "login failed"))
+				waits := errors.Is(tc.want, authentication.ErrNotVerified)
+				require.False(t, waits && slices.Contains(f.guard.calls, "login succeeded"), "a guess that opens nothing resets nothing")
 			})
 		}
 	})
@@ -93,13 +106,14 @@ func TestLogin(t *testing.T) {
 		updated.PasswordHash, updated.UpdatedAt = "new hash", f.clock.now
 		gomock.InOrder(
 			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil),
+			f.requests.EXPECT().OfPassword(outside, email, gomock.Any()),
 			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil),
 			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
 			f.users.EXPECT().LockByEmail(inside, email).Return(locked, nil),
 			f.users.EXPECT().Update(inside, updated),
 			f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil),
 		)
-		_, err := f.Login(context.Background(), credentials(), false)
+		_, err := f.Login(context.Background(), credentials(), false, client())
 		require.NoError(t, err)
 		f.requireTx(t, 1, 0)
 	})
@@ -132,10 +146,11 @@ func TestLogin(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
 				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
+				f.requests.EXPECT().OfPassword(outside, email, gomock.Any())
 				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
 				f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil)
 				tc.expect(f)
-				session, err := f.Login(context.Background(), credentials(), false)
+				session, err := f.Login(context.Background(), credentials(), false, client())
 				require.NoError(t, err, "a hash that stays as it is must not fail the login")
 				require.Equal(t, token, session.Token)
 			})

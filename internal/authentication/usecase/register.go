@@ -2,70 +2,98 @@ package usecase
 
 import (
 	"context"
-	"errors"
 
 	"github.com/google/uuid"
 
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Register creates an inactive user, the first code and the event that mails it, in one commit. locale is the
-// language of the mail. A user who was only invited registers like a new one. Register returns ErrInvalidEmail, ErrBody
-// (password), ErrEmailTaken or ErrBusy.
-func (uc *UseCase) Register(ctx context.Context, c authentication.Credentials, locale string) error {
+// Register stores a request for a code that proves the address, with the password its owner gets once it is proved, and
+// has the code mailed, in one commit. It returns the value that names the browser. A new address also gets a user, who is
+// not active. Nothing that others have stored for the address is touched.
+//
+// An address whose user is active gets a request like any other, and its owner a notice in place of the code: the
+// result, the statements and the time are the same, and nobody learns who has an account. Register returns
+// ErrInvalidEmail, ErrBody (password), ErrBusy, ErrRequestsFull, or an error of the Guard.
+func (uc *UseCase) Register(
+	ctx context.Context, c authentication.Credentials, client authentication.Client,
+) (browser string, err error) {
 	email, err := authentication.ParseEmail(c.Email)
 	if err != nil {
-		return err
+		return "", err
 	}
-	if err := authentication.CheckPassword(c.Password); err != nil {
-		return err
+	if err := authentication.CheckPassword(c.Password, email); err != nil {
+		return "", err
 	}
 	hash, err := uc.deps.Passwords.Hash(ctx, c.Password)
 	if err != nil {
-		return err
+		return "", err
 	}
+	browser = client.Browser()
 	now := uc.deps.Clock.Now()
 	user := authentication.User{
+		ID:        uuid.Must(uuid.NewV7()).String(),
+		Email:     email,
+		Role:      authentication.RoleUser,
+		Locale:    client.Locale,
+		CreatedAt: now,
+		UpdatedAt: now,
+	}
+	request := authentication.CodeRequest{
 		ID:           uuid.Must(uuid.NewV7()).String(),
+		Purpose:      authentication.PurposeVerification,
 		Email:        email,
+		Locale:       client.Locale,
+		Network:      client.Network(),
 		PasswordHash: hash,
-		Role:         authentication.RoleUser,
-		Locale:       locale,
+		PasswordTag:  uc.deps.CodeKey.PasswordTag(email, c.Password),
 		CreatedAt:    now,
-		UpdatedAt:    now,
 	}
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		if err := uc.deps.Guard.Send(ctx, email, client, authentication.SendRegistration); err != nil {
+			return err
+		}
 		if err := uc.deps.Users.Create(ctx, user); err != nil {
 			return err
 		}
-		return uc.issueCode(ctx, user, locale, now)
-	})
-	if errors.Is(err, authentication.ErrEmailTaken) { // the transaction that found out is of no use any more
-		return uc.registerInvited(ctx, email, hash, locale)
-	}
-	return err
-}
-
-// registerInvited gives a password and a code to an invited user nobody has used yet, or returns ErrEmailTaken. The
-// address gets the spelling of the person who registers. The invitation stays usable until the user is active: its token
-// proves the address, which registering does not.
-func (uc *UseCase) registerInvited(ctx context.Context, email, hash, locale string) error {
-	return uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		user, err := uc.deps.Users.LockByEmail(ctx, email)
-		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Invited() {
-			return authentication.ErrEmailTaken
-		}
+		owner, err := uc.deps.Users.LockByEmail(ctx, email) // the one just created, or who was there
 		if err != nil {
 			return err
 		}
-		now := uc.deps.Clock.Now()
-		user.Email = email
-		user.PasswordHash = hash
-		user.Locale = locale
-		user.UpdatedAt = now
-		if err := uc.deps.Users.Update(ctx, user); err != nil {
-			return err
-		}
-		return uc.issueCode(ctx, user, locale, now)
+		return uc.request(ctx, request, owner, browser)
 	})
+	return browser, err
+}
+
+// request stores a new request, which pushes out what [authentication.MakeRoom] says, and has its code mailed. The caller
+// holds the lock of the user, if there is one.
+func (uc *UseCase) request(
+	ctx context.Context, r authentication.CodeRequest, user authentication.User, browser string,
+) error {
+	others, err := uc.deps.Requests.OfAddress(ctx, r.Email, r.Purpose)
+	if err != nil {
+		return err
+	}
+	out, err := authentication.MakeRoom(others, r.Network, r.CreatedAt)
+	if err != nil {
+		return err
+	}
+	ids := make([]string, len(out))
+	for i, o := range out {
+		ids[i] = o.ID
+	}
+	if err := uc.deps.Requests.Delete(ctx, ids); err != nil {
+		return err
+	}
+	r.UserID = user.ID
+	if err := uc.issueCode(ctx, r, user, r.Locale, r.CreatedAt); err != nil {
+		return err
+	}
+	return uc.bind(ctx, r.ID, browser)
+}
+
+// bind lets the browser that value names spend the codes of a request.
+func (uc *UseCase) bind(ctx context.Context, requestID, value string) error {
+	digest, _ := authentication.BrowserDigest(value) // made by Client.Browser
+	return uc.deps.Requests.Bind(ctx, requestID, digest)
 }

@@ -2,7 +2,6 @@ package usecase_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -14,46 +13,120 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
+// expectRegistration expects the calls of a registration whose address has this user, which are the same for every user.
+func (f *fixture) expectRegistration(
+	user authentication.User, others []authentication.CodeRequest, out []string,
+) (created *authentication.User, saved *authentication.CodeRequest) {
+	created, saved = &authentication.User{}, &authentication.CodeRequest{}
+	gomock.InOrder(
+		f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
+		f.users.EXPECT().Create(inside, gomock.Any()).Do(func(_ context.Context, u authentication.User) { *created = u }),
+		f.users.EXPECT().LockByEmail(inside, gomock.Any()).Return(user, nil),
+		f.requests.EXPECT().OfAddress(inside, gomock.Any(), purpose).Return(others, nil),
+		f.requests.EXPECT().Delete(inside, out),
+		f.requests.EXPECT().Save(inside, gomock.Any()).
+			Do(func(_ context.Context, r authentication.CodeRequest) { *saved = r }),
+		f.requests.EXPECT().Bind(inside, gomock.Any(), browserDigest()),
+	)
+	return created, saved
+}
+
 func TestRegister(t *testing.T) {
 	t.Parallel()
 
-	t.Run("stores user, code and event in one commit", func(t *testing.T) {
+	t.Run("stores user, request, browser and event in one commit", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		var user authentication.User
-		var code authentication.Code
-		gomock.InOrder(
-			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
-			f.users.EXPECT().Create(inside, gomock.Any()).Do(func(_ context.Context, u authentication.User) { user = u }),
-			f.codes.EXPECT().Save(inside, gomock.Any()).Do(func(_ context.Context, c authentication.Code) { code = c }),
-		)
+		created, saved := f.expectRegistration(invitedUser(), nil, []string{})
 		c := authentication.Credentials{Email: " An@Example.com ", Password: password}
-		require.NoError(t, f.Register(context.Background(), c, "vi"))
+		value, err := f.Register(context.Background(), c, client())
+		require.NoError(t, err)
+		require.Equal(t, browser, value)
 		f.requireTx(t, 1, 0)
+		require.Equal(t, []string{"send registration"}, f.guard.calls)
 
-		require.NoError(t, uuid.Validate(user.ID))
+		require.NoError(t, uuid.Validate(created.ID))
 		require.Equal(t, authentication.User{
-			ID: user.ID, Email: "An@Example.com", PasswordHash: "new hash", Locale: "vi", Role: authentication.RoleUser,
+			ID: created.ID, Email: "An@Example.com", Locale: "vi", Role: authentication.RoleUser,
 			CreatedAt: start, UpdatedAt: start,
-		}, user, "as typed, and not active")
+		}, *created, "as typed, not active, and without the password")
 
 		events := f.events.Events()
 		require.Len(t, events, 1)
-		data, ok := events[0].Data.(event.VerificationRequested)
-		require.True(t, ok)
 		require.Equal(t, event.EmailVerificationRequested, events[0].Key)
 		require.Equal(t, start, events[0].Time)
-		require.Equal(t, "vi", data.Locale)
-		require.Equal(t, "An@Example.com", data.Recipient)
-		require.Equal(t, user.ID, data.UserID)
-		require.Equal(t, start.Add(10*time.Minute), data.ExpiresAt)
+		data := events[0].Data.(event.VerificationRequested)
+		require.Equal(t, event.VerificationRequested{
+			UserID: userID, Recipient: "An@Example.com", OTPCode: data.OTPCode, Locale: "vi", ExpiresAt: start.Add(10 * time.Minute),
+		}, data)
+		require.Equal(t, authentication.CodeRequest{
+			ID: saved.ID, Purpose: purpose, Email: "An@Example.com", UserID: userID, Locale: "vi", Network: "203.0.113.0/24",
+			PasswordHash: "new hash", PasswordTag: codeKey.PasswordTag(email, password), CreatedAt: start,
+			Code: authentication.Code{
+				EventID: events[0].ID, Digest: codeKey.Digest(purpose, saved.ID, data.OTPCode),
+				CreatedAt: start, ExpiresAt: start.Add(10 * time.Minute),
+			},
+		}, *saved)
+	})
 
-		require.Equal(t, authentication.Code{
-			UserID: user.ID, Purpose: authentication.PurposeVerification, EventID: events[0].ID,
-			Digest:    codeKey.Digest(authentication.PurposeVerification, user.ID, data.OTPCode),
-			CreatedAt: start, ExpiresAt: start.Add(10 * time.Minute),
-		}, code)
-		require.True(t, strings.HasPrefix(code.EventID, "evt_"))
+	t.Run("does the same for an address with an account, whose owner gets a notice", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		owner := activeUser()
+		owner.Email, owner.Locale = "AN@example.com", "en"
+		_, saved := f.expectRegistration(owner, nil, []string{})
+		_, err := f.Register(context.Background(), credentials(), client())
+		require.NoError(t, err)
+		events := f.events.Events()
+		require.Len(t, events, 1)
+		require.Equal(t, event.EmailAccountExistsRequested, events[0].Key)
+		require.Equal(t, event.AccountExistsMail{UserID: userID, Recipient: "AN@example.com", Locale: "en"}, events[0].Data)
+		require.Equal(t, "new hash", saved.PasswordHash, "its password is remembered as any other's")
+		require.Equal(t, events[0].ID, saved.Code.EventID)
+	})
+
+	t.Run("pushes out what has no place, and fails when there is none", func(t *testing.T) {
+		t.Parallel()
+		mine := changedRequest(func(r *authentication.CodeRequest) { r.ID = "mine" })
+		older := changedRequest(func(r *authentication.CodeRequest) {
+			r.ID = "older"
+			r.Code.CreatedAt = start.Add(-time.Minute)
+		})
+		f := newFixture(t)
+		f.expectRegistration(invitedUser(), []authentication.CodeRequest{mine, older}, []string{"older"})
+		_, err := f.Register(context.Background(), credentials(), client())
+		require.NoError(t, err)
+
+		full := make([]authentication.CodeRequest, authentication.MaxRequests)
+		for i := range full {
+			full[i] = changedRequest(func(r *authentication.CodeRequest) { r.Network = "198.51.100.0/24" })
+		}
+		f = newFixture(t)
+		f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+		f.users.EXPECT().Create(inside, gomock.Any())
+		f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
+		f.requests.EXPECT().OfAddress(inside, email, purpose).Return(full, nil)
+		_, err = f.Register(context.Background(), credentials(), client())
+		require.ErrorIs(t, err, authentication.ErrRequestsFull)
+		f.requireTx(t, 0, 1)
+	})
+
+	t.Run("names a browser that has no name", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		var bound []byte
+		f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+		f.users.EXPECT().Create(inside, gomock.Any())
+		f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
+		f.requests.EXPECT().OfAddress(inside, email, purpose)
+		f.requests.EXPECT().Delete(inside, gomock.Any())
+		f.requests.EXPECT().Save(inside, gomock.Any())
+		f.requests.EXPECT().Bind(inside, gomock.Any(), gomock.Any()).Do(func(_ context.Context, _ string, b []byte) { bound = b })
+		value, err := f.Register(context.Background(), credentials(), authentication.Client{Browsers: []string{"planted"}})
+		require.NoError(t, err)
+		digest, ok := authentication.BrowserDigest(value)
+		require.True(t, ok)
+		require.Equal(t, digest, bound)
 	})
 
 	t.Run("refuses before it hashes", func(t *testing.T) {
@@ -69,106 +142,59 @@ func TestRegister(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t) // whose mocks expect no call
-				require.ErrorIs(t, f.Register(context.Background(), tc.credentials, "en"), tc.want)
+				_, err := f.Register(context.Background(), tc.credentials, client())
+				require.ErrorIs(t, err, tc.want)
 				f.requireTx(t, 0, 0)
 				require.Empty(t, f.events.Events())
 			})
 		}
 	})
 
-	t.Run("rolls back", func(t *testing.T) {
+	t.Run("stores nothing when a step fails", func(t *testing.T) {
 		t.Parallel()
-		for name, tc := range map[string]struct {
-			expect func(*fixture)
-			want   error
-		}{
-			"when the code cannot be stored": {func(f *fixture) {
-				f.users.EXPECT().Create(inside, gomock.Any())
-				f.codes.EXPECT().Save(inside, gomock.Any()).Return(errBroken)
-			}, errBroken},
-			"when the event cannot be stored": {func(f *fixture) {
-				f.users.EXPECT().Create(inside, gomock.Any())
-				f.codes.EXPECT().Save(inside, gomock.Any())
-				f.events.Err = errBroken
-			}, errBroken},
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				f := newFixture(t)
-				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-				tc.expect(f)
-				require.ErrorIs(t, f.Register(context.Background(), credentials(), "en"), tc.want)
-				f.requireTx(t, 0, 1)
-				require.Empty(t, f.events.Events())
-			})
+		limit := authentication.TryAgainIn(time.Minute)
+		steps := []func(f *fixture, err error){
+			func(f *fixture, err error) { f.guard.refuse = map[string]error{"send registration": err} },
+			func(f *fixture, err error) { f.users.EXPECT().Create(inside, gomock.Any()).Return(err) },
+			func(f *fixture, err error) { f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), err) },
+			func(f *fixture, err error) { f.requests.EXPECT().OfAddress(inside, email, purpose).Return(nil, err) },
+			func(f *fixture, err error) { f.requests.EXPECT().Delete(inside, gomock.Any()).Return(err) },
+			func(f *fixture, err error) { f.requests.EXPECT().Save(inside, gomock.Any()).Return(err) },
+			func(f *fixture, err error) { f.events.Err = err },
+			func(f *fixture, err error) { f.requests.EXPECT().Bind(inside, gomock.Any(), gomock.Any()).Return(err) },
+		}
+		for failing := range steps {
+			want := errBroken
+			if failing == 0 {
+				want = limit
+			}
+			f := newFixture(t)
+			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+			for i, expect := range steps[:failing+1] {
+				if i == failing {
+					expect(f, want)
+				} else {
+					expect(f, nil)
+				}
+			}
+			_, err := f.Register(context.Background(), credentials(), client())
+			require.ErrorIs(t, err, want, "step %d", failing)
+			f.requireTx(t, 0, 1)
 		}
 	})
 
 	t.Run("returns errors", func(t *testing.T) {
 		t.Parallel()
-		t.Run("of a full hashing pool, without a transaction", func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t)
-			f.passwords.EXPECT().Hash(outside, password).Return("", authentication.ErrBusy)
-			require.ErrorIs(t, f.Register(context.Background(), credentials(), "en"), authentication.ErrBusy)
-			f.requireTx(t, 0, 0)
-		})
-		t.Run("of the commit", func(t *testing.T) {
-			t.Parallel()
-			f := newFixture(t)
-			f.tx.commitErr = errBroken
-			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-			f.users.EXPECT().Create(inside, gomock.Any())
-			f.codes.EXPECT().Save(inside, gomock.Any())
-			require.ErrorIs(t, f.Register(context.Background(), credentials(), "en"), errBroken)
-		})
-	})
+		f := newFixture(t)
+		f.passwords.EXPECT().Hash(outside, password).Return("", authentication.ErrBusy)
+		_, err := f.Register(context.Background(), credentials(), client())
+		require.ErrorIs(t, err, authentication.ErrBusy, "of a full pool, without a transaction")
+		f.requireTx(t, 0, 0)
 
-	t.Run("takes over an invited account, and no other", func(t *testing.T) {
-		t.Parallel()
-		invited := pendingUser()
-		invited.PasswordHash = ""
-		unverified := invited
-		unverified.Active = true // however they became active
-		for name, tc := range map[string]struct {
-			user authentication.User
-			err  error
-			want error
-		}{
-			"by a user who was only invited":       {user: invited},
-			"by a user who has registered":         {user: pendingUser(), want: authentication.ErrEmailTaken},
-			"by a user who is active":              {user: activeUser(), want: authentication.ErrEmailTaken},
-			"by an active user without a password": {user: unverified, want: authentication.ErrEmailTaken},
-			"by a user who has just gone":          {err: authentication.ErrUserNotFound, want: authentication.ErrEmailTaken},
-			"and the database is broken":           {err: errBroken, want: errBroken},
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				f := newFixture(t)
-				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-				f.users.EXPECT().Create(inside, gomock.Any()).Return(authentication.ErrEmailTaken)
-				f.users.EXPECT().LockByEmail(inside, email).Return(tc.user, tc.err)
-				if tc.want != nil {
-					require.ErrorIs(t, f.Register(context.Background(), credentials(), "en"), tc.want)
-					f.requireTx(t, 0, 2)
-					require.Empty(t, f.events.Events())
-					return
-				}
-				f.clock.now = start.Add(time.Hour)
-				want := invited
-				want.PasswordHash, want.Locale, want.UpdatedAt = "new hash", "vi", f.clock.now
-				f.users.EXPECT().Update(inside, want)
-				var code authentication.Code
-				f.codes.EXPECT().Save(inside, gomock.Any()).Do(func(_ context.Context, c authentication.Code) { code = c })
-				require.NoError(t, f.Register(context.Background(), credentials(), "vi"))
-				f.requireTx(t, 1, 1)
-				events := f.events.Events()
-				require.Len(t, events, 1)
-				require.Equal(t, userID, events[0].Data.(event.VerificationRequested).UserID)
-				require.Equal(t, "vi", events[0].Data.(event.VerificationRequested).Locale)
-				require.Equal(t, events[0].ID, code.EventID)
-				require.Equal(t, userID, code.UserID)
-			})
-		}
+		f = newFixture(t)
+		f.tx.commitErr = errBroken
+		f.expectRegistration(invitedUser(), nil, []string{})
+		_, err = f.Register(context.Background(), credentials(), client())
+		require.ErrorIs(t, err, errBroken, "of the commit")
 	})
 }

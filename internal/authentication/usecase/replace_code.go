@@ -21,7 +21,7 @@ func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale st
 		if err != nil {
 			return err
 		}
-		last, err := m.deps.Codes.Find(ctx, userID, authentication.PurposeVerification)
+		request, err := m.deps.Requests.ByEvent(ctx, eventID)
 		if errors.Is(err, authentication.ErrCodeNotFound) {
 			return nil
 		}
@@ -29,11 +29,13 @@ func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale st
 			return err
 		}
 		now := m.deps.Clock.Now()
-		if user.Active || !last.Current(eventID) || !last.Replaceable(now) {
+		last := request.Code
+		done := request.Purpose == authentication.PurposeVerification && user.Active
+		if done || !last.UsedAt.IsZero() || !last.Replaceable(now) {
 			return nil
 		}
 		replaced = true
-		return issuer{m.deps.Codes, m.deps.Events, m.deps.CodeKey}.issue(ctx, user, locale, last.CreatedAt, now)
+		return issuer{m.deps.Requests, m.deps.Events, m.deps.CodeKey}.issue(ctx, request, user, locale, last.CreatedAt, now)
 	})
 	if err == nil && replaced {
 		m.deps.Replaced(ctx, eventID)

@@ -1,87 +1,150 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// SendCode replaces the code of a user who has not verified yet and has it mailed. Within ResendInterval of the last code,
-// whatever became of its mail, it does nothing and returns nil. It returns ErrInvalidEmail, ErrWrongPassword, ErrBusy, or
-// – to the right password only – ErrAlreadyVerified.
-func (uc *UseCase) SendCode(ctx context.Context, c authentication.Credentials, locale string) error {
-	user, _, err := uc.authenticate(ctx, c)
+// SendCode has another code mailed for the request that these credentials belong to, and lets this browser spend it. It
+// returns the value that names the browser. Within ResendInterval of the last code, unless wrong tries have ended that,
+// no code is made: this browser can spend the last one. Addresses with an account are as in [UseCase.Register].
+//
+// SendCode returns ErrInvalidEmail, ErrWrongPassword, ErrBusy, an error of the Guard, or – to an active user's own
+// password only – ErrAlreadyVerified.
+func (uc *UseCase) SendCode(
+	ctx context.Context, c authentication.Credentials, client authentication.Client,
+) (browser string, err error) {
+	found, err := uc.authenticate(ctx, c, client)
+	if err != nil {
+		return "", err
+	}
+	if found.request == nil && found.user.Active {
+		return "", authentication.ErrAlreadyVerified
+	}
+	browser = client.Browser()
+	email := found.email()
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		now := uc.deps.Clock.Now()
+		again, kind := false, authentication.SendRegistration // makes the first request
+		if last := found.request; last != nil {
+			again, kind = last.Code.CanResend(now) || last.Code.Dead(), authentication.SendResend
+			if last.Code.Dead() {
+				kind = authentication.SendReplacement
+			}
+		}
+		if found.request == nil || again {
+			switch err := uc.deps.Guard.Send(ctx, email, client, kind); {
+			case errors.Is(err, authentication.ErrTooSoon):
+				again = false
+			case err != nil:
+				return err
+			}
+		}
+		return uc.resend(ctx, found, again, browser, client, now)
+	})
+	return browser, err
+}
+
+// resend binds the browser to the request that was found, and makes another code in it when again is set. For a user of
+// the previous release, whose password is in their row, it makes the first request.
+func (uc *UseCase) resend(
+	ctx context.Context, found proven, again bool, browser string, client authentication.Client, now time.Time,
+) error {
+	user, err := uc.deps.Users.LockByEmail(ctx, found.email())
+	if errors.Is(err, authentication.ErrUserNotFound) {
+		err = nil // purged or deleted: the proof of the address creates another
+	}
 	if err != nil {
 		return err
 	}
-	if user.Active {
-		return authentication.ErrAlreadyVerified
+	if found.request == nil {
+		if user.Active || user.PasswordHash != found.user.PasswordHash {
+			return authentication.ErrWrongPassword // of a moment ago
+		}
+		return uc.request(ctx, authentication.CodeRequest{
+			ID:           uuid.Must(uuid.NewV7()).String(),
+			Purpose:      authentication.PurposeVerification,
+			Email:        user.Email,
+			Locale:       client.Locale,
+			Network:      client.Network(),
+			PasswordHash: user.PasswordHash,
+			PasswordTag:  found.tag,
+			CreatedAt:    now,
+		}, user, browser)
 	}
-	return uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		user, err := uc.deps.Users.LockByEmail(ctx, user.Email) // read again: another request may have been first
-		if errors.Is(err, authentication.ErrUserNotFound) {
-			return authentication.ErrWrongPassword
-		}
-		if err != nil {
+	requests, err := uc.deps.Requests.OfAddress(ctx, found.email(), authentication.PurposeVerification)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(requests, func(r authentication.CodeRequest) bool { return r.ID == found.request.ID })
+	if i < 0 {
+		return authentication.ErrWrongPassword // pushed out a moment ago
+	}
+	if last := requests[i].Code; again && (last.CanResend(now) || last.Dead()) { // another request may have been first
+		if err := uc.issueCode(ctx, requests[i], user, client.Locale, now); err != nil {
 			return err
 		}
-		if user.Active {
-			return authentication.ErrAlreadyVerified
-		}
-		now := uc.deps.Clock.Now()
-		last, err := uc.deps.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
-		if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
-			return err
-		}
-		if err == nil && !last.CanResend(now) {
-			return nil
-		}
-		return uc.issueCode(ctx, user, locale, now)
-	})
+	}
+	return uc.bind(ctx, requests[i].ID, browser)
 }
 
-// issueCode stores the code that a person has just asked for; see issuer.
-func (uc *UseCase) issueCode(ctx context.Context, user authentication.User, locale string, now time.Time) error {
-	return issuer{uc.deps.Codes, uc.deps.Events, uc.deps.CodeKey}.issue(ctx, user, locale, now, now)
+// issueCode makes the code that a person has just asked for; see issuer.
+func (uc *UseCase) issueCode(
+	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, now time.Time,
+) error {
+	return issuer{uc.deps.Requests, uc.deps.Events, uc.deps.CodeKey}.issue(ctx, r, user, locale, now, now)
 }
 
 // issuer makes codes.
 type issuer struct {
-	codes  authentication.CodeRepository
-	events event.Publisher
-	key    authentication.CodeKey
+	requests authentication.CodeRequestRepository
+	events   event.Publisher
+	key      authentication.CodeKey
 }
 
-// issue stores a new code in place of the last and puts its mail into the outbox. requestedAt is when the person asked
-// for it. The caller holds the user's lock, or has just created the user.
+// issue stores a request with a new code and puts its mail into the outbox. requestedAt is when the person asked for it.
+// The code of a verification is mailed to nobody when the user is active: they get a notice. user is the zero User when
+// there is none, who gets no mail at all.
 func (i issuer) issue(
-	ctx context.Context, user authentication.User, locale string, requestedAt, now time.Time,
+	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, requestedAt, now time.Time,
 ) error {
 	digits := authentication.NewDigits()
-	code := authentication.Code{
-		UserID:    user.ID,
-		Purpose:   authentication.PurposeVerification,
-		Digest:    i.key.Digest(authentication.PurposeVerification, user.ID, digits),
+	r.Code = authentication.Code{
+		Digest:    i.key.Digest(r.Purpose, r.ID, digits),
 		EventID:   event.NewID(),
 		CreatedAt: requestedAt,
 		ExpiresAt: now.Add(authentication.CodeLifetime),
 	}
-	if err := i.codes.Save(ctx, code); err != nil {
+	if err := i.requests.Save(ctx, r); err != nil {
 		return err
 	}
-	return i.events.Publish(ctx, event.Event{
-		ID:   code.EventID,
-		Key:  event.EmailVerificationRequested,
-		Time: now,
-		Data: event.VerificationRequested{
-			UserID:    user.ID,
-			Recipient: user.Email,
-			OTPCode:   digits,
-			Locale:    locale,
-			ExpiresAt: code.ExpiresAt,
-		},
-	})
+	e := event.Event{ID: r.Code.EventID, Time: now}
+	mail := event.VerificationRequested{
+		UserID:    r.UserID,
+		Recipient: r.Email,
+		OTPCode:   digits,
+		Locale:    locale,
+		ExpiresAt: r.Code.ExpiresAt,
+	}
+	switch {
+	case r.Purpose == authentication.PurposeReset && user.ID == "":
+		return nil
+	case r.Purpose == authentication.PurposeReset:
+		mail.Recipient = user.Email
+		e.Key, e.Data = event.EmailPasswordResetRequested, event.PasswordResetRequested(mail)
+	case user.Active:
+		e.Key = event.EmailAccountExistsRequested
+		e.Data = event.AccountExistsMail{UserID: user.ID, Recipient: user.Email, Locale: cmp.Or(user.Locale, locale)}
+	default:
+		e.Key, e.Data = event.EmailVerificationRequested, mail
+	}
+	return i.events.Publish(ctx, e)
 }

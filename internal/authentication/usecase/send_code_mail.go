@@ -12,8 +12,9 @@ import (
 
 // Mailer sends the mails of codes. Its errors are in the vocabulary of [event].
 type Mailer interface {
-	// SendVerification sends the mail at most once per event id.
+	// SendVerification and SendPasswordReset send the mail at most once per event id.
 	SendVerification(ctx context.Context, eventID string, d event.VerificationRequested) error
+	SendPasswordReset(ctx context.Context, eventID string, d event.PasswordResetRequested) error
 	// Supersede records that the mail of eventID is not sent because a newer one replaced it.
 	Supersede(ctx context.Context, eventID string) error
 	// NeverLeft reports whether the mail of eventID has expired and no server can have had it or refused it for good.
@@ -22,13 +23,13 @@ type Mailer interface {
 
 // CodeMailSenderDeps are the dependencies of a [CodeMailSender]. All are required.
 type CodeMailSenderDeps struct {
-	Tx      authentication.Transactor
-	Users   authentication.UserRepository
-	Codes   authentication.CodeRepository
-	Mailer  Mailer
-	Events  event.Publisher
-	Clock   authentication.Clock
-	CodeKey authentication.CodeKey
+	Tx       authentication.Transactor
+	Users    authentication.UserRepository
+	Requests authentication.CodeRequestRepository
+	Mailer   Mailer
+	Events   event.Publisher
+	Clock    authentication.Clock
+	CodeKey  authentication.CodeKey
 	// Replaced is called after a fresh code was stored in place of the one that eventID was to deliver.
 	Replaced func(ctx context.Context, eventID string)
 }
@@ -39,17 +40,29 @@ type CodeMailSender struct{ deps CodeMailSenderDeps }
 // NewCodeMailSender returns a [CodeMailSender].
 func NewCodeMailSender(d CodeMailSenderDeps) *CodeMailSender { return &CodeMailSender{deps: d} }
 
-// Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its user is gone:
+// Send mails the code of the event eventID, unless a newer code has replaced it, it has been used or its request is gone:
 // then Send records that and returns event.Drop. A code that is replaced between this look and the mail is still sent;
 // it no longer verifies. Whether the code has expired is for the mailer to judge; one that expired before its mail could
 // leave is replaced by a fresh one.
 func (m *CodeMailSender) Send(ctx context.Context, eventID string, d event.VerificationRequested) error {
-	code, err := m.deps.Codes.Find(ctx, d.UserID, authentication.PurposeVerification)
+	return m.sendCurrent(ctx, eventID, d, func() error { return m.deps.Mailer.SendVerification(ctx, eventID, d) })
+}
+
+// SendReset is Send for a code that sets a new password.
+func (m *CodeMailSender) SendReset(ctx context.Context, eventID string, d event.PasswordResetRequested) error {
+	return m.sendCurrent(ctx, eventID, event.VerificationRequested(d),
+		func() error { return m.deps.Mailer.SendPasswordReset(ctx, eventID, d) })
+}
+
+func (m *CodeMailSender) sendCurrent(
+	ctx context.Context, eventID string, d event.VerificationRequested, send func() error,
+) error {
+	request, err := m.deps.Requests.ByEvent(ctx, eventID)
 	if err != nil && !errors.Is(err, authentication.ErrCodeNotFound) {
 		return err
 	}
-	if err == nil && code.Current(eventID) {
-		return m.send(ctx, eventID, d)
+	if err == nil && request.Code.UsedAt.IsZero() {
+		return m.send(ctx, eventID, d, send)
 	}
 	if err := m.deps.Mailer.Supersede(ctx, eventID); err != nil {
 		return err
@@ -57,8 +70,10 @@ func (m *CodeMailSender) Send(ctx context.Context, eventID string, d event.Verif
 	return event.Drop(event.DropSuperseded)
 }
 
-func (m *CodeMailSender) send(ctx context.Context, eventID string, d event.VerificationRequested) error {
-	result := m.deps.Mailer.SendVerification(ctx, eventID, d)
+func (m *CodeMailSender) send(
+	ctx context.Context, eventID string, d event.VerificationRequested, send func() error,
+) error {
+	result := send()
 	if outcome, _ := event.Ended(result); outcome != event.DropExpired {
 		return result
 	}

@@ -18,7 +18,7 @@ type mailFixture struct {
 	*usecase.CodeMailSender
 	tx       *fakeTx
 	users    *mock.MockUserRepository
-	codes    *mock.MockCodeRepository
+	requests *mock.MockCodeRequestRepository
 	mailer   *mock.MockMailer
 	events   *txRecorder
 	clock    *fakeClock
@@ -29,17 +29,17 @@ func newMailFixture(t *testing.T) *mailFixture {
 	t.Helper()
 	ctrl := gomock.NewController(t)
 	f := &mailFixture{
-		tx:     &fakeTx{},
-		users:  mock.NewMockUserRepository(ctrl),
-		codes:  mock.NewMockCodeRepository(ctrl),
-		mailer: mock.NewMockMailer(ctrl),
-		events: &txRecorder{},
-		clock:  &fakeClock{now: start},
+		tx:       &fakeTx{},
+		users:    mock.NewMockUserRepository(ctrl),
+		requests: mock.NewMockCodeRequestRepository(ctrl),
+		mailer:   mock.NewMockMailer(ctrl),
+		events:   &txRecorder{},
+		clock:    &fakeClock{now: start},
 	}
 	f.CodeMailSender = usecase.NewCodeMailSender(usecase.CodeMailSenderDeps{
 		Tx:       f.tx,
 		Users:    f.users,
-		Codes:    f.codes,
+		Requests: f.requests,
 		Mailer:   f.mailer,
 		Events:   f.events,
 		Clock:    f.clock,
@@ -54,36 +54,27 @@ func TestSendCodeMail(t *testing.T) {
 	data := event.VerificationRequested{
 		UserID: userID, Recipient: email, OTPCode: digits, Locale: "vi", ExpiresAt: start.Add(authentication.CodeLifetime),
 	}
-	replaced, used := storedCode(), storedCode()
-	replaced.EventID, used.UsedAt = "evt_2", start
-	adopted := storedCode()
-	adopted.EventID = ""
+	used := changedRequest(func(r *authentication.CodeRequest) { r.Code.UsedAt = start })
 	superseded := event.Drop(event.DropSuperseded)
 	for name, tc := range map[string]struct {
-		code    authentication.Code
+		request authentication.CodeRequest
 		findErr error
 		expect  func(*mock.MockMailer)
 		want    error
 	}{
-		"current": {code: storedCode(), expect: func(m *mock.MockMailer) {
+		"current": {request: storedRequest(), expect: func(m *mock.MockMailer) {
 			m.EXPECT().SendVerification(gomock.Any(), "evt_1", data)
 		}},
-		"current, and the mail server is away": {code: storedCode(), expect: func(m *mock.MockMailer) {
+		"current, and the mail server is away": {request: storedRequest(), expect: func(m *mock.MockMailer) {
 			m.EXPECT().SendVerification(gomock.Any(), "evt_1", data).Return(errBroken)
 		}, want: errBroken},
-		"replaced": {code: replaced, expect: func(m *mock.MockMailer) {
+		"used": {request: used, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"replaced by a code that no mail of ours carries": {code: adopted, expect: func(m *mock.MockMailer) {
+		"replaced, or gone": {findErr: authentication.ErrCodeNotFound, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1")
 		}, want: superseded},
-		"used": {code: used, expect: func(m *mock.MockMailer) {
-			m.EXPECT().Supersede(gomock.Any(), "evt_1")
-		}, want: superseded},
-		"gone with its user": {findErr: authentication.ErrCodeNotFound, expect: func(m *mock.MockMailer) {
-			m.EXPECT().Supersede(gomock.Any(), "evt_1")
-		}, want: superseded},
-		"replaced, and that cannot be recorded": {code: replaced, expect: func(m *mock.MockMailer) {
+		"used, and that cannot be recorded": {request: used, expect: func(m *mock.MockMailer) {
 			m.EXPECT().Supersede(gomock.Any(), "evt_1").Return(errBroken)
 		}, want: errBroken},
 		"not readable": {findErr: errBroken, expect: func(*mock.MockMailer) {}, want: errBroken},
@@ -91,7 +82,7 @@ func TestSendCodeMail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newMailFixture(t)
-			f.codes.EXPECT().Find(outside, userID, purpose).Return(tc.code, tc.findErr)
+			f.requests.EXPECT().ByEvent(outside, "evt_1").Return(tc.request, tc.findErr)
 			tc.expect(f.mailer)
 			require.Equal(t, tc.want, f.Send(context.Background(), "evt_1", data))
 			require.Empty(t, f.replaced)

@@ -4,8 +4,8 @@
 // administrators from the command line.
 //
 // A stored code and its event are in one commit, a wrong try is counted although the request fails, and no password is
-// hashed inside a transaction. The package does not hide for ever that an address is registered: registering it again
-// reveals it, and so does a code that has expired or has been tried too often.
+// hashed inside a transaction. What it does for an address it does for every address, known or not, with the same
+// statements and hashes: neither a response nor its time shows who has an account.
 package usecase
 
 import (
@@ -17,7 +17,8 @@ import (
 type Deps struct {
 	Tx        authentication.Transactor
 	Users     authentication.UserRepository
-	Codes     authentication.CodeRepository
+	Requests  authentication.CodeRequestRepository
+	Guard     authentication.Guard
 	Passwords authentication.PasswordHasher
 	Tokens    authentication.TokenIssuer
 	Trials    authentication.TrialStarter

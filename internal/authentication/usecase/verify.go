@@ -4,20 +4,22 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/event"
 )
 
-// nobody is the id under which an unknown address is looked up, so that it takes nearly the same statements as a known
-// one: only the write of a wrong try is missing. Registering an address reveals more.
-var nobody = uuid.Nil.String()
-
-// Verify spends a code: it activates the user and starts the trial in the transaction that marks the code used, and
-// opens a session. It returns ErrInvalidEmail, ErrWrongCode (also for an unknown address and for a user without a
-// code), ErrCodeExpired, ErrTooManyTries, or – to the right code only – ErrAlreadyVerified.
-func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentication.Login, error) {
+// Verify spends a code of a request of this browser. In the transaction that marks the code used, the password of that
+// request becomes the user's, the user becomes active and the trial starts. It opens a session.
+//
+// It returns ErrInvalidEmail; ErrOtherBrowser, also for an unknown address; ErrWrongCode, ErrCodeExpired or
+// ErrTooManyTries; or – to the right code only – ErrAlreadyVerified.
+func (uc *UseCase) Verify(
+	ctx context.Context, email, digits string, client authentication.Client,
+) (authentication.Login, error) {
 	email, err := authentication.TypedEmail(email)
 	if err != nil {
 		return authentication.Login{}, err
@@ -25,48 +27,108 @@ func (uc *UseCase) Verify(ctx context.Context, email, digits string) (authentica
 	var user authentication.User
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) (err error) {
-		user, refusal, err = uc.spendCode(ctx, email, digits)
+		user, refusal, err = uc.verify(ctx, email, digits, client)
 		return err
 	})
-	// An error comes first: a try that could not be counted reveals nothing about the code.
-	if err := cmp.Or(err, refusal); err != nil {
+	if err == nil { // a try that could not be stored reveals nothing about the code
+		err = uc.countCode(ctx, email, refusal, client)
+	}
+	if err != nil {
 		return authentication.Login{}, err
 	}
 	return uc.openSession(user, false)
 }
 
-// spendCode returns either the activated user, or why the code is refused, or an error that rolls back.
-func (uc *UseCase) spendCode(ctx context.Context, email, digits string) (u authentication.User, refusal, err error) {
-	user, err := uc.deps.Users.LockByEmail(ctx, email)
-	if errors.Is(err, authentication.ErrUserNotFound) {
-		user.ID, err = nobody, nil
+// countCode tells the guard what became of a code, and returns the refusal unless that fails.
+func (uc *UseCase) countCode(ctx context.Context, email string, refusal error, client authentication.Client) error {
+	switch {
+	case refusal == nil: // and committed: what is only counted must not undo that
+		_ = errors.Join(uc.deps.Guard.CodeSucceeded(ctx, email), uc.deps.Guard.LoginSucceeded(ctx, email, client))
+		return nil
+	case errors.Is(refusal, authentication.ErrWrongCode):
+		return cmp.Or(uc.deps.Guard.CodeFailed(ctx, email), refusal)
 	}
-	if err != nil {
+	return refusal
+}
+
+// verify returns either the user who is active now, or why the code is refused, or an error that rolls back.
+func (uc *UseCase) verify(
+	ctx context.Context, email, digits string, client authentication.Client,
+) (u authentication.User, refusal, err error) {
+	user, err := uc.deps.Users.LockByEmail(ctx, email)
+	if err != nil && !errors.Is(err, authentication.ErrUserNotFound) {
 		return authentication.User{}, nil, err
 	}
 	now := uc.deps.Clock.Now()
-	digest := uc.deps.CodeKey.Digest(authentication.PurposeVerification, user.ID, digits)
-	code, err := uc.deps.Codes.Find(ctx, user.ID, authentication.PurposeVerification)
-	if errors.Is(err, authentication.ErrCodeNotFound) {
-		return authentication.User{}, authentication.ErrWrongCode, nil
-	}
-	if err != nil {
-		return authentication.User{}, nil, err
-	}
-	refusal = code.Try(digest, now)
-	if err := uc.deps.Codes.Save(ctx, code); err != nil {
-		return authentication.User{}, nil, err
-	}
-	if refusal == nil && user.Active { // by something else than this code, as an invitation
+	request, refusal, err := uc.spendCode(ctx, email, authentication.PurposeVerification, digits, client, now)
+	if err == nil && refusal == nil && user.Active { // the address has been proved in another way meanwhile
 		refusal = authentication.ErrAlreadyVerified
 	}
-	if refusal != nil {
-		return authentication.User{}, refusal, nil
+	if err != nil || refusal != nil {
+		return authentication.User{}, refusal, err
 	}
-	user.Active = true
-	user.UpdatedAt = now
+	user, err = uc.activate(ctx, user, request.Email, request.PasswordHash, request.Locale, now)
+	return user, nil, err
+}
+
+// spendCode tries the digits on what the browsers of the client have asked for, and stores what became of it. The caller
+// holds the lock of the user, if there is one.
+func (uc *UseCase) spendCode(
+	ctx context.Context, email string, purpose authentication.Purpose, digits string,
+	client authentication.Client, now time.Time,
+) (proved *authentication.CodeRequest, refusal, err error) {
+	requests, err := uc.deps.Requests.OfBrowser(ctx, email, purpose, client.BrowserDigests())
+	if err != nil {
+		return nil, nil, err
+	}
+	proved, refusal = uc.deps.CodeKey.TryDigits(requests, digits, now)
+	for _, r := range requests {
+		if err := uc.deps.Requests.Save(ctx, r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return proved, refusal, nil
+}
+
+// activate makes the user of an address that has just been proved active, with this password, and starts the trial. A
+// user who is gone, because they were purged or their invitation was cancelled, is created anew. Whatever password or
+// spelling of the address was stored before is replaced: it was not theirs who proved the address. activate returns
+// ErrAlreadyVerified when another proof of the address was first.
+func (uc *UseCase) activate(
+	ctx context.Context, user authentication.User, email, passwordHash, locale string, now time.Time,
+) (authentication.User, error) {
+	if user.ID == "" {
+		err := uc.deps.Users.Create(ctx, authentication.User{
+			ID:        uuid.Must(uuid.NewV7()).String(),
+			Email:     email,
+			Role:      authentication.RoleUser,
+			CreatedAt: now,
+			UpdatedAt: now,
+		})
+		if err != nil {
+			return authentication.User{}, err
+		}
+		// The one just created, or one of a registration that was first.
+		if user, err = uc.deps.Users.LockByEmail(ctx, email); err != nil {
+			return authentication.User{}, err
+		}
+		if user.Active {
+			return authentication.User{}, authentication.ErrAlreadyVerified
+		}
+	}
+	user.Email, user.PasswordHash = email, passwordHash
+	user.Locale = cmp.Or(locale, user.Locale)
+	user.Active, user.UpdatedAt = true, now
 	if err := uc.deps.Users.Update(ctx, user); err != nil {
-		return authentication.User{}, nil, err
+		return authentication.User{}, err
 	}
-	return user, nil, uc.deps.Trials.StartTrial(ctx, user.ID, user.Email)
+	if err := uc.deps.Trials.StartTrial(ctx, user.ID, user.Email); err != nil {
+		return authentication.User{}, err
+	}
+	return user, uc.deps.Events.Publish(ctx, event.Event{
+		ID:   event.NewID(),
+		Key:  event.UserVerified,
+		Time: now,
+		Data: event.UserVerifiedData{UserID: user.ID, OccurredAt: now},
+	})
 }

@@ -63,21 +63,34 @@ func TestCancelOnDatabase(t *testing.T) {
 		_, err := f.Accept(context.Background(), token(f.sent(batch)[0]), "correct horse")
 		require.NoError(f, err)
 		require.Equal(f, int64(1), f.cancel(batch))
-		require.Zero(f, f.rows("outbox"))
+		require.Zero(f, f.rows("outbox WHERE routing_key = 'invitation.requested'"))
 		done, failed := f.progress.counts(batch)
 		require.Equal(f, []int{1, 1}, []int{done, failed}, "what has arrived has not failed")
 	}))
 
-	// A user who has registered meanwhile loses the invitation and nothing else.
-	t.Run("spares registered accounts", onDatabase(func(f flow) {
+	// Those who have registered meanwhile lose the invitation and nothing else: who proves the address gets an account.
+	t.Run("costs those who have registered nothing", onDatabase(func(f flow) {
 		batch := f.invite("an@example.com", "binh@example.com")
-		require.NoError(f, f.people.Register(context.Background(),
-			authentication.Credentials{Email: "an@example.com", Password: "correct horse"}, "en"))
-		require.Equal(f, int64(2), f.cancel(batch))
-		_, err := f.users.ByEmail(context.Background(), "an@example.com")
+		client := authentication.Client{Browsers: []string{authentication.NewBrowser()}}
+		_, err := f.people.Register(context.Background(),
+			authentication.Credentials{Email: "an@example.com", Password: "correct horse"}, client)
 		require.NoError(f, err)
-		_, err = f.users.ByEmail(context.Background(), "binh@example.com")
-		require.ErrorIs(f, err, authentication.ErrUserNotFound)
+		require.Equal(f, int64(2), f.cancel(batch))
+		for _, email := range []string{"an@example.com", "binh@example.com"} {
+			_, err = f.users.ByEmail(context.Background(), email)
+			require.ErrorIs(f, err, authentication.ErrUserNotFound)
+		}
+		var code string
+		for _, e := range f.events.Events() {
+			if mail, ok := e.Data.(event.VerificationRequested); ok {
+				code = mail.OTPCode
+			}
+		}
+		_, err = f.people.Verify(context.Background(), "an@example.com", code, client)
+		require.NoError(f, err)
+		registered, err := f.users.ByEmail(context.Background(), "an@example.com")
+		require.NoError(f, err)
+		require.True(f, registered.Active)
 	}))
 
 	t.Run("gives the time back", onDatabase(func(f flow) {

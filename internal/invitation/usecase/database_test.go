@@ -94,6 +94,17 @@ func (tokens) Check(string) (authentication.Claims, error) {
 	return authentication.Claims{}, authentication.ErrUnauthenticated
 }
 
+// noGuard limits nothing.
+type noGuard struct{ authentication.Guard }
+
+func (noGuard) Login(context.Context, string, authentication.Client) error          { return nil }
+func (noGuard) LoginFailed(context.Context, string, authentication.Client) error    { return nil }
+func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error { return nil }
+func (noGuard) CodeSucceeded(context.Context, string) error                         { return nil }
+func (noGuard) Send(context.Context, string, authentication.Client, authentication.SendKind) error {
+	return nil
+}
+
 // trials counts.
 type trials struct {
 	mu      sync.Mutex
@@ -241,7 +252,8 @@ func newFlow(t *testing.T, db *database.DB) flow {
 	f.people = authentications.New(authentications.Deps{
 		Tx:        db,
 		Users:     f.users,
-		Codes:     authsql.NewCodes(db),
+		Requests:  authsql.NewCodeRequests(db),
+		Guard:     noGuard{},
 		Passwords: plain{},
 		Tokens:    tokens{},
 		Trials:    f.trials,
@@ -267,7 +279,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		TokenKey:      tokenKey,
 		PerSecond:     perSecond,
 		ParseEmail:    authentication.ParseEmail,
-		CheckPassword: authentication.CheckPassword,
+		CheckPassword: func(password string) error { return authentication.CheckPassword(password, "") },
 	}
 	f.UseCase = usecase.New(f.deps)
 	f.repair = usecase.NewRepairer(usecase.RepairerDeps{

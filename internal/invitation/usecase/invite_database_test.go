@@ -55,7 +55,8 @@ func TestInviteOnDatabase(t *testing.T) {
 
 		_, err = f.Accept(context.Background(), data.Token, "another horse")
 		require.ErrorIs(f, err, invitation.ErrUsed)
-		_, err = f.people.Login(context.Background(), authentication.Credentials{Email: "an@example.com", Password: "correct horse"}, false)
+		_, err = f.people.Login(context.Background(), authentication.Credentials{Email: "an@example.com", Password: "correct horse"},
+			false, authentication.Client{})
 		require.NoError(f, err)
 
 		f.clock.now = now.Add(8 * 24 * time.Hour)
@@ -239,13 +240,15 @@ func TestInviteOnDatabase(t *testing.T) {
 		batch := f.invite("an@example.com", "binh@example.com")
 		an, binh := token(f.sent(batch)[0]), token(f.sent(batch)[1])
 		c := authentication.Credentials{Email: "An@Example.com", Password: "correct horse"}
-		require.ErrorIs(f, f.people.SendCode(context.Background(), c, "en"), authentication.ErrWrongPassword)
-		require.NoError(f, f.people.Register(context.Background(), c, "en"))
-		require.ErrorIs(f, f.people.Register(context.Background(), c, "en"), authentication.ErrEmailTaken, "a second time")
+		client := authentication.Client{Browsers: []string{authentication.NewBrowser()}}
+		_, err := f.people.SendCode(context.Background(), c, client)
+		require.ErrorIs(f, err, authentication.ErrWrongPassword)
+		_, err = f.people.Register(context.Background(), c, client)
+		require.NoError(f, err)
 		all := f.events.Events()
 		code := all[len(all)-1].Data.(event.VerificationRequested)
 		require.Equal(f, "An@Example.com", code.Recipient, "as the person types it, not as they were invited")
-		session, err := f.people.Verify(context.Background(), "an@example.com", code.OTPCode)
+		session, err := f.people.Verify(context.Background(), "an@example.com", code.OTPCode, client)
 		require.NoError(f, err)
 		require.Equal(f, 1, f.trials.started)
 		_, err = f.Accept(context.Background(), an, "another horse")
@@ -256,10 +259,11 @@ func TestInviteOnDatabase(t *testing.T) {
 
 		// A user who registers another's address cannot verify it; the owner's invitation overrules them.
 		squatter := authentication.Credentials{Email: "binh@example.com", Password: "not binh's"}
-		require.NoError(f, f.people.Register(context.Background(), squatter, "en"))
+		_, err = f.people.Register(context.Background(), squatter, client)
+		require.NoError(f, err)
 		_, err = f.Accept(context.Background(), binh, "binh's own")
 		require.NoError(f, err)
-		_, err = f.people.Login(context.Background(), squatter, false)
-		require.ErrorIs(f, err, authentication.ErrWrongPassword)
+		_, err = f.people.Login(context.Background(), squatter, false, client)
+		require.ErrorIs(f, err, authentication.ErrNotVerified, "nothing tells that binh has an account now")
 	}))
 }

@@ -92,7 +92,7 @@ func register(ctx context.Context, log zerolog.Logger, api *app.App, rate int) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 			defer cancel()
 			person := authentication.Credentials{Email: uuid.NewString() + "@example.com", Password: "correct horse battery staple"}
-			if err := api.Authentication().Register(ctx, person, "en"); err != nil {
+			if _, err := api.Authentication().Register(ctx, person, authentication.Client{Locale: "en"}); err != nil {
 				log.Error().Err(err).Msg("a registration failed")
 			}
 		})

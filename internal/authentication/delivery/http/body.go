@@ -1,9 +1,6 @@
 package http
 
 import (
-	"regexp"
-	"strings"
-
 	"github.com/labstack/echo/v4"
 
 	"github.com/smap-platform/identity/internal/authentication"
@@ -15,7 +12,16 @@ type body interface{ problems() map[string]string }
 
 // read returns ErrBody with every field at fault; see httpserver.Bind for what is no JSON object.
 func read(c echo.Context, b body) error {
-	if err := httpserver.Bind(c, b, authentication.ErrBody); err != nil {
+	return judge(b, httpserver.Bind(c, b, authentication.ErrBody))
+}
+
+// readStrict is read that also refuses fields it does not know.
+func readStrict(c echo.Context, b body) error {
+	return judge(b, httpserver.BindStrict(c, b, authentication.ErrBody))
+}
+
+func judge(b body, err error) error {
+	if err != nil {
 		return err
 	}
 	if problems := b.problems(); len(problems) > 0 {
@@ -39,23 +45,24 @@ type loginRequest struct {
 }
 
 type verifyRequest struct {
-	Email string `json:"email"`
-	OTP   string `json:"otp"`
+	Email        string `json:"email"`
+	OTP          string `json:"otp"`
+	Registration string `json:"registration"` // of a client without cookies
 }
-
-var sixDigits = regexp.MustCompile(`^[0-9]{6}$`)
 
 // problems reports an otp that cannot be one as ErrBody, not as ErrWrongCode: it is a typing error and costs no try.
 func (r *verifyRequest) problems() map[string]string {
 	problems := httpserver.Missing(map[string]string{"email": r.Email})
-	if !sixDigits.MatchString(r.digits()) {
+	if _, ok := authentication.ParseDigits(r.OTP); !ok {
 		problems["otp"] = "must be 6 digits"
 	}
 	return problems
 }
 
-// digits removes the spaces that come along when a code is copied from a mail.
-func (r *verifyRequest) digits() string { return strings.TrimSpace(r.OTP) }
+// registrationResponse is for clients without cookies.
+type registrationResponse struct {
+	Registration string `json:"registration"`
+}
 
 type userResponse struct {
 	ID       string `json:"id"`

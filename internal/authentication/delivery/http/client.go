@@ -1,20 +1,24 @@
 package http
 
 import (
-	"net/netip"
-
 	"github.com/labstack/echo/v4"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// clientOf returns where the request comes from.
-func clientOf(c echo.Context) authentication.Client {
-	ip, _ := netip.ParseAddr(c.RealIP()) // the zero value when it cannot be told
+// clientOf returns where the request comes from. typed are values that name the browser and came in another way than as
+// a cookie.
+func (o CookieOptions) clientOf(c echo.Context, typed ...string) authentication.Client {
+	r := c.Request()
+	browsers := typed
+	for _, cookie := range r.CookiesNamed(o.browserName()) {
+		browsers = append(browsers, cookie.Value)
+	}
 	return authentication.Client{
-		IP:        ip,
-		UserAgent: c.Request().UserAgent(),
-		Locale:    httpserver.Locale(c.Request()),
+		IP:        httpserver.ClientAddress(c),
+		UserAgent: r.UserAgent(),
+		Locale:    httpserver.Locale(r),
+		Browsers:  browsers,
 	}
 }

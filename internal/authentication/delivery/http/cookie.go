@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/smap-platform/identity/internal/authentication"
 )
 
 // CookieOptions are the attributes of the login cookie (docs/compatibility.md). It is always HttpOnly and for the whole site; it
@@ -14,6 +16,23 @@ type CookieOptions struct {
 	Domain   string // empty: this host only
 	Secure   bool   // false only where there is no TLS, as on a laptop
 	SameSite http.SameSite
+}
+
+// browserName is the name of the cookie that names the browser which has asked for a code. With the prefix no other host
+// of the domain can set it (RFC 6265bis §4.1.3.2); browsers take the prefix over TLS only.
+func (o CookieOptions) browserName() string {
+	if o.Secure {
+		return "__Host-smap_registration"
+	}
+	return "smap_registration"
+}
+
+// setBrowser sets that cookie.
+func (o CookieOptions) setBrowser(c echo.Context, value string) {
+	c.SetCookie(&http.Cookie{
+		Name: o.browserName(), Value: value, Path: "/", MaxAge: int(authentication.BrowserLifetime / time.Second),
+		HttpOnly: true, Secure: o.Secure, SameSite: o.SameSite,
+	})
 }
 
 // SetLogin sets the cookie of a session. A form of it that [CookieOptions.clearHostOnly] removes would hide it.

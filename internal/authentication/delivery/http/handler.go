@@ -1,13 +1,14 @@
 // Package http serves registration, verification, login and the present user (docs/compatibility.md), and authenticates
 // the requests of other routes. It judges the shape of a request; the rules are the use cases'.
 //
-// It never logs a body. It does not limit how often a client may call: the resend rule and the bounded hashing pool are
-// behind it, and limits per client belong in front of it, at the edge.
+// It never logs a body. It limits how often a client may call in one process; what is limited per address, in all of them,
+// is the use cases'.
 package http
 
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -17,11 +18,24 @@ import (
 
 // Accounts are the use cases behind the routes.
 type Accounts interface {
-	Register(ctx context.Context, c authentication.Credentials, locale string) error
-	SendCode(ctx context.Context, c authentication.Credentials, locale string) error
-	Verify(ctx context.Context, email, digits string) (authentication.Login, error)
-	Login(ctx context.Context, c authentication.Credentials, remember bool) (authentication.Login, error)
+	Register(ctx context.Context, c authentication.Credentials, client authentication.Client) (browser string, err error)
+	SendCode(ctx context.Context, c authentication.Credentials, client authentication.Client) (browser string, err error)
+	Verify(ctx context.Context, email, digits string, client authentication.Client) (authentication.Login, error)
+	ForgotPassword(ctx context.Context, email string, client authentication.Client) (browser string, err error)
+	ResetPassword(
+		ctx context.Context, email, digits, password string, client authentication.Client,
+	) (authentication.Login, error)
+	ChangePassword(
+		ctx context.Context, user authentication.User, oldPassword, newPassword string, client authentication.Client,
+	) (authentication.Login, error)
+	Login(
+		ctx context.Context, c authentication.Credentials, remember bool, client authentication.Client,
+	) (authentication.Login, error)
 }
+
+// forgotTime is how long it takes to say that a code is on its way: longer than it takes to find out whether one is, with
+// and without a mail, so that it tells nobody.
+const forgotTime = 150 * time.Millisecond
 
 type handler struct {
 	accounts Accounts
@@ -32,28 +46,33 @@ type handler struct {
 // [Authenticate].
 func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.MiddlewareFunc) {
 	h := handler{a, o}
-	g.POST("/authentication/register", h.mailCode(http.StatusCreated, a.Register))
-	g.POST("/authentication/send-otp", h.mailCode(http.StatusOK, a.SendCode))
-	g.POST("/authentication/verify-otp", h.verifyOTP)
-	g.POST("/authentication/login", h.login)
+	g.POST("/authentication/register", h.mailCode(http.StatusCreated, a.Register), httpserver.PerMinute(10))
+	g.POST("/authentication/send-otp", h.mailCode(http.StatusOK, a.SendCode), httpserver.PerMinute(10))
+	g.POST("/authentication/verify-otp", h.verifyOTP, httpserver.PerMinute(30))
+	g.POST("/authentication/login", h.login, httpserver.PerMinute(60))
 	g.POST("/authentication/logout", h.logout)
+	g.POST("/authentication/forgot-password", h.forgotPassword, httpserver.PerMinute(10), httpserver.NotBefore(forgotTime))
+	g.POST("/authentication/reset-password", h.resetPassword, httpserver.PerMinute(30))
+	g.POST("/users/me/change-password", h.changePassword, authenticated)
 	g.GET("/authentication/me", h.me, authenticated)
 }
 
-// mailCode returns the handler of a verb that has a code mailed to the user of these credentials.
+// mailCode returns the handler of a verb that has a code mailed for these credentials, which this browser can spend.
 func (h handler) mailCode(
-	status int, verb func(ctx context.Context, c authentication.Credentials, locale string) error,
+	status int,
+	verb func(ctx context.Context, c authentication.Credentials, client authentication.Client) (string, error),
 ) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		var r credentialsRequest
 		if err := read(c, &r); err != nil {
 			return err
 		}
-		err := verb(c.Request().Context(), authentication.Credentials(r), httpserver.Locale(c.Request()))
+		browser, err := verb(c.Request().Context(), authentication.Credentials(r), h.cookie.clientOf(c))
 		if err != nil {
 			return err
 		}
-		return httpserver.Success(c, status, nil)
+		h.cookie.setBrowser(c, browser)
+		return httpserver.Success(c, status, registrationResponse{browser})
 	}
 }
 
@@ -63,7 +82,8 @@ func (h handler) verifyOTP(c echo.Context) error {
 	if err := read(c, &r); err != nil {
 		return err
 	}
-	session, err := h.accounts.Verify(c.Request().Context(), r.Email, r.digits())
+	digits, _ := authentication.ParseDigits(r.OTP) // read has judged it
+	session, err := h.accounts.Verify(c.Request().Context(), r.Email, digits, h.cookie.clientOf(c, r.Registration))
 	if err != nil {
 		return err
 	}
@@ -77,7 +97,7 @@ func (h handler) login(c echo.Context) error {
 		return err
 	}
 	credentials := authentication.Credentials(r.credentialsRequest)
-	session, err := h.accounts.Login(c.Request().Context(), credentials, r.Remember)
+	session, err := h.accounts.Login(c.Request().Context(), credentials, r.Remember, h.cookie.clientOf(c))
 	if err != nil {
 		return err
 	}

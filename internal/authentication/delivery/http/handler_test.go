@@ -1,39 +1,137 @@
 package http_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/authentication"
+	delivery "github.com/smap-platform/identity/internal/authentication/delivery/http"
+	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
 const success = `{"error_code":0,"message":"Success"}`
 
 var credentials = authentication.Credentials{Email: "an@example.com", Password: "correct horse"}
 
+// named is the answer that names the browser.
+var named = `{"error_code":0,"message":"Success","data":{"registration":"` + browser + `"}}`
+
 func TestRegister(t *testing.T) {
 	t.Parallel()
-	a := &accounts{}
-	r := post("/authentication/register", `{"email":"an@example.com","password":"correct horse","utm_source":"x"}`)
-	r.Header.Set("lang", "vi")
-	response := serve(a, r)
-	requireAnswer(t, response, http.StatusCreated, success)
-	require.Equal(t, &accounts{called: "Register", credentials: credentials, locale: "vi"}, a)
-	require.Empty(t, response.Cookies(), "nobody is logged in before the address is proven")
+
+	t.Run("names the browser, and logs nobody in before the address is proven", func(t *testing.T) {
+		t.Parallel()
+		a := &accounts{}
+		r := post("/authentication/register", `{"email":"an@example.com","password":"correct horse","utm_source":"x"}`)
+		r.Header.Set("lang", "vi")
+		r.Header.Set("User-Agent", "Firefox")
+		r.RemoteAddr = "203.0.113.7:1234"
+		response := serve(a, r)
+		requireAnswer(t, response, http.StatusCreated, named)
+		require.Equal(t, &accounts{
+			called: "Register", credentials: credentials,
+			client: authentication.Client{IP: netip.MustParseAddr("203.0.113.7"), UserAgent: "Firefox", Locale: "vi"},
+		}, a)
+		require.Equal(t, []string{
+			"__Host-smap_registration=" + browser + "; Path=/; Max-Age=1800; HttpOnly; Secure; SameSite=Lax",
+		}, response.Header["Set-Cookie"], "without a domain, whatever that of the login")
+	})
+
+	t.Run("does so without TLS under another name", func(t *testing.T) {
+		t.Parallel()
+		plain := options
+		plain.Secure = false
+		a := &accounts{}
+		r := post("/authentication/register", `{"email":"an@example.com","password":"correct horse"}`)
+		r.AddCookie(&http.Cookie{Name: "smap_registration", Value: "mine"})
+		r.AddCookie(&http.Cookie{Name: "__Host-smap_registration", Value: "another"})
+		response := serveWith(plain, a, r)
+		require.Equal(t, []string{"smap_registration=" + browser + "; Path=/; Max-Age=1800; HttpOnly; SameSite=Lax"},
+			response.Header["Set-Cookie"])
+		require.Equal(t, []string{"mine"}, a.client.Browsers)
+	})
+}
+
+// keeper names browsers as the use cases do.
+type keeper struct{ *accounts }
+
+func (keeper) Register(_ context.Context, _ authentication.Credentials, c authentication.Client) (string, error) {
+	return c.Browser(), nil
+}
+
+func (keeper) SendCode(_ context.Context, _ authentication.Credentials, c authentication.Client) (string, error) {
+	return c.Browser(), nil
+}
+
+func TestNameOfBrowser(t *testing.T) {
+	t.Parallel()
+	const name = "__Host-smap_registration"
+	other := authentication.NewBrowser()
+	for what, tc := range map[string]struct {
+		cookies [][2]string
+		kept    string // empty: another value replaces them
+	}{
+		"is made where there is none":      {},
+		"is kept":                          {cookies: [][2]string{{name, browser}}, kept: browser},
+		"is the first of several":          {cookies: [][2]string{{name, other}, {name, browser}}, kept: other},
+		"is the first that can be ours":    {cookies: [][2]string{{name, "planted"}, {name, browser}}, kept: browser},
+		"is replaced where it is empty":    {cookies: [][2]string{{name, ""}}},
+		"is replaced where it is too long": {cookies: [][2]string{{name, browser + "AA"}}},
+		"is not that of another host, nor of a page without TLS": {
+			cookies: [][2]string{{"smap_registration", other}, {"__Secure-smap_registration", other}},
+		},
+	} {
+		for _, path := range []string{"register", "send-otp"} {
+			t.Run(what+": "+path, func(t *testing.T) {
+				t.Parallel()
+				r := post("/authentication/"+path, `{"email":"an@example.com","password":"correct horse"}`)
+				for _, c := range tc.cookies {
+					r.AddCookie(&http.Cookie{Name: c[0], Value: c[1]})
+				}
+				e := httpserver.New(httpserver.Options{Log: zerolog.Nop()})
+				delivery.Register(e.Group(""), keeper{&accounts{}}, options, (&people{}).authenticate())
+				w := httptest.NewRecorder()
+				e.ServeHTTP(w, r)
+
+				require.Len(t, w.Result().Cookies(), 1)
+				cookie := w.Result().Cookies()[0]
+				require.Equal(t, name, cookie.Name)
+				require.Equal(t, 1800, cookie.MaxAge, "it lives on from now")
+				require.JSONEq(t, `{"error_code":0,"message":"Success","data":{"registration":"`+cookie.Value+`"}}`, w.Body.String())
+				if tc.kept != "" {
+					require.Equal(t, tc.kept, cookie.Value)
+					return
+				}
+				_, ok := authentication.BrowserDigest(cookie.Value)
+				require.True(t, ok, cookie.Value)
+				require.NotContains(t, []string{browser, other}, cookie.Value)
+			})
+		}
+	}
 }
 
 func TestSendOTP(t *testing.T) {
 	t.Parallel()
 	a := &accounts{}
-	response := serve(a, post("/authentication/send-otp", `{"email":"an@example.com","password":"correct horse"}`))
-	requireAnswer(t, response, http.StatusOK, success)
-	require.Equal(t, &accounts{called: "SendCode", credentials: credentials, locale: "en"}, a)
+	r := post("/authentication/send-otp", `{"email":"an@example.com","password":"correct horse"}`)
+	r.AddCookie(&http.Cookie{Name: "__Host-smap_registration", Value: "first"})
+	r.AddCookie(&http.Cookie{Name: "__Host-smap_registration", Value: "second"})
+	response := serve(a, r)
+	requireAnswer(t, response, http.StatusOK, named)
+	require.Equal(t, "SendCode", a.called)
+	require.Equal(t, credentials, a.credentials)
+	require.Equal(t, "en", a.client.Locale)
+	require.Equal(t, []string{"first", "second"}, a.client.Browsers)
+	require.Len(t, response.Cookies(), 1)
 }
 
 func TestVerifyOTP(t *testing.T) {
@@ -42,15 +140,57 @@ func TestVerifyOTP(t *testing.T) {
 	t.Run("logs in", func(t *testing.T) {
 		t.Parallel()
 		a := &accounts{session: session}
-		response := serve(a, post("/authentication/verify-otp", `{"email":"an@example.com","otp":" 012345 "}`))
+		r := post("/authentication/verify-otp", `{"email":"an@example.com","otp":" 012-345 ","registration":"typed"}`)
+		r.AddCookie(&http.Cookie{Name: "__Host-smap_registration", Value: "cookie"})
+		response := serve(a, r)
 		requireAnswer(t, response, http.StatusOK, success)
 		require.Equal(t, "Verify", a.called)
 		require.Equal(t, "an@example.com", a.email)
 		require.Equal(t, "012345", a.digits)
+		require.Equal(t, []string{"typed", "cookie"}, a.client.Browsers)
 		require.Equal(t, []string{
 			hostOnlyRemoved,
 			"smap_auth_token=signed; Path=/; Domain=smap.example; Max-Age=7200; HttpOnly; Secure; SameSite=Lax",
 		}, response.Header["Set-Cookie"])
+	})
+
+	t.Run("takes digits as they are pasted", func(t *testing.T) {
+		t.Parallel()
+		for _, pasted := range []string{"123456", "123 456", "123-456", "１２３４５６", "\\u00a0123\\u2011456\\n", "١٢٣٤٥٦", "𝟏𝟚𝟥𝟰𝟻𝟼"} {
+			a := &accounts{session: session}
+			response := serve(a, post("/authentication/verify-otp", `{"email":"an@example.com","otp":"`+pasted+`"}`))
+			requireAnswer(t, response, http.StatusOK, success)
+			require.Equal(t, "123456", a.digits, pasted)
+		}
+	})
+
+	t.Run("knows the browser by the body or by any of its cookies", func(t *testing.T) {
+		t.Parallel()
+		const body = `{"email":"an@example.com","otp":"123456"`
+		for name, tc := range map[string]struct {
+			body    string
+			cookies []string
+			want    int
+		}{
+			"neither":            {body: body + `}`},
+			"an empty one":       {body: body + `,"registration":""}`},
+			"null":               {body: body + `,"registration":null}`},
+			"what cannot be one": {body: body + `,"registration":"planted"}`, cookies: []string{"planted", ""}},
+			"the body":           {body: body + `,"registration":"` + browser + `"}`, want: 1},
+			"a cookie":           {body: body + `}`, cookies: []string{browser}, want: 1},
+			"several cookies":    {body: body + `}`, cookies: []string{"planted", authentication.NewBrowser(), browser}, want: 2},
+			"both": {
+				body: body + `,"registration":"` + authentication.NewBrowser() + `"}`, cookies: []string{browser}, want: 2,
+			},
+		} {
+			a := &accounts{session: session}
+			r := post("/authentication/verify-otp", tc.body)
+			for _, value := range tc.cookies {
+				r.AddCookie(&http.Cookie{Name: "__Host-smap_registration", Value: value})
+			}
+			requireAnswer(t, serve(a, r), http.StatusOK, success)
+			require.Len(t, a.client.BrowserDigests(), tc.want, name)
+		}
 	})
 }
 
@@ -193,9 +333,11 @@ func TestRequests(t *testing.T) {
 			"verify-otp: five digits":   {"verify-otp", `{"email":"a","otp":"12345"}`, `{"otp":"must be 6 digits"}`},
 			"verify-otp: seven digits":  {"verify-otp", `{"email":"a","otp":"1234567"}`, `{"otp":"must be 6 digits"}`},
 			"verify-otp: letters":       {"verify-otp", `{"email":"a","otp":"12345a"}`, `{"otp":"must be 6 digits"}`},
-			"verify-otp: other digits":  {"verify-otp", `{"email":"a","otp":"１２３４５６"}`, `{"otp":"must be 6 digits"}`},
 			"verify-otp: a second line": {"verify-otp", `{"email":"a","otp":"123456\n7"}`, `{"otp":"must be 6 digits"}`},
-			"verify-otp: a number":      {"verify-otp", `{"email":"a","otp":123456}`, `{"otp":"has the wrong type"}`},
+			"verify-otp: no text": {
+				"verify-otp", `{"email":"a","otp":"123456","registration":1}`, `{"registration":"has the wrong type"}`,
+			},
+			"verify-otp: a number": {"verify-otp", `{"email":"a","otp":123456}`, `{"otp":"has the wrong type"}`},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
@@ -236,11 +378,13 @@ func TestErrors(t *testing.T) {
 			status     int
 			answer     string
 		}{
-			"taken": {"register", `{"email":"a","password":"x"}`, authentication.ErrEmailTaken, http.StatusConflict,
-				`{"error_code":20003,"message":"This e-mail address is already registered"}`},
+			"limit": {"register", `{"email":"a","password":"x"}`, authentication.TryAgainIn(90 * time.Second),
+				http.StatusTooManyRequests, `{"error_code":20008,"message":"Too many tries; try again in 90 seconds"}`},
+			"another browser": {"verify-otp", `{"email":"a","otp":"123456"}`, authentication.ErrOtherBrowser, http.StatusBadRequest,
+				`{"error_code":20018,"message":"Use the browser that asked for this code, or log in to get a new one"}`},
 			"address": {"register", `{"email":"a","password":"x"}`, authentication.ErrInvalidEmail, http.StatusBadRequest,
 				`{"error_code":20011,"message":"This is not a valid e-mail address"}`},
-			"password": {"register", `{"email":"a","password":"x"}`, authentication.CheckPassword("x"), http.StatusBadRequest,
+			"password": {"register", `{"email":"a","password":"x"}`, authentication.CheckPassword("x", ""), http.StatusBadRequest,
 				`{"error_code":20001,"message":"The request is not valid","errors":{"password":"must have at least 8 characters"}}`},
 			"busy": {"register", `{"email":"a","password":"x"}`, authentication.ErrBusy, http.StatusServiceUnavailable,
 				`{"error_code":503,"message":"The service is busy; please try again in a moment"}`},
@@ -264,6 +408,9 @@ func TestErrors(t *testing.T) {
 				response := serve(&accounts{err: tc.err}, post("/authentication/"+tc.path, tc.body))
 				requireAnswer(t, response, tc.status, tc.answer)
 				require.Empty(t, response.Cookies())
+				if name == "limit" {
+					require.Equal(t, "90", response.Header.Get("Retry-After"))
+				}
 			})
 		}
 	})

@@ -43,27 +43,57 @@ type accounts struct {
 	called        string
 	credentials   authentication.Credentials
 	email, digits string
-	locale        string
+	client        authentication.Client
 	remember      bool
 }
 
-func (a *accounts) Register(_ context.Context, c authentication.Credentials, locale string) error {
-	a.called, a.credentials, a.locale = "Register", c, locale
-	return a.err
+// browser names the browser of a person who has asked for a code.
+var browser = authentication.NewBrowser()
+
+func (a *accounts) Register(
+	_ context.Context, c authentication.Credentials, client authentication.Client,
+) (string, error) {
+	a.called, a.credentials, a.client = "Register", c, client
+	return browser, a.err
 }
 
-func (a *accounts) SendCode(_ context.Context, c authentication.Credentials, locale string) error {
-	a.called, a.credentials, a.locale = "SendCode", c, locale
-	return a.err
+func (a *accounts) SendCode(
+	_ context.Context, c authentication.Credentials, client authentication.Client,
+) (string, error) {
+	a.called, a.credentials, a.client = "SendCode", c, client
+	return browser, a.err
 }
 
-func (a *accounts) Verify(_ context.Context, email, digits string) (authentication.Login, error) {
-	a.called, a.email, a.digits = "Verify", email, digits
+func (a *accounts) Verify(
+	_ context.Context, email, digits string, client authentication.Client,
+) (authentication.Login, error) {
+	a.called, a.email, a.digits, a.client = "Verify", email, digits, client
 	return a.session, a.err
 }
 
-func (a *accounts) Login(_ context.Context, c authentication.Credentials, remember bool) (authentication.Login, error) {
-	a.called, a.credentials, a.remember = "Login", c, remember
+func (a *accounts) ForgotPassword(_ context.Context, email string, client authentication.Client) (string, error) {
+	a.called, a.email, a.client = "ForgotPassword", email, client
+	return browser, a.err
+}
+
+func (a *accounts) ResetPassword(
+	_ context.Context, email, digits, password string, client authentication.Client,
+) (authentication.Login, error) {
+	a.called, a.email, a.digits, a.credentials.Password, a.client = "ResetPassword", email, digits, password, client
+	return a.session, a.err
+}
+
+func (a *accounts) ChangePassword(
+	_ context.Context, user authentication.User, oldPassword, newPassword string, client authentication.Client,
+) (authentication.Login, error) {
+	a.called, a.email, a.digits, a.credentials.Password, a.client = "ChangePassword", user.Email, oldPassword, newPassword, client
+	return a.session, a.err
+}
+
+func (a *accounts) Login(
+	_ context.Context, c authentication.Credentials, remember bool, client authentication.Client,
+) (authentication.Login, error) {
+	a.called, a.credentials, a.remember, a.client = "Login", c, remember, client
 	return a.session, a.err
 }
 

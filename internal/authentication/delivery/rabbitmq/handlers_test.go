@@ -24,6 +24,18 @@ func (m *codeMail) Send(_ context.Context, eventID string, d event.VerificationR
 	return m.err
 }
 
+func (m *codeMail) SendReset(_ context.Context, eventID string, d event.PasswordResetRequested) error {
+	m.eventID, m.data, m.calls = eventID, event.VerificationRequested(d), m.calls+1
+	return m.err
+}
+
+type notices map[string]event.AccountExistsMail
+
+func (n notices) SendAccountExists(_ context.Context, eventID string, d event.AccountExistsMail) error {
+	n[eventID] = d
+	return nil
+}
+
 var data = event.VerificationRequested{
 	UserID: "user-1", Recipient: "an@example.com", OTPCode: "123456", Locale: "vi",
 	ExpiresAt: time.Date(2026, 1, 31, 9, 40, 0, 123456000, time.UTC),
@@ -72,4 +84,25 @@ func TestSendCode(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestSendReset(t *testing.T) {
+	t.Parallel()
+	m, err := event.Encode(event.Event{
+		ID: "evt_1", Key: event.EmailPasswordResetRequested, Time: data.ExpiresAt, Data: event.PasswordResetRequested(data),
+	})
+	require.NoError(t, err)
+	mail := &codeMail{}
+	require.NoError(t, rabbitmq.SendReset(mail)(t.Context(), event.Delivery{Message: m}))
+	require.Equal(t, &codeMail{"evt_1", data, 1, nil}, mail)
+}
+
+func TestSendAccountExists(t *testing.T) {
+	t.Parallel()
+	notice := event.AccountExistsMail{UserID: "user-1", Recipient: "an@example.com", Locale: "vi"}
+	m, err := event.Encode(event.Event{ID: "evt_1", Key: event.EmailAccountExistsRequested, Time: data.ExpiresAt, Data: notice})
+	require.NoError(t, err)
+	sent := notices{}
+	require.NoError(t, rabbitmq.SendAccountExists(sent)(t.Context(), event.Delivery{Message: m}))
+	require.Equal(t, notices{"evt_1": notice}, sent)
 }

@@ -16,10 +16,12 @@ import (
 )
 
 var (
-	_ authentication.UserRepository    = (*sqldb.Users)(nil)
-	_ authentication.UserDirectory     = (*sqldb.Users)(nil)
-	_ authentication.InvitedRepository = (*sqldb.Users)(nil)
-	_ authentication.CodeRepository    = (*sqldb.Codes)(nil)
+	_ authentication.UserRepository        = (*sqldb.Users)(nil)
+	_ authentication.UserDirectory         = (*sqldb.Users)(nil)
+	_ authentication.InvitedRepository     = (*sqldb.Users)(nil)
+	_ authentication.CodeRequestRepository = (*sqldb.CodeRequests)(nil)
+	_ authentication.LimitRepository       = (*sqldb.Limits)(nil)
+	_ authentication.NoticeRepository      = (*sqldb.Notices)(nil)
 )
 
 const purpose = authentication.PurposeVerification
@@ -28,16 +30,17 @@ var now = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
 
 type suite struct {
 	*testing.T
-	db    *database.DB
-	users *sqldb.Users
-	codes *sqldb.Codes
+	db       *database.DB
+	users    *sqldb.Users
+	requests *sqldb.CodeRequests
+	limits   *sqldb.Limits
 }
 
 // each runs test on every engine.
 func each(t *testing.T, test func(s suite)) {
 	t.Helper()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
-		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodes(db)})
+		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodeRequests(db), sqldb.NewLimits(db)})
 	})
 }
 
@@ -86,9 +89,13 @@ func (s suite) createUser(email string) authentication.User {
 	return u
 }
 
-func newCode(userID string) authentication.Code {
-	return authentication.Code{
-		UserID: userID, Purpose: purpose, Digest: []byte{0, 1, 0xff}, EventID: "evt_1",
-		CreatedAt: now, ExpiresAt: now.Add(authentication.CodeLifetime),
+func newRequest(email string) authentication.CodeRequest {
+	id := uuid.Must(uuid.NewV7()).String()
+	return authentication.CodeRequest{
+		ID: id, Purpose: purpose, Email: email, UserID: uuid.NewString(), Locale: "vi", Network: "203.0.113.0/24",
+		PasswordHash: "pending", PasswordTag: 65535, CreatedAt: now,
+		Code: authentication.Code{
+			Digest: []byte{0, 1, 0xff}, EventID: "evt_" + id, CreatedAt: now, ExpiresAt: now.Add(authentication.CodeLifetime),
+		},
 	}
 }

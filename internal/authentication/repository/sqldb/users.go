@@ -7,6 +7,7 @@ package sqldb
 
 import (
 	"context"
+	"time"
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/pkg/database"
@@ -20,7 +21,7 @@ func NewUsers(db *database.DB) *Users { return &Users{db} }
 
 // userColumns reads rows of the previous release as well: there every column but the id and the name can be NULL.
 const userColumns = `id, username, COALESCE(full_name, ''), COALESCE(avatar_url, ''), COALESCE(password_hash, ''),
-COALESCE(role_hash, ''), COALESCE(locale, ''), is_active IS TRUE, created_at, updated_at`
+COALESCE(role_hash, ''), COALESCE(locale, ''), is_active IS TRUE, tokens_valid_after, created_at, updated_at`
 
 const selectUser = "SELECT " + userColumns + " FROM users WHERE deleted_at IS NULL AND "
 
@@ -30,17 +31,15 @@ const (
 	byEmail = "lower(username) = lower($1)"
 )
 
-// Create inserts u. It returns ErrEmailTaken when a user who is not deleted has the address in any case of letters;
-// on PostgreSQL the transaction is aborted then.
+// Create inserts u, unless a user who is not deleted has the address in any case of letters. One who is not active yet is
+// provisional.
 func (r *Users) Create(ctx context.Context, u authentication.User) error {
 	_, err := r.db.Exec(ctx, "authentication: creating a user", `INSERT INTO users
-(id, username, full_name, password_hash, role_hash, locale, is_active, created_at, updated_at)
-VALUES ($1, $2, NULLIF($3, ''), NULLIF($4, ''), $5, NULLIF($6, ''), $7, $8, $9)`,
+(id, username, full_name, password_hash, role_hash, locale, is_active, provisional, created_at, updated_at)
+VALUES ($1, $2, NULLIF($3, ''), NULLIF($4, ''), $5, NULLIF($6, ''), $7, NOT $7, $8, $9)
+ON CONFLICT (lower(username)) WHERE deleted_at IS NULL DO NOTHING`,
 		u.ID, u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Locale, u.Active,
 		database.Truncate(u.CreatedAt), database.Truncate(u.UpdatedAt))
-	if r.db.Dialect().IsUniqueViolation(err) {
-		return authentication.ErrEmailTaken.WithCause(err)
-	}
 	return err
 }
 
@@ -77,20 +76,32 @@ func (r *Users) lock(ctx context.Context, where, arg string) (authentication.Use
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
 	changed, err := r.db.Exec(ctx, "authentication: updating a user", `UPDATE users
 SET username = $2, full_name = NULLIF($3, ''), password_hash = NULLIF($4, ''), role_hash = $5, locale = NULLIF($6, ''),
-	is_active = $7, updated_at = $8
+	is_active = $7, provisional = CASE WHEN $7 THEN NULL ELSE provisional END, updated_at = $8,
+	tokens_valid_after = $9
 WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
 		database.UUID(u.ID), u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Locale, u.Active,
-		database.Truncate(u.UpdatedAt))
+		database.Truncate(u.UpdatedAt), database.NullTime(u.TokensValidAfter))
 	if err == nil && changed == 0 {
 		return authentication.ErrUserNotFound
 	}
 	return err
 }
 
+// PurgeProvisional deletes users whom this release created before then and who have never been active, unless they hold a
+// subscription, an invitation that has neither been cancelled nor taken, or a request for a code. It returns how many.
+func (r *Users) PurgeProvisional(ctx context.Context, then time.Time) (int64, error) {
+	return r.db.Exec(ctx, "authentication: purging unverified users", `DELETE FROM users
+WHERE provisional AND is_active IS NOT TRUE AND created_at < $1
+AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = users.id)
+AND NOT EXISTS (SELECT 1 FROM invitations i WHERE i.user_id = users.id AND i.cancelled_at IS NULL AND i.accepted_at IS NULL)
+AND NOT EXISTS (SELECT 1 FROM code_requests q WHERE lower(q.email) = lower(users.username) AND q.purpose = $2)`,
+		database.Truncate(then), string(authentication.PurposeVerification))
+}
+
 func scanUser(row database.Row) (u authentication.User, err error) {
 	var role string
 	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Locale, &u.Active,
-		database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
+		database.UTC(&u.TokensValidAfter), database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
 	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
 	u.Role = roleOf(role)
 	return u, database.WrapRow("authentication: reading a user", err, authentication.ErrUserNotFound)

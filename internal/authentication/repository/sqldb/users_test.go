@@ -3,6 +3,7 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,10 +100,10 @@ func TestUsers(t *testing.T) {
 		each(t, func(s suite) {
 			first := s.createUser("an@example.com")
 			for _, email := range []string{"an@example.com", "AN@Example.COM"} {
-				require.ErrorIs(s, s.users.Create(context.Background(), newUser(email)), authentication.ErrEmailTaken)
-				err := s.within(func(ctx context.Context) error { return s.users.Create(ctx, newUser(email)) })
-				require.ErrorIs(s, err, authentication.ErrEmailTaken)
-				require.NotContains(s, err.Error(), "an@", "addresses do not get into logs")
+				s.bothWays(func(ctx context.Context) { require.NoError(s, s.users.Create(ctx, newUser(email))) })
+				got, err := s.users.ByEmail(context.Background(), email)
+				require.NoError(s, err)
+				require.Equal(s, first, got, "the one who has it stays")
 			}
 			s.exec("UPDATE users SET deleted_at = $2 WHERE id = $1", first.ID, now)
 			second := s.createUser("An@example.com")
@@ -112,20 +113,102 @@ func TestUsers(t *testing.T) {
 		})
 	})
 
+	t.Run("are one when several are created for an address at once, and all see that one", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			var all sync.WaitGroup
+			var seen [8]string
+			var failed [8]error
+			for i := range seen {
+				all.Go(func() {
+					failed[i] = s.db.WithinTxRetry(context.Background(), func(ctx context.Context) error {
+						if err := s.users.Create(ctx, newUser("an@example.com")); err != nil {
+							return err
+						}
+						u, err := s.users.LockByEmail(ctx, "AN@example.com")
+						seen[i] = u.ID
+						return err
+					})
+				})
+			}
+			all.Wait()
+			for i := range seen {
+				require.NoError(s, failed[i])
+				require.Equal(s, seen[0], seen[i])
+			}
+		})
+	})
+
+	t.Run("are purged when they have never been active, and hold nothing", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			create := func(email string, change func(*authentication.User)) authentication.User {
+				u := newUser(email)
+				u.Active = false
+				if change != nil {
+					change(&u)
+				}
+				require.NoError(s, s.users.Create(context.Background(), u))
+				return u
+			}
+			gone := create("gone@example.com", nil)
+			create("young@example.com", func(u *authentication.User) { u.CreatedAt = now.Add(time.Second) })
+			create("active@example.com", func(u *authentication.User) { u.Active = true })
+			s.save(newRequest(create("asking@example.com", nil).Email))
+			previous := create("previous@example.com", nil)
+			s.exec("UPDATE users SET provisional = NULL WHERE id = $1", previous.ID)
+			old := create("old-pod@example.com", nil)
+			s.exec("UPDATE users SET is_active = true WHERE id = $1", old.ID)
+			paying, plan := create("paying@example.com", nil), uuid.NewString()
+			s.exec("INSERT INTO plans (id, name, code, max_usage, created_at, updated_at) VALUES ($1, 'Pro', 'pro', 1, $2, $2)", plan, now)
+			s.exec(`INSERT INTO subscriptions (id, user_id, plan_id, status, starts_at, created_at, updated_at)
+				VALUES ($1, $2, $3, 'active', $4, $4, $4)`, uuid.NewString(), paying.ID, plan, now)
+			purge := func(then time.Time) int64 {
+				n, err := s.users.PurgeProvisional(context.Background(), then)
+				require.NoError(s, err)
+				return n
+			}
+			require.Zero(s, purge(now))
+			require.Equal(s, int64(1), purge(now.Add(time.Microsecond)))
+			_, err := s.users.ByID(context.Background(), gone.ID)
+			require.ErrorIs(s, err, authentication.ErrUserNotFound)
+		})
+	})
+
+	t.Run("are provisional until they are active", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			u := newUser("an@example.com")
+			u.Active = false
+			require.NoError(s, s.users.Create(context.Background(), u))
+			provisional := func() (n int) {
+				row := s.db.Conn(context.Background()).QueryRowContext(context.Background(), "SELECT count(*) FROM users WHERE provisional")
+				require.NoError(s, row.Scan(&n))
+				return n
+			}
+			require.NoError(s, s.users.Update(context.Background(), u))
+			require.Equal(s, 1, provisional())
+			u.Active = true
+			require.NoError(s, s.users.Update(context.Background(), u))
+			require.Zero(s, provisional())
+			s.createUser("binh@example.com")
+			require.Zero(s, provisional(), "nor is one who was created active")
+		})
+	})
+
 	t.Run("are rolled back", func(t *testing.T) {
 		t.Parallel()
 		each(t, func(s suite) {
 			u, refused := newUser("an@example.com"), errors.New("refused")
 			err := s.within(func(ctx context.Context) error {
 				require.NoError(s, s.users.Create(ctx, u))
-				require.NoError(s, s.codes.Save(ctx, newCode(u.ID)))
+				require.NoError(s, s.requests.Save(ctx, newRequest(u.Email)))
 				return refused
 			})
 			require.ErrorIs(s, err, refused)
 			_, err = s.users.ByID(context.Background(), u.ID)
 			require.ErrorIs(s, err, authentication.ErrUserNotFound)
-			_, err = s.codes.Find(context.Background(), u.ID, purpose)
-			require.ErrorIs(s, err, authentication.ErrCodeNotFound)
+			require.Empty(s, s.ofAddress(u.Email))
 		})
 	})
 

@@ -57,7 +57,7 @@ func Register(g *echo.Group, i Invitations, login SetLogin, authenticated echo.M
 	h := handler{invitations: i, setLogin: login}
 	g.POST(inviteRoute, h.invite, authenticated)
 	g.POST(cancelRoute, h.cancel, authenticated)
-	g.POST("/authentication/accept-invitation", h.accept)
+	g.POST("/authentication/accept-invitation", h.accept, httpserver.PerMinute(60))
 }
 
 func (h handler) invite(c echo.Context) error {

@@ -397,6 +397,21 @@ func TestAccept(t *testing.T) {
 		require.Equal(t, &invitations{session: session, called: "Accept", token: "t", password: "correct horse"}, i)
 		require.Equal(t, []string{"login=signed; Max-Age=7200"}, response.Header["Set-Cookie"])
 	})
+	t.Run("limits each client", func(t *testing.T) {
+		t.Parallel()
+		e := newServer(&invitations{})
+		accept := func(address string) int {
+			w, r := httptest.NewRecorder(), post("/authentication/accept-invitation", good)
+			r.RemoteAddr = address
+			e.ServeHTTP(w, r)
+			return w.Code
+		}
+		for range 60 {
+			require.Equal(t, http.StatusOK, accept("203.0.113.7:1"))
+		}
+		require.Equal(t, http.StatusTooManyRequests, accept("203.0.113.7:1"))
+		require.Equal(t, http.StatusOK, accept("198.51.100.1:1"))
+	})
 	for name, tc := range map[string]struct {
 		body   string
 		err    error

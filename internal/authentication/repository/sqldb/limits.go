@@ -1,0 +1,120 @@
+package sqldb
+
+import (
+	"context"
+	"time"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Limits is an [authentication.LimitRepository]. It is safe for concurrent use.
+type Limits struct{ db *database.DB }
+
+// NewLimits returns a repository on db.
+func NewLimits(db *database.DB) *Limits { return &Limits{db} }
+
+const limitColumns = "kind, network, count, last_at, hour_at, hour_count, day_at, day_count"
+
+// Find returns those of the limits that are stored.
+func (r *Limits) Find(
+	ctx context.Context, digest []byte, keys ...authentication.LimitKey,
+) (map[authentication.LimitKey]authentication.Limit, error) {
+	where, args := whereLimits(digest, keys)
+	return r.limits(ctx, "SELECT "+limitColumns+" FROM limits WHERE "+where, args...)
+}
+
+// Lock inserts what is missing, because only a row can be locked. It returns database.ErrNoTx outside a transaction.
+func (r *Limits) Lock(
+	ctx context.Context, digest []byte, now time.Time, keys ...authentication.LimitKey,
+) (map[authentication.LimitKey]authentication.Limit, error) {
+	if _, err := r.db.Tx(ctx); err != nil {
+		return nil, err
+	}
+	values := make(map[authentication.LimitKey]authentication.Limit, len(keys))
+	for _, key := range keys {
+		values[key] = authentication.Limit{LastAt: now}
+	}
+	statement, args := insertLimits(digest, keys, values)
+	return r.limits(ctx, statement+" DO UPDATE SET count = limits.count RETURNING "+limitColumns, args...)
+}
+
+// Save stores limits in place of what is there.
+func (r *Limits) Save(
+	ctx context.Context, digest []byte, limits map[authentication.LimitKey]authentication.Limit,
+) error {
+	keys := make([]authentication.LimitKey, 0, len(limits))
+	for key := range limits {
+		keys = append(keys, key)
+	}
+	statement, args := insertLimits(digest, keys, limits)
+	_, err := r.db.ExecTx(ctx, "authentication: storing limits", statement+` DO UPDATE SET count = excluded.count,
+	last_at = excluded.last_at, hour_at = excluded.hour_at, hour_count = excluded.hour_count, day_at = excluded.day_at,
+	day_count = excluded.day_count`, args...)
+	return err
+}
+
+// Forget removes limits.
+func (r *Limits) Forget(ctx context.Context, digest []byte, keys ...authentication.LimitKey) error {
+	where, args := whereLimits(digest, keys)
+	_, err := r.db.Exec(ctx, "authentication: removing limits", "DELETE FROM limits WHERE "+where, args...)
+	return err
+}
+
+// Know writes once a day that a network is known.
+func (r *Limits) Know(ctx context.Context, digest []byte, network string, now time.Time) error {
+	key := authentication.LimitKey{Kind: authentication.LimitKnown, Network: network}
+	statement, args := insertLimits(digest, []authentication.LimitKey{key},
+		map[authentication.LimitKey]authentication.Limit{key: {LastAt: now}})
+	args = append(args, database.Truncate(now.Add(-authentication.LimitKept)))
+	_, err := r.db.Exec(ctx, "authentication: storing a known network", statement+
+		" DO UPDATE SET last_at = excluded.last_at WHERE limits.last_at < "+database.Placeholders(len(args), 1), args...)
+	return err
+}
+
+// Purge removes what is older than it is kept.
+func (r *Limits) Purge(ctx context.Context, now time.Time) (int64, error) {
+	return r.db.Exec(ctx, "authentication: purging limits",
+		"DELETE FROM limits WHERE kind = $1 AND last_at < $2 OR kind <> $1 AND last_at < $3", string(authentication.LimitKnown),
+		database.Truncate(now.Add(-authentication.NetworkKnown)), database.Truncate(now.Add(-authentication.LimitKept)))
+}
+
+func (r *Limits) limits(
+	ctx context.Context, query string, args ...any,
+) (map[authentication.LimitKey]authentication.Limit, error) {
+	found := map[authentication.LimitKey]authentication.Limit{}
+	_, err := database.All(ctx, r.db, "authentication: reading limits", func(row database.Row) (struct{}, error) {
+		var key authentication.LimitKey
+		var l authentication.Limit
+		err := row.Scan(&key.Kind, &key.Network, &l.Count, database.UTC(&l.LastAt), database.UTC(&l.Hour.Start),
+			&l.Hour.Count, database.UTC(&l.Day.Start), &l.Day.Count)
+		found[key] = l
+		return struct{}{}, err
+	}, query, args...)
+	return found, err
+}
+
+func whereLimits(digest []byte, keys []authentication.LimitKey) (where string, args []any) {
+	args = []any{digest}
+	where = "digest = $1 AND (kind, network) IN ("
+	for i, key := range keys {
+		if i > 0 {
+			where += ", "
+		}
+		where += "(" + database.Placeholders(len(args)+1, 2) + ")"
+		args = append(args, string(key.Kind), key.Network)
+	}
+	return where + ")", args
+}
+
+func insertLimits(
+	digest []byte, keys []authentication.LimitKey, limits map[authentication.LimitKey]authentication.Limit,
+) (statement string, args []any) {
+	for _, key := range keys {
+		l := limits[key]
+		args = append(args, digest, string(key.Kind), key.Network, l.Count, database.Truncate(l.LastAt),
+			database.Truncate(l.Hour.Start), l.Hour.Count, database.Truncate(l.Day.Start), l.Day.Count)
+	}
+	return "INSERT INTO limits (digest, " + limitColumns + ") VALUES " + database.Rows(len(keys), 9) +
+		" ON CONFLICT (digest, kind, network)", args
+}

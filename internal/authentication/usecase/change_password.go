@@ -1,0 +1,57 @@
+package usecase
+
+import (
+	"context"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/event"
+)
+
+// ChangePassword replaces the old password of a user who is logged in. Every token of theirs ends, and they are told by
+// mail; the session it opens is that of the browser that asked. It returns ErrWrongPassword, which counts as for a login,
+// ErrBody (new password), ErrBusy, or an error of the Guard.
+func (uc *UseCase) ChangePassword(
+	ctx context.Context, user authentication.User, oldPassword, newPassword string, client authentication.Client,
+) (authentication.Login, error) {
+	if err := uc.deps.Guard.Login(ctx, user.Email, client); err != nil {
+		return authentication.Login{}, err
+	}
+	if err := authentication.CheckPassword(newPassword, user.Email); err != nil {
+		return authentication.Login{}, err
+	}
+	ok, _, err := uc.deps.Passwords.Verify(ctx, user.PasswordHash, oldPassword)
+	if err != nil {
+		return authentication.Login{}, err
+	}
+	if !ok {
+		if err := uc.deps.Guard.LoginFailed(ctx, user.Email, client); err != nil {
+			return authentication.Login{}, err
+		}
+		return authentication.Login{}, authentication.ErrWrongPassword
+	}
+	hash, err := uc.deps.Passwords.Hash(ctx, newPassword)
+	if err != nil {
+		return authentication.Login{}, err
+	}
+	var changed authentication.User
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		changed, err = uc.deps.Users.LockByID(ctx, user.ID)
+		if err != nil {
+			return err
+		}
+		if !changed.Active || changed.PasswordHash != user.PasswordHash { // of a moment ago
+			return authentication.ErrWrongPassword
+		}
+		now := uc.deps.Clock.Now()
+		changed.PasswordHash, changed.TokensValidAfter, changed.UpdatedAt = hash, now, now
+		if err := uc.deps.Users.Update(ctx, changed); err != nil {
+			return err
+		}
+		return uc.notify(ctx, changed, event.NoticePasswordChanged, now)
+	})
+	if err != nil {
+		return authentication.Login{}, err
+	}
+	_ = uc.deps.Guard.LoginSucceeded(ctx, changed.Email, client) // committed: what is only counted must not undo that
+	return uc.openSession(changed, false)
+}

@@ -1,0 +1,180 @@
+package usecase
+
+import (
+	"context"
+	"time"
+
+	"github.com/smap-platform/identity/internal/authentication"
+)
+
+// GuardDeps are the dependencies of a [Guard]. All are required.
+type GuardDeps struct {
+	Tx     authentication.Transactor
+	Limits authentication.LimitRepository
+	Clock  authentication.Clock
+	Key    authentication.CodeKey
+	// Refused is called when something was refused.
+	Refused func(ctx context.Context, kind authentication.LimitKind)
+}
+
+// Guard is an [authentication.Guard]. It is safe for concurrent use, in any number of processes.
+type Guard struct{ deps GuardDeps }
+
+// NewGuard returns a [Guard].
+func NewGuard(d GuardDeps) *Guard { return &Guard{deps: d} }
+
+func of(kind authentication.LimitKind, network string) authentication.LimitKey {
+	return authentication.LimitKey{Kind: kind, Network: network}
+}
+
+// loginKeys are the limits of a password from this client. The last one says that its network is known.
+func loginKeys(c authentication.Client) (own, strangers, known authentication.LimitKey) {
+	network := c.Network()
+	return of(authentication.LimitLogin, network), of(authentication.LimitLogin, ""),
+		of(authentication.LimitKnown, network)
+}
+
+// Login returns an error while no password may be tried. Tries from a network that is not known, in the sense of
+// [authentication.Client.Network], count as those of strangers only.
+func (g *Guard) Login(ctx context.Context, email string, c authentication.Client) error {
+	own, strangers, known := loginKeys(c)
+	limits, err := g.deps.Limits.Find(ctx, g.deps.Key.LimitDigest(email), own, strangers, known)
+	if err != nil {
+		return err
+	}
+	now := g.deps.Clock.Now()
+	mine, others := limits[own], limits[strangers]
+	wait := others.StrangerWait(now)
+	if _, ok := limits[known]; ok {
+		wait = 0
+	}
+	if own != strangers {
+		wait = max(wait, mine.LoginWait(now))
+	}
+	return g.refuse(ctx, authentication.LimitLogin, wait)
+}
+
+// LoginFailed counts a wrong password.
+func (g *Guard) LoginFailed(ctx context.Context, email string, c authentication.Client) error {
+	digest := g.deps.Key.LimitDigest(email)
+	own, strangers, known := loginKeys(c)
+	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		now := g.deps.Clock.Now()
+		found, err := g.deps.Limits.Find(ctx, digest, known)
+		if err != nil {
+			return err
+		}
+		keys := []authentication.LimitKey{strangers, own}
+		if len(found) > 0 {
+			keys = keys[1:]
+		} else if own == strangers {
+			keys = keys[:1]
+		}
+		limits, err := g.deps.Limits.Lock(ctx, digest, now, keys...)
+		if err != nil {
+			return err
+		}
+		for key, l := range limits {
+			if key == strangers {
+				l.Add(now)
+			} else {
+				l.AddLogin(now)
+			}
+			limits[key] = l
+		}
+		return g.deps.Limits.Save(ctx, digest, limits)
+	})
+}
+
+// LoginSucceeded ends the counting of this network and of strangers, and makes the network known.
+func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authentication.Client) error {
+	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
+	own, strangers, known := loginKeys(c)
+	limits, err := g.deps.Limits.Find(ctx, digest, own, strangers, known) // most logins have nothing to write
+	if err != nil {
+		return err
+	}
+	before, isKnown := limits[known]
+	if delete(limits, known); len(limits) > 0 {
+		err = g.deps.Limits.Forget(ctx, digest, own, strangers)
+	}
+	if err != nil || known.Network == "" || isKnown && now.Sub(before.LastAt) < authentication.LimitKept {
+		return err
+	}
+	return g.deps.Limits.Know(ctx, digest, known.Network, now)
+}
+
+// Send counts a code, or says why there is none. Guessed codes cost the networks nothing that an account has logged in from.
+func (g *Guard) Send(
+	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
+) error {
+	counted := authentication.LimitSend
+	if kind == authentication.SendReset {
+		counted = authentication.LimitReset
+	}
+	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
+	all, own := of(counted, ""), of(counted, c.Network())
+	code, known := of(authentication.LimitCode, ""), of(authentication.LimitKnown, c.Network())
+	keys := []authentication.LimitKey{all, own}
+	if own == all {
+		keys = keys[:1]
+	}
+	limits, err := g.deps.Limits.Lock(ctx, digest, now, keys...)
+	if err != nil {
+		return err
+	}
+	found, err := g.deps.Limits.Find(ctx, digest, code, known)
+	if err != nil {
+		return err
+	}
+	wrong := found[code].Count
+	if _, ok := found[known]; ok {
+		wrong = 0
+	}
+	everybody, mine := limits[all], limits[own]
+	wait := everybody.SendWaitOfAll(wrong, now)
+	if own != all {
+		spacing, soon := mine.SendWait(kind, now)
+		if soon {
+			return authentication.ErrTooSoon
+		}
+		wait = max(wait, spacing)
+	}
+	if err := g.refuse(ctx, counted, wait); err != nil {
+		return err
+	}
+	for key, l := range limits {
+		l.Add(now)
+		limits[key] = l
+	}
+	return g.deps.Limits.Save(ctx, digest, limits)
+}
+
+// CodeFailed counts a wrong code.
+func (g *Guard) CodeFailed(ctx context.Context, email string) error {
+	digest, key := g.deps.Key.LimitDigest(email), of(authentication.LimitCode, "")
+	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		now := g.deps.Clock.Now()
+		limits, err := g.deps.Limits.Lock(ctx, digest, now, key)
+		if err != nil {
+			return err
+		}
+		l := limits[key]
+		l.Add(now)
+		return g.deps.Limits.Save(ctx, digest, map[authentication.LimitKey]authentication.Limit{key: l})
+	})
+}
+
+// CodeSucceeded ends the counting of wrong codes.
+func (g *Guard) CodeSucceeded(ctx context.Context, email string) error {
+	return g.deps.Limits.Forget(ctx, g.deps.Key.LimitDigest(email), of(authentication.LimitCode, ""))
+}
+
+// refuse returns the error of a client that has to wait, nil when it need not.
+func (g *Guard) refuse(ctx context.Context, kind authentication.LimitKind, wait time.Duration) error {
+	if wait <= 0 {
+		return nil
+	}
+	g.deps.Refused(ctx, kind)
+	return authentication.TryAgainIn(wait)
+}

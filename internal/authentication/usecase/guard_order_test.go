@@ -1,0 +1,140 @@
+package usecase_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/golang/mock/gomock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/mock"
+)
+
+// newGuardedFixture is newFixture with a guard that insists on its calls, their arguments and their order.
+func newGuardedFixture(t *testing.T) (*fixture, *mock.MockGuard) {
+	t.Helper()
+	f, guard := newFixture(t), mock.NewMockGuard(gomock.NewController(t))
+	f.guardedBy(guard)
+	return f, guard
+}
+
+func TestGuardIsAsked(t *testing.T) {
+	t.Parallel()
+	tag := []uint16{codeKey.PasswordTag(email, password)}
+	// lookup are the calls for a password that is wrong or that of an active user.
+	lookup := func(f *fixture, right bool) []any {
+		return []any{
+			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil),
+			f.requests.EXPECT().OfPassword(outside, email, tag),
+			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(right, false, nil),
+		}
+	}
+	inOrder := func(calls ...any) {
+		var all []*gomock.Call
+		for _, c := range calls {
+			all = append(all, c.(*gomock.Call))
+		}
+		gomock.InOrder(all...)
+	}
+	limit := authentication.TryAgainIn(time.Minute)
+
+	t.Run("before a password is looked up, and told that it was wrong", func(t *testing.T) {
+		t.Parallel()
+		verbs := map[string]func(f *fixture) error{
+			"login": func(f *fixture) error {
+				_, err := f.Login(context.Background(), credentials(), false, client())
+				return err
+			},
+			"send-otp": func(f *fixture) error {
+				_, err := f.SendCode(context.Background(), credentials(), client())
+				return err
+			},
+		}
+		for name, verb := range verbs {
+			for _, counted := range []error{nil, errBroken} {
+				f, guard := newGuardedFixture(t)
+				calls := append([]any{guard.EXPECT().Login(outside, email, client())}, lookup(f, false)...)
+				inOrder(append(calls, guard.EXPECT().LoginFailed(outside, email, client()).Return(counted))...)
+				want := authentication.ErrWrongPassword
+				err := verb(f)
+				if counted != nil {
+					require.NotErrorIs(t, err, want, "%s: a guess that was not counted learns nothing", name)
+					require.ErrorIs(t, err, counted, name)
+				} else {
+					require.ErrorIs(t, err, want, name)
+				}
+			}
+		}
+	})
+
+	t.Run("and told that a password opens a session, before it does", func(t *testing.T) {
+		t.Parallel()
+		f, guard := newGuardedFixture(t)
+		calls := append([]any{guard.EXPECT().Login(outside, email, client())}, lookup(f, true)...)
+		inOrder(append(calls,
+			guard.EXPECT().LoginSucceeded(outside, email, client()),
+			f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil))...)
+		_, err := f.Login(context.Background(), credentials(), false, client())
+		require.NoError(t, err)
+
+		f, guard = newGuardedFixture(t)
+		calls = append([]any{guard.EXPECT().Login(outside, email, client())}, lookup(f, true)...)
+		inOrder(append(calls,
+			guard.EXPECT().LoginSucceeded(outside, email, client()).Return(errBroken),
+			f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil))...)
+		_, err = f.Login(context.Background(), credentials(), false, client())
+		require.NoError(t, err, "people log in while the database is read-only")
+	})
+
+	t.Run("nothing about a password that waits for its code, after the look-up", func(t *testing.T) {
+		t.Parallel()
+		for name, user := range map[string]authentication.User{
+			"new": invitedUser(), "active": activeUser(), "unverified": pendingUser(), "gone": {},
+		} {
+			f, guard := newGuardedFixture(t) // which expects nothing else
+			guard.EXPECT().Login(outside, email, client())
+			f.expectPending(user, storedRequest())
+			_, err := f.Login(context.Background(), credentials(), false, client())
+			require.ErrorIs(t, err, authentication.ErrNotVerified, name)
+		}
+	})
+
+	t.Run("for a code in the transaction, before anything is looked up or stored", func(t *testing.T) {
+		t.Parallel()
+		f, guard := newGuardedFixture(t)
+		gomock.InOrder(
+			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
+			guard.EXPECT().Send(inside, email, client(), authentication.SendRegistration).Return(limit),
+		)
+		_, err := f.Register(context.Background(), credentials(), client())
+		require.ErrorIs(t, err, limit)
+		f.requireTx(t, 0, 1)
+
+		for kind, change := range map[authentication.SendKind]func(*authentication.CodeRequest){
+			authentication.SendResend:      func(r *authentication.CodeRequest) { r.Code.CreatedAt = start.Add(-time.Minute) },
+			authentication.SendReplacement: func(r *authentication.CodeRequest) { r.Code.WrongTries = authentication.MaxWrongTries },
+		} {
+			f, guard = newGuardedFixture(t)
+			login := guard.EXPECT().Login(outside, email, client())
+			f.expectPending(invitedUser(), changedRequest(change))
+			guard.EXPECT().Send(inside, email, client(), kind).Return(limit).After(login)
+			_, err = f.SendCode(context.Background(), credentials(), client())
+			require.ErrorIs(t, err, limit, kind)
+			f.requireTx(t, 0, 1)
+		}
+	})
+
+	t.Run("what became of a code once that is committed", func(t *testing.T) {
+		t.Parallel()
+		f, guard := newGuardedFixture(t)
+		f.expectRequests(invitedUser(), storedRequest())
+		gomock.InOrder(
+			f.requests.EXPECT().Save(inside, gomock.Any()),
+			guard.EXPECT().CodeFailed(outside, email).Do(func(context.Context, string) { f.requireTx(t, 1, 0) }),
+		)
+		_, err := f.Verify(context.Background(), email, "654321", client())
+		require.ErrorIs(t, err, authentication.ErrWrongCode)
+	})
+}

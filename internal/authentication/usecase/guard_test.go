@@ -1,0 +1,177 @@
+package usecase_test
+
+import (
+	"context"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/golang/mock/gomock"
+	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/authentication/mock"
+	"github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	"github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// guarded is a Guard on real limits.
+type guarded struct {
+	*testing.T
+	*usecase.Guard
+	db      *database.DB
+	clock   *fakeClock
+	refused map[authentication.LimitKind]int
+}
+
+func eachGuarded(t *testing.T, test func(g *guarded)) {
+	t.Helper()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		g := &guarded{T: t, db: db, clock: &fakeClock{start}, refused: map[authentication.LimitKind]int{}}
+		g.Guard = usecase.NewGuard(usecase.GuardDeps{
+			Tx: db, Limits: sqldb.NewLimits(db), Clock: g.clock, Key: codeKey,
+			Refused: func(_ context.Context, kind authentication.LimitKind) { g.refused[kind]++ },
+		})
+		test(g)
+	})
+}
+
+func from(ip string) authentication.Client {
+	if ip == "" {
+		return authentication.Client{}
+	}
+	return authentication.Client{IP: netip.MustParseAddr(ip)}
+}
+
+func (g *guarded) wrongPassword(ip string) error {
+	g.Helper()
+	if err := g.Login(g.Context(), email, from(ip)); err != nil {
+		return err
+	}
+	require.NoError(g, g.LoginFailed(g.Context(), email, from(ip)))
+	return nil
+}
+
+func (g *guarded) send(ip string, kind authentication.SendKind) error {
+	return g.db.WithinTx(g.Context(), func(ctx context.Context) error { return g.Send(ctx, email, from(ip), kind) })
+}
+
+var errLimited = authentication.TryAgainIn(time.Second)
+
+func TestGuard(t *testing.T) {
+	t.Parallel()
+
+	t.Run("pauses the network that guesses passwords, and no other", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			for range authentication.LoginTries {
+				require.NoError(g, g.wrongPassword("203.0.113.7"))
+			}
+			require.ErrorIs(g, g.wrongPassword("203.0.113.200"), errLimited, "the same network")
+			require.Equal(g, 1, g.refused[authentication.LimitLogin])
+			require.NoError(g, g.wrongPassword("198.51.100.1"))
+			require.NoError(g, g.Login(g.Context(), "other@example.com", from("203.0.113.7")), "another address")
+			g.clock.now = start.Add(15 * time.Minute)
+			require.NoError(g, g.wrongPassword("203.0.113.7"))
+		})
+	})
+
+	t.Run("lets a network that has logged in try, however many strangers guess", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			require.NoError(g, g.LoginSucceeded(g.Context(), email, from("203.0.113.7")))
+			for i := range authentication.StrangerTries + authentication.StrangerPerHour {
+				_ = g.wrongPassword(netip.AddrFrom4([4]byte{198, 51, byte(i), 1}).String())
+			}
+			require.ErrorIs(g, g.wrongPassword("192.0.2.1"), errLimited, "another stranger")
+			require.NoError(g, g.Login(g.Context(), email, from("203.0.113.9")))
+			require.NoError(g, g.LoginSucceeded(g.Context(), email, from("203.0.113.9")))
+			require.NoError(g, g.wrongPassword("192.0.2.1"), "until somebody succeeds")
+		})
+	})
+
+	t.Run("counts clients without an address together, and pauses none of them alone", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			for range authentication.StrangerTries {
+				require.NoError(g, g.wrongPassword(""))
+			}
+			for range authentication.StrangerPerHour { // the hundred were tried in this hour as well
+				require.ErrorIs(g, g.wrongPassword(""), errLimited)
+			}
+			for range authentication.SendsFromAll {
+				require.NoError(g, g.send("", authentication.SendRegistration))
+			}
+			require.ErrorIs(g, g.send("", authentication.SendRegistration), errLimited)
+		})
+	})
+
+	t.Run("lets an owner in while a stranger has run every limit full", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			for range 100 {
+				_ = g.wrongPassword("203.0.113.7")
+				_ = g.send("203.0.113.7", authentication.SendRegistration)
+				_ = g.send("203.0.113.7", authentication.SendReset)
+				require.NoError(g, g.CodeFailed(g.Context(), email))
+			}
+			require.ErrorIs(g, g.send("203.0.113.7", authentication.SendRegistration), errLimited)
+			g.clock.now = start.Add(24 * time.Hour) // three a day are for all strangers, after a hundred wrong codes
+			require.NoError(g, g.send("198.51.100.1", authentication.SendRegistration))
+			require.NoError(g, g.CodeSucceeded(g.Context(), email))
+			require.NoError(g, g.Login(g.Context(), email, from("198.51.100.1")))
+			require.NoError(g, g.send("198.51.100.1", authentication.SendReset))
+		})
+	})
+
+	t.Run("gives three codes a day to strangers after a hundred wrong ones, and the owner theirs", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			require.NoError(g, g.LoginSucceeded(g.Context(), email, from("198.51.100.1")))
+			for range authentication.CodeTries {
+				require.NoError(g, g.CodeFailed(g.Context(), email))
+			}
+			for range authentication.SendsGuessed {
+				require.NoError(g, g.send("203.0.113.7", authentication.SendReset))
+				g.clock.now = g.clock.now.Add(20 * time.Minute)
+			}
+			require.ErrorIs(g, g.send("192.0.2.1", authentication.SendReset), errLimited)
+			require.NoError(g, g.send("198.51.100.1", authentication.SendReset))
+		})
+	})
+
+	t.Run("counts codes that set a password apart from those that prove an address", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			for range authentication.SendsPerHour {
+				require.NoError(g, g.send("203.0.113.7", authentication.SendRegistration))
+			}
+			require.ErrorIs(g, g.send("203.0.113.7", authentication.SendRegistration), errLimited)
+			require.NoError(g, g.send("203.0.113.7", authentication.SendReset))
+			require.ErrorIs(g, g.send("203.0.113.7", authentication.SendReset), authentication.ErrTooSoon)
+			require.Equal(g, map[authentication.LimitKind]int{authentication.LimitSend: 1}, g.refused)
+		})
+	})
+
+	t.Run("returns the error of the limits", func(t *testing.T) {
+		t.Parallel()
+		limits := mock.NewMockLimitRepository(gomock.NewController(t))
+		g := usecase.NewGuard(usecase.GuardDeps{Tx: &fakeTx{}, Limits: limits, Clock: &fakeClock{start}, Key: codeKey})
+		limits.EXPECT().Find(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, errBroken).AnyTimes()
+		limits.EXPECT().Lock(gomock.Any(), gomock.Any(), start, gomock.Any()).Return(nil, errBroken).AnyTimes()
+		limits.EXPECT().Forget(gomock.Any(), gomock.Any(), gomock.Any()).Return(errBroken).AnyTimes()
+		c := client()
+		for name, err := range map[string]error{
+			"Login":          g.Login(t.Context(), email, c),
+			"LoginFailed":    g.LoginFailed(t.Context(), email, c),
+			"LoginSucceeded": g.LoginSucceeded(t.Context(), email, c),
+			"Send":           g.Send(t.Context(), email, c, authentication.SendResend),
+			"CodeFailed":     g.CodeFailed(t.Context(), email),
+			"CodeSucceeded":  g.CodeSucceeded(t.Context(), email),
+		} {
+			require.ErrorIs(t, err, errBroken, name)
+		}
+	})
+}
