@@ -123,10 +123,10 @@ func (o *office) state(id string) event.Event {
 	}}
 }
 
-// publish stores events in one transaction.
+// publish stores events in one transaction, which takes its time for hundreds of them on a busy machine.
 func (o *office) publish(events ...event.Event) {
 	o.Helper()
-	require.NoError(o, o.db.WithinTx(context.Background(), func(ctx context.Context) error {
+	require.NoError(o, o.db.WithTxTimeout(time.Minute).WithinTx(context.Background(), func(ctx context.Context) error {
 		for _, e := range events {
 			if err := o.publisher.Publish(ctx, e); err != nil {
 				return err
