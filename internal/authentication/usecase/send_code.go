@@ -112,7 +112,7 @@ type issuer struct {
 
 // issue stores a request with a new code and puts its mail into the outbox. requestedAt is when the person asked for it.
 // The code of a verification is mailed to nobody when the user is active: they get a notice. user is the zero User when
-// there is none, who gets no mail at all.
+// there is none: then no code for a new password is mailed.
 func (i issuer) issue(
 	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, requestedAt, now time.Time,
 ) error {
