@@ -36,7 +36,7 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
-// network is a browser in a network of its own.
+// network is a browser in a network of its own. No two attacks share one: a client has limits in each api.
 type network struct {
 	*harness.Client
 	address string
@@ -75,12 +75,12 @@ func anyCode(t *testing.T, m harness.Mail) string {
 
 func hijack(t *testing.T, s *harness.TestSystem) {
 	email := harness.Email()
-	attacker, owner := network{s.Client(), "203.0.113.7"}, network{s.Client(), "198.51.100.7"}
+	attacker, owner := network{s.Client(), "203.0.111.7"}, network{s.Client(), "198.51.101.7"}
 	require.Equal(t, http.StatusCreated, attacker.credentials(t, "register", email, "the attacker's own").Status)
 	codeOf(t, s, email, 1)
 	require.Equal(t, http.StatusCreated, owner.credentials(t, "register", email, harness.Password).Status)
 	code := codeOf(t, s, email, 2)
-	require.Equal(t, 20018, network{s.Client(), "203.0.113.7"}.post(t, "verify-otp", map[string]any{"email": email, "otp": code}).ErrorCode)
+	require.Equal(t, 20018, network{s.Client(), "203.0.111.7"}.post(t, "verify-otp", map[string]any{"email": email, "otp": code}).ErrorCode)
 	require.Zero(t, owner.post(t, "verify-otp", map[string]any{"email": email, "otp": code}).ErrorCode)
 	require.Zero(t, owner.credentials(t, "login", email, harness.Password).ErrorCode)
 	require.Equal(t, 20009, attacker.credentials(t, "login", email, "the attacker's own").ErrorCode, "as before")
@@ -114,7 +114,7 @@ func guessAtOnce(t *testing.T, s *harness.TestSystem) {
 // fillLimits has one client try all it can; the owner is in another network.
 func fillLimits(t *testing.T, s *harness.TestSystem) {
 	email := harness.Email()
-	attacker, owner := network{s.Client(), "203.0.113.7"}, network{s.Client(), "198.51.100.7"}
+	attacker, owner := network{s.Client(), "203.0.112.7"}, network{s.Client(), "198.51.102.7"}
 	for range 12 {
 		attacker.credentials(t, "register", email, "the attacker's own")
 		attacker.credentials(t, "login", email, "a guess of theirs")
@@ -129,7 +129,7 @@ func fillLimits(t *testing.T, s *harness.TestSystem) {
 	var code string
 	eventID := ""
 	require.NoError(t, s.DB.QueryRowContext(t.Context(), `SELECT event_id FROM code_requests
-		WHERE email = $1 AND network = '198.51.100.0/24'`, email).Scan(&eventID))
+		WHERE email = $1 AND network = '198.51.102.0/24'`, email).Scan(&eventID))
 	harness.Soon(t, func() error {
 		for _, m := range s.Mailbox.All(email) {
 			if strings.HasPrefix(m.MessageID, eventID) {
@@ -147,7 +147,7 @@ func fillLimits(t *testing.T, s *harness.TestSystem) {
 // keepToken steals a cookie, whose owner then sets a new password.
 func keepToken(t *testing.T, s *harness.TestSystem) {
 	email := harness.Email()
-	owner := network{s.Client(), "198.51.100.7"}
+	owner := network{s.Client(), "198.51.103.7"}
 	require.Equal(t, http.StatusCreated, owner.credentials(t, "register", email, harness.Password).Status)
 	require.Zero(t, owner.post(t, "verify-otp", map[string]any{"email": email, "otp": codeOf(t, s, email, 1)}).ErrorCode)
 	login := owner.credentials(t, "login", email, harness.Password)
