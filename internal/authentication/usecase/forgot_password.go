@@ -10,6 +10,9 @@ import (
 	"github.com/smap-platform/identity/pkg/apperror"
 )
 
+// maxEmailBytes is the longest address a user can have, in users.username. No longer one is stored with a request.
+const maxEmailBytes = 255
+
 // ForgotPassword has a code mailed with which this browser can set a new password, and returns the value that names the
 // browser. It returns no error for any state of the address, not even for too many codes: only ErrInvalidEmail, and what
 // the database returns. The mail makes the one difference there is, so the caller hides how long this took.
@@ -19,6 +22,9 @@ func (uc *UseCase) ForgotPassword(
 	email, err = authentication.TypedEmail(email)
 	if err != nil {
 		return "", err
+	}
+	if len(email) > maxEmailBytes {
+		return "", authentication.ErrInvalidEmail
 	}
 	browser = client.Browser()
 	now := uc.deps.Clock.Now()

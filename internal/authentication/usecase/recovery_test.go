@@ -2,6 +2,7 @@ package usecase_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,10 +86,12 @@ func TestForgotPassword(t *testing.T) {
 	t.Run("returns what is wrong with the address, or with the database", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		_, err := f.ForgotPassword(context.Background(), "an", client())
-		require.ErrorIs(t, err, authentication.ErrInvalidEmail)
+		for _, bad := range []string{"an", strings.Repeat("a", 256-len(email)) + email} {
+			_, err := f.ForgotPassword(context.Background(), bad, client())
+			require.ErrorIs(t, err, authentication.ErrInvalidEmail)
+		}
 		f.users.EXPECT().LockByEmail(inside, email).Return(authentication.User{}, errBroken)
-		_, err = f.ForgotPassword(context.Background(), email, client())
+		_, err := f.ForgotPassword(context.Background(), email, client())
 		require.ErrorIs(t, err, errBroken)
 	})
 }
