@@ -12,13 +12,10 @@ import (
 type Client struct {
 	IP        netip.Addr // the zero value: not known, as behind a proxy that does not say
 	UserAgent string
-	Device    string // what the client calls itself
 	Locale    string // the language to write to it in
 	// Browsers are the values by which the browser can be known again, see [NewBrowser]. There can be several, and
 	// none of them needs to be ours.
 	Browsers []string
-	// Sessions are the ids of the sessions whose valid tokens came along.
-	Sessions []string
 }
 
 // Networks are this many leading bits of an address: what one household or office usually has.

@@ -130,12 +130,10 @@ func (r *CodeRequests) PurgeOlderThan(ctx context.Context, then time.Time) (int6
 }
 
 func scanRequest(row database.Row) (q authentication.CodeRequest, err error) {
-	var tag int
 	var user sql.NullString
-	err = row.Scan(&q.ID, &q.Purpose, &q.Email, &user, &q.Locale, &q.Network, &q.PasswordHash, &tag, database.UTC(&q.CreatedAt),
+	err = row.Scan(&q.ID, &q.Purpose, &q.Email, &user, &q.Locale, &q.Network, &q.PasswordHash, &q.PasswordTag, database.UTC(&q.CreatedAt),
 		&q.Code.Digest, &q.Code.EventID, &q.Code.WrongTries,
 		database.UTC(&q.Code.CreatedAt), database.UTC(&q.Code.ExpiresAt), database.UTC(&q.Code.UsedAt))
-	q.PasswordTag = uint16(tag) //nolint:gosec // stored from a uint16
 	q.UserID = user.String
 	return q, err
 }
