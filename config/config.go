@@ -96,6 +96,8 @@ type Invitations struct {
 
 // Accounts has the rules of accounts.
 type Accounts struct {
+	// MinPasswordChars is how many characters a new password has at least.
+	MinPasswordChars int
 	// UnverifiedKeptFor is how long a user is kept who has registered and never proven the address.
 	UnverifiedKeptFor time.Duration
 }
@@ -153,7 +155,10 @@ func Load(role Role) (Config, error) {
 		Subscription: readWorkers(r, "SUBSCRIPTION"),
 		Project:      readWorkers(r, "PROJECT"),
 		Invitations:  Invitations{PerSecond: r.integer("INVITATIONS_PER_SECOND", 1, 10_000), URL: r.text("INVITATION_URL")},
-		Accounts:     Accounts{UnverifiedKeptFor: r.duration("UNVERIFIED_KEPT_FOR", 24*time.Hour, 366*24*time.Hour)},
+		Accounts: Accounts{
+			MinPasswordChars:  r.integer("PASSWORD_MIN_LENGTH", 8, 64),
+			UnverifiedKeptFor: r.duration("UNVERIFIED_KEPT_FOR", 24*time.Hour, 366*24*time.Hour),
+		},
 		Subscriptions: Subscriptions{
 			PastDueGrace: r.duration("PAST_DUE_GRACE", 0, 366*24*time.Hour),
 			Scheduler:    readScheduler(r),

@@ -62,6 +62,7 @@ var variables = []variable{
 	{"INVITATIONS_PER_SECOND", "20", "", servers},
 	{"INVITATION_URL", "", "", worker},
 	{"PAST_DUE_GRACE", "336h", "", all},
+	{"PASSWORD_MIN_LENGTH", "8", "", web},
 	{"UNVERIFIED_KEPT_FOR", "168h", "", worker},
 	{"SUBSCRIPTION_SCHEDULER", "", "", worker},
 

@@ -213,6 +213,8 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Events:    events,
 		Clock:     a.clock,
 		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
+
+		PasswordRules: a.passwordRules(),
 	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
@@ -231,6 +233,11 @@ func (a *App) assembleAPI(events event.Publisher) {
 		counting: a.progress.count,
 		tokens:   tokens,
 	})
+}
+
+// passwordRules returns the rules of new passwords.
+func (in *infra) passwordRules() authentication.PasswordRules {
+	return authentication.PasswordRules{MinChars: in.cfg.Accounts.MinPasswordChars}
 }
 
 // newGuard returns what limits tries at passwords and codes.
@@ -255,6 +262,7 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		Pace:          invitationsql.NewPace(a.db),
 		Accounts:      authentications.NewInvited(users),
 		Activator:     activator{a.authentication},
+		Owners:        accountFinder{users},
 		Passwords:     a.passwords,
 		Events:        events,
 		Outbox:        withdrawer{a.db},
@@ -263,7 +271,7 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		TokenKey:      invitation.TokenKey(a.cfg.Secrets.CodeHMAC),
 		PerSecond:     a.cfg.Invitations.PerSecond,
 		ParseEmail:    authentication.ParseEmail,
-		CheckPassword: func(password string) error { return authentication.CheckPassword(password, "") },
+		CheckPassword: a.passwordRules().Check,
 	})
 }
 

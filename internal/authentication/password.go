@@ -2,10 +2,14 @@ package authentication
 
 import (
 	_ "embed"
+	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Limits of a new password, in characters. NIST SP 800-63B-4 asks for 15 where a password is the only factor, as here; the
@@ -14,6 +18,11 @@ const (
 	MinPasswordChars = 8
 	MaxPasswordChars = 128
 )
+
+// PasswordRules decide which new passwords can be used. The zero value asks for [MinPasswordChars].
+type PasswordRules struct {
+	MinChars int // [MinPasswordChars] when it is less
+}
 
 // product is what this service's users think of first.
 const product = "smap"
@@ -31,30 +40,80 @@ var common = sync.OnceValue(func() map[string]bool {
 	return set
 })
 
-// CheckPassword returns [ErrBody] with the field's problem when a new password is too short, too long, or what anybody would
-// guess for a user with this address: a common one, one character again and again, the address or what is before its @, the
-// product's name, with or without digits and signs around them. Case does not matter.
-func CheckPassword(password, email string) error {
+// Check returns [ErrBody] with the problem of the field password, if it has one; see [PasswordRules.CheckField].
+func (r PasswordRules) Check(password, email string) error {
+	return r.CheckField("password", password, email)
+}
+
+// CheckField returns [ErrBody] with the field's problem when a new password is too short, too long, or what anybody would
+// guess for a user with this address: a common one, a few characters again and again, an alphabet, the address, what is
+// before its @, or the product's name. Digits and signs beside such a name make no difference, nor do case and how
+// characters are composed.
+func (r PasswordRules) CheckField(field, password, email string) error {
 	var problem string
-	switch chars := utf8.RuneCountInString(password); {
-	case chars < MinPasswordChars:
-		problem = "must have at least 8 characters"
+	least := max(r.MinChars, MinPasswordChars)
+	switch chars := utf8.RuneCountInString(norm.NFC.String(password)); {
+	case chars < least:
+		problem = fmt.Sprintf("must have at least %d characters", least)
 	case chars > MaxPasswordChars:
-		problem = "must have at most 128 characters"
-	case guessed(strings.ToLower(password), strings.ToLower(strings.TrimSpace(email))):
+		problem = fmt.Sprintf("must have at most %d characters", MaxPasswordChars)
+	case guessed(fold(password), fold(strings.TrimSpace(email))):
 		problem = "is too easy to guess; choose another, such as several words"
 	default:
 		return nil
 	}
-	return ErrBody.WithFields(map[string]string{"password": problem})
+	return ErrBody.WithFields(map[string]string{field: problem})
 }
 
-// guessed takes both in lower case.
+// fold returns s without what a guess need not get right: case, width, composition.
+func fold(s string) string { return strings.ToLower(norm.NFKC.String(s)) }
+
+// guessed takes both folded.
 func guessed(password, email string) bool {
-	first, _ := utf8.DecodeRuneInString(password)
-	same := strings.Trim(password, string(first)) == ""
-	core := strings.TrimFunc(password, func(r rune) bool { return !unicode.IsLetter(r) })
 	local, _, _ := strings.Cut(email, "@")
-	return same || common()[password] || core == product || strings.ReplaceAll(core, product, "") == "" && core != "" ||
-		email != "" && (password == email || password == local || core == email || len(local) > 2 && core == local)
+	untagged, _, _ := strings.Cut(local, "+")
+	return common()[password] || regular([]rune(password)) ||
+		slices.ContainsFunc([]string{product, email, local, untagged}, func(name string) bool {
+			return madeOf(password, name)
+		})
+}
+
+// maxPeriod is how many characters a password may not just repeat.
+const maxPeriod = 4
+
+// regular reports whether up to 4 characters are repeated, or each is the next or the previous one of the alphabet.
+func regular(password []rune) bool {
+	for period := 1; period <= maxPeriod && period < len(password); period++ {
+		if slices.Equal(password[period:], password[:len(password)-period]) {
+			return true
+		}
+	}
+	step := password[1] - password[0] // Check has counted them
+	for i := 2; i < len(password); i++ {
+		if password[i]-password[i-1] != step {
+			return false
+		}
+	}
+	return step == 1 || step == -1
+}
+
+// madeOf reports whether the password is the name, once or several times, with signs or with signs and digits between.
+// Names of one or two letters are in many passwords.
+func madeOf(password, name string) bool {
+	letterOrDigit := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	for _, keep := range []func(rune) bool{letterOrDigit, unicode.IsLetter} {
+		only := func(s string) string {
+			return strings.Map(func(r rune) rune {
+				if keep(r) {
+					return r
+				}
+				return -1
+			}, s)
+		}
+		kept, core := only(password), only(name)
+		if len(core) > 2 && kept != "" && strings.ReplaceAll(kept, core, "") == "" {
+			return true
+		}
+	}
+	return password == name
 }

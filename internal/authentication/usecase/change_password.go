@@ -16,7 +16,7 @@ func (uc *UseCase) ChangePassword(
 	if err := uc.deps.Guard.Login(ctx, user.Email, client); err != nil {
 		return authentication.Login{}, err
 	}
-	if err := authentication.CheckPassword(newPassword, user.Email); err != nil {
+	if err := uc.deps.PasswordRules.CheckField("new_password", newPassword, user.Email); err != nil {
 		return authentication.Login{}, err
 	}
 	ok, _, err := uc.deps.Passwords.Verify(ctx, user.PasswordHash, oldPassword)

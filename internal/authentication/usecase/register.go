@@ -22,7 +22,7 @@ func (uc *UseCase) Register(
 	if err != nil {
 		return "", err
 	}
-	if err := authentication.CheckPassword(c.Password, email); err != nil {
+	if err := uc.deps.PasswordRules.Check(c.Password, email); err != nil {
 		return "", err
 	}
 	hash, err := uc.deps.Passwords.Hash(ctx, c.Password)

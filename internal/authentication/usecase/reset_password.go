@@ -23,7 +23,7 @@ func (uc *UseCase) ResetPassword(
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	if err := authentication.CheckPassword(password, email); err != nil {
+	if err := uc.deps.PasswordRules.Check(password, email); err != nil {
 		return authentication.Login{}, err
 	}
 	hash, err := uc.deps.Passwords.Hash(ctx, password)

@@ -25,6 +25,8 @@ type Deps struct {
 	Events    event.Publisher
 	Clock     authentication.Clock
 	CodeKey   authentication.CodeKey
+
+	PasswordRules authentication.PasswordRules
 }
 
 // UseCase has one method per verb of the API. It is safe for concurrent use.

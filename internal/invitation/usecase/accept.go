@@ -10,12 +10,9 @@ import (
 // Accept spends an invitation: one transaction marks it accepted, stores the password of its account, activates it and
 // starts its trial. Accept returns a session of that account. Of two calls at once exactly one succeeds.
 //
-// It returns what CheckPassword and Hash return, ErrInvalid (also when it was cancelled, or its account is gone),
+// It returns what CheckPassword returns for the invited address, what Hash returns, ErrInvalid (also when it was cancelled, or its account is gone),
 // ErrExpired, or ErrUsed, also when the owner of the address has registered meanwhile.
 func (uc *UseCase) Accept(ctx context.Context, token, password string) (invitation.Session, error) {
-	if err := uc.deps.CheckPassword(password); err != nil {
-		return invitation.Session{}, err
-	}
 	digest, err := uc.deps.TokenKey.Digest(token)
 	if err != nil {
 		return invitation.Session{}, err
@@ -26,6 +23,16 @@ func (uc *UseCase) Accept(ctx context.Context, token, password string) (invitati
 		return invitation.Session{}, hideNotFound(err)
 	}
 	if err := i.Usable(uc.deps.Clock.Now()); err != nil {
+		return invitation.Session{}, err
+	}
+	owner, err := uc.deps.Owners.Account(ctx, i.UserID)
+	if errors.Is(err, invitation.ErrAccountNotFound) {
+		err = invitation.ErrInvalid
+	}
+	if err != nil {
+		return invitation.Session{}, err
+	}
+	if err := uc.deps.CheckPassword(password, owner.Email); err != nil {
 		return invitation.Session{}, err
 	}
 	hash, err := uc.deps.Passwords.Hash(ctx, password)

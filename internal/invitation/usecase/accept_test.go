@@ -13,30 +13,40 @@ import (
 
 func TestAccept(t *testing.T) {
 	t.Parallel()
+	const address = "invited@example.com"
 	token, digest := tokenKey.NewToken()
 
 	for name, tc := range map[string]struct {
 		token, password string
 		invitation      invitation.Invitation
 		err             error
-		hashes          bool
+		owner, hashes   bool
+		ownerErr        error
 		want            error
 	}{
-		"an impossible token":  {token: "guess", password: password, want: invitation.ErrInvalid},
-		"a short password":     {token: token, password: "short", want: errPassword},
-		"both":                 {token: "guess", password: "short", want: errPassword},
+		"an impossible token": {token: "guess", password: password, want: invitation.ErrInvalid},
+		"a short password":    {token: token, password: "short", invitation: newInvitation(nil), owner: true, want: errPassword},
+		"the address":         {token: token, password: address, invitation: newInvitation(nil), owner: true, want: errPassword},
+		"both":                {token: "guess", password: "short", want: invitation.ErrInvalid},
+		"a deleted account": {token: token, password: password, invitation: newInvitation(nil), owner: true,
+			ownerErr: invitation.ErrAccountNotFound, want: invitation.ErrInvalid},
+		"a broken table": {token: token, password: password, invitation: newInvitation(nil), owner: true,
+			ownerErr: errBroken, want: errBroken},
 		"an unknown token":     {token: token, password: password, err: invitation.ErrNotFound, want: invitation.ErrInvalid},
 		"a broken database":    {token: token, password: password, err: errBroken, want: errBroken},
 		"a used token":         {token: token, password: password, invitation: newInvitation(accepted), want: invitation.ErrUsed},
 		"a cancelled token":    {token: token, password: password, invitation: newInvitation(cancelled), want: invitation.ErrInvalid},
 		"an expired token":     {token: token, password: password, invitation: newInvitation(expired), want: invitation.ErrExpired},
-		"an exhausted hashing": {token: token, password: password, invitation: newInvitation(nil), hashes: true, want: errBroken},
+		"an exhausted hashing": {token: token, password: password, invitation: newInvitation(nil), owner: true, hashes: true, want: errBroken},
 	} {
 		t.Run("refuses before any transaction: "+name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t) // a guess costs no hash, and one that cannot be a token no query
-			if tc.token == token && tc.password == password {
+			if tc.token == token {
 				f.invitations.EXPECT().ByDigest(outside, digest).Return(tc.invitation, tc.err)
+			}
+			if tc.owner {
+				f.owners.EXPECT().Account(outside, userID).Return(invitation.Account{Email: address}, tc.ownerErr)
 			}
 			if tc.hashes {
 				f.passwords.EXPECT().Hash(outside, password).Return("", errBroken)
@@ -79,6 +89,7 @@ func TestAccept(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
 			f.invitations.EXPECT().ByDigest(outside, digest).Return(newInvitation(nil), nil)
+			f.owners.EXPECT().Account(outside, userID).Return(invitation.Account{Email: address}, nil)
 			f.passwords.EXPECT().Hash(outside, password).Return("hash", nil)
 			tc.then(f)
 			got, err := f.Accept(context.Background(), token, password)

@@ -271,6 +271,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		Pace:          sqldb.NewPace(db),
 		Accounts:      invited,
 		Activator:     finder,
+		Owners:        finder,
 		Passwords:     plain{},
 		Events:        f.events,
 		Outbox:        withdrawer{db},
@@ -279,7 +280,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		TokenKey:      tokenKey,
 		PerSecond:     perSecond,
 		ParseEmail:    authentication.ParseEmail,
-		CheckPassword: func(password string) error { return authentication.CheckPassword(password, "") },
+		CheckPassword: authentication.PasswordRules{}.Check,
 	}
 	f.UseCase = usecase.New(f.deps)
 	f.repair = usecase.NewRepairer(usecase.RepairerDeps{

@@ -90,6 +90,7 @@ type fixture struct {
 	pace        *mock.MockPaceRepository
 	accounts    *mock.MockAccountCreator
 	activator   *mock.MockActivator
+	owners      *mock.MockAccountFinder
 	passwords   *mock.MockPasswordHasher
 	events      *txRecorder
 	outbox      *mock.MockOutbox
@@ -107,6 +108,7 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		pace:        mock.NewMockPaceRepository(ctrl),
 		accounts:    mock.NewMockAccountCreator(ctrl),
 		activator:   mock.NewMockActivator(ctrl),
+		owners:      mock.NewMockAccountFinder(ctrl),
 		passwords:   mock.NewMockPasswordHasher(ctrl),
 		events:      &txRecorder{},
 		outbox:      mock.NewMockOutbox(ctrl),
@@ -120,6 +122,7 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		Pace:          f.pace,
 		Accounts:      f.accounts,
 		Activator:     f.activator,
+		Owners:        f.owners,
 		Passwords:     f.passwords,
 		Events:        f.events,
 		Outbox:        f.outbox,
@@ -151,8 +154,8 @@ func parseEmail(s string) (string, error) {
 	return strings.ToLower(s), nil
 }
 
-func checkPassword(p string) error {
-	if len(p) < 8 {
+func checkPassword(p, email string) error {
+	if len(p) < 8 || p == email {
 		return errPassword
 	}
 	return nil

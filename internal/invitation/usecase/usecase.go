@@ -22,6 +22,7 @@ type Deps struct {
 	Pace        invitation.PaceRepository
 	Accounts    invitation.AccountCreator
 	Activator   invitation.Activator
+	Owners      invitation.AccountFinder
 	Passwords   invitation.PasswordHasher
 	Events      event.Publisher
 	Outbox      invitation.Outbox
@@ -31,7 +32,7 @@ type Deps struct {
 	PerSecond   int // mails of all batches together, the same in every process
 
 	ParseEmail    func(address string) (string, error) // returns an address in the form in which it is stored
-	CheckPassword func(password string) error          // returns why a new password cannot be used
+	CheckPassword func(password, email string) error   // returns why the owner of an address cannot have a new password
 }
 
 // UseCase has one method per verb of the API. It is safe for concurrent use.

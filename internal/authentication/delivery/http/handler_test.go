@@ -384,7 +384,7 @@ func TestErrors(t *testing.T) {
 				`{"error_code":20018,"message":"Use the browser that asked for this code, or log in to get a new one"}`},
 			"address": {"register", `{"email":"a","password":"x"}`, authentication.ErrInvalidEmail, http.StatusBadRequest,
 				`{"error_code":20011,"message":"This is not a valid e-mail address"}`},
-			"password": {"register", `{"email":"a","password":"x"}`, authentication.CheckPassword("x", ""), http.StatusBadRequest,
+			"password": {"register", `{"email":"a","password":"x"}`, authentication.PasswordRules{}.Check("x", ""), http.StatusBadRequest,
 				`{"error_code":20001,"message":"The request is not valid","errors":{"password":"must have at least 8 characters"}}`},
 			"busy": {"register", `{"email":"a","password":"x"}`, authentication.ErrBusy, http.StatusServiceUnavailable,
 				`{"error_code":503,"message":"The service is busy; please try again in a moment"}`},
