@@ -47,6 +47,9 @@ func (uc *UseCase) ChangePassword(
 		if err := uc.deps.Users.Update(ctx, changed); err != nil {
 			return err
 		}
+		if err := uc.endResets(ctx, changed.Email, ""); err != nil {
+			return err
+		}
 		return uc.notify(ctx, changed, event.NoticePasswordChanged, now)
 	})
 	if err != nil {

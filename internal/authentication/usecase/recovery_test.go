@@ -11,6 +11,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/pkg/apperror"
 )
 
 const reset = authentication.PurposeReset
@@ -118,6 +119,8 @@ func TestResetPassword(t *testing.T) {
 		want.PasswordHash, want.TokensValidAfter, want.UpdatedAt = "better hash", start, start
 		f.expectReset(activeUser(), resetRequest())
 		f.users.EXPECT().Update(inside, want)
+		f.requests.EXPECT().OfAddress(inside, email, reset).Return([]authentication.CodeRequest{{ID: "another"}, resetRequest()}, nil)
+		f.requests.EXPECT().Delete(inside, []string{"another"})
 		f.tokens.EXPECT().Issue(want, false).Return(token, nil)
 		login, err := f.ResetPassword(context.Background(), email, digits, "a better one", client())
 		require.NoError(t, err)
@@ -140,6 +143,8 @@ func TestResetPassword(t *testing.T) {
 				require.Equal(t, "better hash", u.PasswordHash)
 			})
 			f.trials.EXPECT().StartTrial(inside, userID, email)
+			f.requests.EXPECT().OfAddress(inside, email, reset).Return([]authentication.CodeRequest{resetRequest()}, nil)
+			f.requests.EXPECT().Delete(inside, gomock.Len(0))
 			f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil)
 			_, err := f.ResetPassword(context.Background(), email, digits, "a better one", client())
 			require.NoError(t, err)
@@ -207,6 +212,8 @@ func TestChangePassword(t *testing.T) {
 			f.passwords.EXPECT().Hash(outside, "a better one").Return("better hash", nil),
 			f.users.EXPECT().LockByID(inside, userID).Return(locked, nil),
 			f.users.EXPECT().Update(inside, want),
+			f.requests.EXPECT().OfAddress(inside, email, reset).Return([]authentication.CodeRequest{resetRequest()}, nil),
+			f.requests.EXPECT().Delete(inside, []string{requestID}),
 			f.tokens.EXPECT().Issue(want, false).Return(token, nil),
 		)
 		login, err := change(f)
@@ -254,5 +261,6 @@ func TestChangePassword(t *testing.T) {
 		f := newFixture(t)
 		_, err := f.ChangePassword(context.Background(), activeUser(), password, "short", client())
 		require.ErrorIs(t, err, authentication.ErrBody)
+		require.Contains(t, apperror.From(err).Fields, "new_password")
 	})
 }

@@ -55,7 +55,7 @@ func (uc *UseCase) reset(
 		return authentication.User{}, nil, err
 	}
 	now := uc.deps.Clock.Now()
-	_, refusal, err = uc.spendCode(ctx, email, authentication.PurposeReset, digits, client, now)
+	spent, refusal, err := uc.spendCode(ctx, email, authentication.PurposeReset, digits, client, now)
 	used := errors.Is(refusal, authentication.ErrAlreadyVerified)
 	if err == nil && (used || refusal == nil && !known) { // nobody was mailed the code of an unknown address
 		refusal = authentication.ErrWrongCode
@@ -73,7 +73,26 @@ func (uc *UseCase) reset(
 	if err != nil {
 		return authentication.User{}, nil, err
 	}
+	if err := uc.endResets(ctx, email, spent.ID); err != nil {
+		return authentication.User{}, nil, err
+	}
 	return user, nil, uc.notify(ctx, user, event.NoticePasswordReset, now)
+}
+
+// endResets ends the codes for a new password that an address still has, but for the request with the id spent: a
+// person who has read one of them could undo what its owner has just done. The caller holds the lock of the user.
+func (uc *UseCase) endResets(ctx context.Context, email, spent string) error {
+	requests, err := uc.deps.Requests.OfAddress(ctx, email, authentication.PurposeReset)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, r := range requests {
+		if r.ID != spent {
+			ids = append(ids, r.ID)
+		}
+	}
+	return uc.deps.Requests.Delete(ctx, ids)
 }
 
 // notify has the user told what was done to their account, in case it was not they who did it.
