@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // Rules of code requests.
@@ -102,9 +104,10 @@ func (k CodeKey) TryDigits(requests []CodeRequest, digits string, now time.Time)
 
 // PasswordTag returns 16 bits of a keyed digest of a password that was typed for an address. It finds the request that a
 // password belongs to without hashing the password once per request, which would tell how many there are. 16 bits with a
-// key that is not in the database say next to nothing about the password; its hash decides.
+// key that is not in the database say next to nothing about the password; its hash decides. How its characters are composed
+// makes no difference.
 func (k CodeKey) PasswordTag(email, password string) uint16 {
 	mac := hmac.New(sha256.New, k)
-	fmt.Fprintf(mac, "password tag\x00%s\x00%s", strings.ToLower(email), password)
+	fmt.Fprintf(mac, "password tag\x00%s\x00%s", strings.ToLower(email), norm.NFC.String(password))
 	return binary.BigEndian.Uint16(mac.Sum(nil))
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/smap-platform/identity/internal/authentication"
 )
@@ -56,6 +57,7 @@ func TestPasswordTag(t *testing.T) {
 
 	t.Run("is the same for an address in another case of letters", func(t *testing.T) {
 		require.Equal(t, key.PasswordTag("an@example.com", "secret"), key.PasswordTag("An@Example.com", "secret"))
+		require.Equal(t, key.PasswordTag("an@example.com", "mậtkhẩu"), key.PasswordTag("an@example.com", norm.NFD.String("mậtkhẩu")))
 	})
 
 	t.Run("depends on the address, the password and the key", func(t *testing.T) {
