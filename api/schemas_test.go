@@ -48,8 +48,10 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 		"notice": event.AccountExistsMail{UserID: userID, Recipient: "an+x@example.com", Locale: "vi"},
 	},
 	event.EmailSecurityNoticeRequested: {
-		"changed": event.SecurityNotice{UserID: userID, Recipient: "an+x@example.com", Locale: "vi", Kind: event.NoticePasswordChanged, OccurredAt: now},
-		"reset":   event.SecurityNotice{UserID: userID, Recipient: "an@example.com", Locale: "en", Kind: event.NoticePasswordReset, OccurredAt: now.Truncate(time.Second)},
+		"changed":  event.SecurityNotice{UserID: userID, Recipient: "an+x@example.com", Locale: "vi", Kind: event.NoticePasswordChanged, OccurredAt: now},
+		"disabled": event.SecurityNotice{UserID: userID, Recipient: "an@example.com", Locale: "en", Kind: event.NoticeAccountDisabled, OccurredAt: now},
+		"deleted":  event.SecurityNotice{UserID: userID, Recipient: "an@example.com", Locale: "vi", Kind: event.NoticeAccountDeleted, OccurredAt: now},
+		"reset":    event.SecurityNotice{UserID: userID, Recipient: "an@example.com", Locale: "en", Kind: event.NoticePasswordReset, OccurredAt: now.Truncate(time.Second)},
 	},
 	event.UserVerified: {"verified": event.UserVerifiedData{UserID: userID, OccurredAt: now}},
 	event.InvitationRequested: {

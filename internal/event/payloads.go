@@ -54,6 +54,8 @@ func (d AccountExistsMail) checkIDs() error { return checkUserID(d.UserID) }
 const (
 	NoticePasswordChanged = "password_changed"
 	NoticePasswordReset   = "password_reset"
+	NoticeAccountDisabled = "account_disabled"
+	NoticeAccountDeleted  = "account_deleted"
 )
 
 // SecurityNotice is the data of email.security_notice.requested: a notice to a user of what was done to their account.

@@ -47,6 +47,8 @@ func TestSecurityNotice(t *testing.T) {
 	for kind, phrases := range map[string]map[string]string{
 		"password_changed": {"en": "Your password was changed", "vi": "đã được thay đổi"},
 		"password_reset":   {"en": "Your password was reset", "vi": "đã được đặt lại"},
+		"account_disabled": {"en": "Your account was disabled", "vi": "đã bị vô hiệu hóa"},
+		"account_deleted":  {"en": "Your account was deleted", "vi": "đã bị xóa"},
 	} {
 		for locale, phrase := range phrases {
 			t.Run(kind+" matches its golden files in "+locale, func(t *testing.T) {

@@ -41,6 +41,8 @@ var mails = map[string]struct {
 	}},
 	passwordChanged:   {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
 	passwordResetDone: {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
+	accountDisabled:   {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
+	accountDeleted:    {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
 	accountExists:     {"notice", []string{"subject", "preheader", "heading", "intro", "validity", "note", "footer"}},
 	invitation: {"invitation", []string{
 		"subject", "preheader", "heading", "intro", "action", "paste", "validity", "warning", "ignore", "footer",
