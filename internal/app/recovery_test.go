@@ -136,3 +136,12 @@ func TestEasyPasswords(t *testing.T) {
 	}
 	require.Zero(t, p.number(t, "SELECT count(*) FROM users"))
 }
+
+func TestMinimumLengthOfPasswords(t *testing.T) {
+	t.Setenv("PASSWORD_MIN_LENGTH", "15")
+	p := start(t, t.TempDir())
+	s := p.surfer(t, "198.51.100.7")
+	for password, want := range map[string][]int{"fourteen chars": {400, 20001}, "fifteen chars!!": {201, 0}} {
+		require.Equal(t, want, s.verdict(t, "/authentication/register", fields{"email": "mai@example.com", "password": password}))
+	}
+}
