@@ -13,7 +13,9 @@ import (
 	swagger "github.com/swaggest/swgui/v5emb"
 
 	openapi "github.com/smap-platform/identity/api"
+	"github.com/smap-platform/identity/internal/authentication"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
+	"github.com/smap-platform/identity/internal/authentication/password"
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	invitationhttp "github.com/smap-platform/identity/internal/invitation/delivery/http"
@@ -48,6 +50,7 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	maps.Copy(routes, invitationhttp.Limits())
 	in.logCallers()
 	e := in.newEcho(in.metrics.registry, routes)
+	e.Use(hashInTurns)
 	root := e.Group("")
 	authenticated := authhttp.Authenticate(authhttp.Authentication{
 		Tokens:     s.tokens,
@@ -71,6 +74,16 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	projecthttp.RegisterInternal(root, s.counting, s.reading, internal)
 	registerDocs(e)
 	return e
+}
+
+// hashInTurns has the passwords of a request hashed in its network's turn. All clients without a known address share one.
+func hashInTurns(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		client := authentication.Client{IP: httpserver.ClientAddress(c)}
+		r := c.Request()
+		c.SetRequest(r.WithContext(password.WithClient(r.Context(), client.Network())))
+		return next(c)
+	}
 }
 
 // logCallers logs whose pages may call the api, and which proxies it believes.

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"github.com/smap-platform/identity/internal/authentication/password"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -116,12 +117,15 @@ func (m *metrics) initSeries() {
 }
 
 // watchHashing shows how close password hashing is to its bound.
-func (m *metrics) watchHashing(load func() (running, waiting int)) {
+func (m *metrics) watchHashing(load func() password.Load) {
 	factory := promauto.With(m.registry)
 	factory.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_running", Help: "Passwords being hashed."},
-		func() float64 { running, _ := load(); return float64(running) })
+		func() float64 { return float64(load().Running) })
 	factory.NewGaugeFunc(prometheus.GaugeOpts{Name: "password_hashing_waiting", Help: "Requests waiting for a place to hash."},
-		func() float64 { _, waiting := load(); return float64(waiting) })
+		func() float64 { return float64(load().Waiting) })
+	factory.NewCounterFunc(prometheus.CounterOpts{
+		Name: "password_hashing_refused_total", Help: "Requests refused because too many waited for a place to hash.",
+	}, func() float64 { return float64(load().Refused) })
 }
 
 // watchSealing shows how many rows of the outbox this process cannot open.

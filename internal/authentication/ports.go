@@ -130,9 +130,10 @@ const (
 	SendReset        SendKind = "reset"
 )
 
-// PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction.
+// PasswordHasher turns passwords into hashes, a bounded number at a time. Never call it in a transaction. The clients of
+// its contexts take turns, so that one with many requests does not keep another waiting; see password.WithClient.
 type PasswordHasher interface {
-	// Hash returns [ErrBusy] when no place came free in time.
+	// Hash returns [ErrBusy], mostly at once and with the time after which to try again, when it would have to wait too long.
 	Hash(ctx context.Context, password string) (string, error)
 	// Verify reports whether password made hash. An empty hash costs the same time and is never right. outdated says that
 	// the hash should be replaced by a new Hash of the same password. Verify returns [ErrBusy] as Hash does.

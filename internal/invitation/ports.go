@@ -147,9 +147,10 @@ type Activator interface {
 	Activate(ctx context.Context, userID, passwordHash string) (Session, error)
 }
 
-// PasswordHasher hashes passwords, a bounded number at a time. Never call it in a transaction.
+// PasswordHasher hashes passwords, a bounded number at a time. Never call it in a transaction. The clients of its contexts
+// take turns, so that one with many requests does not keep another waiting.
 type PasswordHasher interface {
-	// Hash returns an unavailable error when no place came free in time.
+	// Hash returns an unavailable error, mostly at once, when it would have to wait too long.
 	Hash(ctx context.Context, password string) (string, error)
 }
 

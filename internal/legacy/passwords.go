@@ -19,8 +19,9 @@ const (
 // Hasher is the core's PasswordHasher, whose places the hashes made here take as well.
 type Hasher interface {
 	authentication.PasswordHasher
-	// Enter waits for a place to hash and returns the function that gives it back, or authentication.ErrBusy.
-	Enter(ctx context.Context) (leave func(), err error)
+	// Enter waits for a place to make a bcrypt hash of so much cost and returns the function that gives it back, or
+	// authentication.ErrBusy.
+	Enter(ctx context.Context, bcryptCost int) (leave func(), err error)
 }
 
 // Passwords is an authentication.PasswordHasher for as long as binaries of the previous release may take over again.
@@ -36,7 +37,7 @@ func (p *Passwords) Hash(ctx context.Context, password string) (string, error) {
 	if len(password) > maxBcryptBytes {
 		return p.core.Hash(ctx, password)
 	}
-	leave, err := p.core.Enter(ctx)
+	leave, err := p.core.Enter(ctx, previousCost)
 	if err != nil {
 		return "", err
 	}

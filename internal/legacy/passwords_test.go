@@ -22,7 +22,7 @@ var (
 // full is a Hasher without a place.
 type full struct{ Hasher }
 
-func (full) Enter(context.Context) (func(), error) { return nil, authentication.ErrBusy }
+func (full) Enter(context.Context, int) (func(), error) { return nil, authentication.ErrBusy }
 
 // This test is not parallel as a whole: one of its cases counts allocations.
 func TestPasswords(t *testing.T) {

@@ -1,43 +1,251 @@
 package password
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
-	"sync/atomic"
+	"math"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// gate lets a bounded number of callers in at a time; the others wait, but not for ever.
+// kind is an algorithm.
+type kind int
+
+const (
+	argon2id kind = iota
+	bcrypted
+	kinds
+)
+
+// work is what is to be hashed, as far as it decides the time.
+type work struct {
+	kind kind
+	size float64 // 1: argon2id at the costs of [current], bcrypt at that of the previous release
+}
+
+// minSize keeps what takes next to no time from being taken for the measure of all others.
+const minSize = 0.1
+
+// newHash is making an argon2id hash, and checking one of ours.
+var newHash = work{argon2id, 1}
+
+// bcryptOf is making or checking a bcrypt hash of so much cost.
+func bcryptOf(cost int) work {
+	return work{bcrypted, max(minSize, math.Exp2(float64(cost-previousBcryptCost)))}
+}
+
+// workOf is checking a password against hash.
+func workOf(hash string) work {
+	if cost, ok := bcryptCost(hash); ok {
+		return bcryptOf(cost)
+	}
+	stored, err := parsePHC(hash)
+	if err != nil {
+		return newHash
+	}
+	size := float64(stored.params.memory) * float64(stored.params.time) / (float64(current.memory) * float64(current.time))
+	return work{argon2id, max(minSize, size)}
+}
+
+// gate lets a bounded number of callers in at a time. The others wait in one line per client, and the lines take turns: a
+// client with many callers does not delay another's only one by more than a turn.
+//
+// All that wait are together no more work than is done within the gate's patience, as recent hashes have shown. What is
+// too much is refused at once: the caller that comes or, where another client has more callers waiting, the last of those.
 type gate struct {
-	places   chan struct{}
+	places   int
 	patience time.Duration
-	waiting  atomic.Int64
+
+	mu      sync.Mutex
+	running int
+	waiting int
+	backlog time.Duration        // the work of all that wait
+	refused uint64               // so far
+	took    [kinds]time.Duration // by work of size 1: the moving average
+	turns   []*line              // the next first; none is empty
+}
+
+// line is a client's callers that wait, the first first.
+type line struct {
+	client  string
+	waiters []*waiter
+}
+
+// waiter is a caller that waits for a place. What it has been told is guarded by the gate.
+type waiter struct {
+	line    *line
+	cost    time.Duration // what it adds to the backlog
+	told    chan struct{} // closed once it is let in or refused
+	letIn   bool
+	letInAt time.Time
 }
 
 func newGate(places int, patience time.Duration) *gate {
-	return &gate{places: make(chan struct{}, places), patience: patience}
+	return &gate{
+		places:   places,
+		patience: patience,
+		took:     [kinds]time.Duration{argon2id: 50 * time.Millisecond, bcrypted: 75 * time.Millisecond}, // until hashes are timed
+	}
 }
 
-// enter returns the function that gives the place back, or ErrBusy with what ended the wait.
-func (g *gate) enter(ctx context.Context) (leave func(), err error) {
-	leave = func() { <-g.places }
-	select {
-	case g.places <- struct{}{}:
-		return leave, nil
-	default:
+var (
+	errTooMany = errors.New("too many wait to hash a password")
+	errOverdue = errors.New("waited too long to hash a password")
+)
+
+// enter returns the function that gives the place back, or ErrBusy with the cause. The client of ctx is that of
+// [WithClient].
+func (g *gate) enter(ctx context.Context, w work) (leave func(), err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, gone(err)
 	}
-	g.waiting.Add(1)
-	defer g.waiting.Add(-1)
-	ctx, cancel := context.WithTimeout(ctx, g.patience)
-	defer cancel()
+	g.mu.Lock()
+	if g.running < g.places { // then nobody waits
+		g.running++
+		g.mu.Unlock()
+		return g.leaver(w, time.Now()), nil
+	}
+	caller, err := g.queue(clientOf(ctx), w)
+	g.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	// The estimate may be exceeded: hashes may take longer than they did, and each new client gets a turn before a line's next.
+	overdue := time.NewTimer(2 * g.patience)
+	defer overdue.Stop()
 	select {
-	case g.places <- struct{}{}:
-		return leave, nil
+	case <-caller.told:
 	case <-ctx.Done():
-		return nil, authentication.ErrBusy.WithCause(fmt.Errorf("waiting to hash a password: %w", ctx.Err()))
+		err = gone(ctx.Err())
+	case <-overdue.C:
+		err = errOverdue
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case caller.letIn:
+		return g.leaver(w, caller.letInAt), nil
+	case err == nil: // pushed out
+		return nil, g.refuse(errTooMany)
+	case errors.Is(err, errOverdue):
+		err = g.refuse(errOverdue)
+	}
+	if slices.Contains(caller.line.waiters, caller) {
+		g.remove(caller)
+	}
+	return nil, err
+}
+
+func gone(cause error) error {
+	return authentication.ErrBusy.WithCause(fmt.Errorf("waiting to hash a password: %w", cause))
+}
+
+// refuse counts a refusal, and returns it with the time that those who wait now will take.
+func (g *gate) refuse(cause error) error {
+	g.refused++
+	return authentication.ErrBusy.WithCause(cause).WithAfter(max(time.Second, g.backlog/time.Duration(g.places)))
+}
+
+// queue puts a caller at the end of its client's line. Whether there is room does not depend on the caller's own work: that
+// would show which kind of hash an account has.
+func (g *gate) queue(client string, w work) (*waiter, error) {
+	i := slices.IndexFunc(g.turns, func(l *line) bool { return l.client == client })
+	own := &line{client: client}
+	if i >= 0 {
+		own = g.turns[i]
+	}
+	for g.backlog >= g.patience*time.Duration(g.places) {
+		longest := slices.MaxFunc(g.turns, func(a, b *line) int { return cmp.Compare(len(a.waiters), len(b.waiters)) })
+		if len(longest.waiters) <= len(own.waiters)+1 {
+			return nil, g.refuse(errTooMany)
+		}
+		last := longest.waiters[len(longest.waiters)-1]
+		g.remove(last)
+		close(last.told)
+	}
+	caller := &waiter{
+		line: own,
+		cost: time.Duration(float64(g.took[w.kind]) * w.size),
+		told: make(chan struct{}),
+	}
+	own.waiters = append(own.waiters, caller)
+	if i < 0 {
+		g.turns = append(g.turns, own)
+	}
+	g.waiting++
+	g.backlog += caller.cost
+	return caller, nil
+}
+
+// remove takes a caller out of its line, which must have it.
+func (g *gate) remove(w *waiter) {
+	g.waiting--
+	g.backlog -= w.cost
+	at := slices.Index(w.line.waiters, w)
+	w.line.waiters = slices.Delete(w.line.waiters, at, at+1)
+	if len(w.line.waiters) == 0 {
+		at := slices.Index(g.turns, w.line)
+		g.turns = slices.Delete(g.turns, at, at+1)
 	}
 }
 
-func (g *gate) load() (running, waiting int) { return len(g.places), int(g.waiting.Load()) }
+// leaver returns the function that gives a place back, which was taken at began for w.
+func (g *gate) leaver(w work, began time.Time) func() {
+	return func() {
+		now := time.Now()
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		// A process that was stopped meanwhile has not hashed all the time.
+		took := min(g.patience, time.Duration(float64(now.Sub(began))/w.size))
+		g.took[w.kind] += (took - g.took[w.kind]) / 8
+		g.running--
+		g.letNextIn(now)
+	}
+}
+
+// letNextIn gives a free place to the first caller of the next line, whose turn comes again after all others'.
+func (g *gate) letNextIn(now time.Time) {
+	if len(g.turns) == 0 {
+		return
+	}
+	next := g.turns[0]
+	caller := next.waiters[0]
+	g.remove(caller)
+	if len(next.waiters) > 0 {
+		g.turns = append(slices.Delete(g.turns, 0, 1), next)
+	}
+	g.running++
+	caller.letIn, caller.letInAt = true, now
+	close(caller.told)
+}
+
+// Load is how much a [Hasher] has to do.
+type Load struct {
+	Running int    // hashes
+	Waiting int    // callers
+	Refused uint64 // callers, since the start
+}
+
+func (g *gate) load() Load {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Load{g.running, g.waiting, g.refused}
+}
+
+type clientKey struct{}
+
+// WithClient returns a context whose hashes are asked for by client, any text that tells clients apart. Callers without
+// one are one client.
+func WithClient(ctx context.Context, client string) context.Context {
+	return context.WithValue(ctx, clientKey{}, client)
+}
+
+func clientOf(ctx context.Context) string {
+	client, _ := ctx.Value(clientKey{}).(string)
+	return client
+}

@@ -1,5 +1,6 @@
 // Package password owns how passwords are turned into hashes and checked: argon2id for new ones, and bcrypt to verify
-// old ones. At most one hash per processor is computed at a time; a caller that waits too long is turned away.
+// old ones. At most one hash per processor is computed at a time. The others wait, in turns between the clients, and a
+// caller that would wait too long is turned away when it comes.
 //
 // It does not judge passwords, and it does not hide which algorithm made a hash: a bcrypt hash takes a different
 // time to check than an argon2id one.
@@ -17,14 +18,16 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// patience is how long a request waits for a place: about as long as people do before they try again.
-const patience = 5 * time.Second
+// patience is how much work may wait for each place: less than people wait before they try again.
+const patience = 2500 * time.Millisecond
 
 // maxBcryptBytes is how much of a password bcrypt judges.
 const maxBcryptBytes = 72
 
-// maxBcryptCost bounds the time a stored hash may cost, to about a second; the previous release used 10.
-const maxBcryptCost = 14
+const (
+	previousBcryptCost = 10 // the previous release's
+	maxBcryptCost      = 14 // bounds the time a stored hash may cost, to about a second
+)
 
 // Hasher is an [authentication.PasswordHasher]. It is safe for concurrent use.
 type Hasher struct{ gate *gate }
@@ -32,17 +35,21 @@ type Hasher struct{ gate *gate }
 // New returns a hasher with one place per processor the program may use. Each place taken needs 19 MiB.
 func New() *Hasher { return &Hasher{newGate(runtime.GOMAXPROCS(0), patience)} }
 
-// Enter waits for a place to hash, for hashes made elsewhere, and returns the function that gives it back. ErrBusy when
-// no place came free within 5 s or before ctx ended.
-func (h *Hasher) Enter(ctx context.Context) (leave func(), err error) { return h.gate.enter(ctx) }
+// Enter waits for a place to make or check a bcrypt hash of so much cost elsewhere, and returns the function that gives it
+// back. It returns ErrBusy, with the time after which to try again, when there is more to do than the places can in time;
+// it does so at once, or when callers of other clients need the room. It returns ErrBusy as well when ctx ends. See
+// [WithClient] for whose turn it is.
+func (h *Hasher) Enter(ctx context.Context, bcryptCost int) (leave func(), err error) {
+	return h.gate.enter(ctx, bcryptOf(bcryptCost))
+}
 
-// Load returns how many hashes are being computed and how many callers wait for a place, for a metric.
-func (h *Hasher) Load() (running, waiting int) { return h.gate.load() }
+// Load returns how much there is to do, for metrics.
+func (h *Hasher) Load() Load { return h.gate.load() }
 
 // Hash returns an argon2id hash, with a salt of its own, of the password in Unicode's normal form C: the same characters
 // are the same password on every keyboard. A password of any length counts in full. ErrBusy as in Enter.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	leave, err := h.gate.enter(ctx)
+	leave, err := h.gate.enter(ctx, newHash)
 	if err != nil {
 		return "", err
 	}
@@ -57,20 +64,23 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // anew: every bcrypt hash should, once a password of no more than the 72 bytes that bcrypt judges has been typed. A hash
 // that is empty or cannot be read costs as much as one that Hash makes now and is never right. ErrBusy as in Enter.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (ok, outdated bool, err error) {
-	leave, err := h.gate.enter(ctx)
+	composed, needed := norm.NFC.String(password), workOf(hash)
+	if composed != password { // whatever the hash: what is typed decides the time
+		needed.size *= 2
+	}
+	leave, err := h.gate.enter(ctx, needed)
 	if err != nil {
 		return false, false, err
 	}
 	defer leave()
-	ok, outdated = verify(hash, password)
-	if composed := norm.NFC.String(password); !ok && composed != password { // whatever the hash: what is typed decides the time
+	if ok, outdated = verify(hash, password); !ok && composed != password {
 		ok, outdated = verify(hash, composed)
 	}
 	return ok, outdated, nil
 }
 
 func verify(hash, password string) (ok, outdated bool) {
-	if isBcrypt(hash) {
+	if _, ok := bcryptCost(hash); ok {
 		// bcrypt has always judged the first 72 bytes only; comparing, unlike making, accepts longer passwords. A tail that
 		// was not judged must not become part of the password.
 		ok = bcrypt.CompareHashAndPassword([]byte(hash), []byte(password)) == nil
@@ -87,10 +97,11 @@ func verify(hash, password string) (ok, outdated bool) {
 	return ok, ok && !stored.isCurrent()
 }
 
-func isBcrypt(hash string) bool {
+// bcryptCost returns the cost of a bcrypt hash that is checked, and false for any other.
+func bcryptCost(hash string) (cost int, ok bool) {
 	if !strings.HasPrefix(hash, "$2a$") && !strings.HasPrefix(hash, "$2b$") && !strings.HasPrefix(hash, "$2y$") {
-		return false
+		return 0, false
 	}
 	cost, err := bcrypt.Cost([]byte(hash))
-	return err == nil && cost <= maxBcryptCost
+	return cost, err == nil && cost <= maxBcryptCost
 }
