@@ -121,6 +121,7 @@ var sentinels = []*apperror.Error{
 	database.ErrUnavailable,
 	invitation.ErrBody, invitation.ErrForbidden, invitation.ErrUnauthenticated, invitation.ErrInvalid, invitation.ErrUsed,
 	invitation.ErrExpired, invitation.ErrBatchNotFound, invitation.ErrUpload, invitation.ErrKeyReused,
+	invitation.ErrTooManyUploads, invitation.ErrUploadsFull, project.ErrTooManyStreams,
 	project.ErrBody, project.ErrNotFound, project.ErrFinal, project.ErrUnavailable,
 }
 

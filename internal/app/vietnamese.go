@@ -69,9 +69,12 @@ var vietnamese = httpserver.Wording{
 	"This invitation has been used already; please log in":  "Lời mời này đã được sử dụng; vui lòng đăng nhập",
 	"This invitation has expired; register, or ask whoever invited you": "Lời mời đã hết hạn; " +
 		"vui lòng tự đăng ký hoặc liên hệ người đã mời bạn",
-	"There are no such invitations":        "Không tìm thấy đợt mời này",
-	"There is no such invitation":          "Không tìm thấy lời mời này",
-	"The list of addresses cannot be used": "Không thể sử dụng danh sách địa chỉ này",
+	"Your other uploads are still under way; try again when one has ended": "Các lần tải lên khác của bạn đang được xử lý; " +
+		"vui lòng thử lại khi một lần đã xong",
+	"Other uploads are under way; please try again in a moment": "Đang có các lần tải lên khác; vui lòng thử lại sau ít phút",
+	"There are no such invitations":                             "Không tìm thấy đợt mời này",
+	"There is no such invitation":                               "Không tìm thấy lời mời này",
+	"The list of addresses cannot be used":                      "Không thể sử dụng danh sách địa chỉ này",
 	"This Idempotency-Key belongs to another upload; use a new one": "Idempotency-Key này thuộc về một lần tải lên khác; " +
 		"vui lòng dùng khóa mới",
 	"Send a list with Content-Type: application/json, or a table with Content-Type: text/csv": "Hãy gửi danh sách với " +
@@ -81,6 +84,8 @@ var vietnamese = httpserver.Wording{
 	"Project not found": "Không tìm thấy dự án",
 	"The project is done or has failed; it is not changed any more": "Dự án đã hoàn thành hoặc đã thất bại " +
 		"và không thể thay đổi nữa",
+	"Too many pages of yours are watching projects; close one of them": "Bạn đang mở quá nhiều trang theo dõi dự án; " +
+		"vui lòng đóng bớt một trang",
 	"Progress is not available right now; please try again in a moment": "Hiện chưa xem được tiến độ; " +
 		"vui lòng thử lại sau ít phút",
 

@@ -16,6 +16,12 @@ type Actor struct {
 	Admin  bool
 }
 
+// Uploads are spooled to disk, so that many at once would fill it: these may be under way in one process.
+const (
+	MaxUploadsPerAdmin = 2
+	MaxUploads         = 4
+)
+
 // Upload is an administrator's list of people to invite.
 type Upload struct {
 	Addresses      Addresses

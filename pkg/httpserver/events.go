@@ -27,9 +27,9 @@ type EventOptions struct {
 
 // Events is an open stream of server-sent events (text/event-stream). It is not safe for concurrent use.
 //
-// Its route needs Limits{Timeout: NoTimeout}. The handler ends it by returning: on the first error of a method, which
-// means that the client has disconnected or does not read; when the request's context ends; and when [Draining] is
-// closed.
+// Its route needs Limits{Timeout: NoTimeout}, and its handler calls [Extend] before it. The handler ends the stream by
+// returning: on the first error of a method, which means that the client has disconnected or does not read; when the
+// request's context ends; and when [Draining] is closed.
 type Events struct {
 	response   *echo.Response
 	connection *http.ResponseController

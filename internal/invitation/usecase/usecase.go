@@ -46,6 +46,10 @@ func New(d Deps) *UseCase {
 	return &UseCase{deps: d, writing: make(chan struct{}, 1)}
 }
 
+// MayInvite returns ErrForbidden unless the actor may call Invite and Cancel. It is for callers that have to know before they
+// read what is to be done; the verbs ask again.
+func (uc *UseCase) MayInvite(actor invitation.Actor) error { return authorize(actor) }
+
 // authorize returns ErrForbidden unless the actor is an administrator.
 func authorize(actor invitation.Actor) error {
 	if !actor.Admin {

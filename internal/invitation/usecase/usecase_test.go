@@ -16,6 +16,8 @@ func TestAuthorization(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		user := invitation.Actor{UserID: adminID}
+		require.ErrorIs(t, f.MayInvite(user), invitation.ErrForbidden)
+		require.NoError(t, f.MayInvite(invitation.Actor{UserID: adminID, Admin: true}))
 		_, err := f.Invite(context.Background(), user, invitation.Upload{Addresses: lines{"an@example.com"}})
 		require.ErrorIs(t, err, invitation.ErrForbidden)
 		_, err = f.Cancel(context.Background(), user, batchID)

@@ -2,7 +2,7 @@
 // cases'.
 //
 // An upload and its report are spooled to disk and read as streams: neither is ever held in memory. The package does not
-// prove who makes a request, and does not limit how often.
+// prove who makes a request. It limits how many uploads are under way at a time, and not how often one comes.
 package http
 
 import (
@@ -22,6 +22,8 @@ import (
 
 // Invitations are the use cases behind the routes.
 type Invitations interface {
+	// MayInvite returns an error unless the actor may call Invite and Cancel.
+	MayInvite(actor invitation.Actor) error
 	Invite(ctx context.Context, actor invitation.Actor, u invitation.Upload) (invitation.Receipt, error)
 	Cancel(ctx context.Context, actor invitation.Actor, batchID string) (cancelled int64, err error)
 	Accept(ctx context.Context, token, password string) (invitation.Session, error)
@@ -33,6 +35,7 @@ type SetLogin func(c echo.Context, token string, lifetime time.Duration)
 type handler struct {
 	invitations Invitations
 	setLogin    SetLogin
+	uploads     *httpserver.Places // by administrator
 }
 
 const (
@@ -54,22 +57,33 @@ func Limits() map[string]httpserver.Limits {
 // Register puts the routes of invitations on g, whose server needs their Limits. authenticated must set the principal or
 // refuse the request.
 func Register(g *echo.Group, i Invitations, login SetLogin, authenticated echo.MiddlewareFunc) {
-	h := handler{invitations: i, setLogin: login}
+	h := handler{invitations: i, setLogin: login, uploads: &httpserver.Places{
+		PerKey:  invitation.MaxUploadsPerAdmin,
+		KeyFull: invitation.ErrTooManyUploads,
+		Total:   invitation.MaxUploads,
+		Full:    invitation.ErrUploadsFull,
+	}}
 	g.POST(inviteRoute, h.invite, authenticated)
 	g.POST(cancelRoute, h.cancel, authenticated)
 	g.POST("/authentication/accept-invitation", h.accept, httpserver.PerMinute(60))
 }
 
+// invite reads no byte of the body before it knows that the caller may send it.
 func (h handler) invite(c echo.Context) error {
-	actor, err := actorOf(c)
+	actor, err := h.inviterOf(c)
 	if err != nil {
 		return err
 	}
-	if !actor.Admin { // before a byte of the body is read
-		return invitation.ErrForbidden
-	}
 	key, err := idempotencyKey(c.Request())
 	if err != nil {
+		return err
+	}
+	leave, err := h.uploads.Enter(actor.UserID)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := httpserver.Extend(c); err != nil {
 		return err
 	}
 	sent, err := receive(c)
@@ -127,8 +141,11 @@ type cancelResponse struct {
 }
 
 func (h handler) cancel(c echo.Context) error {
-	actor, err := actorOf(c)
+	actor, err := h.inviterOf(c)
 	if err != nil {
+		return err
+	}
+	if err := httpserver.Extend(c); err != nil {
 		return err
 	}
 	id := c.Param("project_id")
@@ -160,12 +177,14 @@ func (h handler) accept(c echo.Context) error {
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 
-func actorOf(c echo.Context) (invitation.Actor, error) {
+// inviterOf returns the caller, who may invite and cancel.
+func (h handler) inviterOf(c echo.Context) (invitation.Actor, error) {
 	p, ok := httpserver.PrincipalOf(c)
 	if !ok {
 		return invitation.Actor{}, invitation.ErrUnauthenticated
 	}
-	return invitation.Actor{UserID: p.Subject, Admin: p.Admin()}, nil
+	actor := invitation.Actor{UserID: p.Subject, Admin: p.Admin()}
+	return actor, h.invitations.MayInvite(actor)
 }
 
 const maxKeyBytes = 200

@@ -49,6 +49,13 @@ type invitations struct {
 	peak     uint64 // bytes on the heap, at most, while a large upload was read
 }
 
+func (i *invitations) MayInvite(actor invitation.Actor) error {
+	if !actor.Admin {
+		return invitation.ErrForbidden
+	}
+	return nil
+}
+
 func (i *invitations) Invite(_ context.Context, actor invitation.Actor, u invitation.Upload) (invitation.Receipt, error) {
 	i.called, i.actor, i.upload = "Invite", actor, u
 	if i.reads == 0 {
@@ -92,7 +99,7 @@ func (i *invitations) Accept(_ context.Context, token, password string) (invitat
 	return i.session, i.err
 }
 
-// newServer serves the routes with their limits. The cookie "role" stands for a login.
+// newServer serves the routes with their limits. The cookie "role" stands for a login, of the user in the cookie "user".
 func newServer(i delivery.Invitations) *echo.Echo {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop(), Routes: delivery.Limits()})
 	delivery.Register(e.Group(""), i, setLogin, func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -101,7 +108,11 @@ func newServer(i delivery.Invitations) *echo.Echo {
 			if err != nil || role.Value == "" {
 				return invitation.ErrUnauthenticated
 			}
-			httpserver.SetPrincipal(c, httpserver.Principal{Subject: userID, Role: role.Value})
+			subject := userID
+			if user, err := c.Cookie("user"); err == nil {
+				subject = user.Value
+			}
+			httpserver.SetPrincipal(c, httpserver.Principal{Subject: subject, Role: role.Value})
 			return next(c)
 		}
 	})
@@ -371,12 +382,18 @@ func TestCancel(t *testing.T) {
 			called: "Cancel", actor: invitation.Actor{UserID: userID, Admin: true}, batch: batchID,
 		}, i)
 	})
-	t.Run("leaves authorization to the use case", func(t *testing.T) {
+	t.Run("leaves the rules to the use case", func(t *testing.T) {
 		t.Parallel()
 		i := &invitations{err: invitation.ErrBatchNotFound}
-		requireResponse(t, serve(i, as("USER", post("/users/invitations/x/cancel", ""))), http.StatusNotFound,
+		requireResponse(t, serve(i, as("ADMIN", post("/users/invitations/x/cancel", ""))), http.StatusNotFound,
 			`{"error_code":20015,"message":"There are no such invitations"}`)
-		require.Equal(t, invitation.Actor{UserID: userID}, i.actor)
+	})
+	t.Run("is for administrators", func(t *testing.T) {
+		t.Parallel()
+		i := &invitations{}
+		requireResponse(t, serve(i, as("USER", post("/users/invitations/x/cancel", ""))), http.StatusForbidden,
+			`{"error_code":403,"message":"Only an administrator may do this"}`)
+		require.Empty(t, i.called)
 	})
 	t.Run("needs a login", func(t *testing.T) {
 		t.Parallel()

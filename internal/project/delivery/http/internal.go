@@ -62,6 +62,9 @@ type request interface {
 
 func handle[R request](counting Counting) echo.HandlerFunc {
 	return func(c echo.Context) error {
+		if err := httpserver.Extend(c); err != nil {
+			return err
+		}
 		var r R
 		if err := httpserver.BindStrict(c, &r, project.ErrBody); err != nil {
 			return err

@@ -16,12 +16,15 @@ type Reading interface {
 	Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watch, error)
 }
 
-type handler struct{ reading Reading }
+type handler struct {
+	reading Reading
+	streams *httpserver.Places // by user
+}
 
 // Register registers GET /projects/:id/progress and GET /projects/:id/progress/stream on g. The middleware
 // authenticated must set the principal or refuse the request.
 func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc) {
-	h := handler{r}
+	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}}
 	g.GET("/projects/:id/progress", h.progress, authenticated)
 	g.GET(streamRoute, h.stream, authenticated)
 }

@@ -17,6 +17,8 @@ const (
 	beatEvery = 15 * time.Second
 	// streamLife bounds a stream: the client reconnects with a token that is still valid.
 	streamLife = time.Hour
+	// maxStreams is how many streams of one user may be open in this process.
+	maxStreams = 20
 	// retryMin and retrySpread delay a reconnect, so that clients of a stopped server do not all return at once.
 	retryMin, retrySpread = 2 * time.Second, 3 * time.Second
 	// finalID is the id of a project's last event.
@@ -34,11 +36,19 @@ func (h handler) stream(c echo.Context) error {
 	if c.Request().Header.Get("Last-Event-ID") == finalID {
 		return c.NoContent(http.StatusNoContent)
 	}
+	leave, err := h.streams.Enter(actor.UserID)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	watch, err := h.reading.Watch(c.Request().Context(), actor, projectID(c))
 	if err != nil {
 		return err
 	}
 	defer watch.Stop()
+	if err := httpserver.Extend(c); err != nil { // now that the user may see the project
+		return err
+	}
 	// From here on an error means that the client is gone, which is no failure.
 	options := httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}
 	if events, err := httpserver.OpenEvents(c, options); err == nil {
