@@ -52,11 +52,15 @@ func workOf(hash string) work {
 	return work{argon2id, max(minSize, size)}
 }
 
+// amount is how much of each kind is to be done.
+type amount [kinds]float64
+
 // gate lets a bounded number of callers in at a time. The others wait in one line per client, and the lines take turns: a
 // client with many callers does not delay another's only one by more than a turn.
 //
-// All that wait are together no more work than is done within the gate's patience, as recent hashes have shown. What is
-// too much is refused at once: the caller that comes or, where another client has more callers waiting, the last of those.
+// All that wait are together no more work than is done within the gate's patience, as recent hashes have shown, and those
+// of one client half of that: with another's turns in between, they are still served in time. What is too much is refused
+// at once: the caller that comes or, where another client has more callers waiting, the last of those.
 type gate struct {
 	places   int
 	patience time.Duration
@@ -64,9 +68,9 @@ type gate struct {
 	mu      sync.Mutex
 	running int
 	waiting int
-	backlog time.Duration        // the work of all that wait
 	refused uint64               // so far
 	took    [kinds]time.Duration // by work of size 1: the moving average
+	backlog amount               // of all that wait
 	turns   []*line              // the next first; none is empty
 }
 
@@ -74,12 +78,13 @@ type gate struct {
 type line struct {
 	client  string
 	waiters []*waiter
+	backlog amount
 }
 
-// waiter is a caller that waits for a place. What it has been told is guarded by the gate.
+// waiter is a caller that waits for a place. Whether it is let in is guarded by the gate.
 type waiter struct {
 	line    *line
-	cost    time.Duration // what it adds to the backlog
+	work    work
 	told    chan struct{} // closed once it is let in or refused
 	letIn   bool
 	letInAt time.Time
@@ -89,7 +94,8 @@ func newGate(places int, patience time.Duration) *gate {
 	return &gate{
 		places:   places,
 		patience: patience,
-		took:     [kinds]time.Duration{argon2id: 50 * time.Millisecond, bcrypted: 75 * time.Millisecond}, // until hashes are timed
+		// Until hashes are timed.
+		took: [kinds]time.Duration{argon2id: 50 * time.Millisecond, bcrypted: 75 * time.Millisecond},
 	}
 }
 
@@ -115,7 +121,7 @@ func (g *gate) enter(ctx context.Context, w work) (leave func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	// The estimate may be exceeded: hashes may take longer than they did, and each new client gets a turn before a line's next.
+	// The estimate may be exceeded: each client that comes gets a turn before the next of this one.
 	overdue := time.NewTimer(2 * g.patience)
 	defer overdue.Stop()
 	select {
@@ -148,7 +154,16 @@ func gone(cause error) error {
 // refuse counts a refusal, and returns it with the time that those who wait now will take.
 func (g *gate) refuse(cause error) error {
 	g.refused++
-	return authentication.ErrBusy.WithCause(cause).WithAfter(max(time.Second, g.backlog/time.Duration(g.places)))
+	return authentication.ErrBusy.WithCause(cause).WithAfter(max(time.Second, g.wait(&g.backlog)))
+}
+
+// wait returns how long so much work takes all places together.
+func (g *gate) wait(a *amount) time.Duration {
+	var all float64
+	for k, size := range a {
+		all += size * float64(g.took[k])
+	}
+	return time.Duration(all) / time.Duration(g.places)
 }
 
 // queue puts a caller at the end of its client's line. Whether there is room does not depend on the caller's own work: that
@@ -159,38 +174,52 @@ func (g *gate) queue(client string, w work) (*waiter, error) {
 	if i >= 0 {
 		own = g.turns[i]
 	}
-	for g.backlog >= g.patience*time.Duration(g.places) {
-		longest := slices.MaxFunc(g.turns, func(a, b *line) int { return cmp.Compare(len(a.waiters), len(b.waiters)) })
+	if g.wait(&own.backlog) >= g.patience/2 {
+		return nil, g.refuse(errTooMany)
+	}
+	for g.wait(&g.backlog) >= g.patience {
+		longest := g.longest()
 		if len(longest.waiters) <= len(own.waiters)+1 {
 			return nil, g.refuse(errTooMany)
 		}
-		last := longest.waiters[len(longest.waiters)-1]
-		g.remove(last)
-		close(last.told)
+		g.pushOut(longest)
 	}
-	caller := &waiter{
-		line: own,
-		cost: time.Duration(float64(g.took[w.kind]) * w.size),
-		told: make(chan struct{}),
-	}
+	caller := &waiter{line: own, work: w, told: make(chan struct{})}
 	own.waiters = append(own.waiters, caller)
+	own.backlog[w.kind] += w.size
 	if i < 0 {
 		g.turns = append(g.turns, own)
 	}
 	g.waiting++
-	g.backlog += caller.cost
+	g.backlog[w.kind] += w.size
 	return caller, nil
+}
+
+// longest returns the line with the most callers.
+func (g *gate) longest() *line {
+	return slices.MaxFunc(g.turns, func(a, b *line) int { return cmp.Compare(len(a.waiters), len(b.waiters)) })
+}
+
+// pushOut refuses the last caller of a line.
+func (g *gate) pushOut(l *line) {
+	last := l.waiters[len(l.waiters)-1]
+	g.remove(last)
+	close(last.told)
 }
 
 // remove takes a caller out of its line, which must have it.
 func (g *gate) remove(w *waiter) {
-	g.waiting--
-	g.backlog -= w.cost
-	at := slices.Index(w.line.waiters, w)
-	w.line.waiters = slices.Delete(w.line.waiters, at, at+1)
-	if len(w.line.waiters) == 0 {
-		at := slices.Index(g.turns, w.line)
+	l := w.line
+	at := slices.Index(l.waiters, w)
+	l.waiters = slices.Delete(l.waiters, at, at+1)
+	l.backlog[w.work.kind] -= w.work.size
+	if len(l.waiters) == 0 {
+		at := slices.Index(g.turns, l)
 		g.turns = slices.Delete(g.turns, at, at+1)
+	}
+	g.backlog[w.work.kind] -= w.work.size
+	if g.waiting--; g.waiting == 0 {
+		g.backlog = amount{} // fractions do not add up to nothing
 	}
 }
 
@@ -205,6 +234,22 @@ func (g *gate) leaver(w work, began time.Time) func() {
 		g.took[w.kind] += (took - g.took[w.kind]) / 8
 		g.running--
 		g.letNextIn(now)
+		g.trim()
+	}
+}
+
+// trim refuses what cannot be served in time after all, because hashes take twice as long as they did when it came.
+func (g *gate) trim() {
+	for g.waiting > 0 {
+		longest := g.longest()
+		last := longest.waiters[len(longest.waiters)-1].work
+		own, all := longest.backlog, g.backlog // without what waits for itself
+		own[last.kind] -= last.size
+		all[last.kind] -= last.size
+		if g.wait(&own) <= g.patience && g.wait(&all) <= 2*g.patience {
+			return
+		}
+		g.pushOut(longest)
 	}
 }
 

@@ -81,8 +81,8 @@ func TestGate(t *testing.T) {
 	t.Run("serves all that fit, and refuses the next when it comes", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			c := newCrowd(t, 2, time.Second)
-			c.come("a", 2+20) // two places, and room for a second's work for each
+			c := newCrowd(t, 2, 2*time.Second)
+			c.come("a", 2+20) // two places, and room for a second's work of one client for each
 			require.Equal(t, Load{Running: 2, Waiting: 20}, c.load())
 			c.come("a", 1)
 			require.Equal(t, Load{Running: 2, Waiting: 20, Refused: 1}, c.load())
@@ -99,14 +99,15 @@ func TestGate(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			for _, own := range []work{newHash, bcryptOf(14)} {
-				c := newCrowd(t, 1, time.Second)
+				c := newCrowd(t, 1, 2*time.Second)
 				c.come("a", 1+9)
-				c.all.Go(func() { c.hash(context.Background(), "", own, 0) })
+				c.all.Go(func() { c.hash(WithClient(context.Background(), "a"), "a", own, 0) })
 				synctest.Wait()
 				require.Equal(t, Load{Running: 1, Waiting: 10}, c.load())
 				c.come("a", 1)
 				require.Equal(t, uint64(1), c.load().Refused)
 				c.requireIdle()
+				require.Len(t, c.served, 11)
 			}
 		})
 	})
@@ -127,24 +128,28 @@ func TestGate(t *testing.T) {
 	t.Run("takes room from the client with the most callers only", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
-			c := newCrowd(t, 1, time.Second)
+			c := newCrowd(t, 1, 2*time.Second)
 			c.come("flood", 200)
-			require.Len(t, c.failed["flood"], 189)
+			require.Len(t, c.failed["flood"], 189, "one client has half of the room")
+			c.come("other", 200)
+			require.Len(t, c.failed["other"], 190)
 			c.come("one", 1)
+			require.Empty(t, c.failed["one"])
 			require.Len(t, c.failed["flood"], 190, "the last to come was refused instead")
 			c.come("office", 20)
-			require.Empty(t, c.failed["one"])
-			require.Len(t, c.failed["flood"], 194)
-			require.Len(t, c.failed["office"], 16, "half of what is left, as the flood has")
-			for _, err := range slices.Concat(c.failed["flood"], c.failed["office"]) {
+			require.Len(t, c.failed["flood"], 193)
+			require.Len(t, c.failed["other"], 193)
+			require.Len(t, c.failed["office"], 14, "it has as many as the others have left")
+			for _, err := range slices.Concat(c.failed["flood"], c.failed["other"], c.failed["office"]) {
 				require.ErrorIs(t, err, authentication.ErrBusy)
 				require.NotZero(t, apperror.From(err).After)
 			}
 			c.come("late", 1)
 			require.Empty(t, c.failed["late"])
 			c.requireIdle()
-			require.Equal(t, uint64(len(c.failed["flood"])+len(c.failed["office"])), c.load().Refused)
-			require.LessOrEqual(t, c.waited, time.Second)
+			require.Empty(t, c.failed["one"])
+			require.Equal(t, uint64(401), c.load().Refused)
+			require.LessOrEqual(t, c.waited, 2*time.Second)
 		})
 	})
 
@@ -171,6 +176,39 @@ func TestGate(t *testing.T) {
 			require.InDelta(t, 200*time.Millisecond, c.took[bcrypted], float64(time.Millisecond), "at cost 10")
 			c.hash(context.Background(), "", newHash, time.Hour)
 			require.Less(t, c.took[argon2id], c.patience/4, "a process that was stopped has not hashed for an hour")
+		})
+	})
+
+	t.Run("serves a client in time while another comes again and again", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t, 1, 2*time.Second)
+			c.come("flood", 200)
+			for range 30 {
+				c.hash(WithClient(context.Background(), "one"), "one", newHash, hashTime)
+			}
+			c.requireIdle()
+			require.Empty(t, c.failed["one"])
+			require.Len(t, c.failed["flood"], 189, "all of them at once")
+			require.Len(t, c.served, 11+30)
+			require.LessOrEqual(t, c.waited, 2*time.Second)
+		})
+	})
+
+	t.Run("refuses early when hashes take much longer than before", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c := newCrowd(t, 1, 20*time.Second)
+			for range 1 + 100 {
+				c.all.Go(func() { c.hash(context.Background(), "", newHash, 5*hashTime) })
+				synctest.Wait()
+			}
+			require.Equal(t, 100, c.load().Waiting)
+			c.requireIdle()
+			require.NotEmpty(t, c.failed[""])
+			for _, err := range c.failed[""] {
+				require.ErrorIs(t, err, errTooMany, "and not when it has waited for all the time there is")
+			}
 		})
 	})
 

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how much work may wait for each place: less than people wait before they try again.
-const patience = 2500 * time.Millisecond
+const patience = 3 * time.Second
 
 // maxBcryptBytes is how much of a password bcrypt judges.
 const maxBcryptBytes = 72
@@ -36,9 +36,9 @@ type Hasher struct{ gate *gate }
 func New() *Hasher { return &Hasher{newGate(runtime.GOMAXPROCS(0), patience)} }
 
 // Enter waits for a place to make or check a bcrypt hash of so much cost elsewhere, and returns the function that gives it
-// back. It returns ErrBusy, with the time after which to try again, when there is more to do than the places can in time;
-// it does so at once, or when callers of other clients need the room. It returns ErrBusy as well when ctx ends. See
-// [WithClient] for whose turn it is.
+// back. It returns ErrBusy, with the time after which to try again, when there is more to do than the places can in time:
+// mostly at once, and later when callers of other clients need the room or hashes take much longer than before. It returns
+// ErrBusy as well when ctx ends. See [WithClient] for whose turn it is.
 func (h *Hasher) Enter(ctx context.Context, bcryptCost int) (leave func(), err error) {
 	return h.gate.enter(ctx, bcryptOf(bcryptCost))
 }
