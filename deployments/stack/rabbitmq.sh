@@ -71,4 +71,5 @@ rabbitmq_environment() {
     RABBITMQ_LOG_BASE="$home/log"
     RABBITMQ_LOGS=-
   )
+  fsync || node_env+=(LD_PRELOAD=libeatmydata.so)
 }
