@@ -221,7 +221,7 @@ func (d *dialogue) data() error {
 		return err
 	}
 	rule := d.srv.record(mail)
-	if err := d.srv.pause(rule.delay); err != nil {
+	if err := d.srv.pause(rule); err != nil {
 		return err
 	}
 	d.srv.setAccepted(mail, rule.accepts())
@@ -262,7 +262,7 @@ func (d *dialogue) act(verb Verb, normal ...string) error {
 		recipients = recipients[len(recipients)-1:]
 	}
 	rule := d.srv.nextRule(verb, recipients)
-	if err := d.srv.pause(rule.delay); err != nil {
+	if err := d.srv.pause(rule); err != nil {
 		return err
 	}
 	return d.perform(rule, normal...)
@@ -317,13 +317,19 @@ func (d *dialogue) write(lines ...string) error {
 	return nil
 }
 
-// pause waits for d, or until the server is closed.
-func (s *Server) pause(d time.Duration) error {
-	if d == 0 {
+// pause waits as the rule says, or until the server is closed.
+func (s *Server) pause(r Rule) error {
+	if !r.waits() {
 		return nil
 	}
+	var over <-chan time.Time
+	if r.delay > 0 {
+		over = time.After(r.delay)
+	}
 	select {
-	case <-time.After(d):
+	case <-over:
+		return nil
+	case <-r.until:
 		return nil
 	case <-s.stopped.Done():
 		return errEnd

@@ -88,7 +88,7 @@ func (s *Server) record(m *Message) Rule {
 	defer s.mu.Unlock()
 	s.mails = append(s.mails, m)
 	rule := s.nextRuleLocked(EndOfData, m.To)
-	m.Accepted = rule.accepts() && rule.delay == 0
+	m.Accepted = rule.accepts() && !rule.waits()
 	return rule
 }
 

@@ -37,6 +37,7 @@ type Rule struct {
 	code  int    // 0: the normal reply
 	text  string // of the refusal; empty: an enhanced code that says as little as it can
 	delay time.Duration
+	until <-chan struct{} // nil: for delay
 	end   ending
 	times int                         // 0: always
 	to    func(recipient string) bool // nil: every recipient
@@ -67,6 +68,15 @@ func (r Rule) Delay(d time.Duration) Rule {
 	r.delay = d
 	return r
 }
+
+// Until waits until a channel is closed, as Delay does for a time.
+func (r Rule) Until(closed <-chan struct{}) Rule {
+	r.until = closed
+	return r
+}
+
+// waits reports whether the rule waits before everything else it does.
+func (r Rule) waits() bool { return r.delay > 0 || r.until != nil }
 
 // Hang never replies: the connection stays open until the server is closed.
 func (r Rule) Hang() Rule {

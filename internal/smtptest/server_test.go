@@ -244,11 +244,12 @@ func TestScript(t *testing.T) {
 		require.Zero(t, srv.Reached(smtptest.Quit))
 	})
 
-	t.Run("Hang and Delay end with the server", func(t *testing.T) {
+	t.Run("Hang, Delay and Until end with the server", func(t *testing.T) {
 		t.Parallel()
 		for name, rule := range map[string]func(smtptest.Rule) smtptest.Rule{
 			"hang":  smtptest.Rule.Hang,
 			"delay": func(r smtptest.Rule) smtptest.Rule { return r.Delay(forEver) },
+			"until": func(r smtptest.Rule) smtptest.Rule { return r.Until(make(chan struct{})) },
 		} {
 			for _, verb := range verbs {
 				t.Run(name+"/"+string(verb), func(t *testing.T) {
@@ -306,6 +307,24 @@ func TestScript(t *testing.T) {
 		_, err = talk(dial(t, srv), "b@example.com")
 		require.ErrorContains(t, err, "452")
 		require.GreaterOrEqual(t, time.Since(start), delay)
+	})
+
+	t.Run("Until ends in the reply", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		release := make(chan struct{})
+		srv.Script(smtptest.At(smtptest.EndOfData).Until(release))
+		conn := dial(t, srv)
+		talked := make(chan error, 1)
+		go func() {
+			_, err := talk(conn, "b@example.com")
+			talked <- err
+		}()
+		require.NoError(t, srv.WaitReached(within(t), smtptest.EndOfData, 1))
+		require.False(t, srv.Received()[0].Accepted)
+		close(release)
+		require.NoError(t, <-talked)
+		require.True(t, srv.Received()[0].Accepted)
 	})
 
 	t.Run("may change while clients talk", func(t *testing.T) {
