@@ -127,7 +127,7 @@ func choreography(t *testing.T) {
 	for i, begin := range []beginning{byEvent, byProject, byCollector, byEvent, byProject} {
 		projects = append(projects, n.create([]*person{an, binh}[i%2].id, 40+10*i, begin))
 	}
-	watched := projects[0]
+	watched := projects[2] // the first may be done before it is watched
 	live := watch(t, s, an, watched.id)
 
 	for _, p := range projects {
@@ -215,7 +215,7 @@ func checkCounts(t *testing.T, s *harness.TestSystem, p *project) {
 	for _, key := range []string{projectKey(p.id), projectKey(p.id) + ":items", "smap:user:" + p.id} {
 		life, err := s.Redis.TTL(ctx, key).Result()
 		require.NoError(t, err)
-		require.InDelta(t, (7 * 24 * time.Hour).Seconds(), life.Seconds(), 60, "%s", key)
+		require.InDelta(t, (7 * 24 * time.Hour).Seconds(), life.Seconds(), 600, "%s", key) // from its last item on
 	}
 	open, err := s.Redis.ZScore(ctx, "identity:open-projects", p.id).Result()
 	require.Error(t, err, "it has been announced, and is open since %f", open)

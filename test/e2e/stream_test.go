@@ -79,7 +79,8 @@ func (v *viewer) check(t *testing.T, p *project) {
 	}
 	require.Greater(t, len(events), 3, "there were events on the way")
 	took := events[len(events)-1].At.Sub(events[0].At)
-	require.LessOrEqual(t, len(events), int(took.Seconds()*5)+3, "in %s", took)
+	// The first may have waited to be read. Without the limit there would be one for each call of Analytics: fifty a second.
+	require.LessOrEqual(t, len(events), int(took.Seconds()*5)+10, "in %s", took)
 	require.Equal(t, "DONE", before.Status)
 	require.Equal(t, p.items, before.Done)
 	require.InDelta(t, 100, before.Percent, 0)
