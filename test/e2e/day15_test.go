@@ -24,8 +24,9 @@ func TestDay15(t *testing.T) {
 // scheduling has the consumers' scheduler on, whatever the environment says.
 var scheduling = map[string]string{"SUBSCRIPTION_SCHEDULER": "on"}
 
-// addTrials stores n verified users whose trials end one after the other, the first at the given time from now.
-func addTrials(t *testing.T, s *harness.TestSystem, prefix string, n int, ends, apart time.Duration) {
+// addTrials stores n verified users whose trials end one after the other, the first at the given time from now. They have
+// been reminded so many days before, or not yet (0).
+func addTrials(t *testing.T, s *harness.TestSystem, prefix string, n int, ends, apart time.Duration, reminded int) {
 	t.Helper()
 	_, err := s.DB.ExecContext(t.Context(), `INSERT INTO plans (id, name, code, max_usage, created_at, updated_at)
 		VALUES (gen_random_uuid(), 'Free', 'free', 100, now(), now()) ON CONFLICT DO NOTHING`)
@@ -39,9 +40,11 @@ func addTrials(t *testing.T, s *harness.TestSystem, prefix string, n int, ends, 
 		), ending AS (
 			SELECT id, now() + make_interval(secs => $3::float8 + $4::float8 * row_number() OVER ()) AS at FROM people
 		)
-		INSERT INTO subscriptions (id, user_id, plan_id, status, starts_at, trial_ends_at, version, created_at, updated_at)
-		SELECT gen_random_uuid(), e.id, p.id, 'trialing', e.at - interval '336 hours', e.at, 1, now(), now()
-		FROM ending e, plans p WHERE p.code = 'free'`, prefix, n, ends.Seconds(), apart.Seconds())
+		INSERT INTO subscriptions (id, user_id, plan_id, status, starts_at, trial_ends_at, version, created_at, updated_at,
+			reminded_for, reminded_days)
+		SELECT gen_random_uuid(), e.id, p.id, 'trialing', e.at - interval '336 hours', e.at, 1, now(), now(),
+			CASE WHEN $5::int > 0 THEN e.at END, nullif($5::int, 0)
+		FROM ending e, plans p WHERE p.code = 'free'`, prefix, n, ends.Seconds(), apart.Seconds(), reminded)
 	require.NoError(t, err)
 }
 
@@ -57,9 +60,7 @@ func trialsEnd(t *testing.T) {
 	const n = 10_000
 	s := harness.New(t, harness.Options{Consumers: 2, Env: scheduling})
 	recorded := recordEvents(t, s)
-	addTrials(t, s, "day15-", n, 3*time.Second, 100*time.Microsecond)
-	_, err := s.DB.ExecContext(t.Context(), "UPDATE subscriptions SET reminded_for = trial_ends_at, reminded_days = 1")
-	require.NoError(t, err, "they were reminded days ago")
+	addTrials(t, s, "day15-", n, 3*time.Second, 100*time.Microsecond, 1)
 	expired := func() int { return s.Count("SELECT count(*) FROM subscriptions WHERE status = 'expired'") }
 	harness.Soon(t, func() error {
 		if expired() == 0 {
@@ -153,11 +154,9 @@ func trialsAreReminded(t *testing.T) {
 	const n = 100
 	s := harness.New(t, harness.Options{Consumers: 2, Env: scheduling})
 	const day = 24 * time.Hour
-	addTrials(t, s, "one-", n, day+2*time.Second, time.Millisecond)
-	_, err := s.DB.ExecContext(t.Context(), "UPDATE subscriptions SET reminded_for = trial_ends_at, reminded_days = 3")
-	require.NoError(t, err, "they were reminded two days ago")
-	addTrials(t, s, "three-", n, 3*day+2*time.Second, time.Millisecond)
-	addTrials(t, s, "later-", n, 4*day, time.Millisecond)
+	addTrials(t, s, "one-", n, day+2*time.Second, time.Millisecond, 3)
+	addTrials(t, s, "three-", n, 3*day+2*time.Second, time.Millisecond, 0)
+	addTrials(t, s, "later-", n, 4*day, time.Millisecond, 0)
 	s.WaitReached(smtptest.EndOfData, n/4)
 	require.NoError(t, s.Consumers[0].Kill())
 	t.Logf("killed after %d mails", len(s.Mailbox.All("")))
