@@ -245,7 +245,7 @@ func TestStandalone(t *testing.T) {
 		require.NoError(t, err)
 		require.Eventually(t, func() bool {
 			return strings.Contains(get(t, p.MonitorURL()+"/metrics"), `event_handler_duration_seconds_count{outcome="handled",queue="identity.email",routing_key="email.verification.requested"} 1`)
-		}, 5*time.Second, 10*time.Millisecond)
+		}, 20*time.Second, 10*time.Millisecond)
 		metrics := get(t, p.APIURL()+"/metrics")
 		for _, name := range []string{
 			`events_published_total{routing_key="email.verification.requested"} 1`, "event_publish_duration_seconds_count",
@@ -257,14 +257,14 @@ func TestStandalone(t *testing.T) {
 		}
 	})
 	t.Run("a stop is announced before it is carried out", func(t *testing.T) {
-		t.Setenv("DRAIN_DELAY", "2s")
+		t.Setenv("DRAIN_DELAY", "5s")
 		p := start(t, t.TempDir())
 		p.ok(t, http.StatusOK, http.MethodGet, "/ready", nil)
 		p.stop()
 		require.Eventually(t, func() bool {
 			status, _, data := p.call(t, http.MethodGet, "/ready", nil)
 			return status == http.StatusServiceUnavailable && strings.Contains(string(data), "draining")
-		}, time.Second, 5*time.Millisecond)
+		}, 4*time.Second, 5*time.Millisecond)
 		p.ok(t, http.StatusOK, http.MethodGet, "/live", nil) // still served
 	})
 }
@@ -274,7 +274,7 @@ func (p *program) requireState(t *testing.T, userID, want string) {
 	t.Helper()
 	require.Eventually(t, func() bool {
 		return p.Redis().HGet(t.Context(), "smap:sub:"+userID, "status").Val() == want
-	}, 5*time.Second, 5*time.Millisecond)
+	}, 20*time.Second, 5*time.Millisecond)
 }
 
 func TestContract(t *testing.T) {

@@ -125,7 +125,7 @@ func (p *program) requireHeld(t *testing.T, s subscriptionStep, user string) {
 	require.Eventually(t, func() bool {
 		version, err := p.Redis().HGet(t.Context(), "smap:sub:"+user, "version").Int64()
 		return err == nil && version == e.Version
-	}, 5*time.Second, 5*time.Millisecond, s.does)
+	}, 20*time.Second, 5*time.Millisecond, s.does)
 	status, code, data := p.call(t, http.MethodGet, "/subscriptions/internal/users/"+user, nil, key...)
 	if ended {
 		require.Equal(t, []int{http.StatusNotFound, 130002}, []int{status, code}, s.does)

@@ -73,7 +73,7 @@ func TestTrialEnding(t *testing.T) {
 			require.Eventually(t, func() bool {
 				return strings.Contains(get(t, p.MonitorURL()+"/metrics"),
 					`event_handler_duration_seconds_count{outcome="handled",queue="`+queue+`",routing_key="email.trial_ending.requested"} 1`)
-			}, 5*time.Second, 10*time.Millisecond, queue)
+			}, 20*time.Second, 10*time.Millisecond, queue)
 		}
 		require.Equal(t, 1, p.number(t, "SELECT max(attempts) FROM mail_deliveries"))
 	})
