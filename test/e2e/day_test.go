@@ -44,7 +44,7 @@ func newDay(t *testing.T, s *harness.TestSystem) *day {
 }
 
 // compareBadDay measures the bad day. Its p50 may be 1.2 times, its p99 (here: the slowest) twice that of the good day,
-// plus what a busy machine adds to figures this small.
+// plus what a busy machine adds to figures this small. What waits for something broken waits for seconds.
 func (d *day) compareBadDay(t *testing.T, s *harness.TestSystem) {
 	t.Helper()
 	d.compare(t, "register", d.register, func() spans {
@@ -73,7 +73,7 @@ func (d *day) compare(t *testing.T, what string, good spans, again func() spans)
 	for range rounds {
 		bad = again()
 		t.Logf("%s: p50 %s, was %s; slowest %s, was %s", what, bad.median(), good.median(), bad.slowest(), good.slowest())
-		if bad.median() <= good.median()*12/10+20*time.Millisecond && bad.slowest() <= 2*good.slowest()+200*time.Millisecond {
+		if bad.median() <= good.median()*12/10+150*time.Millisecond && bad.slowest() <= 2*good.slowest()+time.Second {
 			return
 		}
 	}
