@@ -113,6 +113,7 @@ var sentinels = []*apperror.Error{
 	authentication.TryAgainIn(15 * time.Minute), authentication.ErrWrongPassword, authentication.ErrWrongCode,
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
+	authentication.ErrSessionNotFound,
 	authentication.ErrProfile, authentication.ErrNoUser, authentication.ErrUserID, authentication.ErrForbidden,
 	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrTimes, subscription.ErrOutdated, subscription.ErrInvalidID,
 	subscription.ErrActiveExists, subscription.ErrStatus, subscription.ErrCannotCancel, subscription.ErrNoUser,

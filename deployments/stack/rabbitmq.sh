@@ -71,5 +71,4 @@ rabbitmq_environment() {
     RABBITMQ_LOG_BASE="$home/log"
     RABBITMQ_LOGS=-
   )
-  fsync || node_env+=(LD_PRELOAD=libeatmydata.so)
 }

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/smap-platform/identity/internal/authentication"
+	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event/outbox"
@@ -65,12 +68,26 @@ func (f userFinder) Exists(ctx context.Context, userID string) (bool, error) {
 	return err == nil, err
 }
 
+// invitationLogin is the cookie of a login as invitation sets it.
+type invitationLogin struct{ authhttp.Authentication }
+
+// Client implements [invitationhttp.Login].
+func (l invitationLogin) Client(c echo.Context) invitation.Client { return l.Authentication.Client(c) }
+
+// SetLogin implements [invitationhttp.Login].
+func (l invitationLogin) SetLogin(c echo.Context, s invitation.Session) {
+	l.Cookie.SetLogin(c, s.Token, s.Lifetime)
+}
+
 // activator is authentication's Activate with invitation's errors.
 type activator struct{ people *authentications.UseCase }
 
 // Activate implements [invitation.Activator].
-func (a activator) Activate(ctx context.Context, userID, passwordHash string) (invitation.Session, error) {
-	session, err := a.people.Activate(ctx, userID, passwordHash)
+func (a activator) Activate(
+	ctx context.Context, userID, passwordHash string, client invitation.Client,
+) (invitation.Session, error) {
+	from, _ := client.(authentication.Client)
+	session, err := a.people.Activate(ctx, userID, passwordHash, from)
 	switch {
 	case errors.Is(err, authentication.ErrUserNotFound):
 		err = invitation.ErrInvalid

@@ -185,12 +185,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		a.metrics.watchHashing(hasher.Load)
 		a.passwords = a.legacy.passwords(hasher)
 	}
-	tokens := token.New(token.Options{
-		Secret:           []byte(a.cfg.Secrets.JWT),
-		Lifetime:         a.cfg.Cookie.MaxAge,
-		RememberLifetime: a.cfg.Cookie.MaxAgeRemember,
-		Clock:            a.clock,
-	})
+	tokens := token.New(token.Options{Secret: []byte(a.cfg.Secrets.JWT), Clock: a.clock})
 	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
 		PastDueGrace:  a.cfg.Subscriptions.PastDueGrace,
 		Tx:            a.tx,
@@ -207,6 +202,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Users:     authsql.NewUsers(a.db),
 		Requests:  a.legacy.requests(authsql.NewCodeRequests(a.db)),
 		Guard:     a.newGuard(),
+		Sessions:  a.legacy.sessions(authsql.NewSessions(a.db)),
 		Passwords: a.passwords,
 		Tokens:    tokens,
 		Trials:    lifecycle,
@@ -215,6 +211,8 @@ func (a *App) assembleAPI(events event.Publisher) {
 		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
 
 		PasswordRules: a.passwordRules(),
+		SessionPolicy: authentication.SessionPolicy{Idle: a.cfg.Cookie.MaxAge, Remember: a.cfg.Cookie.MaxAgeRemember},
+		Reused:        a.tokenReused,
 	})
 	a.web = a.newWeb(services{
 		authentication: a.authentication,

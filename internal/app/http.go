@@ -16,6 +16,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
 	"github.com/smap-platform/identity/internal/authentication/password"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	invitationhttp "github.com/smap-platform/identity/internal/invitation/delivery/http"
@@ -52,25 +53,26 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	e := in.newEcho(in.metrics.registry, routes)
 	e.Use(hashInTurns)
 	root := e.Group("")
-	authenticated := authhttp.Authenticate(authhttp.Authentication{
+	auth := authhttp.Authentication{
 		Tokens:     s.tokens,
-		Identifier: s.authentication,
-		CookieName: in.cfg.Cookie.Name,
-		Mixed:      in.loginsMixed,
-	})
-	cookie := authhttp.CookieOptions{
-		Name:     in.cfg.Cookie.Name,
-		Domain:   in.cfg.Cookie.Domain,
-		Secure:   in.cfg.Cookie.Secure,
-		SameSite: in.cfg.Cookie.SameSite,
+		Identifier: in.legacy.identifier(s.authentication, authsql.NewUsers(in.db)),
+		Cookie: authhttp.CookieOptions{
+			Name:     in.cfg.Cookie.Name,
+			Domain:   in.cfg.Cookie.Domain,
+			Secure:   in.cfg.Cookie.Secure,
+			SameSite: in.cfg.Cookie.SameSite,
+		},
+		Mixed:        in.loginsMixed,
+		LogoutFailed: in.logoutFailed,
 	}
+	authenticated := authhttp.Authenticate(auth)
 	internal := httpserver.InternalKey(string(in.cfg.Secrets.Internal))
-	authhttp.Register(root, s.authentication, cookie, authenticated)
+	authhttp.Register(root, s.authentication, auth)
 	authhttp.RegisterUsers(root, s.directory, authenticated, internal)
-	invitationhttp.Register(root, s.invitations, cookie.SetLogin, authenticated)
+	invitationhttp.Register(root, s.invitations, invitationLogin{auth}, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated, internal)
 	subscriptionhttp.RegisterPlans(root, s.plans, authenticated)
-	projecthttp.Register(root, s.reading, authenticated)
+	projecthttp.Register(root, s.reading, authenticated, auth.Still)
 	projecthttp.RegisterInternal(root, s.counting, s.reading, internal)
 	registerDocs(e)
 	return e

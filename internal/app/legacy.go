@@ -98,6 +98,21 @@ func (w *wing) requests(next authentication.CodeRequestRepository) authenticatio
 	})
 }
 
+// sessions remembers logouts with tokens of the previous release, and identifier takes such tokens, as long as they count.
+func (w *wing) sessions(next authentication.SessionRepository) authentication.SessionRepository {
+	if !w.phase().OldTokens() {
+		return next
+	}
+	return legacy.NewSessions(legacy.SessionsDeps{SessionRepository: next, DB: w.db})
+}
+
+func (w *wing) identifier(next authentication.Identifier, users authentication.UserRepository) authentication.Identifier {
+	if !w.phase().OldTokens() {
+		return next
+	}
+	return legacy.NewIdentifier(legacy.IdentifierDeps{Next: next, Users: users, DB: w.db, Clock: w.clock})
+}
+
 // passwords makes hashes that binaries of the previous release can read, as long as they may have to take over again.
 func (w *wing) passwords(core *password.Hasher) authentication.PasswordHasher {
 	if !w.phase().Returnable() {
@@ -153,13 +168,17 @@ func (w *wing) readOldQueue(ctx context.Context) error {
 	}).Run(ctx)
 }
 
-// purgeComparisons and purgeUnnamed delete expired rows of the wing's tables.
+// purgeComparisons, purgeUnnamed and purgeTokens delete expired rows of the wing's tables.
 func (w *wing) purgeComparisons(ctx context.Context, then time.Time) (int64, error) {
 	return legacy.PurgeShadows(ctx, w.db, then)
 }
 
 func (w *wing) purgeUnnamed(ctx context.Context, then time.Time) (int64, error) {
 	return legacy.PurgeUnnamed(ctx, w.db, then)
+}
+
+func (w *wing) purgeTokens(ctx context.Context, then time.Time) (int64, error) {
+	return legacy.PurgeEndedTokens(ctx, w.db, then)
 }
 
 // render writes the mail with a code: for the previous release's consumers, and to compare with what they got.

@@ -33,13 +33,18 @@ type matrixRow struct {
 	body string
 }
 
+const logoutRoute = "POST /authentication/logout"
+
 // matrixRoutes has every route of the api. A route without a row fails the test.
 var matrixRoutes = map[string]matrixRow{
 	"POST /authentication/register":          {who: forEveryone},
 	"POST /authentication/send-otp":          {who: forEveryone},
 	"POST /authentication/verify-otp":        {who: forEveryone},
 	"POST /authentication/login":             {who: forEveryone},
-	"POST /authentication/logout":            {who: forEveryone},
+	logoutRoute:                              {who: forEveryone},
+	"GET /authentication/sessions":           {who: forPeople},
+	"DELETE /authentication/sessions":        {who: forPeople},
+	"DELETE /authentication/sessions/:id":    {who: forPeople},
 	"POST /authentication/accept-invitation": {who: forEveryone},
 	"GET /authentication/me":                 {who: forPeople},
 	"POST /authentication/forgot-password":   {who: forEveryone},
@@ -184,16 +189,23 @@ func (p *program) text(t *testing.T, query string, args ...any) (text string) {
 	return text
 }
 
-// login returns the header of a token as it is issued to user.
+// login returns the header of a token of a session of user.
 func (m *matrix) login(t *testing.T, user authentication.User) [2]string {
 	t.Helper()
-	issued, err := token.New(token.Options{
-		Secret:   []byte(m.cfg.Secrets.JWT),
-		Lifetime: time.Hour,
-		Clock:    m.clock,
-	}).Issue(user, false)
+	return [2]string{"Cookie", m.cfg.Cookie.Name + "=" + m.tokenOf(t, user)}
+}
+
+// tokenOf opens a session of a stored user and returns a token of it.
+func (p *program) tokenOf(t *testing.T, user authentication.User) string {
+	t.Helper()
+	now := p.clock.Now()
+	policy := authentication.SessionPolicy{Idle: time.Hour}
+	session := policy.Open(uuid.NewString(), user.ID, false, authentication.Client{}, now)
+	require.NoError(t, authsql.NewSessions(p.db).Create(t.Context(), session))
+	tokens := token.New(token.Options{Secret: []byte(p.cfg.Secrets.JWT), Clock: p.clock})
+	issued, err := tokens.Issue(user, session.ID, now, now.Add(time.Hour))
 	require.NoError(t, err)
-	return [2]string{"Cookie", m.cfg.Cookie.Name + "=" + issued.Value}
+	return issued
 }
 
 // person stores a user, logs in, and changes the user's row after that.
@@ -276,7 +288,9 @@ func (m *matrix) served() (patterns []string) {
 		}
 	}
 	slices.Sort(patterns)
-	return slices.Compact(patterns)
+	patterns = slices.Compact(patterns)
+	last := func(pattern string) bool { return pattern == logoutRoute } // no caller has a session after that
+	return append(slices.DeleteFunc(slices.Clone(patterns), last), logoutRoute)
 }
 
 func TestAuthorization(t *testing.T) {

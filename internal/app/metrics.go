@@ -34,6 +34,8 @@ type metrics struct {
 	lanePaused    *prometheus.GaugeVec
 
 	loginsMixed       prometheus.Counter
+	tokensReused      prometheus.Counter
+	logoutsFailed     prometheus.Counter
 	triesRefused      *prometheus.CounterVec
 	clientsUnknown    prometheus.Counter
 	projectsCompleted prometheus.Counter
@@ -85,6 +87,8 @@ func newMetrics() *metrics {
 		}, []string{"queue"}),
 
 		loginsMixed:       counter("logins_mixed_total", "Requests with valid tokens of different users."),
+		tokensReused:      counter("tokens_reused_total", "Expired tokens that came back after a newer one of their session."),
+		logoutsFailed:     counter("logouts_failed_total", "Logouts that did not end their session."),
 		triesRefused:      counters("account_tries_refused_total", "Passwords and codes refused by a limit of their address.", "limit"),
 		clientsUnknown:    counter("http_clients_unknown_total", "Requests of a proxy that does not say for whom it asks."),
 		sweepsFailed:      counter("project_sweep_failures_total", "Open projects that the sweeper passed over."),

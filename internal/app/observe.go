@@ -112,6 +112,22 @@ func (in *infra) loginsMixed(ctx context.Context, userID, other string) {
 			"cookie without a domain")
 }
 
+// tokenReused logs and counts a token that came back although its browser had a newer one: there is a copy of it.
+func (in *infra) tokenReused(ctx context.Context, s authentication.Session) {
+	in.metrics.tokensReused.Inc()
+	log := logger.WithTrace(ctx, in.log)
+	log.Warn().Str("user_id", s.UserID).Str("session_id", s.ID).
+		Msg("an expired token was refused because its session has shown a newer one: a cookie may have been copied; the user " +
+			"can end the session with DELETE /authentication/sessions")
+}
+
+// logoutFailed logs and counts a logout whose session goes on. Its browser has no cookie any more.
+func (in *infra) logoutFailed(ctx context.Context, err error) {
+	in.metrics.logoutsFailed.Inc()
+	log := logger.WithTrace(ctx, in.log)
+	log.Warn().Err(err).Msg("a session could not be ended at its logout; it ends by itself: look at the database's health")
+}
+
 // clientUnknown counts a request whose client no proxy names, and says so once.
 func (in *infra) clientUnknown() {
 	in.metrics.clientsUnknown.Inc()

@@ -27,6 +27,8 @@ const (
 	batchLife = 30 * 24 * time.Hour
 	// completionLife is far longer than a project can still be counted.
 	completionLife = 30 * 24 * time.Hour
+	// sessionLife is how long a session is kept once it is over: long enough for the question "was that me?".
+	sessionLife = 30 * 24 * time.Hour
 	// processLife is how long a process that has ended is listed.
 	processLife = 24 * time.Hour
 )
@@ -50,6 +52,8 @@ func (a *App) purgeOnce(ctx context.Context) {
 		{"requests for codes", authentication.RequestKept, authsql.NewCodeRequests(a.db).PurgeOlderThan},
 		{"notices", time.Hour, authsql.NewNotices(a.db).PurgeOlderThan},
 		{"limits", 0, authsql.NewLimits(a.db).Purge},
+		{"sessions", sessionLife, authsql.NewSessions(a.db).PurgeOlderThan},
+		{"ended tokens", 0, a.legacy.purgeTokens},
 		{"completions", completionLife, projectsql.NewCompletions(a.db).PurgeOlderThan},
 		{"invitations", 0, purger.PurgeExpired},
 		{"batches", batchLife, purger.PurgeBatches},

@@ -168,8 +168,10 @@ func TestTransactions(t *testing.T) {
 		p.recover(t)
 
 		require.Equal(t, []string{
-			"authentication.ChangePassword", "authentication.CodeFailed", "authentication.ForgotPassword", "authentication.LoginFailed", "authentication.Promote", "authentication.Register", "authentication.ResetPassword", "authentication.SendCode", "authentication.Verify",
-			"authentication.replace", "authentication.replaceHash",
+			"authentication.ChangePassword", "authentication.CodeFailed", "authentication.EndOtherSessions",
+			"authentication.ForgotPassword", "authentication.LoginFailed", "authentication.Promote", "authentication.Register",
+			"authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.Verify",
+			"authentication.login", "authentication.replace",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
@@ -263,6 +265,11 @@ func (p *program) recover(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, mails, 4)
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": email, "password": "a third long one"})
+	p.ok(t, http.StatusOK, http.MethodDelete, "/authentication/sessions", nil)
+	sessions := p.number(t, "SELECT count(*) FROM sessions")
+	p.clock.Advance(time.Hour)
+	p.ok(t, http.StatusOK, http.MethodGet, "/authentication/me", nil)
+	require.Equal(t, sessions, p.number(t, "SELECT count(*) FROM sessions"), "a new token belongs to the same session")
 }
 
 // lifeOfTrial lets a trial end, and requires that its user is reminded twice and that its end is made known once.

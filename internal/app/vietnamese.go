@@ -29,6 +29,7 @@ var vietnamese = httpserver.Wording{
 	// Several domains.
 	"The request is not valid":          "Yêu cầu không hợp lệ",
 	"Please log in":                     "Vui lòng đăng nhập",
+	"Session not found":                 "Không tìm thấy phiên đăng nhập",
 	"Only an administrator may do this": "Chỉ quản trị viên mới được thực hiện thao tác này",
 	"User not found":                    "Không tìm thấy người dùng",
 

@@ -12,10 +12,14 @@ import (
 type Client struct {
 	IP        netip.Addr // the zero value: not known, as behind a proxy that does not say
 	UserAgent string
+	Device    string // what the client calls itself
 	Locale    string // the language to write to it in
 	// Browsers are the values by which the browser can be known again, see [NewBrowser]. There can be several, and
 	// none of them needs to be ours.
 	Browsers []string
+	// Tokens are those with our signature that came along as cookies, expired ones included. What opens a session ends
+	// theirs.
+	Tokens []Claims
 }
 
 // Networks are this many leading bits of an address: what one household or office usually has.

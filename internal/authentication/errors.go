@@ -22,6 +22,8 @@ var (
 	ErrOtherBrowser    = apperror.New(apperror.Invalid, 20018, "Use the browser that asked for this code, or log in to get a new one")
 	ErrInvalidEmail    = apperror.New(apperror.Invalid, 20011, "This is not a valid e-mail address")
 	ErrUnauthenticated = apperror.New(apperror.Unauthorized, 401, "Please log in")
+	// ErrSessionNotFound: there is none, it is over, or it is another user's.
+	ErrSessionNotFound = apperror.New(apperror.NotFound, 20020, "Session not found")
 
 	// The errors of the routes below /users.
 	ErrProfile   = apperror.New(apperror.Invalid, 10001, "The request is not valid")

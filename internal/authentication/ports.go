@@ -146,26 +146,45 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// Claims are the content of a valid token.
-type Claims struct {
-	UserID   string
-	Email    string
-	Role     Role
-	IssuedAt time.Time // whole seconds; zero when the token does not say
-}
-
 // TokenIssuer signs and checks access tokens (docs/compatibility.md).
 type TokenIssuer interface {
-	Issue(u User, remember bool) (Token, error)
-	// Check returns [ErrUnauthenticated] for everything but a valid, unexpired access token of ours.
+	// Issue returns a token of a session of the user.
+	Issue(u User, sessionID string, issuedAt, expiresAt time.Time) (string, error)
+	// Check returns [ErrUnauthenticated] for everything but a valid, unexpired access token that bears our signature.
 	Check(token string) (Claims, error)
+	// CheckExpired is Check that takes a token which has expired as well.
+	CheckExpired(token string) (Claims, error)
 }
 
 // Identifier finds the user a valid token belongs to. It is the one look-up that authenticates a request.
 type Identifier interface {
-	// Identify returns the user as stored now, whatever the token says of them. It returns [ErrUnauthenticated] when the
-	// account is gone or not active.
-	Identify(ctx context.Context, claims Claims) (User, error)
+	// Identify returns the user as stored now, whatever the token says of them, and stores that the session is in use. It
+	// returns [ErrUnauthenticated] when the session has ended, or the account is gone or not active.
+	Identify(ctx context.Context, claims Claims) (Identity, error)
+}
+
+// SessionRepository stores sessions. Every method takes part in the transaction of ctx.
+type SessionRepository interface {
+	// Create stores a session. The transaction holds the lock of its user, or ends before it takes others.
+	Create(ctx context.Context, s Session) error
+	// Find returns a session with its user in one read. It returns [ErrSessionNotFound] when there is none, or the user was
+	// deleted.
+	Find(ctx context.Context, id string) (Session, User, error)
+	// Lock is Find that keeps every other change of the session waiting until the transaction ends. It needs one.
+	Lock(ctx context.Context, id string) (Session, User, error)
+	// Seen stores that a token of the session was presented now.
+	Seen(ctx context.Context, id string, now, issuedAt time.Time) error
+	// EndTokens ends the sessions of tokens, of an expired one only while no newer one of its session has been presented.
+	EndTokens(ctx context.Context, tokens []Claims, now time.Time) error
+	// End ends a session of the user. It returns [ErrSessionNotFound] when the user has no such session that is not over.
+	End(ctx context.Context, userID, id string, now time.Time) error
+	// EndOthers ends every session of the user but one; with "" every one.
+	EndOthers(ctx context.Context, userID, exceptID string, now time.Time) error
+	// List returns up to limit sessions of the user that nobody has ended and that have not expired, the one used last
+	// first.
+	List(ctx context.Context, userID string, now time.Time, limit int) ([]Session, error)
+	// PurgeOlderThan removes sessions that were over, and last used, before then. It returns how many.
+	PurgeOlderThan(ctx context.Context, then time.Time) (int64, error)
 }
 
 // TrialStarter starts a user's trial in the transaction of ctx, unless a user with the address has had one before.

@@ -133,6 +133,9 @@ type AccountFinder interface {
 	Account(ctx context.Context, userID string) (Account, error)
 }
 
+// Client is where a request comes from, in the terms of the domain that opens sessions; nothing here looks into it.
+type Client any
+
 // Session is a login: a signed token and how long its cookie lives.
 type Session struct {
 	Token    string
@@ -142,9 +145,9 @@ type Session struct {
 // Activator turns an invited account into a user's own.
 type Activator interface {
 	// Activate locks the account, stores the hash of its password, activates it and starts its trial, all in the
-	// transaction of ctx. The caller holds the invitation's lock. The session is worth something once the transaction has
+	// transaction of ctx. The caller holds the invitation's lock. The session, of the client, is worth something once the transaction has
 	// committed. Activate returns [ErrInvalid] when the account is gone, and [ErrUsed] when it is active already.
-	Activate(ctx context.Context, userID, passwordHash string) (Session, error)
+	Activate(ctx context.Context, userID, passwordHash string, client Client) (Session, error)
 }
 
 // PasswordHasher hashes passwords, a bounded number at a time. Never call it in a transaction. The clients of its contexts

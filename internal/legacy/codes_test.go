@@ -36,11 +36,15 @@ func (plaintext) Verify(_ context.Context, hash, password string) (ok, outdated 
 
 type tokens struct{}
 
-func (tokens) Issue(authentication.User, bool) (authentication.Token, error) {
-	return authentication.Token{Value: "token"}, nil
+func (tokens) Issue(authentication.User, string, time.Time, time.Time) (string, error) {
+	return "token", nil
 }
 
 func (tokens) Check(string) (authentication.Claims, error) {
+	return authentication.Claims{}, authentication.ErrUnauthenticated
+}
+
+func (tokens) CheckExpired(string) (authentication.Claims, error) {
 	return authentication.Claims{}, authentication.ErrUnauthenticated
 }
 
@@ -88,7 +92,7 @@ func eachFlow(t *testing.T, phase Phase, test func(f flow)) {
 		}
 		f.client = authentication.Client{Browsers: []string{authentication.NewBrowser()}, Locale: "en"}
 		f.UseCase = usecase.New(usecase.Deps{
-			Tx: db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{},
+			Tx: db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{}, Sessions: sqldb.NewSessions(db),
 			Trials: f.trials, Events: d.publisher(phase), Clock: d.clock, CodeKey: codeKey,
 		})
 		test(f)

@@ -30,6 +30,9 @@ func (p Phase) Declares() bool { return p != Complete }
 // to them.
 func (p Phase) Returnable() bool { return p != Complete }
 
+// OldTokens reports whether a token of the previous release is still taken.
+func (p Phase) OldTokens() bool { return p != Complete }
+
 // Mixed reports whether api pods of the previous release may serve beside this one: both must accept a code.
 func (p Phase) Mixed() bool { return p == Prepare }
 

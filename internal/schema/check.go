@@ -39,6 +39,8 @@ var needs = []database.Need{
 	need("code_request_browsers", "SELECT INSERT DELETE"),
 	need("account_notices", "SELECT INSERT UPDATE DELETE"),
 	need("limits", "SELECT INSERT UPDATE DELETE"),
+	need("sessions", "SELECT INSERT UPDATE DELETE"),
+	need("ended_tokens", "SELECT INSERT DELETE"),
 	need("plans", "SELECT INSERT UPDATE"),
 	need("subscriptions", "SELECT INSERT UPDATE"),
 	need("subscription_versions", "SELECT INSERT UPDATE"),

@@ -28,6 +28,14 @@ func (d Dialect) ForUpdate() string {
 	return ""
 }
 
+// ForUpdateOf is ForUpdate for the rows of one table of a join, by its name in the statement.
+func (d Dialect) ForUpdateOf(table string) string {
+	if d == Postgres {
+		return " FOR UPDATE OF " + table
+	}
+	return ""
+}
+
 // ForShare is ForUpdate that lets others read the rows in the same way, and keeps them from being changed.
 func (d Dialect) ForShare() string {
 	if d == Postgres {

@@ -777,19 +777,34 @@ func (mr *MockTokenIssuerMockRecorder) Check(token interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Check", reflect.TypeOf((*MockTokenIssuer)(nil).Check), token)
 }
 
-// Issue mocks base method.
-func (m *MockTokenIssuer) Issue(u authentication.User, remember bool) (authentication.Token, error) {
+// CheckExpired mocks base method.
+func (m *MockTokenIssuer) CheckExpired(token string) (authentication.Claims, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Issue", u, remember)
-	ret0, _ := ret[0].(authentication.Token)
+	ret := m.ctrl.Call(m, "CheckExpired", token)
+	ret0, _ := ret[0].(authentication.Claims)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// CheckExpired indicates an expected call of CheckExpired.
+func (mr *MockTokenIssuerMockRecorder) CheckExpired(token interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CheckExpired", reflect.TypeOf((*MockTokenIssuer)(nil).CheckExpired), token)
+}
+
+// Issue mocks base method.
+func (m *MockTokenIssuer) Issue(u authentication.User, sessionID string, issuedAt, expiresAt time.Time) (string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Issue", u, sessionID, issuedAt, expiresAt)
+	ret0, _ := ret[0].(string)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Issue indicates an expected call of Issue.
-func (mr *MockTokenIssuerMockRecorder) Issue(u, remember interface{}) *gomock.Call {
+func (mr *MockTokenIssuerMockRecorder) Issue(u, sessionID, issuedAt, expiresAt interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Issue", reflect.TypeOf((*MockTokenIssuer)(nil).Issue), u, remember)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Issue", reflect.TypeOf((*MockTokenIssuer)(nil).Issue), u, sessionID, issuedAt, expiresAt)
 }
 
 // MockIdentifier is a mock of Identifier interface.
@@ -816,10 +831,10 @@ func (m *MockIdentifier) EXPECT() *MockIdentifierMockRecorder {
 }
 
 // Identify mocks base method.
-func (m *MockIdentifier) Identify(ctx context.Context, claims authentication.Claims) (authentication.User, error) {
+func (m *MockIdentifier) Identify(ctx context.Context, claims authentication.Claims) (authentication.Identity, error) {
 	m.ctrl.T.Helper()
 	ret := m.ctrl.Call(m, "Identify", ctx, claims)
-	ret0, _ := ret[0].(authentication.User)
+	ret0, _ := ret[0].(authentication.Identity)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
@@ -828,6 +843,161 @@ func (m *MockIdentifier) Identify(ctx context.Context, claims authentication.Cla
 func (mr *MockIdentifierMockRecorder) Identify(ctx, claims interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Identify", reflect.TypeOf((*MockIdentifier)(nil).Identify), ctx, claims)
+}
+
+// MockSessionRepository is a mock of SessionRepository interface.
+type MockSessionRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockSessionRepositoryMockRecorder
+}
+
+// MockSessionRepositoryMockRecorder is the mock recorder for MockSessionRepository.
+type MockSessionRepositoryMockRecorder struct {
+	mock *MockSessionRepository
+}
+
+// NewMockSessionRepository creates a new mock instance.
+func NewMockSessionRepository(ctrl *gomock.Controller) *MockSessionRepository {
+	mock := &MockSessionRepository{ctrl: ctrl}
+	mock.recorder = &MockSessionRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockSessionRepository) EXPECT() *MockSessionRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Create mocks base method.
+func (m *MockSessionRepository) Create(ctx context.Context, s authentication.Session) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Create", ctx, s)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Create indicates an expected call of Create.
+func (mr *MockSessionRepositoryMockRecorder) Create(ctx, s interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Create", reflect.TypeOf((*MockSessionRepository)(nil).Create), ctx, s)
+}
+
+// End mocks base method.
+func (m *MockSessionRepository) End(ctx context.Context, userID, id string, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "End", ctx, userID, id, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// End indicates an expected call of End.
+func (mr *MockSessionRepositoryMockRecorder) End(ctx, userID, id, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "End", reflect.TypeOf((*MockSessionRepository)(nil).End), ctx, userID, id, now)
+}
+
+// EndOthers mocks base method.
+func (m *MockSessionRepository) EndOthers(ctx context.Context, userID, exceptID string, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EndOthers", ctx, userID, exceptID, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EndOthers indicates an expected call of EndOthers.
+func (mr *MockSessionRepositoryMockRecorder) EndOthers(ctx, userID, exceptID, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndOthers", reflect.TypeOf((*MockSessionRepository)(nil).EndOthers), ctx, userID, exceptID, now)
+}
+
+// EndTokens mocks base method.
+func (m *MockSessionRepository) EndTokens(ctx context.Context, tokens []authentication.Claims, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EndTokens", ctx, tokens, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EndTokens indicates an expected call of EndTokens.
+func (mr *MockSessionRepositoryMockRecorder) EndTokens(ctx, tokens, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndTokens", reflect.TypeOf((*MockSessionRepository)(nil).EndTokens), ctx, tokens, now)
+}
+
+// Find mocks base method.
+func (m *MockSessionRepository) Find(ctx context.Context, id string) (authentication.Session, authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Find", ctx, id)
+	ret0, _ := ret[0].(authentication.Session)
+	ret1, _ := ret[1].(authentication.User)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Find indicates an expected call of Find.
+func (mr *MockSessionRepositoryMockRecorder) Find(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Find", reflect.TypeOf((*MockSessionRepository)(nil).Find), ctx, id)
+}
+
+// List mocks base method.
+func (m *MockSessionRepository) List(ctx context.Context, userID string, now time.Time, limit int) ([]authentication.Session, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx, userID, now, limit)
+	ret0, _ := ret[0].([]authentication.Session)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// List indicates an expected call of List.
+func (mr *MockSessionRepositoryMockRecorder) List(ctx, userID, now, limit interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockSessionRepository)(nil).List), ctx, userID, now, limit)
+}
+
+// Lock mocks base method.
+func (m *MockSessionRepository) Lock(ctx context.Context, id string) (authentication.Session, authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Lock", ctx, id)
+	ret0, _ := ret[0].(authentication.Session)
+	ret1, _ := ret[1].(authentication.User)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// Lock indicates an expected call of Lock.
+func (mr *MockSessionRepositoryMockRecorder) Lock(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockSessionRepository)(nil).Lock), ctx, id)
+}
+
+// PurgeOlderThan mocks base method.
+func (m *MockSessionRepository) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "PurgeOlderThan", ctx, then)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// PurgeOlderThan indicates an expected call of PurgeOlderThan.
+func (mr *MockSessionRepositoryMockRecorder) PurgeOlderThan(ctx, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "PurgeOlderThan", reflect.TypeOf((*MockSessionRepository)(nil).PurgeOlderThan), ctx, then)
+}
+
+// Seen mocks base method.
+func (m *MockSessionRepository) Seen(ctx context.Context, id string, now, issuedAt time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Seen", ctx, id, now, issuedAt)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Seen indicates an expected call of Seen.
+func (mr *MockSessionRepositoryMockRecorder) Seen(ctx, id, now, issuedAt interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Seen", reflect.TypeOf((*MockSessionRepository)(nil).Seen), ctx, id, now, issuedAt)
 }
 
 // MockTrialStarter is a mock of TrialStarter interface.

@@ -19,7 +19,10 @@ import (
 
 var _ authentication.TokenIssuer = (*token.Issuer)(nil)
 
-const userID = "019c1000-0000-7000-8000-000000000001"
+const (
+	userID    = "019c1000-0000-7000-8000-000000000001"
+	sessionID = "019c1000-0000-7000-8000-000000000002"
+)
 
 var (
 	secret = []byte("a secret of at least thirty-two bytes")
@@ -32,12 +35,15 @@ type fakeClock struct{ now time.Time }
 func (c *fakeClock) Now() time.Time { return c.now }
 
 func issuerAt(now time.Time) *token.Issuer {
-	return token.New(token.Options{
-		Secret:           secret,
-		Lifetime:         2 * time.Hour,
-		RememberLifetime: 30 * 24 * time.Hour,
-		Clock:            &fakeClock{now},
-	})
+	return token.New(token.Options{Secret: secret, Clock: &fakeClock{now}})
+}
+
+// issue returns a token of a session that is valid for two hours from start on.
+func issue(t *testing.T) string {
+	t.Helper()
+	issued, err := issuerAt(start).Issue(user, sessionID, start, start.Add(2*time.Hour))
+	require.NoError(t, err)
+	return issued
 }
 
 func part(t *testing.T, signed string, i int) map[string]json.RawMessage {
@@ -54,21 +60,18 @@ func TestIssue(t *testing.T) {
 
 	t.Run("writes exactly the agreed claims", func(t *testing.T) {
 		t.Parallel()
-		issued, err := issuerAt(start).Issue(user, false)
-		require.NoError(t, err)
-		require.Equal(t, 7200*time.Second, issued.Lifetime)
-
-		header := part(t, issued.Value, 0)
+		issued := issue(t)
+		header := part(t, issued, 0)
 		require.JSONEq(t, `"HS256"`, string(header["alg"]))
 		require.JSONEq(t, `"JWT"`, string(header["typ"]))
 
-		got := part(t, issued.Value, 1)
+		got := part(t, issued, 1)
 		var jti string
 		require.NoError(t, json.Unmarshal(got["jti"], &jti))
 		require.NoError(t, uuid.Validate(jti))
 		delete(got, "jti")
 		want := map[string]string{
-			"sub": `"` + userID + `"`, "username": `"an@example.com"`, "role": `"ADMIN"`, "type": `"access"`,
+			"sid": `"` + sessionID + `"`, "sub": `"` + userID + `"`, "username": `"an@example.com"`, "role": `"ADMIN"`, "type": `"access"`,
 			"refresh": `false`, "iss": `"smap-identity"`,
 			"iat": `1769851800`, "nbf": `1769851800`, "exp": `1769859000`, // whole seconds, as written
 		}
@@ -81,44 +84,17 @@ func TestIssue(t *testing.T) {
 
 	t.Run("gives each token its lifetime", func(t *testing.T) {
 		t.Parallel()
-		for name, tc := range map[string]struct {
-			remember bool
-			want     time.Duration
-		}{
-			"usual":      {false, time.Minute},
-			"remembered": {true, time.Hour},
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				clock := &fakeClock{start}
-				tokens := token.New(token.Options{
-					Secret:           secret,
-					Lifetime:         time.Minute,
-					RememberLifetime: time.Hour,
-					Clock:            clock,
-				})
-				issued, err := tokens.Issue(user, tc.remember)
-				require.NoError(t, err)
-				require.Equal(t, tc.want, issued.Lifetime)
-
-				clock.now = start.Truncate(time.Second).Add(tc.want + 29*time.Second)
-				_, err = tokens.Check(issued.Value)
-				require.NoError(t, err, "within the leeway")
-				clock.now = start.Truncate(time.Second).Add(tc.want + 30*time.Second)
-				_, err = tokens.Check(issued.Value)
-				require.ErrorIs(t, err, authentication.ErrUnauthenticated)
-			})
-		}
+		issued := issue(t)
+		end := start.Truncate(time.Second).Add(2 * time.Hour)
+		_, err := issuerAt(end.Add(29 * time.Second)).Check(issued)
+		require.NoError(t, err, "within the leeway")
+		_, err = issuerAt(end.Add(30 * time.Second)).Check(issued)
+		require.ErrorIs(t, err, authentication.ErrUnauthenticated)
 	})
 
 	t.Run("makes no two tokens alike", func(t *testing.T) {
 		t.Parallel()
-		tokens := issuerAt(start)
-		one, err := tokens.Issue(user, false)
-		require.NoError(t, err)
-		two, err := tokens.Issue(user, false)
-		require.NoError(t, err)
-		require.NotEqual(t, one.Value, two.Value, "each has its own jti")
+		require.NotEqual(t, issue(t), issue(t), "each has its own jti")
 	})
 }
 
@@ -141,11 +117,14 @@ func TestCheck(t *testing.T) {
 
 	t.Run("accepts", func(t *testing.T) {
 		t.Parallel()
-		issued, err := issuerAt(start).Issue(user, false)
+		got, err := issuerAt(start.Add(time.Hour)).Check(issue(t))
 		require.NoError(t, err)
-		got, err := issuerAt(start.Add(time.Hour)).Check(issued.Value)
-		require.NoError(t, err)
-		require.Equal(t, authentication.Claims{UserID: userID, Email: "an@example.com", Role: authentication.RoleAdmin, IssuedAt: start.Truncate(time.Second)}, got)
+		require.NoError(t, uuid.Validate(got.ID))
+		issued := start.Truncate(time.Second)
+		require.Equal(t, authentication.Claims{
+			UserID: userID, SessionID: sessionID, Email: "an@example.com", Role: authentication.RoleAdmin, ID: got.ID, Ours: true,
+			IssuedAt: issued, ExpiresAt: issued.Add(2 * time.Hour),
+		}, got)
 
 		for name, change := range map[string]func(jwt.MapClaims){
 			"a token of the previous release, without iss": func(jwt.MapClaims) {},
@@ -160,8 +139,8 @@ func TestCheck(t *testing.T) {
 				got, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
 				require.NoError(t, err)
 				require.Equal(t, authentication.Claims{
-					UserID: userID, Email: "an@example.com", Role: authentication.RoleUser,
-					IssuedAt: time.Unix(c["iat"].(int64), 0).UTC(),
+					UserID: userID, Email: "an@example.com", Role: authentication.RoleUser, ID: "1",
+					IssuedAt: time.Unix(c["iat"].(int64), 0).UTC(), ExpiresAt: start.Add(time.Hour).Truncate(time.Second),
 				}, got)
 			})
 		}
@@ -197,6 +176,7 @@ func TestCheck(t *testing.T) {
 			"without type":           {"type": nil},
 			"without sub":            {"sub": nil},
 			"a sub that is no uuid":  {"sub": "1"},
+			"a sid that is no uuid":  {"sid": "1"},
 			"a role of another type": {"role": 1},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -218,6 +198,45 @@ func TestCheck(t *testing.T) {
 			got, err := issuerAt(start).Check(sign(t, jwt.SigningMethodHS256, secret, c))
 			require.NoError(t, err)
 			require.Equal(t, userID, got.UserID)
+		}
+	})
+}
+
+func TestCheckExpired(t *testing.T) {
+	t.Parallel()
+	late := issuerAt(start.Add(40 * 24 * time.Hour))
+
+	t.Run("takes a token whose time is over", func(t *testing.T) {
+		t.Parallel()
+		got, err := late.CheckExpired(issue(t))
+		require.NoError(t, err)
+		require.Equal(t, sessionID, got.SessionID)
+		require.Equal(t, start.Truncate(time.Second).Add(2*time.Hour), got.ExpiresAt)
+		_, err = late.Check(issue(t))
+		require.ErrorIs(t, err, authentication.ErrUnauthenticated)
+	})
+
+	t.Run("refuses", func(t *testing.T) {
+		t.Parallel()
+		for name, forged := range map[string]string{
+			"another secret": sign(t, jwt.SigningMethodHS256, []byte("another secret of thirty-two bytes!!"), valid()),
+			"alg none":       sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, valid()),
+			"alg HS512":      sign(t, jwt.SigningMethodHS512, secret, valid()),
+			"no token":       "smap",
+		} {
+			_, err := late.CheckExpired(forged)
+			require.ErrorIs(t, err, authentication.ErrUnauthenticated, name)
+		}
+		for name, change := range map[string]jwt.MapClaims{
+			"without exp":          {"exp": nil},
+			"without iat":          {"iat": nil},
+			"issued in the future": {"iat": start.Add(41 * 24 * time.Hour).Unix()},
+			"a refresh token":      {"type": "refresh"},
+		} {
+			c := valid()
+			maps.Copy(c, change)
+			_, err := late.CheckExpired(sign(t, jwt.SigningMethodHS256, secret, c))
+			require.ErrorIs(t, err, authentication.ErrUnauthenticated, name)
 		}
 	})
 }

@@ -7,11 +7,13 @@ import (
 )
 
 // Activate stores the hash of a password that the owner of the user's address has chosen, activates the user and starts
-// the trial, in the transaction of ctx and under the user's lock. The caller has proof of the address. The session is
-// worth something once the transaction has committed.
+// the trial, in the transaction of ctx and under the user's lock. The caller has proof of the address. It opens a session,
+// which is worth something once the transaction has committed.
 //
 // Activate returns ErrUserNotFound, or ErrAlreadyVerified for a user who is active already and keeps their password.
-func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (authentication.Login, error) {
+func (uc *UseCase) Activate(
+	ctx context.Context, userID, passwordHash string, client authentication.Client,
+) (authentication.Login, error) {
 	user, err := uc.deps.Users.LockByID(ctx, userID)
 	if err != nil {
 		return authentication.Login{}, err
@@ -23,5 +25,5 @@ func (uc *UseCase) Activate(ctx context.Context, userID, passwordHash string) (a
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	return uc.openSession(user, false)
+	return uc.openSession(ctx, user, false, client)
 }

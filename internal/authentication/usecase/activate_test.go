@@ -3,7 +3,6 @@ package usecase_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
@@ -14,7 +13,6 @@ import (
 
 func TestActivate(t *testing.T) {
 	t.Parallel()
-	token := authentication.Token{Value: "signed", Lifetime: time.Hour}
 	activated := activeUser()
 	activated.PasswordHash, activated.UpdatedAt = "new hash", start
 	for name, tc := range map[string]struct {
@@ -39,12 +37,12 @@ func TestActivate(t *testing.T) {
 					f.trials.EXPECT().StartTrial(inside, userID, email).Return(tc.trial))
 			}
 			if tc.want == nil {
-				calls = append(calls, f.tokens.EXPECT().Issue(activated, false).Return(token, nil))
+				f.opens(activated, false)
 			}
 			gomock.InOrder(calls...)
 			var session authentication.Login
 			err := f.tx.WithinTxRetry(context.Background(), func(ctx context.Context) (err error) {
-				session, err = f.Activate(ctx, userID, "new hash")
+				session, err = f.Activate(ctx, userID, "new hash", client())
 				return err
 			})
 			require.ErrorIs(t, err, tc.want)

@@ -7,12 +7,13 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// ChangePassword replaces the old password of a user who is logged in. Every token of theirs ends, and they are told by
-// mail; the session it opens is that of the browser that asked. It returns ErrWrongPassword, which counts as for a login,
+// ChangePassword replaces the old password of a user who is logged in. Every session of theirs ends, and they are told by
+// mail; the one it opens, for as long as the present one was for, is that of the browser that asked. It returns ErrWrongPassword, which counts as for a login,
 // ErrBody (new password), ErrBusy, or an error of the Guard.
 func (uc *UseCase) ChangePassword(
-	ctx context.Context, user authentication.User, oldPassword, newPassword string, client authentication.Client,
+	ctx context.Context, who authentication.Identity, oldPassword, newPassword string, client authentication.Client,
 ) (authentication.Login, error) {
+	user := who.User
 	if err := uc.deps.Guard.Login(ctx, user.Email, client); err != nil {
 		return authentication.Login{}, err
 	}
@@ -33,9 +34,9 @@ func (uc *UseCase) ChangePassword(
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	var changed authentication.User
+	var login authentication.Login
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		changed, err = uc.deps.Users.LockByID(ctx, user.ID)
+		changed, err := uc.deps.Users.LockByID(ctx, user.ID)
 		if err != nil {
 			return err
 		}
@@ -50,11 +51,18 @@ func (uc *UseCase) ChangePassword(
 		if err := uc.endResets(ctx, changed.Email, ""); err != nil {
 			return err
 		}
-		return uc.notify(ctx, changed, event.NoticePasswordChanged, now)
+		if err := uc.endSessions(ctx, changed, ""); err != nil {
+			return err
+		}
+		if err := uc.notify(ctx, changed, event.NoticePasswordChanged, now); err != nil {
+			return err
+		}
+		login, err = uc.openSession(ctx, changed, who.Session.Remember, client)
+		return err
 	})
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	_ = uc.deps.Guard.LoginSucceeded(ctx, changed.Email, client) // committed: what is only counted must not undo that
-	return uc.openSession(changed, false)
+	_ = uc.deps.Guard.LoginSucceeded(ctx, login.User.Email, client) // committed: what is only counted must not undo that
+	return login, nil
 }

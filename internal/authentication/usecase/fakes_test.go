@@ -3,6 +3,7 @@ package usecase_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
@@ -20,6 +21,7 @@ import (
 const (
 	userID    = "019c1000-0000-7000-8000-000000000001"
 	requestID = "019c1000-0000-7000-8000-000000000002"
+	sessionID = "019c1000-0000-7000-8000-000000000003"
 	email     = "an@example.com"
 	password  = "correct horse"
 	digits    = "123456"
@@ -92,11 +94,13 @@ type fixture struct {
 	users     *mock.MockUserRepository
 	requests  *mock.MockCodeRequestRepository
 	guard     *fakeGuard
+	sessions  *mock.MockSessionRepository
 	passwords *mock.MockPasswordHasher
 	tokens    *mock.MockTokenIssuer
 	trials    *mock.MockTrialStarter
 	events    *txRecorder
 	clock     *fakeClock
+	reused    []authentication.Session
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -107,6 +111,7 @@ func newFixture(t *testing.T) *fixture {
 		users:     mock.NewMockUserRepository(ctrl),
 		requests:  mock.NewMockCodeRequestRepository(ctrl),
 		guard:     &fakeGuard{},
+		sessions:  mock.NewMockSessionRepository(ctrl),
 		passwords: mock.NewMockPasswordHasher(ctrl),
 		tokens:    mock.NewMockTokenIssuer(ctrl),
 		trials:    mock.NewMockTrialStarter(ctrl),
@@ -121,8 +126,38 @@ func newFixture(t *testing.T) *fixture {
 func (f *fixture) guardedBy(g authentication.Guard) {
 	f.UseCase = usecase.New(usecase.Deps{
 		Tx: f.tx, Users: f.users, Requests: f.requests, Guard: g, Passwords: f.passwords, Tokens: f.tokens,
-		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKey: codeKey,
+		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKey: codeKey, Sessions: f.sessions, SessionPolicy: policy,
+		Reused: func(_ context.Context, s authentication.Session) { f.reused = append(f.reused, s) },
 	})
+}
+
+var policy = authentication.SessionPolicy{Idle: 2 * time.Hour, Remember: 30 * 24 * time.Hour}
+
+// token is what opens a session that is not remembered.
+var token = authentication.Token{Value: "token", Lifetime: policy.Idle}
+
+// opens expects that a session of the user is opened in the transaction, and its token signed.
+func (f *fixture) opens(user any, remember bool) {
+	var sessionID string
+	create := f.sessions.EXPECT().Create(inside, gomock.Any()).DoAndReturn(
+		func(_ context.Context, s authentication.Session) error {
+			if s.Remember != remember || !s.CreatedAt.Equal(f.clock.now) || s.Network != "203.0.113.0/24" {
+				return fmt.Errorf("a session that was not to be opened: %+v", s)
+			}
+			sessionID = s.ID
+			return nil
+		})
+	life := policy.Idle
+	if remember {
+		life = 24 * time.Hour
+	}
+	f.tokens.EXPECT().Issue(user, gomock.Any(), f.clock.now, f.clock.now.Add(life)).After(create).DoAndReturn(
+		func(_ authentication.User, id string, _, _ time.Time) (string, error) {
+			if id != sessionID {
+				return "", errors.New("a token of another session")
+			}
+			return token.Value, nil
+		})
 }
 
 // requireTx asserts how many transactions were committed and rolled back.

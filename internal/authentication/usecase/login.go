@@ -2,52 +2,72 @@ package usecase
 
 import (
 	"context"
+	"errors"
 
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-// Login returns a session that lives for days instead of hours when remember is set. It returns ErrInvalidEmail,
+// Login opens a session that lasts for days instead of hours when remember is set. It returns ErrInvalidEmail,
 // ErrWrongPassword (also for an unknown address), ErrBusy, an error of the Guard, or – to a password that waits for its
 // code, whether the address has an account or not – ErrNotVerified.
 func (uc *UseCase) Login(
 	ctx context.Context, c authentication.Credentials, remember bool, client authentication.Client,
 ) (authentication.Login, error) {
-	found, err := uc.authenticate(ctx, c, client)
-	if err != nil {
-		return authentication.Login{}, err
+	for again := true; ; again = false {
+		found, err := uc.authenticate(ctx, c, client)
+		if err != nil {
+			return authentication.Login{}, err
+		}
+		if found.request != nil || !found.user.Active {
+			return authentication.Login{}, authentication.ErrNotVerified
+		}
+		login, err := uc.login(ctx, found, c.Password, remember, client)
+		if errors.Is(err, errPasswordReplaced) {
+			if again { // by another login that made the hash anew, or with another password
+				continue
+			}
+			err = authentication.ErrWrongPassword
+		}
+		if err != nil {
+			return authentication.Login{}, err
+		}
+		_ = uc.deps.Guard.LoginSucceeded(ctx, login.User.Email, client) // committed: what is only counted must not undo that
+		return login, nil
 	}
-	if found.request != nil || !found.user.Active {
-		return authentication.Login{}, authentication.ErrNotVerified
-	}
-	// Nothing is lost by an error: what has been counted counts on. People log in while the database is read-only.
-	_ = uc.deps.Guard.LoginSucceeded(ctx, found.user.Email, client)
-	if found.outdated {
-		uc.replaceHash(ctx, found.user, c.Password)
-	}
-	return uc.openSession(found.user, remember)
 }
 
-func (uc *UseCase) openSession(user authentication.User, remember bool) (authentication.Login, error) {
-	token, err := uc.deps.Tokens.Issue(user, remember)
-	if err != nil {
-		return authentication.Login{}, err
-	}
-	return authentication.Login{User: user, Token: token}, nil
-}
+// errPasswordReplaced says that a user has another hash than the one that was verified.
+var errPasswordReplaced = errors.New("authentication: the password was replaced meanwhile")
 
-// replaceHash returns no error because nothing is lost by one: the old hash still verifies and the next login tries
-// again. What hindered it, a full pool or the database, shows in their own metrics.
-func (uc *UseCase) replaceHash(ctx context.Context, verified authentication.User, password string) {
-	hash, err := uc.deps.Passwords.Hash(ctx, password)
-	if err != nil {
-		return
+// login opens a session of a user whose hash has been verified, and makes an outdated hash anew. Nothing is lost when
+// that is not possible for want of a place to hash: the old one still verifies, and the next login tries again.
+func (uc *UseCase) login(
+	ctx context.Context, verified proven, password string, remember bool, client authentication.Client,
+) (authentication.Login, error) {
+	hash := ""
+	if verified.outdated {
+		hash, _ = uc.deps.Passwords.Hash(ctx, password)
 	}
-	_ = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		user, err := uc.deps.Users.LockByEmail(ctx, verified.Email)
-		if err != nil || user.PasswordHash != verified.PasswordHash { // a newer password must not be undone
+	var login authentication.Login
+	err := uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		user, err := uc.deps.Users.LockByID(ctx, verified.user.ID)
+		if errors.Is(err, authentication.ErrUserNotFound) {
+			return authentication.ErrWrongPassword
+		}
+		if err != nil {
 			return err
 		}
-		user.PasswordHash, user.UpdatedAt = hash, uc.deps.Clock.Now()
-		return uc.deps.Users.Update(ctx, user)
+		if !user.Active || user.PasswordHash != verified.user.PasswordHash {
+			return errPasswordReplaced
+		}
+		if hash != "" {
+			user.PasswordHash, user.UpdatedAt = hash, uc.deps.Clock.Now()
+			if err := uc.deps.Users.Update(ctx, user); err != nil {
+				return err
+			}
+		}
+		login, err = uc.openSession(ctx, user, remember, client)
+		return err
 	})
+	return login, err
 }

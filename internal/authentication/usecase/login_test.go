@@ -13,8 +13,6 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
-var token = authentication.Token{Value: "token", Lifetime: 2 * time.Hour}
-
 func TestLogin(t *testing.T) {
 	t.Parallel()
 
@@ -25,12 +23,19 @@ func TestLogin(t *testing.T) {
 				t.Parallel()
 				f := newFixture(t)
 				f.expectPassword(activeUser())
-				f.tokens.EXPECT().Issue(activeUser(), remember).Return(token, nil)
+				f.users.EXPECT().LockByID(inside, userID).Return(activeUser(), nil)
+				f.opens(activeUser(), remember)
 				c := authentication.Credentials{Email: " " + email, Password: password}
 				session, err := f.Login(context.Background(), c, remember, client())
 				require.NoError(t, err)
-				require.Equal(t, authentication.Login{User: activeUser(), Token: token}, session)
-				f.requireTx(t, 0, 0)
+				lifetime := policy.Idle
+				if remember {
+					lifetime = policy.Remember
+				}
+				require.Equal(t, authentication.Login{
+					User: activeUser(), Token: authentication.Token{Value: token.Value, Lifetime: lifetime},
+				}, session)
+				f.requireTx(t, 1, 0)
 				require.Equal(t, []string{"login", "login succeeded"}, f.guard.calls)
 			})
 		}
@@ -77,7 +82,14 @@ func TestLogin(t *testing.T) {
 			}, errBroken},
 			"when no token can be signed": {func(f *fixture) {
 				f.expectPassword(activeUser())
-				f.tokens.EXPECT().Issue(activeUser(), false).Return(authentication.Token{}, errBroken)
+				f.users.EXPECT().LockByID(inside, userID).Return(activeUser(), nil)
+				f.sessions.EXPECT().Create(inside, gomock.Any())
+				f.tokens.EXPECT().Issue(activeUser(), gomock.Any(), gomock.Any(), gomock.Any()).Return("", errBroken)
+			}, errBroken},
+			"when the session cannot be stored": {func(f *fixture) {
+				f.expectPassword(activeUser())
+				f.users.EXPECT().LockByID(inside, userID).Return(activeUser(), nil)
+				f.sessions.EXPECT().Create(inside, gomock.Any()).Return(errBroken)
 			}, errBroken},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -109,51 +121,86 @@ func TestLogin(t *testing.T) {
 			f.requests.EXPECT().OfPassword(outside, email, gomock.Any()),
 			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil),
 			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
-			f.users.EXPECT().LockByEmail(inside, email).Return(locked, nil),
+			f.users.EXPECT().LockByID(inside, userID).Return(locked, nil),
 			f.users.EXPECT().Update(inside, updated),
-			f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil),
 		)
+		f.opens(updated, false)
 		_, err := f.Login(context.Background(), credentials(), false, client())
 		require.NoError(t, err)
 		f.requireTx(t, 1, 0)
 	})
 
-	t.Run("keeps the hash", func(t *testing.T) {
+	t.Run("keeps an outdated hash while the pool is full", func(t *testing.T) {
 		t.Parallel()
+		f := newFixture(t)
+		f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
+		f.requests.EXPECT().OfPassword(outside, email, gomock.Any())
+		f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
+		f.passwords.EXPECT().Hash(outside, password).Return("", authentication.ErrBusy)
+		f.users.EXPECT().LockByID(inside, userID).Return(activeUser(), nil)
+		f.opens(activeUser(), false)
+		_, err := f.Login(context.Background(), credentials(), false, client())
+		require.NoError(t, err)
+	})
+
+	t.Run("opens nothing with a password that was changed while it was hashed", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
 		newer := activeUser()
 		newer.PasswordHash = "hash of a newer password"
-		for name, tc := range map[string]struct {
-			expect func(*fixture)
-		}{
-			"when the password was changed meanwhile": {expect: func(f *fixture) {
-				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-				f.users.EXPECT().LockByEmail(inside, email).Return(newer, nil)
-			}},
-			"when the pool is full": {expect: func(f *fixture) {
-				f.passwords.EXPECT().Hash(outside, password).Return("", authentication.ErrBusy)
-			}},
-			"when the user cannot be locked": {expect: func(f *fixture) {
-				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-				f.users.EXPECT().LockByEmail(inside, email).Return(authentication.User{}, errBroken)
-			}},
-			"when it cannot be stored": {expect: func(f *fixture) {
-				f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
-				f.users.EXPECT().LockByEmail(inside, email).Return(activeUser(), nil)
-				f.users.EXPECT().Update(inside, gomock.Any()).Return(errBroken)
-			}},
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				f := newFixture(t)
-				f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil)
-				f.requests.EXPECT().OfPassword(outside, email, gomock.Any())
-				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, true, nil)
-				f.tokens.EXPECT().Issue(activeUser(), false).Return(token, nil)
-				tc.expect(f)
-				session, err := f.Login(context.Background(), credentials(), false, client())
-				require.NoError(t, err, "a hash that stays as it is must not fail the login")
-				require.Equal(t, token, session.Token)
-			})
-		}
+		gomock.InOrder(
+			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil),
+			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, false, nil),
+			f.users.EXPECT().LockByID(inside, userID).Return(newer, nil),
+			f.users.EXPECT().ByEmail(outside, email).Return(newer, nil),
+			f.passwords.EXPECT().Verify(outside, newer.PasswordHash, password).Return(false, false, nil),
+		)
+		f.requests.EXPECT().OfPassword(outside, email, gomock.Any()).Times(2)
+		_, err := f.Login(context.Background(), credentials(), false, client())
+		require.ErrorIs(t, err, authentication.ErrWrongPassword)
+		require.Equal(t, []string{"login", "login", "login failed"}, f.guard.calls)
+	})
+
+	t.Run("looks again when another login has made the hash anew", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		newer := activeUser()
+		newer.PasswordHash = "new hash"
+		f.requests.EXPECT().OfPassword(outside, email, gomock.Any()).Times(2)
+		gomock.InOrder(
+			f.users.EXPECT().ByEmail(outside, email).Return(activeUser(), nil),
+			f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(true, false, nil),
+			f.users.EXPECT().LockByID(inside, userID).Return(newer, nil),
+			f.users.EXPECT().ByEmail(outside, email).Return(newer, nil),
+			f.passwords.EXPECT().Verify(outside, "new hash", password).Return(true, false, nil),
+			f.users.EXPECT().LockByID(inside, userID).Return(newer, nil),
+		)
+		f.opens(newer, false)
+		_, err := f.Login(context.Background(), credentials(), false, client())
+		require.NoError(t, err)
+		f.requireTx(t, 1, 1)
+	})
+
+	t.Run("opens nothing for a user who is no longer there, or not active", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.expectPassword(activeUser())
+		f.users.EXPECT().LockByID(inside, userID).Return(authentication.User{}, authentication.ErrUserNotFound)
+		_, err := f.Login(context.Background(), credentials(), false, client())
+		require.ErrorIs(t, err, authentication.ErrWrongPassword)
+	})
+
+	t.Run("ends the sessions that the browser had, in one order", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		old, older := authentication.Claims{UserID: userID, SessionID: "b"}, authentication.Claims{UserID: "another", SessionID: "a"}
+		c := client()
+		c.Tokens = []authentication.Claims{old, older}
+		f.expectPassword(activeUser())
+		f.users.EXPECT().LockByID(inside, userID).Return(activeUser(), nil)
+		f.opens(activeUser(), false)
+		f.sessions.EXPECT().EndTokens(inside, []authentication.Claims{older, old}, start)
+		_, err := f.Login(context.Background(), credentials(), false, c)
+		require.NoError(t, err)
 	})
 }

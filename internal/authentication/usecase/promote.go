@@ -19,8 +19,8 @@ type Promoter struct{ deps PromoterDeps }
 // NewPromoter returns a [Promoter].
 func NewPromoter(d PromoterDeps) *Promoter { return &Promoter{deps: d} }
 
-// Promote makes a registered user, verified or not, an administrator from their next login on. A second call changes
-// nothing. Promote returns ErrInvalidEmail or ErrUserNotFound.
+// Promote makes a registered user, verified or not, an administrator from their next request on. Tokens of theirs that
+// belong to no session end. A second call changes nothing. Promote returns ErrInvalidEmail or ErrUserNotFound.
 func (p *Promoter) Promote(ctx context.Context, email string) error {
 	email, err := authentication.TypedEmail(email)
 	if err != nil {
@@ -32,7 +32,8 @@ func (p *Promoter) Promote(ctx context.Context, email string) error {
 			return err
 		}
 		user.Role = authentication.RoleAdmin
-		user.UpdatedAt = p.deps.Clock.Now()
+		now := p.deps.Clock.Now()
+		user.TokensValidAfter, user.UpdatedAt = now, now
 		return p.deps.Users.Update(ctx, user)
 	})
 }

@@ -23,7 +23,7 @@ func TestPromote(t *testing.T) {
 		f := newFixture(t)
 		f.clock.now = start.Add(time.Hour)
 		admin := activeUser()
-		admin.Role, admin.UpdatedAt = authentication.RoleAdmin, f.clock.now
+		admin.Role, admin.TokensValidAfter, admin.UpdatedAt = authentication.RoleAdmin, f.clock.now, f.clock.now
 		f.users.EXPECT().LockByEmail(inside, email).Return(activeUser(), nil)
 		f.users.EXPECT().Update(inside, admin)
 		require.NoError(t, f.promoter().Promote(context.Background(), email+" "))

@@ -108,11 +108,13 @@ func (f *fixture) expectReset(user authentication.User, requests ...authenticati
 	f.requests.EXPECT().Save(inside, gomock.Any()).Times(len(requests))
 }
 
+// endsAll expects that every session of the user ends.
+func (f *fixture) endsAll() { f.sessions.EXPECT().EndOthers(inside, userID, "", f.clock.now) }
+
 func TestResetPassword(t *testing.T) {
 	t.Parallel()
-	token := authentication.Token{Value: "token"}
 
-	t.Run("sets the password, ends every token and tells the user", func(t *testing.T) {
+	t.Run("sets the password, ends every session and tells the user", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		want := activeUser()
@@ -121,7 +123,8 @@ func TestResetPassword(t *testing.T) {
 		f.users.EXPECT().Update(inside, want)
 		f.requests.EXPECT().OfAddress(inside, email, reset).Return([]authentication.CodeRequest{{ID: "another"}, resetRequest()}, nil)
 		f.requests.EXPECT().Delete(inside, []string{"another"})
-		f.tokens.EXPECT().Issue(want, false).Return(token, nil)
+		f.endsAll()
+		f.opens(want, false)
 		login, err := f.ResetPassword(context.Background(), email, digits, "a better one", client())
 		require.NoError(t, err)
 		require.Equal(t, authentication.Login{User: want, Token: token}, login)
@@ -145,7 +148,8 @@ func TestResetPassword(t *testing.T) {
 			f.trials.EXPECT().StartTrial(inside, userID, email)
 			f.requests.EXPECT().OfAddress(inside, email, reset).Return([]authentication.CodeRequest{resetRequest()}, nil)
 			f.requests.EXPECT().Delete(inside, gomock.Len(0))
-			f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil)
+			f.endsAll()
+			f.opens(gomock.Any(), false)
 			_, err := f.ResetPassword(context.Background(), email, digits, "a better one", client())
 			require.NoError(t, err)
 			require.Equal(t, event.UserVerified, f.events.Events()[0].Key)
@@ -193,14 +197,18 @@ func TestResetPassword(t *testing.T) {
 	})
 }
 
+// remembered is a caller whose login was for days.
+func remembered() authentication.Identity {
+	return authentication.Identity{User: activeUser(), Session: authentication.Session{ID: sessionID, Remember: true}}
+}
+
 func TestChangePassword(t *testing.T) {
 	t.Parallel()
-	token := authentication.Token{Value: "token"}
 	change := func(f *fixture) (authentication.Login, error) {
-		return f.ChangePassword(context.Background(), activeUser(), password, "a better one", client())
+		return f.ChangePassword(context.Background(), remembered(), password, "a better one", client())
 	}
 
-	t.Run("replaces the password, ends every token and tells the user", func(t *testing.T) {
+	t.Run("replaces the password, ends every session and tells the user", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
 		locked := activeUser()
@@ -214,11 +222,12 @@ func TestChangePassword(t *testing.T) {
 			f.users.EXPECT().Update(inside, want),
 			f.requests.EXPECT().OfAddress(inside, email, reset).Return([]authentication.CodeRequest{resetRequest()}, nil),
 			f.requests.EXPECT().Delete(inside, []string{requestID}),
-			f.tokens.EXPECT().Issue(want, false).Return(token, nil),
+			f.sessions.EXPECT().EndOthers(inside, userID, "", start),
 		)
+		f.opens(want, true)
 		login, err := change(f)
 		require.NoError(t, err)
-		require.Equal(t, token, login.Token)
+		require.Equal(t, authentication.Token{Value: token.Value, Lifetime: policy.Remember}, login.Token)
 		require.Equal(t, []string{"login", "login succeeded"}, f.guard.calls)
 		require.Equal(t, event.NoticePasswordChanged, f.events.Events()[0].Data.(event.SecurityNotice).Kind)
 	})
@@ -259,7 +268,7 @@ func TestChangePassword(t *testing.T) {
 			})
 		}
 		f := newFixture(t)
-		_, err := f.ChangePassword(context.Background(), activeUser(), password, "short", client())
+		_, err := f.ChangePassword(context.Background(), remembered(), password, "short", client())
 		require.ErrorIs(t, err, authentication.ErrBody)
 		require.Contains(t, apperror.From(err).Fields, "new_password")
 	})

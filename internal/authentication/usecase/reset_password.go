@@ -10,7 +10,7 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// ResetPassword spends a code that this browser has asked for, and makes the password that of the user. Every token of
+// ResetPassword spends a code that this browser has asked for, and makes the password that of the user. Every session of
 // theirs ends, and they are told by mail. The code proves the address as well: a user who is not active becomes active as
 // by [UseCase.Verify]. It opens a session.
 //
@@ -30,10 +30,14 @@ func (uc *UseCase) ResetPassword(
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	var user authentication.User
+	var login authentication.Login
 	var refusal error // as in Verify
-	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) (err error) {
-		user, refusal, err = uc.reset(ctx, email, digits, hash, client)
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		user, why, err := uc.reset(ctx, email, digits, hash, client)
+		if refusal = why; err != nil || refusal != nil {
+			return err
+		}
+		login, err = uc.openSession(ctx, user, false, client)
 		return err
 	})
 	if err == nil {
@@ -42,7 +46,7 @@ func (uc *UseCase) ResetPassword(
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	return uc.openSession(user, false)
+	return login, nil
 }
 
 // reset returns either the user, or why the code is refused, or an error that rolls back.
@@ -74,6 +78,9 @@ func (uc *UseCase) reset(
 		return authentication.User{}, nil, err
 	}
 	if err := uc.endResets(ctx, email, spent.ID); err != nil {
+		return authentication.User{}, nil, err
+	}
+	if err := uc.endSessions(ctx, user, ""); err != nil {
 		return authentication.User{}, nil, err
 	}
 	return user, nil, uc.notify(ctx, user, event.NoticePasswordReset, now)

@@ -1,5 +1,5 @@
 // Package usecase owns what happens to an account, one file per verb: [UseCase] is what people do through the API
-// (register, ask for another code, verify, log in, see who is logged in) and activates accounts for other domains,
+// (register, ask for another code, verify, log in, see and end their sessions) and activates accounts for other domains,
 // [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, and [Promoter] makes
 // administrators from the command line.
 //
@@ -9,6 +9,8 @@
 package usecase
 
 import (
+	"context"
+
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -19,6 +21,7 @@ type Deps struct {
 	Users     authentication.UserRepository
 	Requests  authentication.CodeRequestRepository
 	Guard     authentication.Guard
+	Sessions  authentication.SessionRepository
 	Passwords authentication.PasswordHasher
 	Tokens    authentication.TokenIssuer
 	Trials    authentication.TrialStarter
@@ -27,6 +30,9 @@ type Deps struct {
 	CodeKey   authentication.CodeKey
 
 	PasswordRules authentication.PasswordRules
+	SessionPolicy authentication.SessionPolicy
+	// Reused is called when a token came back that its browser had replaced: there is a copy of it.
+	Reused func(ctx context.Context, s authentication.Session)
 }
 
 // UseCase has one method per verb of the API. It is safe for concurrent use.

@@ -24,10 +24,14 @@ func (uc *UseCase) Verify(
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	var user authentication.User
+	var login authentication.Login
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
-	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) (err error) {
-		user, refusal, err = uc.verify(ctx, email, digits, client)
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		user, why, err := uc.verify(ctx, email, digits, client)
+		if refusal = why; err != nil || refusal != nil {
+			return err
+		}
+		login, err = uc.openSession(ctx, user, false, client)
 		return err
 	})
 	if err == nil { // a try that could not be stored reveals nothing about the code
@@ -36,7 +40,7 @@ func (uc *UseCase) Verify(
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	return uc.openSession(user, false)
+	return login, nil
 }
 
 // countCode tells the guard what became of a code, and returns the refusal unless that fails.

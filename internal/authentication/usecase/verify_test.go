@@ -29,7 +29,6 @@ func (f *fixture) expectRequests(user authentication.User, requests ...authentic
 
 func TestVerify(t *testing.T) {
 	t.Parallel()
-	token := authentication.Token{Value: "token", Lifetime: 2 * time.Hour}
 
 	t.Run("makes the request's password the user's, and starts the trial, in one commit", func(t *testing.T) {
 		t.Parallel()
@@ -49,8 +48,8 @@ func TestVerify(t *testing.T) {
 					f.requests.EXPECT().Save(inside, spent),
 					f.users.EXPECT().Update(inside, verified),
 					f.trials.EXPECT().StartTrial(inside, userID, email),
-					f.tokens.EXPECT().Issue(verified, false).Return(token, nil),
 				)
+				f.opens(verified, false)
 				login, err := f.Verify(context.Background(), " "+email+"\n", digits, client())
 				require.NoError(t, err)
 				require.Equal(t, authentication.Login{User: verified, Token: token}, login)
@@ -76,8 +75,8 @@ func TestVerify(t *testing.T) {
 				func(context.Context, string) (authentication.User, error) { return created, nil }),
 			f.users.EXPECT().Update(inside, gomock.Any()).Do(func(_ context.Context, u authentication.User) { updated = u }),
 			f.trials.EXPECT().StartTrial(inside, gomock.Any(), email),
-			f.tokens.EXPECT().Issue(gomock.Any(), false).Return(token, nil),
 		)
+		f.opens(gomock.Any(), false)
 		_, err := f.Verify(context.Background(), email, digits, client())
 		require.NoError(t, err)
 		require.NoError(t, uuid.Validate(created.ID))
@@ -100,7 +99,7 @@ func TestVerify(t *testing.T) {
 		f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
 		f.users.EXPECT().Update(inside, verified)
 		f.trials.EXPECT().StartTrial(inside, userID, email)
-		f.tokens.EXPECT().Issue(verified, false).Return(token, nil)
+		f.opens(verified, false)
 		login, err := f.Verify(context.Background(), email, digits, client())
 		require.NoError(t, err)
 		require.Equal(t, userID, login.User.ID)

@@ -732,18 +732,18 @@ func (m *MockActivator) EXPECT() *MockActivatorMockRecorder {
 }
 
 // Activate mocks base method.
-func (m *MockActivator) Activate(ctx context.Context, userID, passwordHash string) (invitation.Session, error) {
+func (m *MockActivator) Activate(ctx context.Context, userID, passwordHash string, client invitation.Client) (invitation.Session, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Activate", ctx, userID, passwordHash)
+	ret := m.ctrl.Call(m, "Activate", ctx, userID, passwordHash, client)
 	ret0, _ := ret[0].(invitation.Session)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // Activate indicates an expected call of Activate.
-func (mr *MockActivatorMockRecorder) Activate(ctx, userID, passwordHash interface{}) *gomock.Call {
+func (mr *MockActivatorMockRecorder) Activate(ctx, userID, passwordHash, client interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Activate", reflect.TypeOf((*MockActivator)(nil).Activate), ctx, userID, passwordHash)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Activate", reflect.TypeOf((*MockActivator)(nil).Activate), ctx, userID, passwordHash, client)
 }
 
 // MockPasswordHasher is a mock of PasswordHasher interface.

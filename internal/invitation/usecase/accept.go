@@ -10,9 +10,11 @@ import (
 // Accept spends an invitation: one transaction marks it accepted, stores the password of its account, activates it and
 // starts its trial. Accept returns a session of that account. Of two calls at once exactly one succeeds.
 //
-// It returns what CheckPassword returns for the invited address, what Hash returns, ErrInvalid (also when it was cancelled, or its account is gone),
-// ErrExpired, or ErrUsed, also when the owner of the address has registered meanwhile.
-func (uc *UseCase) Accept(ctx context.Context, token, password string) (invitation.Session, error) {
+// It returns what CheckPassword returns for the invited address, what Hash returns, ErrInvalid (also when it was
+// cancelled, or its account is gone), ErrExpired, or ErrUsed, also when the owner of the address has registered meanwhile.
+func (uc *UseCase) Accept(
+	ctx context.Context, token, password string, client invitation.Client,
+) (invitation.Session, error) {
 	digest, err := uc.deps.TokenKey.Digest(token)
 	if err != nil {
 		return invitation.Session{}, err
@@ -48,7 +50,7 @@ func (uc *UseCase) Accept(ctx context.Context, token, password string) (invitati
 		if err := i.Accept(uc.deps.Clock.Now()); err != nil {
 			return err
 		}
-		if session, err = uc.deps.Activator.Activate(ctx, i.UserID, hash); err != nil {
+		if session, err = uc.deps.Activator.Activate(ctx, i.UserID, hash, client); err != nil {
 			return err
 		}
 		return uc.deps.Invitations.Save(ctx, i)

@@ -17,7 +17,7 @@ func TestAcceptOnDatabase(t *testing.T) {
 		outcomes := make(chan error, 8)
 		for range cap(outcomes) {
 			go func() {
-				_, err := f.Accept(context.Background(), secret, "correct horse")
+				_, err := f.Accept(context.Background(), secret, "correct horse", client)
 				outcomes <- err
 			}()
 		}

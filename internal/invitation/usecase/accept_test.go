@@ -51,7 +51,7 @@ func TestAccept(t *testing.T) {
 			if tc.hashes {
 				f.passwords.EXPECT().Hash(outside, password).Return("", errBroken)
 			}
-			_, err := f.Accept(context.Background(), tc.token, tc.password)
+			_, err := f.Accept(context.Background(), tc.token, tc.password, client)
 			require.ErrorIs(t, err, tc.want)
 			f.tx.requireTx(t, 0, 0)
 		})
@@ -65,7 +65,7 @@ func TestAccept(t *testing.T) {
 		"accepts under the invitation's lock": {then: func(f *fixture) {
 			gomock.InOrder(
 				f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(nil), nil),
-				f.activator.EXPECT().Activate(inside, userID, "hash").Return(session, nil),
+				f.activator.EXPECT().Activate(inside, userID, "hash", client).Return(session, nil),
 				f.invitations.EXPECT().Save(inside, newInvitation(accepted)),
 			)
 		}},
@@ -77,11 +77,11 @@ func TestAccept(t *testing.T) {
 		}, want: invitation.ErrInvalid},
 		"rolls back when the account is active": {then: func(f *fixture) {
 			f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(nil), nil)
-			f.activator.EXPECT().Activate(inside, userID, "hash").Return(invitation.Session{}, invitation.ErrUsed)
+			f.activator.EXPECT().Activate(inside, userID, "hash", client).Return(invitation.Session{}, invitation.ErrUsed)
 		}, want: invitation.ErrUsed},
 		"rolls back when the invitation cannot be saved": {then: func(f *fixture) {
 			f.invitations.EXPECT().LockByDigest(inside, digest).Return(newInvitation(nil), nil)
-			f.activator.EXPECT().Activate(inside, userID, "hash").Return(session, nil)
+			f.activator.EXPECT().Activate(inside, userID, "hash", client).Return(session, nil)
 			f.invitations.EXPECT().Save(inside, gomock.Any()).Return(errBroken)
 		}, want: errBroken},
 	} {
@@ -92,7 +92,7 @@ func TestAccept(t *testing.T) {
 			f.owners.EXPECT().Account(outside, userID).Return(invitation.Account{Email: address}, nil)
 			f.passwords.EXPECT().Hash(outside, password).Return("hash", nil)
 			tc.then(f)
-			got, err := f.Accept(context.Background(), token, password)
+			got, err := f.Accept(context.Background(), token, password, client)
 			require.ErrorIs(t, err, tc.want)
 			if tc.want == nil {
 				require.Equal(t, session, got)

@@ -32,15 +32,15 @@ func TestCancelOnDatabase(t *testing.T) {
 		require.Equal(f, []int{1196, 1196}, []int{done, failed})
 
 		dead := f.sent(batch)[1199]
-		_, err := f.Accept(context.Background(), token(dead), "correct horse")
+		_, err := f.Accept(context.Background(), token(dead), "correct horse", client)
 		require.ErrorIs(f, err, invitation.ErrInvalid)
 		for _, e := range append(slices.Clone(left), inHand) {
-			_, err = f.Accept(context.Background(), token(e), "correct horse")
+			_, err = f.Accept(context.Background(), token(e), "correct horse", client)
 			require.NoError(f, err, "what has left is not taken back")
 		}
 		f.clock.now = now.Add(time.Hour)
 		again := f.invite(dead.Data.(event.InvitationMail).Recipient)
-		_, err = f.Accept(context.Background(), token(f.sent(again)[0]), "correct horse")
+		_, err = f.Accept(context.Background(), token(f.sent(again)[0]), "correct horse", client)
 		require.NoError(f, err, "the address was free again")
 
 		for _, unknown := range []string{invitation.NewBatchID(), "x", "", "proj_\x00"} {
@@ -60,7 +60,7 @@ func TestCancelOnDatabase(t *testing.T) {
 	// The broker had it and the relay does not know: its row is due again when the invitation in it is accepted.
 	t.Run("spares accepted invitations", onDatabase(func(f flow) {
 		batch := f.invite(people(2)...)
-		_, err := f.Accept(context.Background(), token(f.sent(batch)[0]), "correct horse")
+		_, err := f.Accept(context.Background(), token(f.sent(batch)[0]), "correct horse", client)
 		require.NoError(f, err)
 		require.Equal(f, int64(1), f.cancel(batch))
 		require.Zero(f, f.rows("outbox WHERE routing_key = 'invitation.requested'"))
@@ -113,7 +113,7 @@ func TestCancelOnDatabase(t *testing.T) {
 		go func() {
 			n := 0
 			for _, e := range f.sent(batch) {
-				if _, err := f.Accept(context.Background(), token(e), "correct horse"); err == nil {
+				if _, err := f.Accept(context.Background(), token(e), "correct horse", client); err == nil {
 					n++
 				} else if !errors.Is(err, invitation.ErrInvalid) {
 					n = -1000

@@ -64,8 +64,10 @@ func (a accounts) Account(ctx context.Context, userID string) (invitation.Accoun
 	return invitation.Account{Email: u.Email, Active: u.Active}, err
 }
 
-func (a accounts) Activate(ctx context.Context, userID, passwordHash string) (invitation.Session, error) {
-	session, err := a.people.Activate(ctx, userID, passwordHash)
+func (a accounts) Activate(
+	ctx context.Context, userID, passwordHash string, _ invitation.Client,
+) (invitation.Session, error) {
+	session, err := a.people.Activate(ctx, userID, passwordHash, authentication.Client{})
 	switch {
 	case errors.Is(err, authentication.ErrUserNotFound):
 		err = invitation.ErrInvalid
@@ -86,8 +88,12 @@ func (plain) Verify(_ context.Context, hash, password string) (ok, outdated bool
 
 type tokens struct{}
 
-func (tokens) Issue(u authentication.User, _ bool) (authentication.Token, error) {
-	return authentication.Token{Value: "token of " + u.ID}, nil
+func (tokens) Issue(u authentication.User, _ string, _, _ time.Time) (string, error) {
+	return "token of " + u.ID, nil
+}
+
+func (tokens) CheckExpired(string) (authentication.Claims, error) {
+	return authentication.Claims{}, authentication.ErrUnauthenticated
 }
 
 func (tokens) Check(string) (authentication.Claims, error) {
@@ -256,6 +262,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		Guard:     noGuard{},
 		Passwords: plain{},
 		Tokens:    tokens{},
+		Sessions:  authsql.NewSessions(db),
 		Trials:    f.trials,
 		Events:    f.events,
 		Clock:     c,

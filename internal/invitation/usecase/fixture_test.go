@@ -22,6 +22,7 @@ const (
 	adminID  = "019c1000-0000-7000-8000-00000000000a"
 	batchID  = "proj_019c1000-0000-7000-8000-000000000002"
 	password = "correct horse"
+	client   = "where the request comes from"
 )
 
 var (

@@ -41,7 +41,7 @@ func TestInviteOnDatabase(t *testing.T) {
 		}, invitedUser)
 		require.Zero(f, f.rows("invitations WHERE event_id LIKE $1", "%"+data.Token+"%"), "the token is nowhere")
 
-		session, err := f.Accept(context.Background(), data.Token, "correct horse")
+		session, err := f.Accept(context.Background(), data.Token, "correct horse", client)
 		require.NoError(f, err)
 		require.Equal(f, "token of "+data.UserID, session.Token)
 		accepted, err := f.users.ByID(context.Background(), data.UserID)
@@ -53,17 +53,17 @@ func TestInviteOnDatabase(t *testing.T) {
 		require.NoError(f, err)
 		require.Equal(f, now, i.AcceptedAt)
 
-		_, err = f.Accept(context.Background(), data.Token, "another horse")
+		_, err = f.Accept(context.Background(), data.Token, "another horse", client)
 		require.ErrorIs(f, err, invitation.ErrUsed)
 		_, err = f.people.Login(context.Background(), authentication.Credentials{Email: "an@example.com", Password: "correct horse"},
 			false, authentication.Client{})
 		require.NoError(f, err)
 
 		f.clock.now = now.Add(8 * 24 * time.Hour)
-		_, err = f.Accept(context.Background(), token(events[1]), "correct horse")
+		_, err = f.Accept(context.Background(), token(events[1]), "correct horse", client)
 		require.ErrorIs(f, err, invitation.ErrExpired)
 		unknown, _ := tokenKey.NewToken()
-		_, err = f.Accept(context.Background(), unknown, "correct horse")
+		_, err = f.Accept(context.Background(), unknown, "correct horse", client)
 		require.ErrorIs(f, err, invitation.ErrInvalid)
 	}))
 
@@ -251,7 +251,7 @@ func TestInviteOnDatabase(t *testing.T) {
 		session, err := f.people.Verify(context.Background(), "an@example.com", code.OTPCode, client)
 		require.NoError(f, err)
 		require.Equal(f, 1, f.trials.started)
-		_, err = f.Accept(context.Background(), an, "another horse")
+		_, err = f.Accept(context.Background(), an, "another horse", client)
 		require.ErrorIs(f, err, invitation.ErrUsed, "the user keeps their password")
 		user, err := f.users.ByID(context.Background(), session.User.ID)
 		require.NoError(f, err)
@@ -261,7 +261,7 @@ func TestInviteOnDatabase(t *testing.T) {
 		squatter := authentication.Credentials{Email: "binh@example.com", Password: "not binh's"}
 		_, err = f.people.Register(context.Background(), squatter, client)
 		require.NoError(f, err)
-		_, err = f.Accept(context.Background(), binh, "binh's own")
+		_, err = f.Accept(context.Background(), binh, "binh's own", client)
 		require.NoError(f, err)
 		_, err = f.people.Login(context.Background(), squatter, false, client)
 		require.ErrorIs(f, err, authentication.ErrNotVerified, "nothing tells that binh has an account now")

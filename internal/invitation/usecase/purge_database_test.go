@@ -17,7 +17,7 @@ func TestPurgeOnDatabase(t *testing.T) {
 	t.Run("frees addresses and forgets people who never came", onDatabase(func(f flow) {
 		batch := f.invite(append(people(1100), "accepted@example.com", "proved@example.com")...)
 		events := f.sent(batch)
-		_, err := f.Accept(context.Background(), token(events[1100]), "correct horse")
+		_, err := f.Accept(context.Background(), token(events[1100]), "correct horse", client)
 		require.NoError(f, err)
 		client := authentication.Client{Browsers: []string{authentication.NewBrowser()}}
 		_, err = f.people.Register(context.Background(),

@@ -66,7 +66,7 @@ func TestRepairOnDatabase(t *testing.T) {
 		accepted := f.leave(batch, 1)[0]
 		f.progress.outage = errors.New("redis is unavailable")
 		require.Equal(f, int64(2), f.cancel(batch))
-		_, err := f.Accept(context.Background(), token(accepted), "correct horse")
+		_, err := f.Accept(context.Background(), token(accepted), "correct horse", client)
 		require.NoError(f, err)
 		f.progress.outage = nil
 		f.clock.now = now.Add(15 * time.Second)

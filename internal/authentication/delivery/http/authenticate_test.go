@@ -1,7 +1,6 @@
 package http_test
 
 import (
-	"errors"
 	"net/http"
 	"net/http/httptest"
 	"testing"
@@ -82,11 +81,11 @@ func TestAuthenticate(t *testing.T) {
 
 	t.Run("returns the error of the database", func(t *testing.T) {
 		t.Parallel()
-		broken := errors.New("the database is on fire")
+
 		r := withCookie(withCookie(httptest.NewRequest(http.MethodGet, "/", nil), "other"), "good")
-		p := &people{err: broken}
+		p := &people{err: errBroken}
 		err := p.authenticate()(func(echo.Context) error { panic("reached") })(echo.New().NewContext(r, httptest.NewRecorder()))
-		require.ErrorIs(t, err, broken)
+		require.ErrorIs(t, err, errBroken)
 		require.Equal(t, 1, p.lookups)
 	})
 

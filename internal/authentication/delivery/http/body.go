@@ -42,6 +42,9 @@ func (r *credentialsRequest) problems() map[string]string {
 type loginRequest struct {
 	credentialsRequest
 	Remember bool `json:"remember"`
+	// DeviceName is what the client calls itself. What it says of its address and its program is ignored for what the
+	// request shows.
+	DeviceName string `json:"device_name"`
 }
 
 type verifyRequest struct {

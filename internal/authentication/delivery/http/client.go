@@ -7,12 +7,12 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
-// clientOf returns where the request comes from. typed are values that name the browser and came in another way than as
-// a cookie.
-func (o CookieOptions) clientOf(c echo.Context, typed ...string) authentication.Client {
+// Client returns where the request comes from. typed are values that name the browser and came in another way than as a
+// cookie.
+func (a Authentication) Client(c echo.Context, typed ...string) authentication.Client {
 	r := c.Request()
 	browsers := typed
-	for _, cookie := range r.CookiesNamed(o.browserName()) {
+	for _, cookie := range r.CookiesNamed(a.Cookie.browserName()) {
 		browsers = append(browsers, cookie.Value)
 	}
 	return authentication.Client{
@@ -20,5 +20,6 @@ func (o CookieOptions) clientOf(c echo.Context, typed ...string) authentication.
 		UserAgent: r.UserAgent(),
 		Locale:    httpserver.Locale(r),
 		Browsers:  browsers,
+		Tokens:    a.signed(r, false),
 	}
 }

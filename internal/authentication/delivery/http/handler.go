@@ -26,10 +26,17 @@ type Accounts interface {
 		ctx context.Context, email, digits, password string, client authentication.Client,
 	) (authentication.Login, error)
 	ChangePassword(
-		ctx context.Context, user authentication.User, oldPassword, newPassword string, client authentication.Client,
+		ctx context.Context, who authentication.Identity, oldPassword, newPassword string, client authentication.Client,
 	) (authentication.Login, error)
 	Login(
 		ctx context.Context, c authentication.Credentials, remember bool, client authentication.Client,
+	) (authentication.Login, error)
+	Logout(ctx context.Context, tokens []authentication.Claims) error
+	Renew(ctx context.Context, c authentication.Claims) (authentication.Login, error)
+	Sessions(ctx context.Context, userID string) ([]authentication.Session, error)
+	EndSession(ctx context.Context, userID, id string) error
+	EndOtherSessions(
+		ctx context.Context, who authentication.Identity, client authentication.Client,
 	) (authentication.Login, error)
 }
 
@@ -39,13 +46,13 @@ const forgotTime = 150 * time.Millisecond
 
 type handler struct {
 	accounts Accounts
-	cookie   CookieOptions
+	auth     Authentication
 }
 
-// Register puts the routes below /authentication on g. authenticated must set the principal or refuse the request; see
-// [Authenticate].
-func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.MiddlewareFunc) {
-	h := handler{a, o}
+// Register puts the routes below /authentication on g, and that of changing a password.
+func Register(g *echo.Group, a Accounts, auth Authentication) {
+	h := handler{a, auth}
+	authenticated := Authenticate(auth)
 	g.POST("/authentication/register", h.mailCode(http.StatusCreated, a.Register), httpserver.PerMinute(10))
 	g.POST("/authentication/send-otp", h.mailCode(http.StatusOK, a.SendCode), httpserver.PerMinute(10))
 	g.POST("/authentication/verify-otp", h.verifyOTP, httpserver.PerMinute(30))
@@ -54,7 +61,10 @@ func Register(g *echo.Group, a Accounts, o CookieOptions, authenticated echo.Mid
 	g.POST("/authentication/forgot-password", h.forgotPassword, httpserver.PerMinute(10), httpserver.NotBefore(forgotTime))
 	g.POST("/authentication/reset-password", h.resetPassword, httpserver.PerMinute(30))
 	g.POST("/users/me/change-password", h.changePassword, authenticated)
-	g.GET("/authentication/me", h.me, authenticated)
+	g.GET("/authentication/me", h.me) // authenticates by itself: it takes an expired cookie as well
+	g.GET("/authentication/sessions", h.sessions, authenticated)
+	g.DELETE("/authentication/sessions", h.endOtherSessions, authenticated)
+	g.DELETE("/authentication/sessions/:id", h.endSession, authenticated)
 }
 
 // mailCode returns the handler of a verb that has a code mailed for these credentials, which this browser can spend.
@@ -67,11 +77,11 @@ func (h handler) mailCode(
 		if err := read(c, &r); err != nil {
 			return err
 		}
-		browser, err := verb(c.Request().Context(), authentication.Credentials(r), h.cookie.clientOf(c))
+		browser, err := verb(c.Request().Context(), authentication.Credentials(r), h.auth.Client(c))
 		if err != nil {
 			return err
 		}
-		h.cookie.setBrowser(c, browser)
+		h.auth.Cookie.setBrowser(c, browser)
 		return httpserver.Success(c, status, registrationResponse{browser})
 	}
 }
@@ -83,11 +93,11 @@ func (h handler) verifyOTP(c echo.Context) error {
 		return err
 	}
 	digits, _ := authentication.ParseDigits(r.OTP) // read has judged it
-	session, err := h.accounts.Verify(c.Request().Context(), r.Email, digits, h.cookie.clientOf(c, r.Registration))
+	session, err := h.accounts.Verify(c.Request().Context(), r.Email, digits, h.auth.Client(c, r.Registration))
 	if err != nil {
 		return err
 	}
-	h.cookie.SetLogin(c, session.Token.Value, session.Token.Lifetime)
+	h.auth.Cookie.SetLogin(c, session.Token.Value, session.Token.Lifetime)
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 
@@ -97,29 +107,12 @@ func (h handler) login(c echo.Context) error {
 		return err
 	}
 	credentials := authentication.Credentials(r.credentialsRequest)
-	session, err := h.accounts.Login(c.Request().Context(), credentials, r.Remember, h.cookie.clientOf(c))
+	client := h.auth.Client(c)
+	client.Device = r.DeviceName
+	session, err := h.accounts.Login(c.Request().Context(), credentials, r.Remember, client)
 	if err != nil {
 		return err
 	}
-	h.cookie.SetLogin(c, session.Token.Value, session.Token.Lifetime)
+	h.auth.Cookie.SetLogin(c, session.Token.Value, session.Token.Lifetime)
 	return httpserver.Success(c, http.StatusOK, loginResponse{present(session.User)})
-}
-
-// logout removes the cookie, whatever the token in it is worth: no state of a browser is one that cannot be left. The
-// token lives on until it expires: nothing is stored about tokens.
-func (h handler) logout(c echo.Context) error {
-	h.cookie.clear(c)
-	return httpserver.Success(c, http.StatusOK, nil)
-}
-
-// me also removes a second cookie with the login of another user, which would count once the first has expired.
-func (h handler) me(c echo.Context) error {
-	caller, err := callerOf(c)
-	if err != nil {
-		return err
-	}
-	if caller.mixed {
-		h.cookie.clearHostOnly(c)
-	}
-	return httpserver.Success(c, http.StatusOK, present(caller.user))
 }

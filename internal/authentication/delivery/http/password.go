@@ -44,11 +44,11 @@ func (h handler) forgotPassword(c echo.Context) error {
 	if err := readStrict(c, &r); err != nil {
 		return err
 	}
-	browser, err := h.accounts.ForgotPassword(c.Request().Context(), r.Email, h.cookie.clientOf(c))
+	browser, err := h.accounts.ForgotPassword(c.Request().Context(), r.Email, h.auth.Client(c))
 	if err != nil {
 		return err
 	}
-	h.cookie.setBrowser(c, browser)
+	h.auth.Cookie.setBrowser(c, browser)
 	return httpserver.Success(c, http.StatusOK, registrationResponse{browser})
 }
 
@@ -60,11 +60,11 @@ func (h handler) resetPassword(c echo.Context) error {
 	}
 	digits, _ := authentication.ParseDigits(r.OTP) // read has judged it
 	login, err := h.accounts.ResetPassword(
-		c.Request().Context(), r.Email, digits, r.Password, h.cookie.clientOf(c, r.Registration))
+		c.Request().Context(), r.Email, digits, r.Password, h.auth.Client(c, r.Registration))
 	if err != nil {
 		return err
 	}
-	h.cookie.SetLogin(c, login.Token.Value, login.Token.Lifetime)
+	h.auth.Cookie.SetLogin(c, login.Token.Value, login.Token.Lifetime)
 	return httpserver.Success(c, http.StatusOK, loginResponse{present(login.User)})
 }
 
@@ -78,10 +78,10 @@ func (h handler) changePassword(c echo.Context) error {
 	if err := readStrict(c, &r); err != nil {
 		return err
 	}
-	login, err := h.accounts.ChangePassword(c.Request().Context(), caller.user, r.Old, r.New, h.cookie.clientOf(c))
+	login, err := h.accounts.ChangePassword(c.Request().Context(), caller.Identity, r.Old, r.New, h.auth.Client(c))
 	if err != nil {
 		return err
 	}
-	h.cookie.SetLogin(c, login.Token.Value, login.Token.Lifetime)
+	h.auth.Cookie.SetLogin(c, login.Token.Value, login.Token.Lifetime)
 	return httpserver.Success(c, http.StatusOK, nil)
 }

@@ -46,7 +46,7 @@ func TestChangePassword(t *testing.T) {
 		response := serve(a, r)
 		requireAnswer(t, response, http.StatusOK, success)
 		require.Equal(t, "ChangePassword", a.called)
-		require.Equal(t, []string{"an@example.com", "correct horse", "a better one"}, []string{a.email, a.digits, a.credentials.Password})
+		require.Equal(t, []string{"an@example.com", "correct horse", "a better one"}, []string{a.who.User.Email, a.digits, a.credentials.Password})
 		require.Equal(t, []string{hostOnlyRemoved, loginSet}, response.Header["Set-Cookie"])
 	})
 

@@ -1,6 +1,7 @@
 package http_test
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net/http"
@@ -45,6 +46,12 @@ type accounts struct {
 	email, digits string
 	client        authentication.Client
 	remember      bool
+	who           authentication.Identity
+	tokens        []authentication.Claims
+	id            string
+
+	renew func(c authentication.Claims) (authentication.Login, error) // nil: err
+	list  []authentication.Session
 }
 
 // browser names the browser of a person who has asked for a code.
@@ -84,9 +91,39 @@ func (a *accounts) ResetPassword(
 }
 
 func (a *accounts) ChangePassword(
-	_ context.Context, user authentication.User, oldPassword, newPassword string, client authentication.Client,
+	_ context.Context, who authentication.Identity, oldPassword, newPassword string, client authentication.Client,
 ) (authentication.Login, error) {
-	a.called, a.email, a.digits, a.credentials.Password, a.client = "ChangePassword", user.Email, oldPassword, newPassword, client
+	a.called, a.who, a.digits, a.credentials.Password, a.client = "ChangePassword", who, oldPassword, newPassword, client
+	return a.session, a.err
+}
+
+func (a *accounts) Logout(_ context.Context, tokens []authentication.Claims) error {
+	a.called, a.tokens = "Logout", tokens
+	return a.err
+}
+
+func (a *accounts) Renew(_ context.Context, c authentication.Claims) (authentication.Login, error) {
+	a.called, a.tokens = "Renew", append(a.tokens, c)
+	if a.renew == nil {
+		return authentication.Login{}, cmp.Or(a.err, error(authentication.ErrUnauthenticated))
+	}
+	return a.renew(c)
+}
+
+func (a *accounts) Sessions(_ context.Context, userID string) ([]authentication.Session, error) {
+	a.called, a.id = "Sessions", userID
+	return a.list, a.err
+}
+
+func (a *accounts) EndSession(_ context.Context, userID, id string) error {
+	a.called, a.id = "EndSession", userID+" "+id
+	return a.err
+}
+
+func (a *accounts) EndOtherSessions(
+	_ context.Context, who authentication.Identity, client authentication.Client,
+) (authentication.Login, error) {
+	a.called, a.who, a.client = "EndOtherSessions", who, client
 	return a.session, a.err
 }
 
@@ -97,20 +134,28 @@ func (a *accounts) Login(
 	return a.session, a.err
 }
 
-// tokens knows those of two users, and one of a user who is gone.
+// tokens knows those of two users, and one of a user who is gone. The session of each is named as its token.
 type tokens struct{}
 
-func (tokens) Check(token string) (authentication.Claims, error) {
-	claims := authentication.Claims{Email: "before@example.com", Role: authentication.RoleUser}
-	switch token {
-	case "good":
-		claims.UserID = userID
-	case "other":
-		claims.UserID = otherID
-	case "gone":
-		claims.UserID = goneID
-	default:
+var owners = map[string]string{
+	"good": userID, "stale": userID, "expired": userID, "without session": userID, "other": otherID, "gone": goneID,
+}
+
+func (t tokens) Check(token string) (authentication.Claims, error) {
+	if token == "expired" {
 		return authentication.Claims{}, authentication.ErrUnauthenticated
+	}
+	return t.CheckExpired(token)
+}
+
+func (tokens) CheckExpired(token string) (authentication.Claims, error) {
+	claims := authentication.Claims{Email: "before@example.com", Role: authentication.RoleUser, ID: "jti", SessionID: token}
+	claims.UserID = owners[token]
+	if claims.UserID == "" {
+		return authentication.Claims{}, authentication.ErrUnauthenticated
+	}
+	if token == "without session" {
+		claims.SessionID = ""
 	}
 	return claims, nil
 }
@@ -118,38 +163,50 @@ func (tokens) Check(token string) (authentication.Claims, error) {
 // people is a database that counts how often it is asked.
 type people struct {
 	err     error
+	role    authentication.Role // empty: ADMIN
 	lookups int
 	mixed   []string
+	failed  []error // logouts
 }
 
-func (p *people) Identify(_ context.Context, claims authentication.Claims) (authentication.User, error) {
+func (p *people) Identify(_ context.Context, claims authentication.Claims) (authentication.Identity, error) {
 	p.lookups++
 	switch {
 	case p.err != nil:
-		return authentication.User{}, p.err
+		return authentication.Identity{}, p.err
 	case claims.UserID == goneID:
-		return authentication.User{}, authentication.ErrUnauthenticated
+		return authentication.Identity{}, authentication.ErrUnauthenticated
 	}
-	user := an
-	user.ID, user.Role = claims.UserID, authentication.RoleAdmin
-	return user, nil
+	who := authentication.Identity{User: an, Stale: claims.SessionID != "good" && claims.SessionID != "other"}
+	who.User.ID, who.User.Role = claims.UserID, cmp.Or(p.role, authentication.RoleAdmin)
+	who.Session.ID = claims.SessionID
+	return who, nil
+}
+
+func (p *people) authentication(o delivery.CookieOptions) delivery.Authentication {
+	return delivery.Authentication{
+		Tokens:       tokens{},
+		Identifier:   p,
+		Cookie:       o,
+		Mixed:        func(_ context.Context, userID, other string) { p.mixed = append(p.mixed, userID, other) },
+		LogoutFailed: func(_ context.Context, err error) { p.failed = append(p.failed, err) },
+	}
 }
 
 func (p *people) authenticate() echo.MiddlewareFunc {
-	return delivery.Authenticate(delivery.Authentication{
-		Tokens:     tokens{},
-		Identifier: p,
-		CookieName: options.Name,
-		Mixed:      func(_ context.Context, userID, other string) { p.mixed = append(p.mixed, userID, other) },
-	})
+	return delivery.Authenticate(p.authentication(options))
 }
 
 // serve sends r through the whole server.
 func serve(a *accounts, r *http.Request) *http.Response { return serveWith(options, a, r) }
 
 func serveWith(o delivery.CookieOptions, a *accounts, r *http.Request) *http.Response {
+	return servePeople(&people{}, o, a, r)
+}
+
+func servePeople(p *people, o delivery.CookieOptions, a delivery.Accounts, r *http.Request) *http.Response {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop()})
-	delivery.Register(e.Group(""), a, o, (&people{}).authenticate())
+	delivery.Register(e.Group(""), a, p.authentication(o))
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
 	return w.Result()

@@ -40,7 +40,7 @@ func (u users) me(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return httpserver.Success(c, http.StatusOK, presentAccount(caller.user))
+	return httpserver.Success(c, http.StatusOK, presentAccount(caller.User))
 }
 
 func (u users) updateMe(c echo.Context) error {
@@ -55,7 +55,7 @@ func (u users) updateMe(c echo.Context) error {
 	if err := httpserver.Bind(c, &r, authentication.ErrProfile); err != nil {
 		return err
 	}
-	return respondUser(c)(u.directory.UpdateProfile(c.Request().Context(), caller.user, authentication.Profile{
+	return respondUser(c)(u.directory.UpdateProfile(c.Request().Context(), caller.User, authentication.Profile{
 		FullName:  r.FullName.text,
 		AvatarURL: r.AvatarURL.text,
 	}))
@@ -145,7 +145,7 @@ func actorOf(c echo.Context) (authentication.Actor, error) {
 	if err != nil {
 		return authentication.Actor{}, err
 	}
-	return authentication.Actor{UserID: caller.user.ID, Admin: caller.user.Role == authentication.RoleAdmin}, nil
+	return authentication.Actor{UserID: caller.User.ID, Admin: caller.User.Role == authentication.RoleAdmin}, nil
 }
 
 // optional is a text field of a request. Absent it is nil; null is the empty text.

@@ -20,6 +20,7 @@ var (
 	_ authentication.UserDirectory         = (*sqldb.Users)(nil)
 	_ authentication.InvitedRepository     = (*sqldb.Users)(nil)
 	_ authentication.CodeRequestRepository = (*sqldb.CodeRequests)(nil)
+	_ authentication.SessionRepository     = (*sqldb.Sessions)(nil)
 	_ authentication.LimitRepository       = (*sqldb.Limits)(nil)
 	_ authentication.NoticeRepository      = (*sqldb.Notices)(nil)
 )
@@ -34,13 +35,14 @@ type suite struct {
 	users    *sqldb.Users
 	requests *sqldb.CodeRequests
 	limits   *sqldb.Limits
+	sessions *sqldb.Sessions
 }
 
 // each runs test on every engine.
 func each(t *testing.T, test func(s suite)) {
 	t.Helper()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
-		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodeRequests(db), sqldb.NewLimits(db)})
+		test(suite{t, db, sqldb.NewUsers(db), sqldb.NewCodeRequests(db), sqldb.NewLimits(db), sqldb.NewSessions(db)})
 	})
 }
 

@@ -20,8 +20,9 @@ type Users struct{ db *database.DB }
 func NewUsers(db *database.DB) *Users { return &Users{db} }
 
 // userColumns reads rows of the previous release as well: there every column but the id and the name can be NULL.
-const userColumns = `id, username, COALESCE(full_name, ''), COALESCE(avatar_url, ''), COALESCE(password_hash, ''),
-COALESCE(role_hash, ''), COALESCE(locale, ''), is_active IS TRUE, tokens_valid_after, created_at, updated_at`
+const userColumns = `users.id, users.username, COALESCE(users.full_name, ''), COALESCE(users.avatar_url, ''),
+COALESCE(users.password_hash, ''), COALESCE(users.role_hash, ''), COALESCE(users.locale, ''), users.is_active IS TRUE,
+users.tokens_valid_after, users.created_at, users.updated_at`
 
 const selectUser = "SELECT " + userColumns + " FROM users WHERE deleted_at IS NULL AND "
 
@@ -99,10 +100,16 @@ AND NOT EXISTS (SELECT 1 FROM code_requests q WHERE lower(q.email) = lower(users
 }
 
 func scanUser(row database.Row) (u authentication.User, err error) {
+	u, err = scanUserBehind(row)
+	return u, database.WrapRow("authentication: reading a user", err, authentication.ErrUserNotFound)
+}
+
+// scanUserBehind scans userColumns behind others.
+func scanUserBehind(row database.Row, others ...any) (u authentication.User, err error) {
 	var role string
-	err = row.Scan(&u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Locale, &u.Active,
-		database.UTC(&u.TokensValidAfter), database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))
+	err = row.Scan(append(others, &u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Locale, &u.Active,
+		database.UTC(&u.TokensValidAfter), database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))...)
 	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
 	u.Role = roleOf(role)
-	return u, database.WrapRow("authentication: reading a user", err, authentication.ErrUserNotFound)
+	return u, err
 }

@@ -26,15 +26,20 @@ type Invitations interface {
 	MayInvite(actor invitation.Actor) error
 	Invite(ctx context.Context, actor invitation.Actor, u invitation.Upload) (invitation.Receipt, error)
 	Cancel(ctx context.Context, actor invitation.Actor, batchID string) (cancelled int64, err error)
-	Accept(ctx context.Context, token, password string) (invitation.Session, error)
+	Accept(ctx context.Context, token, password string, client invitation.Client) (invitation.Session, error)
 }
 
-// SetLogin sets the cookie of a session.
-type SetLogin func(c echo.Context, token string, lifetime time.Duration)
+// Login is how a browser holds a session.
+type Login interface {
+	// Client returns where a request comes from.
+	Client(c echo.Context) invitation.Client
+	// SetLogin sets the cookie of a session.
+	SetLogin(c echo.Context, s invitation.Session)
+}
 
 type handler struct {
 	invitations Invitations
-	setLogin    SetLogin
+	login       Login
 	uploads     *httpserver.Places // by administrator
 }
 
@@ -56,8 +61,8 @@ func Limits() map[string]httpserver.Limits {
 
 // Register puts the routes of invitations on g, whose server needs their Limits. authenticated must set the principal or
 // refuse the request.
-func Register(g *echo.Group, i Invitations, login SetLogin, authenticated echo.MiddlewareFunc) {
-	h := handler{invitations: i, setLogin: login, uploads: &httpserver.Places{
+func Register(g *echo.Group, i Invitations, login Login, authenticated echo.MiddlewareFunc) {
+	h := handler{invitations: i, login: login, uploads: &httpserver.Places{
 		PerKey:  invitation.MaxUploadsPerAdmin,
 		KeyFull: invitation.ErrTooManyUploads,
 		Total:   invitation.MaxUploads,
@@ -169,11 +174,12 @@ func (h handler) accept(c echo.Context) error {
 	if len(problems) > 0 {
 		return invitation.ErrBody.WithFields(problems)
 	}
-	session, err := h.invitations.Accept(c.Request().Context(), request.Token, request.Password)
+	session, err := h.invitations.Accept(
+		c.Request().Context(), request.Token, request.Password, h.login.Client(c))
 	if err != nil {
 		return err
 	}
-	h.setLogin(c, session.Token, session.Lifetime)
+	h.login.SetLogin(c, session)
 	return httpserver.Success(c, http.StatusOK, nil)
 }
 

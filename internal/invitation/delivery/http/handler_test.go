@@ -45,6 +45,7 @@ type invitations struct {
 	batch    string
 	token    string
 	password string
+	client   invitation.Client
 	reads    int
 	peak     uint64 // bytes on the heap, at most, while a large upload was read
 }
@@ -94,15 +95,17 @@ func (i *invitations) Cancel(_ context.Context, actor invitation.Actor, batch st
 	return 7, i.err
 }
 
-func (i *invitations) Accept(_ context.Context, token, password string) (invitation.Session, error) {
-	i.called, i.token, i.password = "Accept", token, password
+func (i *invitations) Accept(
+	_ context.Context, token, password string, client invitation.Client,
+) (invitation.Session, error) {
+	i.called, i.token, i.password, i.client = "Accept", token, password, client
 	return i.session, i.err
 }
 
 // newServer serves the routes with their limits. The cookie "role" stands for a login, of the user in the cookie "user".
 func newServer(i delivery.Invitations) *echo.Echo {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop(), Routes: delivery.Limits()})
-	delivery.Register(e.Group(""), i, setLogin, func(next echo.HandlerFunc) echo.HandlerFunc {
+	delivery.Register(e.Group(""), i, login{}, func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			role, err := c.Cookie("role")
 			if err != nil || role.Value == "" {
@@ -119,8 +122,13 @@ func newServer(i delivery.Invitations) *echo.Echo {
 	return e
 }
 
-func setLogin(c echo.Context, token string, lifetime time.Duration) {
-	c.SetCookie(&http.Cookie{Name: "login", Value: token, MaxAge: int(lifetime / time.Second)})
+// login knows clients by their address.
+type login struct{}
+
+func (login) Client(c echo.Context) invitation.Client { return c.Request().RemoteAddr }
+
+func (login) SetLogin(c echo.Context, s invitation.Session) {
+	c.SetCookie(&http.Cookie{Name: "login", Value: s.Token, MaxAge: int(s.Lifetime / time.Second)})
 }
 
 func serve(i delivery.Invitations, r *http.Request) *http.Response {
@@ -411,7 +419,9 @@ func TestAccept(t *testing.T) {
 		i := &invitations{session: session}
 		response := serve(i, post("/authentication/accept-invitation", good))
 		requireResponse(t, response, http.StatusOK, `{"error_code":0,"message":"Success"}`)
-		require.Equal(t, &invitations{session: session, called: "Accept", token: "t", password: "correct horse"}, i)
+		require.Equal(t, &invitations{
+			session: session, called: "Accept", token: "t", password: "correct horse", client: "192.0.2.1:1234",
+		}, i)
 		require.Equal(t, []string{"login=signed; Max-Age=7200"}, response.Header["Set-Cookie"])
 	})
 	t.Run("limits each client", func(t *testing.T) {

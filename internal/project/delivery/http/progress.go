@@ -16,15 +16,19 @@ type Reading interface {
 	Watch(ctx context.Context, actor project.Actor, projectID string) (project.Watch, error)
 }
 
+// Still reports whether the caller of a request is logged in as they were when it came, or that cannot be told.
+type Still func(ctx context.Context, c echo.Context) bool
+
 type handler struct {
 	reading Reading
 	streams *httpserver.Places // by user
+	still   Still
 }
 
 // Register registers GET /projects/:id/progress and GET /projects/:id/progress/stream on g. The middleware
 // authenticated must set the principal or refuse the request.
-func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc) {
-	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}}
+func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc, still Still) {
+	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}, still}
 	g.GET("/projects/:id/progress", h.progress, authenticated)
 	g.GET(streamRoute, h.stream, authenticated)
 }

@@ -19,6 +19,9 @@ const (
 	streamLife = time.Hour
 	// maxStreams is how many streams of one user may be open in this process.
 	maxStreams = 20
+	// checkEvery is how often it is checked that a stream's caller is still logged in, and checkTime how long that may take.
+	checkEvery = time.Minute
+	checkTime  = 5 * time.Second
 	// retryMin and retrySpread delay a reconnect, so that clients of a stopped server do not all return at once.
 	retryMin, retrySpread = 2 * time.Second, 3 * time.Second
 	// finalID is the id of a project's last event.
@@ -27,7 +30,8 @@ const (
 
 // stream sends the progress now and after each change, until the project is final: as "completed" once it is done, as
 // "progress" otherwise. The data is the response of GET …/progress. A client that reconnects after the last event
-// gets a 204, which ends its reconnecting (HTML, "Server-sent events").
+// gets a 204, which ends its reconnecting (HTML, "Server-sent events"). The stream of a caller who has logged out, or is
+// no longer who they were, ends within a minute.
 func (h handler) stream(c echo.Context) error {
 	actor, err := actorOf(c)
 	if err != nil {
@@ -52,17 +56,24 @@ func (h handler) stream(c echo.Context) error {
 	// From here on an error means that the client is gone, which is no failure.
 	options := httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}
 	if events, err := httpserver.OpenEvents(c, options); err == nil {
-		sendChanges(c.Request().Context(), events, watch)
+		ctx := c.Request().Context()
+		sendChanges(ctx, events, watch, func() bool {
+			ctx, cancel := context.WithTimeout(ctx, checkTime)
+			defer cancel()
+			return h.still(ctx, c)
+		})
 	}
 	return nil
 }
 
-// sendChanges returns when the stream is over or the client is gone.
-func sendChanges(ctx context.Context, events *httpserver.Events, watch project.Watch) {
+// sendChanges returns when the stream is over, the client is gone, or the caller is no longer allowed.
+func sendChanges(ctx context.Context, events *httpserver.Events, watch project.Watch, allowed func() bool) {
 	ctx, cancel := context.WithTimeout(ctx, streamLife)
 	defer cancel()
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
 	last := watch.Now
 	err := send(events, last)
 	for err == nil && last.Found() && !last.Status.Final() {
@@ -73,6 +84,10 @@ func sendChanges(ctx context.Context, events *httpserver.Events, watch project.W
 			return
 		case <-beat.C:
 			err = events.Beat()
+		case <-check.C:
+			if !allowed() {
+				return
+			}
 		case p := <-watch.Changes:
 			if p != last {
 				last = p

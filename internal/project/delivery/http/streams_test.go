@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,22 +22,24 @@ import (
 // streams are the streams of one process in a synctest bubble. The query says whose they are.
 type streams struct {
 	*testing.T
-	e *echo.Echo
+	e    *echo.Echo
+	left atomic.Bool // the callers have logged out
 }
 
-func newStreams(t *testing.T, r delivery.Reading) streams {
-	e := httpserver.New(httpserver.Options{Log: zerolog.Nop(), Timeout: 15 * time.Second, Routes: delivery.Limits()})
-	delivery.Register(e.Group(""), r, func(next echo.HandlerFunc) echo.HandlerFunc {
+func newStreams(t *testing.T, r delivery.Reading) *streams {
+	s := &streams{T: t}
+	s.e = httpserver.New(httpserver.Options{Log: zerolog.Nop(), Timeout: 15 * time.Second, Routes: delivery.Limits()})
+	delivery.Register(s.e.Group(""), r, func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			httpserver.SetPrincipal(c, httpserver.Principal{Subject: c.QueryParam("user"), Role: "USER"})
 			return next(c)
 		}
-	})
-	return streams{t, e}
+	}, func(context.Context, echo.Context) bool { return !s.left.Load() })
+	return s
 }
 
 // open opens n streams of a user at once, and returns those that were refused and how to hang up the others.
-func (s streams) open(user string, n int) (refused []*deadlines, hangUp func()) {
+func (s *streams) open(user string, n int) (refused []*deadlines, hangUp func()) {
 	ctx, hangUp := context.WithCancel(context.Background())
 	var mu sync.Mutex
 	for range n {
@@ -92,6 +95,24 @@ func TestStreams(t *testing.T) {
 			require.Len(t, refused, 1)
 			hangUpBinh()
 			hangUpAgain()
+		})
+	})
+	t.Run("end within a minute of their caller's logout", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			r := &reading{now: progress(project.StatusProcessing, 3, 1, 0)}
+			s := newStreams(t, r)
+			refused, hangUp := s.open("an", 3)
+			defer hangUp()
+			require.Empty(t, refused)
+
+			time.Sleep(10 * time.Minute)
+			require.Zero(t, r.stops())
+
+			s.left.Store(true)
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			require.Equal(t, 3, r.stops())
 		})
 	})
 	t.Run("leave the deadlines of a user who may not see the project", func(t *testing.T) {
