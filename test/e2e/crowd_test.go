@@ -113,8 +113,10 @@ func (c *crowd) request(ctx context.Context, status int, request func() (harness
 		case errors.Is(err, harness.ErrNoAPI):
 			return err
 		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+			c.t.Logf("no response: %v", err)
 			o = reset
 		case err != nil:
+			c.t.Logf("no response: %v", err)
 			o = lost
 		case a.Status == status:
 			o = done
