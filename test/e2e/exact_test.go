@@ -59,7 +59,8 @@ func thousandWorkers(t *testing.T) {
 // counted exactly, every stream sees the end, and the end is announced once.
 func exactEnd(t *testing.T) {
 	t.Parallel()
-	const workers, each, streams = 100, 20, 300
+	const workers, each, watchers, tabs = 100, 20, 8, 15
+	const streams = watchers * tabs
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1})
 	recorded := recordEvents(t, s)
 	owner := verified(t, s)
@@ -71,12 +72,19 @@ func exactEnd(t *testing.T) {
 	_, err := internal(http.MethodPost, "", map[string]any{"user_id": owner.id, "total": 1 << 40})
 	require.NoError(t, err)
 
+	people := []*person{owner}
+	for range watchers - 1 {
+		admin := verified(t, s)
+		require.Zero(t, s.Command(nil, harness.API, "admin", "promote", admin.email).Code)
+		want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
+		people = append(people, admin)
+	}
 	var open, completed atomic.Int64
 	var watching, marking errgroup.Group
-	for range streams {
+	for i := range streams {
 		watching.Go(func() error {
 			first := true
-			return owner.client.Stream(t.Context(), "/projects/"+id+"/progress/stream", func(e harness.ServerEvent) {
+			return people[i%watchers].client.Stream(t.Context(), "/projects/"+id+"/progress/stream", func(e harness.ServerEvent) {
 				if first {
 					open.Add(1)
 				}
