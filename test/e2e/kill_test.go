@@ -157,7 +157,7 @@ func terminateConsumer(t *testing.T) {
 // response.
 func terminateAPIs(t *testing.T) {
 	t.Parallel()
-	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1, Env: map[string]string{"DRAIN_DELAY": "1s"}})
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1, Env: map[string]string{"DRAIN_DELAY": "3s"}})
 	recorded := recordEvents(t, s)
 	crowd := startCrowd(t, s, 10)
 	for range 2 {
