@@ -19,10 +19,10 @@ const (
 	StrangerTries   = 100              // wrong passwords in a row from all networks that are not known;
 	StrangerPerHour = 10               // then these have so many an hour, together
 	SendsPerHour    = 5                // codes for one network
-	SendsPerDay     = 10               // codes for one network
-	SendsFromAll    = 30               // codes a day for all networks,
-	SendsGuessed    = 3                // or so many
+	SendsPerDay     = 10               // codes for one network,
+	SendsGuessed    = 3                // or so many for one that is not known
 	CodeTries       = 100              // after this many wrong codes in a row
+	SendsFromAll    = 30               // codes a day for all networks
 	// NetworkKnown is how long a network that an account has logged in from is known.
 	NetworkKnown = 30 * 24 * time.Hour
 	// LimitKept is how long a row without a try is kept, unless it makes a network known.
@@ -107,9 +107,9 @@ func (l *Limit) StrangerWait(now time.Time) time.Duration {
 }
 
 // SendWait returns how long the network of l has to wait for a code of this kind. A registration has a code of its own,
-// and one that wrong tries have ended is replaced at once; only the counts hold for them. soon reports whether the last
-// code is so young that there is none instead of an error.
-func (l *Limit) SendWait(kind SendKind, now time.Time) (wait time.Duration, soon bool) {
+// and one that wrong tries have ended is replaced at once; only the counts hold for them, of which perDay is that of a
+// day. soon reports whether the last code is so young that there is none instead of an error.
+func (l *Limit) SendWait(kind SendKind, perDay int, now time.Time) (wait time.Duration, soon bool) {
 	hour, day := l.Hour.at(now, time.Hour), l.Day.at(now, 24*time.Hour)
 	if spaced := kind == SendResend || kind == SendReset; spaced && day.Count > 0 {
 		passed := now.Sub(l.LastAt)
@@ -121,19 +121,15 @@ func (l *Limit) SendWait(kind SendKind, now time.Time) (wait time.Duration, soon
 	if hour.Count >= SendsPerHour {
 		wait = max(wait, time.Hour-now.Sub(hour.Start))
 	}
-	if day.Count >= SendsPerDay {
+	if day.Count >= perDay {
 		wait = max(wait, 24*time.Hour-now.Sub(day.Start))
 	}
 	return max(0, wait), false
 }
 
-// SendWaitOfAll returns how long everybody has to wait for a code, when so many wrong codes have been tried in a row.
-func (l *Limit) SendWaitOfAll(wrongCodes int, now time.Time) time.Duration {
-	limit := SendsFromAll
-	if wrongCodes >= CodeTries {
-		limit = SendsGuessed
-	}
-	if day := l.Day.at(now, 24*time.Hour); day.Count >= limit {
+// SendWaitOfAll returns how long everybody has to wait for a code.
+func (l *Limit) SendWaitOfAll(now time.Time) time.Duration {
+	if day := l.Day.at(now, 24*time.Hour); day.Count >= SendsFromAll {
 		return 24*time.Hour - now.Sub(day.Start)
 	}
 	return 0

@@ -81,7 +81,7 @@ func TestLimit(t *testing.T) {
 				at := now
 				for i, s := range steps {
 					at = at.Add(s.after)
-					wait, soon := l.SendWait(s.kind, at)
+					wait, soon := l.SendWait(s.kind, authentication.SendsPerDay, at)
 					require.Equal(t, s.soon, soon, "step %d", i)
 					require.Equal(t, s.wait, wait, "step %d", i)
 					if wait == 0 && !soon {
@@ -92,17 +92,22 @@ func TestLimit(t *testing.T) {
 		}
 	})
 
-	t.Run("gives an address 30 codes a day, 3 once it has been guessed at, and never none", func(t *testing.T) {
+	t.Run("gives an address 30 codes a day, and a network as many as it is told", func(t *testing.T) {
 		t.Parallel()
-		for wrong, most := range map[int]int{0: 30, 99: 30, 100: 3, 100_000: 3} {
-			var l authentication.Limit
-			for range most {
-				require.Zero(t, l.SendWaitOfAll(wrong, now))
-				l.Add(now)
-			}
-			require.Equal(t, 24*time.Hour, l.SendWaitOfAll(wrong, now))
-			require.Zero(t, l.SendWaitOfAll(wrong, now.Add(24*time.Hour)))
+		var all, one authentication.Limit
+		for range authentication.SendsFromAll {
+			require.Zero(t, all.SendWaitOfAll(now))
+			all.Add(now)
 		}
+		require.Equal(t, 24*time.Hour, all.SendWaitOfAll(now))
+		require.Zero(t, all.SendWaitOfAll(now.Add(24*time.Hour)))
+		for range 3 {
+			wait, _ := one.SendWait(authentication.SendRegistration, 3, now)
+			require.Zero(t, wait)
+			one.Add(now)
+		}
+		wait, _ := one.SendWait(authentication.SendRegistration, 3, now)
+		require.Equal(t, 24*time.Hour, wait)
 	})
 }
 

@@ -104,7 +104,8 @@ func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authenticati
 	return g.deps.Limits.Know(ctx, digest, known.Network, now)
 }
 
-// Send counts a code, or says why there is none. Guessed codes cost the networks nothing that an account has logged in from.
+// Send counts a code, or says why there is none. Guessed codes cost each network that is not known some of its own, and
+// nothing of another's.
 func (g *Guard) Send(
 	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
 ) error {
@@ -127,14 +128,14 @@ func (g *Guard) Send(
 	if err != nil {
 		return err
 	}
-	wrong := found[code].Count
-	if _, ok := found[known]; ok {
-		wrong = 0
+	perDay := authentication.SendsPerDay
+	if _, ok := found[known]; !ok && found[code].Count >= authentication.CodeTries {
+		perDay = authentication.SendsGuessed
 	}
 	everybody, mine := limits[all], limits[own]
-	wait := everybody.SendWaitOfAll(wrong, now)
+	wait := everybody.SendWaitOfAll(now)
 	if own != all {
-		spacing, soon := mine.SendWait(kind, now)
+		spacing, soon := mine.SendWait(kind, perDay, now)
 		if soon {
 			return authentication.ErrTooSoon
 		}
