@@ -109,7 +109,7 @@ func TestOpenAPI(t *testing.T) {
 // sentinels are the errors that reach clients with a code of their own. Several share a code that is the bare HTTP
 // status; their messages tell them apart.
 var sentinels = []*apperror.Error{
-	authentication.ErrBody, authentication.ErrOtherBrowser, authentication.ErrRequestsFull,
+	authentication.ErrBody, authentication.ErrOtherBrowser,
 	authentication.TryAgainIn(15 * time.Minute), authentication.ErrWrongPassword, authentication.ErrWrongCode,
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,

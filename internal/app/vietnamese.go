@@ -39,8 +39,6 @@ var vietnamese = httpserver.Wording{
 	"This e-mail address is already verified":  "Địa chỉ e-mail này đã được xác thực",
 	"This code has expired; request a new one": "Mã xác thực đã hết hạn; vui lòng yêu cầu mã mới",
 	"Too many wrong codes; request a new one":  "Bạn đã nhập sai mã quá nhiều lần; vui lòng yêu cầu mã mới",
-	"Too many people ask for codes for this address; try again in half an hour": "Có quá nhiều yêu cầu mã cho địa chỉ này; " +
-		"vui lòng thử lại sau nửa giờ",
 	"Use the browser that asked for this code, or log in to get a new one": "Hãy dùng trình duyệt đã yêu cầu mã này, " +
 		"hoặc đăng nhập để nhận mã mới",
 	"Too many tries; try again in # seconds":  "Bạn đã thử quá nhiều lần; vui lòng thử lại sau # giây",

@@ -49,26 +49,32 @@ func (r *CodeRequest) Live(now time.Time) bool { return now.Sub(r.Code.CreatedAt
 
 // MakeRoom returns those of the requests of one address and purpose that a new one from network pushes out: of its own
 // network the oldest beyond [MaxRequestsPerNetwork], live or not, and of the others those that no longer hold their
-// place, as long as there are [MaxRequests]. It returns [ErrRequestsFull] when all places are held by other networks. A
-// network that is not known is one like any other.
-func MakeRoom(requests []CodeRequest, network string, now time.Time) (out []CodeRequest, err error) {
+// place, as long as there are [MaxRequests]. A network that is in known has logged in to the account: it can push out the
+// oldest of those that have not. MakeRoom returns an error that says when there is room again.
+//
+// Clients without an address have nothing in common: none pushes out what another holds.
+func MakeRoom(requests []CodeRequest, network string, known []string, now time.Time) (out []CodeRequest, err error) {
 	byAge := slices.SortedFunc(slices.Values(requests), func(a, b CodeRequest) int {
 		return cmp.Or(a.Code.CreatedAt.Compare(b.Code.CreatedAt), strings.Compare(a.ID, b.ID))
 	})
-	var own, others []CodeRequest
+	var own, dead, strangers, held []CodeRequest
 	for _, r := range byAge {
-		if r.Network == network {
+		switch {
+		case r.Network == network && network != "":
 			own = append(own, r)
-		} else if !r.Live(now) {
-			others = append(others, r)
+		case !r.Live(now):
+			dead = append(dead, r)
+		case slices.Contains(known, network) && !slices.Contains(known, r.Network):
+			strangers = append(strangers, r)
+		default:
+			held = append(held, r)
 		}
 	}
 	surplus := max(0, len(own)-MaxRequestsPerNetwork+1)
 	out = own[:surplus]
-	own = own[surplus:]
-	for room := slices.Concat(others, own); len(requests)-len(out) >= MaxRequests; room = room[1:] {
+	for room := slices.Concat(dead, own[surplus:], strangers); len(requests)-len(out) >= MaxRequests; room = room[1:] {
 		if len(room) == 0 {
-			return nil, ErrRequestsFull
+			return nil, TryAgainIn(RequestLive - now.Sub(held[0].Code.CreatedAt))
 		}
 		out = append(out, room[0])
 	}

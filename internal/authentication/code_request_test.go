@@ -1,6 +1,8 @@
 package authentication_test
 
 import (
+	"cmp"
+	"strings"
 	"testing"
 	"time"
 
@@ -8,6 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/pkg/apperror"
 )
 
 func TestMakeRoom(t *testing.T) {
@@ -18,8 +21,11 @@ func TestMakeRoom(t *testing.T) {
 	const live, old = time.Minute, time.Hour
 	for name, c := range map[string]struct {
 		requests []authentication.CodeRequest
+		network  string // "": mine; "-": not known
+		known    []string
 		out      []string
 		err      error
+		wait     time.Duration
 	}{
 		"nothing for the first":                     {},
 		"nothing while there is room":               {requests: []authentication.CodeRequest{request("a", "mine", live)}},
@@ -36,13 +42,60 @@ func TestMakeRoom(t *testing.T) {
 			out:      []string{"c"},
 		},
 		"nobody when all places are held by others": {
-			requests: []authentication.CodeRequest{request("a", "x", live), request("b", "x", live), request("c", "y", live), request("d", "y", live), request("e", "z", live)},
-			err:      authentication.ErrRequestsFull,
+			requests: []authentication.CodeRequest{request("a", "x", live), request("b", "x", live), request("c", "y", live), request("d", "y", live+time.Second), request("e", "z", live)},
+			err:      authentication.TryAgainIn(time.Second),
+			wait:     28*time.Minute + 59*time.Second,
+		},
+		"the oldest of a stranger for a network that has logged in": {
+			requests: []authentication.CodeRequest{request("a", "home", live+3), request("b", "x", live), request("c", "y", live+2), request("d", "", live+1), request("e", "z", live)},
+			known:    []string{"home", "mine"},
+			out:      []string{"c"},
+		},
+		"that of a client whose network is not known for one that has logged in": {
+			requests: []authentication.CodeRequest{request("a", "", live), request("b", "", live), request("c", "", live), request("d", "", live+1), request("e", "", live)},
+			known:    []string{"mine"},
+			out:      []string{"d"},
+		},
+		"its own before a stranger's": {
+			requests: []authentication.CodeRequest{request("a", "x", live), request("b", "x", live), request("c", "y", live), request("d", "y", live), request("e", "mine", live)},
+			known:    []string{"mine"},
+			out:      []string{"e"},
+		},
+		"none of others that have logged in": {
+			requests: []authentication.CodeRequest{request("a", "x", live), request("b", "x", live), request("c", "x", live), request("d", "x", live), request("e", "x", live)},
+			known:    []string{"mine", "x"},
+			err:      authentication.TryAgainIn(time.Second),
+			wait:     29 * time.Minute,
+		},
+		"none of a network that has logged in for a stranger": {
+			requests: []authentication.CodeRequest{request("a", "x", live), request("b", "x", live), request("c", "x", live), request("d", "x", live), request("e", "x", live)},
+			known:    []string{"x"},
+			err:      authentication.TryAgainIn(time.Second),
+			wait:     29 * time.Minute,
+		},
+		"nothing live for clients whose network is not known": {
+			requests: []authentication.CodeRequest{request("a", "", live), request("b", "", live), request("c", "", live), request("d", "", live)},
+			network:  "-",
+		},
+		"what no longer holds its place for clients whose network is not known": {
+			requests: []authentication.CodeRequest{request("a", "", live), request("b", "", old), request("c", "", live), request("d", "", live), request("e", "", live)},
+			network:  "-",
+			out:      []string{"b"},
+		},
+		"nobody for clients whose network is not known, when all places are held": {
+			requests: []authentication.CodeRequest{request("a", "", live), request("b", "", live), request("c", "", live), request("d", "", live), request("e", "", live)},
+			network:  "-",
+			err:      authentication.TryAgainIn(time.Second),
+			wait:     29 * time.Minute,
 		},
 	} {
 		t.Run("pushes out "+name, func(t *testing.T) {
-			out, err := authentication.MakeRoom(c.requests, "mine", now)
+			network := strings.TrimPrefix(cmp.Or(c.network, "mine"), "-")
+			out, err := authentication.MakeRoom(c.requests, network, c.known, now)
 			require.ErrorIs(t, err, c.err)
+			if err != nil {
+				require.Equal(t, c.wait, apperror.From(err).After)
+			}
 			var ids []string
 			for _, r := range out {
 				ids = append(ids, r.ID)

@@ -16,8 +16,6 @@ var (
 	ErrCodeExpired     = apperror.New(apperror.Invalid, 20007, "This code has expired; request a new one")
 	ErrTooManyTries    = apperror.New(apperror.RateLimited, 20008, "Too many wrong codes; request a new one")
 	ErrNotVerified     = apperror.New(apperror.Forbidden, 20009, "This e-mail address is not verified yet")
-	// ErrRequestsFull: other networks hold every place there is for requests of an address; see [MakeRoom].
-	ErrRequestsFull = apperror.New(apperror.RateLimited, 20008, "Too many people ask for codes for this address; try again in half an hour")
 	// ErrOtherBrowser: a code can be spent only by the browser that asked for it. Unknown addresses get it as well.
 	ErrOtherBrowser    = apperror.New(apperror.Invalid, 20018, "Use the browser that asked for this code, or log in to get a new one")
 	ErrInvalidEmail    = apperror.New(apperror.Invalid, 20011, "This is not a valid e-mail address")

@@ -74,8 +74,10 @@ func (noGuard) LoginFailed(context.Context, string, authentication.Client) error
 func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error {
 	return nil
 }
-func (noGuard) CodeFailed(context.Context, string) error    { return nil }
-func (noGuard) CodeSucceeded(context.Context, string) error { return nil }
+func (noGuard) CodeFailed(context.Context, string) error                   { return nil }
+func (noGuard) CodeSucceeded(context.Context, string) error                { return nil }
+func (noGuard) Known(context.Context, string, ...string) ([]string, error) { return nil, nil }
+
 func (noGuard) Send(context.Context, string, authentication.Client, authentication.SendKind) error {
 	return nil
 }

@@ -451,6 +451,26 @@ func (mr *MockGuardMockRecorder) CodeSucceeded(ctx, email interface{}) *gomock.C
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "CodeSucceeded", reflect.TypeOf((*MockGuard)(nil).CodeSucceeded), ctx, email)
 }
 
+// Known mocks base method.
+func (m *MockGuard) Known(ctx context.Context, email string, networks ...string) ([]string, error) {
+	m.ctrl.T.Helper()
+	varargs := []interface{}{ctx, email}
+	for _, a := range networks {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "Known", varargs...)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Known indicates an expected call of Known.
+func (mr *MockGuardMockRecorder) Known(ctx, email interface{}, networks ...interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	varargs := append([]interface{}{ctx, email}, networks...)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Known", reflect.TypeOf((*MockGuard)(nil).Known), varargs...)
+}
+
 // Login mocks base method.
 func (m *MockGuard) Login(ctx context.Context, email string, c authentication.Client) error {
 	m.ctrl.T.Helper()

@@ -221,6 +221,7 @@ func client() authentication.Client {
 // fakeGuard remembers what it was asked, and refuses what refuse says.
 type fakeGuard struct {
 	calls  []string
+	known  []string
 	refuse map[string]error
 }
 
@@ -240,6 +241,10 @@ func (g *fakeGuard) LoginSucceeded(context.Context, string, authentication.Clien
 }
 func (g *fakeGuard) CodeFailed(context.Context, string) error    { return g.call("code failed") }
 func (g *fakeGuard) CodeSucceeded(context.Context, string) error { return g.call("code succeeded") }
+
+func (g *fakeGuard) Known(context.Context, string, ...string) ([]string, error) {
+	return g.known, g.refuse["known"]
+}
 
 func (g *fakeGuard) Send(ctx context.Context, _ string, _ authentication.Client, kind authentication.SendKind) error {
 	if ctx.Value(inTx{}) == nil {

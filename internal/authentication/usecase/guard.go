@@ -105,7 +105,7 @@ func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authenticati
 }
 
 // Send counts a code, or says why there is none. Guessed codes cost each network that is not known some of its own, and
-// nothing of another's.
+// nothing of another's. A known network has its own codes, whatever all others have had.
 func (g *Guard) Send(
 	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
 ) error {
@@ -128,12 +128,16 @@ func (g *Guard) Send(
 	if err != nil {
 		return err
 	}
-	perDay := authentication.SendsPerDay
-	if _, ok := found[known]; !ok && found[code].Count >= authentication.CodeTries {
-		perDay = authentication.SendsGuessed
-	}
+	perDay, wait := authentication.SendsPerDay, time.Duration(0)
 	everybody, mine := limits[all], limits[own]
-	wait := everybody.SendWaitOfAll(now)
+	if _, ok := found[known]; ok {
+		delete(limits, all)
+	} else {
+		wait = everybody.SendWaitOfAll(now)
+		if found[code].Count >= authentication.CodeTries {
+			perDay = authentication.SendsGuessed
+		}
+	}
 	if own != all {
 		spacing, soon := mine.SendWait(kind, perDay, now)
 		if soon {
@@ -149,6 +153,20 @@ func (g *Guard) Send(
 		limits[key] = l
 	}
 	return g.deps.Limits.Save(ctx, digest, limits)
+}
+
+// Known returns those of the networks that are known.
+func (g *Guard) Known(ctx context.Context, email string, networks ...string) ([]string, error) {
+	keys := make([]authentication.LimitKey, len(networks))
+	for i, network := range networks {
+		keys[i] = of(authentication.LimitKnown, network)
+	}
+	found, err := g.deps.Limits.Find(ctx, g.deps.Key.LimitDigest(email), keys...)
+	known := make([]string, 0, len(found))
+	for key := range found {
+		known = append(known, key.Network)
+	}
+	return known, err
 }
 
 // CodeFailed counts a wrong code.

@@ -145,6 +145,27 @@ func TestGuard(t *testing.T) {
 		})
 	})
 
+	t.Run("gives a network that has logged in its codes, whatever strangers have had", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			require.NoError(g, g.LoginSucceeded(g.Context(), email, from("198.51.100.1")))
+			for i := range authentication.SendsFromAll {
+				stranger := netip.AddrFrom4([4]byte{203, 0, byte(i % 6), 1}).String()
+				require.NoError(g, g.send(stranger, authentication.SendRegistration))
+				g.clock.now = g.clock.now.Add(10 * time.Minute)
+			}
+			require.ErrorIs(g, g.send("192.0.2.1", authentication.SendRegistration), errLimited, "another stranger")
+			for range authentication.SendsPerDay {
+				require.NoError(g, g.send("198.51.100.1", authentication.SendRegistration))
+				g.clock.now = g.clock.now.Add(15 * time.Minute)
+			}
+			require.ErrorIs(g, g.send("198.51.100.1", authentication.SendRegistration), errLimited, "has ten a day")
+			known, err := g.Known(g.Context(), email, "192.0.2.0/24", "198.51.100.0/24", "")
+			require.NoError(g, err)
+			require.Equal(g, []string{"198.51.100.0/24"}, known)
+		})
+	})
+
 	t.Run("counts codes that set a password apart from those that prove an address", func(t *testing.T) {
 		t.Parallel()
 		eachGuarded(t, func(g *guarded) {
@@ -166,7 +187,9 @@ func TestGuard(t *testing.T) {
 		limits.EXPECT().Lock(gomock.Any(), gomock.Any(), start, gomock.Any()).Return(nil, errBroken).AnyTimes()
 		limits.EXPECT().Forget(gomock.Any(), gomock.Any(), gomock.Any()).Return(errBroken).AnyTimes()
 		c := client()
+		_, known := g.Known(t.Context(), email, c.Network())
 		for name, err := range map[string]error{
+			"Known":          known,
 			"Login":          g.Login(t.Context(), email, c),
 			"LoginFailed":    g.LoginFailed(t.Context(), email, c),
 			"LoginSucceeded": g.LoginSucceeded(t.Context(), email, c),

@@ -14,7 +14,7 @@ import (
 //
 // An address whose user is active gets a request like any other, and its owner a notice in place of the code: the
 // result, the statements and the time are the same, and nobody learns who has an account. Register returns
-// ErrInvalidEmail, ErrBody (password), ErrBusy, ErrRequestsFull, or an error of the Guard.
+// ErrInvalidEmail, ErrBody (password), ErrBusy, an error of the Guard, or of [authentication.MakeRoom].
 func (uc *UseCase) Register(
 	ctx context.Context, c authentication.Credentials, client authentication.Client,
 ) (browser string, err error) {
@@ -74,7 +74,15 @@ func (uc *UseCase) request(
 	if err != nil {
 		return err
 	}
-	out, err := authentication.MakeRoom(others, r.Network, r.CreatedAt)
+	networks := []string{r.Network}
+	for _, o := range others {
+		networks = append(networks, o.Network)
+	}
+	known, err := uc.deps.Guard.Known(ctx, r.Email, networks...)
+	if err != nil {
+		return err
+	}
+	out, err := authentication.MakeRoom(others, r.Network, known, r.CreatedAt)
 	if err != nil {
 		return err
 	}

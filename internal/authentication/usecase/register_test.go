@@ -2,6 +2,7 @@ package usecase_test
 
 import (
 	"context"
+	"strconv"
 	"testing"
 	"time"
 
@@ -107,8 +108,25 @@ func TestRegister(t *testing.T) {
 		f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
 		f.requests.EXPECT().OfAddress(inside, email, purpose).Return(full, nil)
 		_, err = f.Register(context.Background(), credentials(), client())
-		require.ErrorIs(t, err, authentication.ErrRequestsFull)
+		require.ErrorIs(t, err, errLimited)
 		f.requireTx(t, 0, 1)
+	})
+
+	t.Run("pushes out a stranger's request for a network that has logged in", func(t *testing.T) {
+		t.Parallel()
+		full := make([]authentication.CodeRequest, authentication.MaxRequests)
+		for i := range full {
+			full[i] = changedRequest(func(r *authentication.CodeRequest) {
+				r.ID, r.Network = strconv.Itoa(i), "198.51.100.0/24"
+				r.Code.CreatedAt = start.Add(-time.Duration(i) * time.Minute)
+			})
+		}
+		f := newFixture(t)
+		c := client()
+		f.guard.known = []string{c.Network()}
+		f.expectRegistration(activeUser(), full, []string{"4"})
+		_, err := f.Register(context.Background(), credentials(), c)
+		require.NoError(t, err)
 	})
 
 	t.Run("names a browser that has no name", func(t *testing.T) {
@@ -158,6 +176,11 @@ func TestRegister(t *testing.T) {
 			func(f *fixture, err error) { f.users.EXPECT().Create(inside, gomock.Any()).Return(err) },
 			func(f *fixture, err error) { f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), err) },
 			func(f *fixture, err error) { f.requests.EXPECT().OfAddress(inside, email, purpose).Return(nil, err) },
+			func(f *fixture, err error) {
+				if err != nil {
+					f.guard.refuse = map[string]error{"known": err}
+				}
+			},
 			func(f *fixture, err error) { f.requests.EXPECT().Delete(inside, gomock.Any()).Return(err) },
 			func(f *fixture, err error) { f.requests.EXPECT().Save(inside, gomock.Any()).Return(err) },
 			func(f *fixture, err error) { f.events.Err = err },

@@ -107,6 +107,7 @@ func (noGuard) Login(context.Context, string, authentication.Client) error      
 func (noGuard) LoginFailed(context.Context, string, authentication.Client) error    { return nil }
 func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error { return nil }
 func (noGuard) CodeSucceeded(context.Context, string) error                         { return nil }
+func (noGuard) Known(context.Context, string, ...string) ([]string, error)          { return nil, nil }
 func (noGuard) Send(context.Context, string, authentication.Client, authentication.SendKind) error {
 	return nil
 }
