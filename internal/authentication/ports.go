@@ -60,6 +60,8 @@ type CodeRequestRepository interface {
 	OfAddress(ctx context.Context, email string, purpose Purpose) ([]CodeRequest, error)
 	// OfBrowser is OfAddress for the requests that one of the browsers has made or was bound to.
 	OfBrowser(ctx context.Context, email string, purpose Purpose, browsers [][]byte) ([]CodeRequest, error)
+	// Bound reports, without waiting or locking, whether OfBrowser would return any.
+	Bound(ctx context.Context, email string, purpose Purpose, browsers [][]byte) (bool, error)
 	// OfPassword returns, without waiting or locking, the requests for a verification of an address whose PasswordTag is one
 	// of tags. One whose code has been used is not among them: its password is the user's, or was.
 	OfPassword(ctx context.Context, email string, tags []uint16) ([]CodeRequest, error)

@@ -37,6 +37,16 @@ type Requests struct{ RequestsDeps }
 // NewRequests returns a repository that decorates that of d.
 func NewRequests(d RequestsDeps) *Requests { return &Requests{d} }
 
+// Bound is as OfBrowser: any browser may have what it returns.
+func (r *Requests) Bound(
+	ctx context.Context, email string, purpose authentication.Purpose, browsers [][]byte,
+) (bool, error) {
+	if purpose != authentication.PurposeVerification {
+		return r.CodeRequestRepository.Bound(ctx, email, purpose, browsers)
+	}
+	return true, nil
+}
+
 // OfBrowser returns the requests of every browser. A code of the previous release, which keeps the digits themselves, is
 // returned as a request of ours when it is the newest: the caller stores what becomes of it, and from then on it is one.
 // It is not looked for once the user is active.

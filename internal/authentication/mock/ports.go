@@ -297,6 +297,21 @@ func (mr *MockCodeRequestRepositoryMockRecorder) Bind(ctx, requestID, browser in
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Bind", reflect.TypeOf((*MockCodeRequestRepository)(nil).Bind), ctx, requestID, browser)
 }
 
+// Bound mocks base method.
+func (m *MockCodeRequestRepository) Bound(ctx context.Context, email string, purpose authentication.Purpose, browsers [][]byte) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Bound", ctx, email, purpose, browsers)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Bound indicates an expected call of Bound.
+func (mr *MockCodeRequestRepositoryMockRecorder) Bound(ctx, email, purpose, browsers interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Bound", reflect.TypeOf((*MockCodeRequestRepository)(nil).Bound), ctx, email, purpose, browsers)
+}
+
 // ByEvent mocks base method.
 func (m *MockCodeRequestRepository) ByEvent(ctx context.Context, eventID string) (authentication.CodeRequest, error) {
 	m.ctrl.T.Helper()

@@ -101,6 +101,7 @@ func (f *fixture) expectReset(user authentication.User, requests ...authenticati
 	if user.ID == "" {
 		missing = authentication.ErrUserNotFound
 	}
+	f.requests.EXPECT().Bound(outside, email, reset, [][]byte{browserDigest()}).Return(true, nil)
 	f.passwords.EXPECT().Hash(outside, "a better one").Return("better hash", nil)
 	f.users.EXPECT().LockByEmail(inside, email).Return(user, missing)
 	f.requests.EXPECT().OfBrowser(inside, email, reset, [][]byte{browserDigest()}).Return(requests, nil)
@@ -167,8 +168,7 @@ func TestResetPassword(t *testing.T) {
 		}{
 			"a wrong code":                       {activeUser(), []authentication.CodeRequest{resetRequest()}, "654321", authentication.ErrWrongCode},
 			"a code that was used":               {activeUser(), []authentication.CodeRequest{used}, digits, authentication.ErrWrongCode},
-			"another browser":                    {activeUser(), nil, digits, authentication.ErrOtherBrowser},
-			"an unknown address":                 {authentication.User{}, nil, digits, authentication.ErrOtherBrowser},
+			"a request pushed out meanwhile":     {activeUser(), nil, digits, authentication.ErrOtherBrowser},
 			"the code of an address with nobody": {authentication.User{}, []authentication.CodeRequest{resetRequest()}, digits, authentication.ErrWrongCode},
 		} {
 			t.Run(name, func(t *testing.T) {
@@ -183,9 +183,19 @@ func TestResetPassword(t *testing.T) {
 		}
 	})
 
+	t.Run("refuses another browser and an unknown address alike, and neither locks nor hashes", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.requests.EXPECT().Bound(outside, email, reset, [][]byte{browserDigest()}).Return(false, nil)
+		_, err := f.ResetPassword(context.Background(), email, digits, "a better one", client())
+		require.ErrorIs(t, err, authentication.ErrOtherBrowser)
+		f.requireTx(t, 0, 0)
+	})
+
 	t.Run("touches no code when the request is bad", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
+		f.requests.EXPECT().Bound(outside, email, reset, gomock.Any()).Return(true, nil)
 		_, err := f.ResetPassword(context.Background(), "an", digits, "a better one", client())
 		require.ErrorIs(t, err, authentication.ErrInvalidEmail)
 		_, err = f.ResetPassword(context.Background(), email, digits, "short", client())

@@ -26,6 +26,9 @@ func (uc *UseCase) ResetPassword(
 	if err := uc.deps.PasswordRules.Check(password, email); err != nil {
 		return authentication.Login{}, err
 	}
+	if err := uc.asked(ctx, email, authentication.PurposeReset, client); err != nil {
+		return authentication.Login{}, err
+	}
 	hash, err := uc.deps.Passwords.Hash(ctx, password)
 	if err != nil {
 		return authentication.Login{}, err

@@ -24,6 +24,9 @@ func (uc *UseCase) Verify(
 	if err != nil {
 		return authentication.Login{}, err
 	}
+	if err := uc.asked(ctx, email, authentication.PurposeVerification, client); err != nil {
+		return authentication.Login{}, err
+	}
 	var login authentication.Login
 	var refusal error // kept apart from the transaction's error: what the try has cost is committed first
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
@@ -41,6 +44,19 @@ func (uc *UseCase) Verify(
 		return authentication.Login{}, err
 	}
 	return login, nil
+}
+
+// asked returns ErrOtherBrowser unless a browser of the client has asked for a code. It looks at nothing else and locks
+// nothing: a lock of the user, which is there for some addresses only, would show in the time. Who has asked knows no more
+// of an address than before, and whether they may spend the code is decided again under that lock.
+func (uc *UseCase) asked(
+	ctx context.Context, email string, purpose authentication.Purpose, client authentication.Client,
+) error {
+	bound, err := uc.deps.Requests.Bound(ctx, email, purpose, client.BrowserDigests())
+	if err == nil && !bound {
+		return authentication.ErrOtherBrowser
+	}
+	return err
 }
 
 // countCode tells the guard what became of a code, and returns the refusal unless that fails.

@@ -22,6 +22,7 @@ func (f *fixture) expectRequests(user authentication.User, requests ...authentic
 		err = authentication.ErrUserNotFound
 	}
 	gomock.InOrder(
+		f.requests.EXPECT().Bound(outside, email, purpose, [][]byte{browserDigest()}).Return(true, nil),
 		f.users.EXPECT().LockByEmail(inside, email).Return(user, err),
 		f.requests.EXPECT().OfBrowser(inside, email, purpose, [][]byte{browserDigest()}).Return(requests, nil),
 	)
@@ -172,16 +173,27 @@ func TestVerify(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses another browser and an unknown address alike, at no cost", func(t *testing.T) {
+	t.Run("refuses another browser and an unknown address alike, and locks nothing", func(t *testing.T) {
 		t.Parallel()
-		for _, user := range []authentication.User{invitedUser(), activeUser(), {}} {
-			f := newFixture(t)
-			f.expectRequests(user)
-			_, err := f.Verify(context.Background(), email, digits, client())
-			require.ErrorIs(t, err, authentication.ErrOtherBrowser)
-			f.requireTx(t, 1, 0)
-			require.Empty(t, f.guard.calls)
-		}
+		f := newFixture(t)
+		f.requests.EXPECT().Bound(outside, email, purpose, [][]byte{browserDigest()}).Return(false, nil)
+		_, err := f.Verify(context.Background(), email, digits, client())
+		require.ErrorIs(t, err, authentication.ErrOtherBrowser)
+		f.requireTx(t, 0, 0)
+		require.Empty(t, f.guard.calls)
+
+		f.requests.EXPECT().Bound(outside, email, purpose, gomock.Any()).Return(false, errBroken)
+		_, err = f.Verify(context.Background(), email, digits, client())
+		require.ErrorIs(t, err, errBroken)
+	})
+
+	t.Run("refuses a browser whose request is pushed out meanwhile", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.expectRequests(invitedUser())
+		_, err := f.Verify(context.Background(), email, digits, client())
+		require.ErrorIs(t, err, authentication.ErrOtherBrowser)
+		require.Empty(t, f.guard.calls)
 	})
 
 	t.Run("refuses an invalid address", func(t *testing.T) {
@@ -206,6 +218,7 @@ func TestVerify(t *testing.T) {
 		}
 		for failing := range steps {
 			f := newFixture(t)
+			f.requests.EXPECT().Bound(outside, email, purpose, gomock.Any()).Return(true, nil)
 			for i, expect := range steps[:failing+1] {
 				if i == failing {
 					expect(f, errBroken)

@@ -36,16 +36,30 @@ func (r *CodeRequests) OfAddress(
 func (r *CodeRequests) OfBrowser(
 	ctx context.Context, email string, purpose authentication.Purpose, browsers [][]byte,
 ) ([]authentication.CodeRequest, error) {
-	args := []any{email, string(purpose)}
+	where, args := ofBrowser(email, purpose, browsers)
+	return r.locked(ctx, where, args...)
+}
+
+// Bound reports whether OfBrowser would return any. It writes nothing, not even a lock.
+func (r *CodeRequests) Bound(
+	ctx context.Context, email string, purpose authentication.Purpose, browsers [][]byte,
+) (bound bool, err error) {
+	where, args := ofBrowser(email, purpose, browsers)
+	err = r.db.Conn(ctx).QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM code_requests WHERE "+where+")", args...).Scan(&bound)
+	return bound, database.Wrap("authentication: looking for requests of a browser", err)
+}
+
+func ofBrowser(email string, purpose authentication.Purpose, browsers [][]byte) (where string, args []any) {
+	args = []any{email, string(purpose)}
 	for _, digest := range browsers {
 		args = append(args, digest)
 	}
 	if len(browsers) == 0 {
 		args = append(args, []byte{}) // no browser has it: the statement is the same for those without one
 	}
-	return r.locked(ctx, `lower(email) = lower($1) AND purpose = $2 AND EXISTS (
+	return `lower(email) = lower($1) AND purpose = $2 AND EXISTS (
 	SELECT 1 FROM code_request_browsers b WHERE b.request_id = code_requests.id
-	AND b.digest IN (`+database.Placeholders(3, len(args)-2)+"))", args...)
+	AND b.digest IN (` + database.Placeholders(3, len(args)-2) + "))", args
 }
 
 func (r *CodeRequests) locked(ctx context.Context, where string, args ...any) ([]authentication.CodeRequest, error) {

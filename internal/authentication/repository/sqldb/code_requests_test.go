@@ -105,6 +105,39 @@ func TestCodeRequests(t *testing.T) {
 		})
 	})
 
+	t.Run("are looked for by browser without a lock or a write", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			r := newRequest("an@example.com")
+			s.save(r)
+			s.bind(r, "b1")
+			s.bothWays(func(ctx context.Context) {
+				for _, c := range []struct {
+					email    string
+					purpose  authentication.Purpose
+					browsers [][]byte
+					want     bool
+				}{
+					{"AN@example.com", purpose, [][]byte{[]byte("x"), []byte("b1")}, true},
+					{"an@example.com", purpose, [][]byte{[]byte("b2")}, false},
+					{"an@example.com", purpose, nil, false},
+					{"an@example.com", authentication.PurposeReset, [][]byte{[]byte("b1")}, false},
+					{"other@example.com", purpose, [][]byte{[]byte("b1")}, false},
+				} {
+					bound, err := s.requests.Bound(ctx, c.email, c.purpose, c.browsers)
+					require.NoError(s, err)
+					require.Equal(s, c.want, bound, c)
+				}
+				if s.db.Dialect() == database.Postgres {
+					var written bool
+					require.NoError(s, s.db.Conn(ctx).QueryRowContext(ctx,
+						"SELECT pg_current_xact_id_if_assigned() IS NOT NULL").Scan(&written))
+					require.False(s, written)
+				}
+			})
+		})
+	})
+
 	t.Run("are found by the tag of their password", func(t *testing.T) {
 		t.Parallel()
 		each(t, func(s suite) {
