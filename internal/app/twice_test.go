@@ -168,10 +168,10 @@ func TestTransactions(t *testing.T) {
 		p.recover(t)
 
 		require.Equal(t, []string{
-			"authentication.ChangePassword", "authentication.CodeFailed", "authentication.EndOtherSessions",
-			"authentication.ForgotPassword", "authentication.LoginFailed", "authentication.Promote", "authentication.Register",
+			"authentication.CodeFailed", "authentication.EndOtherSessions",
+			"authentication.ForgotPassword", "authentication.Promote", "authentication.Register",
 			"authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.Verify",
-			"authentication.login", "authentication.replace",
+			"authentication.changeLogin", "authentication.changePassword", "authentication.login", "authentication.replace",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",

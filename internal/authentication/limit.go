@@ -81,7 +81,14 @@ func (l *Limit) Add(now time.Time) {
 	l.LastAt = now
 }
 
-// AddLogin counts a wrong password. After a pause counting starts again.
+// Undo takes one try back.
+func (l *Limit) Undo() {
+	for _, count := range []*int{&l.Count, &l.Hour.Count, &l.Day.Count} {
+		*count = max(0, *count-1)
+	}
+}
+
+// AddLogin counts a password. After a pause counting starts again.
 func (l *Limit) AddLogin(now time.Time) {
 	if l.Count >= LoginTries && now.Sub(l.LastAt) >= LoginPause {
 		l.Count = 0

@@ -81,12 +81,13 @@ type CodeRequestRepository interface {
 // Guard limits what can be tried for an address, so that no stranger fills a limit at its owner's cost. Its methods cost
 // the same whether the address is known or not, and are called before anything is looked up.
 type Guard interface {
-	// Login returns an error that says when to try again, while no password may be tried for the address from the
-	// client's network.
+	// Login counts a try at the password of the address from the client's network, before the password is compared, or
+	// returns an error that says when to try again. Of many at once no more pass than one after the other.
 	Login(ctx context.Context, email string, c Client) error
-	// LoginFailed and LoginSucceeded count what became of a password. One that opens no session has not succeeded.
-	LoginFailed(ctx context.Context, email string, c Client) error
+	// LoginSucceeded ends the counting: the password opens a session.
 	LoginSucceeded(ctx context.Context, email string, c Client) error
+	// LoginUndone takes back what Login has counted: no password was compared, or it was right and opens no session.
+	LoginUndone(ctx context.Context, email string, c Client) error
 	// Send counts a code that is about to be made, in the transaction of ctx, which keeps every other Send for the address
 	// waiting. It returns [ErrTooSoon], or an error that says when to try again.
 	Send(ctx context.Context, email string, c Client, kind SendKind) error

@@ -70,7 +70,7 @@ type flow struct {
 type noGuard struct{ authentication.Guard }
 
 func (noGuard) Login(context.Context, string, authentication.Client) error       { return nil }
-func (noGuard) LoginFailed(context.Context, string, authentication.Client) error { return nil }
+func (noGuard) LoginUndone(context.Context, string, authentication.Client) error { return nil }
 func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error {
 	return nil
 }

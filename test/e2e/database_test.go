@@ -53,7 +53,7 @@ func TestDatabaseRefusals(t *testing.T) {
 		s.Ready(s.APIs[0])
 		unavailable(t)(p.client.Register(t.Context(), harness.Email(), harness.Password))
 		unavailable(t)(p.client.Verify(t.Context(), p.email, p.code))
-		unavailable(t)(other.client.Login(t.Context(), other.email, harness.Password, false)) // has a session to store
+		unavailable(t)(other.client.Login(t.Context(), other.email, harness.Password, false)) // has a try to count and a session to store
 		want(t, http.StatusOK)(other.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 		responds(t, s.APIs[0], "/ready", http.StatusOK, "is read-only")
 		responds(t, s.APIs[0], "/health", http.StatusOK, "the database is read-only")

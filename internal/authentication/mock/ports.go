@@ -500,20 +500,6 @@ func (mr *MockGuardMockRecorder) Login(ctx, email, c interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Login", reflect.TypeOf((*MockGuard)(nil).Login), ctx, email, c)
 }
 
-// LoginFailed mocks base method.
-func (m *MockGuard) LoginFailed(ctx context.Context, email string, c authentication.Client) error {
-	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "LoginFailed", ctx, email, c)
-	ret0, _ := ret[0].(error)
-	return ret0
-}
-
-// LoginFailed indicates an expected call of LoginFailed.
-func (mr *MockGuardMockRecorder) LoginFailed(ctx, email, c interface{}) *gomock.Call {
-	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoginFailed", reflect.TypeOf((*MockGuard)(nil).LoginFailed), ctx, email, c)
-}
-
 // LoginSucceeded mocks base method.
 func (m *MockGuard) LoginSucceeded(ctx context.Context, email string, c authentication.Client) error {
 	m.ctrl.T.Helper()
@@ -526,6 +512,20 @@ func (m *MockGuard) LoginSucceeded(ctx context.Context, email string, c authenti
 func (mr *MockGuardMockRecorder) LoginSucceeded(ctx, email, c interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoginSucceeded", reflect.TypeOf((*MockGuard)(nil).LoginSucceeded), ctx, email, c)
+}
+
+// LoginUndone mocks base method.
+func (m *MockGuard) LoginUndone(ctx context.Context, email string, c authentication.Client) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LoginUndone", ctx, email, c)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// LoginUndone indicates an expected call of LoginUndone.
+func (mr *MockGuardMockRecorder) LoginUndone(ctx, email, c interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoginUndone", reflect.TypeOf((*MockGuard)(nil).LoginUndone), ctx, email, c)
 }
 
 // Send mocks base method.

@@ -14,33 +14,43 @@ func (uc *UseCase) ChangePassword(
 	ctx context.Context, who authentication.Identity, oldPassword, newPassword string, client authentication.Client,
 ) (authentication.Login, error) {
 	user := who.User
-	if err := uc.deps.Guard.Login(ctx, user.Email, client); err != nil {
-		return authentication.Login{}, err
-	}
 	if err := uc.deps.PasswordRules.CheckField("new_password", newPassword, user.Email); err != nil {
 		return authentication.Login{}, err
 	}
-	ok, _, err := uc.deps.Passwords.Verify(ctx, user.PasswordHash, oldPassword)
-	if err != nil {
+	if err := uc.deps.Guard.Login(ctx, user.Email, client); err != nil {
 		return authentication.Login{}, err
 	}
-	if !ok {
-		if err := uc.deps.Guard.LoginFailed(ctx, user.Email, client); err != nil {
-			return authentication.Login{}, err
-		}
+	ok, _, err := uc.deps.Passwords.Verify(ctx, user.PasswordHash, oldPassword)
+	if err == nil && !ok {
 		return authentication.Login{}, authentication.ErrWrongPassword
 	}
-	hash, err := uc.deps.Passwords.Hash(ctx, newPassword)
+	var login authentication.Login
+	if err == nil {
+		login, err = uc.changePassword(ctx, who, newPassword, client)
+	}
+	if err != nil {
+		uc.undoLogin(ctx, user.Email, client)
+		return authentication.Login{}, err
+	}
+	_ = uc.deps.Guard.LoginSucceeded(ctx, login.User.Email, client) // committed: what is only counted must not undo that
+	return login, nil
+}
+
+// changePassword gives the user the password, and opens a session. It returns ErrWrongPassword when theirs is no longer the
+// one that was verified.
+func (uc *UseCase) changePassword(
+	ctx context.Context, who authentication.Identity, password string, client authentication.Client,
+) (login authentication.Login, err error) {
+	hash, err := uc.deps.Passwords.Hash(ctx, password)
 	if err != nil {
 		return authentication.Login{}, err
 	}
-	var login authentication.Login
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		changed, err := uc.deps.Users.LockByID(ctx, user.ID)
+		changed, err := uc.deps.Users.LockByID(ctx, who.User.ID)
 		if err != nil {
 			return err
 		}
-		if !changed.Active || changed.PasswordHash != user.PasswordHash { // of a moment ago
+		if !changed.Active || changed.PasswordHash != who.User.PasswordHash { // of a moment ago
 			return authentication.ErrWrongPassword
 		}
 		now := uc.deps.Clock.Now()
@@ -60,9 +70,5 @@ func (uc *UseCase) ChangePassword(
 		login, err = uc.openSession(ctx, changed, who.Session.Remember, client)
 		return err
 	})
-	if err != nil {
-		return authentication.Login{}, err
-	}
-	_ = uc.deps.Guard.LoginSucceeded(ctx, login.User.Email, client) // committed: what is only counted must not undo that
-	return login, nil
+	return login, err
 }

@@ -233,8 +233,8 @@ func (g *fakeGuard) call(name string) error {
 func (g *fakeGuard) Login(context.Context, string, authentication.Client) error {
 	return g.call("login")
 }
-func (g *fakeGuard) LoginFailed(context.Context, string, authentication.Client) error {
-	return g.call("login failed")
+func (g *fakeGuard) LoginUndone(context.Context, string, authentication.Client) error {
+	return g.call("login undone")
 }
 func (g *fakeGuard) LoginSucceeded(context.Context, string, authentication.Client) error {
 	return g.call("login succeeded")

@@ -34,63 +34,102 @@ func loginKeys(c authentication.Client) (own, strangers, known authentication.Li
 		of(authentication.LimitKnown, network)
 }
 
-// Login returns an error while no password may be tried. Tries from a network that is not known, in the sense of
-// [authentication.Client.Network], count as those of strangers only.
+// Login counts a password that is about to be compared, or returns an error while none may be. Tries from a network that is
+// not known, in the sense of [authentication.Client.Network], count as those of strangers only. Who has to wait anyway
+// locks nothing and writes nothing.
 func (g *Guard) Login(ctx context.Context, email string, c authentication.Client) error {
-	own, strangers, known := loginKeys(c)
-	limits, err := g.deps.Limits.Find(ctx, g.deps.Key.LimitDigest(email), own, strangers, known)
+	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
+	limits, keys, err := g.findLogin(ctx, digest, c)
 	if err != nil {
 		return err
 	}
-	now := g.deps.Clock.Now()
-	mine, others := limits[own], limits[strangers]
-	wait := others.StrangerWait(now)
-	if _, ok := limits[known]; ok {
-		wait = 0
+	wait := loginWait(limits, keys, now)
+	if wait == 0 {
+		err = g.changeLogin(ctx, digest, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
+			if wait = loginWait(limits, keys, now); wait > 0 { // others were first
+				return
+			}
+			for key, l := range limits {
+				if key.Network == "" {
+					l.Add(now)
+				} else {
+					l.AddLogin(now)
+				}
+				limits[key] = l
+			}
+		})
 	}
-	if own != strangers {
-		wait = max(wait, mine.LoginWait(now))
+	if err != nil {
+		return err
 	}
 	return g.refuse(ctx, authentication.LimitLogin, wait)
 }
 
-// LoginFailed counts a wrong password.
-func (g *Guard) LoginFailed(ctx context.Context, email string, c authentication.Client) error {
+// LoginUndone takes back what Login has counted.
+func (g *Guard) LoginUndone(ctx context.Context, email string, c authentication.Client) error {
 	digest := g.deps.Key.LimitDigest(email)
-	own, strangers, known := loginKeys(c)
-	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		now := g.deps.Clock.Now()
-		found, err := g.deps.Limits.Find(ctx, digest, known)
-		if err != nil {
-			return err
-		}
-		keys := []authentication.LimitKey{strangers, own}
-		if len(found) > 0 {
-			keys = keys[1:]
-		} else if own == strangers {
-			keys = keys[:1]
-		}
-		limits, err := g.deps.Limits.Lock(ctx, digest, now, keys...)
-		if err != nil {
-			return err
-		}
+	_, keys, err := g.findLogin(ctx, digest, c)
+	if err != nil {
+		return err
+	}
+	return g.changeLogin(ctx, digest, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
 		for key, l := range limits {
-			if key == strangers {
-				l.Add(now)
-			} else {
-				l.AddLogin(now)
-			}
+			l.Undo()
 			limits[key] = l
 		}
+	})
+}
+
+// findLogin returns the limits of a password from this client that are stored, and the keys of those that count it.
+func (g *Guard) findLogin(
+	ctx context.Context, digest []byte, c authentication.Client,
+) (limits map[authentication.LimitKey]authentication.Limit, keys []authentication.LimitKey, err error) {
+	own, strangers, known := loginKeys(c)
+	limits, err = g.deps.Limits.Find(ctx, digest, own, strangers, known)
+	if _, ok := limits[known]; !ok {
+		keys = append(keys, strangers)
+	}
+	if own != strangers {
+		keys = append(keys, own)
+	}
+	return limits, keys, err
+}
+
+// changeLogin changes limits under their lock.
+func (g *Guard) changeLogin(
+	ctx context.Context, digest []byte, keys []authentication.LimitKey,
+	change func(map[authentication.LimitKey]authentication.Limit),
+) error {
+	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		limits, err := g.deps.Limits.Lock(ctx, digest, g.deps.Clock.Now(), keys...)
+		if err != nil {
+			return err
+		}
+		change(limits)
 		return g.deps.Limits.Save(ctx, digest, limits)
 	})
+}
+
+// loginWait returns how long to wait until these limits let another password through.
+func loginWait(
+	limits map[authentication.LimitKey]authentication.Limit, keys []authentication.LimitKey, now time.Time,
+) (wait time.Duration) {
+	for _, key := range keys {
+		l := limits[key]
+		if key.Network == "" {
+			wait = max(wait, l.StrangerWait(now))
+		} else {
+			wait = max(wait, l.LoginWait(now))
+		}
+	}
+	return wait
 }
 
 // LoginSucceeded ends the counting of this network and of strangers, and makes the network known.
 func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authentication.Client) error {
 	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
 	own, strangers, known := loginKeys(c)
-	limits, err := g.deps.Limits.Find(ctx, digest, own, strangers, known) // most logins have nothing to write
+	limits, err := g.deps.Limits.Find(ctx, digest, own, strangers, known)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package usecase_test
 import (
 	"context"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,6 +25,7 @@ type guarded struct {
 	*usecase.Guard
 	db      *database.DB
 	clock   *fakeClock
+	mu      sync.Mutex
 	refused map[authentication.LimitKind]int
 }
 
@@ -32,7 +35,11 @@ func eachGuarded(t *testing.T, test func(g *guarded)) {
 		g := &guarded{T: t, db: db, clock: &fakeClock{start}, refused: map[authentication.LimitKind]int{}}
 		g.Guard = usecase.NewGuard(usecase.GuardDeps{
 			Tx: db, Limits: sqldb.NewLimits(db), Clock: g.clock, Key: codeKey,
-			Refused: func(_ context.Context, kind authentication.LimitKind) { g.refused[kind]++ },
+			Refused: func(_ context.Context, kind authentication.LimitKind) {
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				g.refused[kind]++
+			},
 		})
 		test(g)
 	})
@@ -46,12 +53,7 @@ func from(ip string) authentication.Client {
 }
 
 func (g *guarded) wrongPassword(ip string) error {
-	g.Helper()
-	if err := g.Login(g.Context(), email, from(ip)); err != nil {
-		return err
-	}
-	require.NoError(g, g.LoginFailed(g.Context(), email, from(ip)))
-	return nil
+	return g.Login(g.Context(), email, from(ip))
 }
 
 func (g *guarded) send(ip string, kind authentication.SendKind) error {
@@ -75,6 +77,45 @@ func TestGuard(t *testing.T) {
 			require.NoError(g, g.Login(g.Context(), "other@example.com", from("203.0.113.7")), "another address")
 			g.clock.now = start.Add(15 * time.Minute)
 			require.NoError(g, g.wrongPassword("203.0.113.7"))
+		})
+	})
+
+	t.Run("lets no more passwords through at once than one after the other", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			tries := func(ip string) int {
+				var passed atomic.Int32
+				var all sync.WaitGroup
+				for range 3 * authentication.LoginTries {
+					all.Go(func() {
+						if g.Login(g.Context(), email, from(ip)) == nil {
+							passed.Add(1)
+						}
+					})
+				}
+				all.Wait()
+				return int(passed.Load())
+			}
+			require.Equal(g, authentication.LoginTries, tries("203.0.113.7"))
+			require.Equal(g, authentication.LoginTries, tries("198.51.100.1"))
+			require.NoError(g, g.LoginSucceeded(g.Context(), email, from("198.51.100.1")))
+			require.Equal(g, authentication.LoginTries, tries("198.51.100.1"), "of a known network")
+		})
+	})
+
+	t.Run("takes back what was no guess", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			require.NoError(g, g.LoginUndone(g.Context(), email, from("203.0.113.7")), "nothing, where nothing is counted")
+			for range authentication.StrangerTries + authentication.StrangerPerHour {
+				require.NoError(g, g.Login(g.Context(), email, from("203.0.113.7")))
+				require.NoError(g, g.LoginUndone(g.Context(), email, from("203.0.113.7")))
+			}
+			for range authentication.LoginTries {
+				require.NoError(g, g.wrongPassword("203.0.113.7"))
+			}
+			require.ErrorIs(g, g.wrongPassword("203.0.113.7"), errLimited)
+			require.NoError(g, g.wrongPassword("192.0.2.1"))
 		})
 	})
 
@@ -191,7 +232,7 @@ func TestGuard(t *testing.T) {
 		for name, err := range map[string]error{
 			"Known":          known,
 			"Login":          g.Login(t.Context(), email, c),
-			"LoginFailed":    g.LoginFailed(t.Context(), email, c),
+			"LoginUndone":    g.LoginUndone(t.Context(), email, c),
 			"LoginSucceeded": g.LoginSucceeded(t.Context(), email, c),
 			"Send":           g.Send(t.Context(), email, c, authentication.SendResend),
 			"CodeFailed":     g.CodeFailed(t.Context(), email),

@@ -19,9 +19,13 @@ func (uc *UseCase) Login(
 			return authentication.Login{}, err
 		}
 		if found.request != nil || !found.user.Active {
+			uc.undoLogin(ctx, found.email(), client)
 			return authentication.Login{}, authentication.ErrNotVerified
 		}
 		login, err := uc.login(ctx, found, c.Password, remember, client)
+		if err != nil { // the password was right
+			uc.undoLogin(ctx, found.email(), client)
+		}
 		if errors.Is(err, errPasswordReplaced) {
 			if again { // by another login that made the hash anew, or with another password
 				continue

@@ -26,6 +26,7 @@ func (uc *UseCase) SendCode(
 	if err != nil {
 		return "", err
 	}
+	uc.undoLogin(ctx, found.email(), client)
 	if found.request == nil && found.user.Active {
 		return "", authentication.ErrAlreadyVerified
 	}

@@ -80,7 +80,7 @@ func TestSendCode(t *testing.T) {
 				if tc.kind != "" {
 					kind = tc.kind
 				}
-				require.Equal(t, []string{"login", kind}, f.guard.calls)
+				require.Equal(t, []string{"login", "login undone", kind}, f.guard.calls)
 
 				events := f.events.Events()
 				require.Len(t, events, 1)
@@ -141,7 +141,7 @@ func TestSendCode(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "stored hash", saved.PasswordHash, "the password they have")
 		require.Equal(t, codeKey.PasswordTag(email, password), saved.PasswordTag)
-		require.Equal(t, []string{"login", "send registration"}, f.guard.calls, "is counted, however soon")
+		require.Equal(t, []string{"login", "login undone", "send registration"}, f.guard.calls, "is counted, however soon")
 		require.Len(t, f.events.Events(), 1)
 	})
 
@@ -159,43 +159,43 @@ func TestSendCode(t *testing.T) {
 			}, want: limit, guard: []string{"login"}},
 			"an unknown address, after hashing": {expect: func(f *fixture) {
 				f.expectLookup(authentication.User{}, false)
-			}, want: authentication.ErrWrongPassword, guard: []string{"login", "login failed"}},
+			}, want: authentication.ErrWrongPassword, guard: []string{"login"}},
 			"a wrong password of a verified user": {expect: func(f *fixture) {
 				f.expectLookup(activeUser(), false)
-			}, want: authentication.ErrWrongPassword, guard: []string{"login", "login failed"}},
+			}, want: authentication.ErrWrongPassword, guard: []string{"login"}},
 			"a password whose tag is another's": {expect: func(f *fixture) {
 				f.expectLookup(invitedUser(), false, storedRequest())
 				f.passwords.EXPECT().Verify(outside, "pending hash", password).Return(false, false, nil)
-			}, want: authentication.ErrWrongPassword, guard: []string{"login", "login failed"}},
+			}, want: authentication.ErrWrongPassword, guard: []string{"login"}},
 			"a verified user": {expect: func(f *fixture) {
 				f.expectPassword(activeUser())
-			}, want: authentication.ErrAlreadyVerified, guard: []string{"login"}},
+			}, want: authentication.ErrAlreadyVerified, guard: []string{"login", "login undone"}},
 			"too many codes": {expect: func(f *fixture) {
 				f.clock.now = start.Add(time.Minute)
 				f.guard.refuse = map[string]error{"send resend": limit}
 				f.expectPending(invitedUser(), storedRequest())
-			}, want: limit, rollbacks: 1, guard: []string{"login", "send resend"}},
+			}, want: limit, rollbacks: 1, guard: []string{"login", "login undone", "send resend"}},
 			"a request that was pushed out in the meantime": {expect: func(f *fixture) {
 				f.expectPending(invitedUser(), storedRequest())
 				f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
 				f.requests.EXPECT().OfAddress(inside, email, purpose)
-			}, want: authentication.ErrWrongPassword, rollbacks: 1, guard: []string{"login"}},
+			}, want: authentication.ErrWrongPassword, rollbacks: 1, guard: []string{"login", "login undone"}},
 			"a user of the previous release who verified in the meantime": {expect: func(f *fixture) {
 				f.expectPassword(pendingUser())
 				f.users.EXPECT().LockByEmail(inside, email).Return(activeUser(), nil)
-			}, want: authentication.ErrWrongPassword, rollbacks: 1, guard: []string{"login", "send registration"}},
+			}, want: authentication.ErrWrongPassword, rollbacks: 1, guard: []string{"login", "login undone", "send registration"}},
 			"everybody while the pool is full": {expect: func(f *fixture) {
 				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
 				f.requests.EXPECT().OfPassword(outside, email, gomock.Any())
 				f.passwords.EXPECT().Verify(outside, "stored hash", password).Return(false, false, authentication.ErrBusy)
-			}, want: authentication.ErrBusy, guard: []string{"login"}},
+			}, want: authentication.ErrBusy, guard: []string{"login", "login undone"}},
 			"everybody while the database is away": {expect: func(f *fixture) {
 				f.users.EXPECT().ByEmail(outside, email).Return(authentication.User{}, errBroken)
-			}, want: errBroken, guard: []string{"login"}},
+			}, want: errBroken, guard: []string{"login", "login undone"}},
 			"when the requests cannot be read": {expect: func(f *fixture) {
 				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
 				f.requests.EXPECT().OfPassword(outside, email, gomock.Any()).Return(nil, errBroken)
-			}, want: errBroken, guard: []string{"login"}},
+			}, want: errBroken, guard: []string{"login", "login undone"}},
 			"when the event cannot be stored": {expect: func(f *fixture) {
 				f.clock.now = start.Add(time.Minute)
 				f.events.Err = errBroken
@@ -203,7 +203,7 @@ func TestSendCode(t *testing.T) {
 				f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
 				f.requests.EXPECT().OfAddress(inside, email, purpose).Return([]authentication.CodeRequest{storedRequest()}, nil)
 				f.requests.EXPECT().Save(inside, gomock.Any())
-			}, want: errBroken, rollbacks: 1, guard: []string{"login", "send resend"}},
+			}, want: errBroken, rollbacks: 1, guard: []string{"login", "login undone", "send resend"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -104,7 +104,7 @@ func (tokens) Check(string) (authentication.Claims, error) {
 type noGuard struct{ authentication.Guard }
 
 func (noGuard) Login(context.Context, string, authentication.Client) error          { return nil }
-func (noGuard) LoginFailed(context.Context, string, authentication.Client) error    { return nil }
+func (noGuard) LoginUndone(context.Context, string, authentication.Client) error    { return nil }
 func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error { return nil }
 func (noGuard) CodeSucceeded(context.Context, string) error                         { return nil }
 func (noGuard) Known(context.Context, string, ...string) ([]string, error)          { return nil, nil }
