@@ -3,6 +3,7 @@ package legacy
 import (
 	"context"
 	"database/sql"
+	"regexp"
 	"testing"
 	"time"
 
@@ -225,6 +226,19 @@ func TestRequests(t *testing.T) {
 				})
 			})
 		}
+	})
+
+	t.Run("in prepare send-otp renews the code of a user who has gone, who is created anew", func(t *testing.T) {
+		t.Parallel()
+		eachFlow(t, Prepare, func(f flow) {
+			f.register(password)
+			exec(t, f.db, "DELETE FROM users")
+			f.clock.advance(time.Minute)
+			f.sendCode()
+			mails := f.copies()
+			require.Len(f, mails, 2)
+			require.NoError(f, f.verify(regexp.MustCompile(`u003e(\d{6})`).FindStringSubmatch(string(mails[1].Body))[1]))
+		})
 	})
 
 	t.Run("in prepare a failure to read them is an error, and nothing is counted", func(t *testing.T) {

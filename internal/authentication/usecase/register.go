@@ -2,6 +2,7 @@ package usecase
 
 import (
 	"context"
+	"errors"
 
 	"github.com/google/uuid"
 
@@ -53,16 +54,28 @@ func (uc *UseCase) Register(
 		if err := uc.deps.Guard.Send(ctx, email, client, authentication.SendRegistration); err != nil {
 			return err
 		}
-		if err := uc.deps.Users.Create(ctx, user); err != nil {
-			return err
-		}
-		owner, err := uc.deps.Users.LockByEmail(ctx, email) // the one just created, or who was there
+		owner, err := uc.createOrLock(ctx, user)
 		if err != nil {
 			return err
 		}
 		return uc.request(ctx, request, owner, browser)
 	})
 	return browser, err
+}
+
+// createOrLock returns the user of an address, locked: user, or who was there. One who was there can be purged while their
+// lock is waited for.
+func (uc *UseCase) createOrLock(ctx context.Context, user authentication.User) (owner authentication.User, err error) {
+	for range 2 {
+		if err := uc.deps.Users.Create(ctx, user); err != nil {
+			return authentication.User{}, err
+		}
+		owner, err = uc.deps.Users.LockByEmail(ctx, user.Email)
+		if !errors.Is(err, authentication.ErrUserNotFound) {
+			break
+		}
+	}
+	return owner, err
 }
 
 // request stores a new request, which pushes out what [authentication.MakeRoom] says, and has its code mailed. The caller

@@ -129,6 +129,24 @@ func TestRegister(t *testing.T) {
 		require.NoError(t, err)
 	})
 
+	t.Run("creates a user in place of one who is purged meanwhile", func(t *testing.T) {
+		t.Parallel()
+		f := newFixture(t)
+		f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil)
+		gomock.InOrder(
+			f.users.EXPECT().Create(inside, gomock.Any()),
+			f.users.EXPECT().LockByEmail(inside, email).Return(authentication.User{}, authentication.ErrUserNotFound),
+			f.users.EXPECT().Create(inside, gomock.Any()),
+			f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil),
+		)
+		f.requests.EXPECT().OfAddress(inside, email, purpose)
+		f.requests.EXPECT().Delete(inside, gomock.Any())
+		f.requests.EXPECT().Save(inside, gomock.Any())
+		f.requests.EXPECT().Bind(inside, gomock.Any(), gomock.Any())
+		_, err := f.Register(context.Background(), credentials(), client())
+		require.NoError(t, err)
+	})
+
 	t.Run("names a browser that has no name", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)

@@ -118,7 +118,7 @@ func (uc *UseCase) activate(
 	ctx context.Context, user authentication.User, email, passwordHash, locale string, now time.Time,
 ) (authentication.User, error) {
 	if user.ID == "" {
-		err := uc.deps.Users.Create(ctx, authentication.User{
+		created, err := uc.createOrLock(ctx, authentication.User{
 			ID:        uuid.Must(uuid.NewV7()).String(),
 			Email:     email,
 			Role:      authentication.RoleUser,
@@ -128,10 +128,7 @@ func (uc *UseCase) activate(
 		if err != nil {
 			return authentication.User{}, err
 		}
-		// The one just created, or one of a registration that was first.
-		if user, err = uc.deps.Users.LockByEmail(ctx, email); err != nil {
-			return authentication.User{}, err
-		}
+		user = created // or one of a registration that was first
 		if user.Active {
 			return authentication.User{}, authentication.ErrAlreadyVerified
 		}

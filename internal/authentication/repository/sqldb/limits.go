@@ -1,7 +1,10 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/smap-platform/identity/internal/authentication"
@@ -24,13 +27,16 @@ func (r *Limits) Find(
 	return r.limits(ctx, "SELECT "+limitColumns+" FROM limits WHERE "+where, args...)
 }
 
-// Lock inserts what is missing, because only a row can be locked. It returns database.ErrNoTx outside a transaction.
+// Lock inserts what is missing, because only a row can be locked. Everybody waits for them in the same order. It returns database.ErrNoTx outside a transaction.
 func (r *Limits) Lock(
 	ctx context.Context, digest []byte, now time.Time, keys ...authentication.LimitKey,
 ) (map[authentication.LimitKey]authentication.Limit, error) {
 	if _, err := r.db.Tx(ctx); err != nil {
 		return nil, err
 	}
+	keys = slices.SortedFunc(slices.Values(keys), func(a, b authentication.LimitKey) int {
+		return cmp.Or(strings.Compare(string(a.Kind), string(b.Kind)), strings.Compare(a.Network, b.Network))
+	})
 	values := make(map[authentication.LimitKey]authentication.Limit, len(keys))
 	for _, key := range keys {
 		values[key] = authentication.Limit{LastAt: now}
@@ -54,11 +60,16 @@ func (r *Limits) Save(
 	return err
 }
 
-// Forget removes limits.
+// Forget removes limits. It waits for them in the order in which Lock does.
 func (r *Limits) Forget(ctx context.Context, digest []byte, keys ...authentication.LimitKey) error {
 	where, args := whereLimits(digest, keys)
-	_, err := r.db.Exec(ctx, "authentication: removing limits", "DELETE FROM limits WHERE "+where, args...)
+	_, err := r.remove(ctx, "authentication: removing limits", where+" ORDER BY kind, network"+r.db.Dialect().ForUpdate(), args...)
 	return err
+}
+
+func (r *Limits) remove(ctx context.Context, doing, where string, args ...any) (int64, error) {
+	return r.db.Exec(ctx, doing, "DELETE FROM limits WHERE (digest, kind, network) IN (SELECT digest, kind, network FROM limits WHERE "+
+		where+")", args...)
 }
 
 // Know writes once a day that a network is known.
@@ -72,10 +83,11 @@ func (r *Limits) Know(ctx context.Context, digest []byte, network string, now ti
 	return err
 }
 
-// Purge removes what is older than it is kept.
+// Purge removes what is older than it is kept, but for what is locked.
 func (r *Limits) Purge(ctx context.Context, now time.Time) (int64, error) {
-	return r.db.Exec(ctx, "authentication: purging limits",
-		"DELETE FROM limits WHERE kind = $1 AND last_at < $2 OR kind <> $1 AND last_at < $3", string(authentication.LimitKnown),
+	return r.remove(ctx, "authentication: purging limits",
+		"kind = $1 AND last_at < $2 OR kind <> $1 AND last_at < $3"+r.db.Dialect().ForUpdateSkipLocked(),
+		string(authentication.LimitKnown),
 		database.Truncate(now.Add(-authentication.NetworkKnown)), database.Truncate(now.Add(-authentication.LimitKept)))
 }
 

@@ -82,6 +82,40 @@ func TestLimits(t *testing.T) {
 		})
 	})
 
+	t.Run("are forgotten in the order in which they are locked, and not purged while they are", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			if s.db.Dialect() == database.SQLite { // one transaction at a time
+				return
+			}
+			for _, key := range []authentication.LimitKey{own, all} { // in the table the other way round
+				require.NoError(s, s.within(func(ctx context.Context) error {
+					_, err := s.limits.Lock(ctx, digest, now, key)
+					return err
+				}))
+			}
+			forgotten := make(chan error, 1)
+			require.NoError(s, s.within(func(ctx context.Context) error {
+				_, err := s.limits.Lock(ctx, digest, now, all)
+				require.NoError(s, err)
+				go func() { forgotten <- s.limits.Forget(context.Background(), digest, own, all) }()
+				require.Eventually(s, func() bool {
+					var waiting int
+					err := s.db.Conn(context.Background()).QueryRowContext(context.Background(),
+						"SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&waiting)
+					return err == nil && waiting > 0
+				}, 10*time.Second, 10*time.Millisecond)
+				_, err = s.limits.Lock(ctx, digest, now, own)
+				require.NoError(s, err)
+				n, err := s.limits.Purge(context.Background(), now.Add(100*24*time.Hour))
+				require.NoError(s, err)
+				require.Zero(s, n)
+				return nil
+			}))
+			require.NoError(s, <-forgotten)
+		})
+	})
+
 	t.Run("know a network for 30 days, and the rest for a day", func(t *testing.T) {
 		t.Parallel()
 		each(t, func(s suite) {

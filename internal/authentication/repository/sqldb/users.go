@@ -88,15 +88,37 @@ WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
 	return err
 }
 
-// PurgeProvisional deletes users whom this release created before then and who have never been active, unless they hold a
-// subscription, an invitation that has neither been cancelled nor taken, or a request for a code. It returns how many.
-func (r *Users) PurgeProvisional(ctx context.Context, then time.Time) (int64, error) {
-	return r.db.Exec(ctx, "authentication: purging unverified users", `DELETE FROM users
-WHERE provisional AND is_active IS NOT TRUE AND created_at < $1
+// purgeBatch is how many users one transaction purges: their locks are held for a moment only.
+const purgeBatch = 1000
+
+// neverProven is the condition of users whom nothing keeps.
+const neverProven = `provisional AND is_active IS NOT TRUE AND created_at < $1
 AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = users.id)
 AND NOT EXISTS (SELECT 1 FROM invitations i WHERE i.user_id = users.id AND i.cancelled_at IS NULL AND i.accepted_at IS NULL)
-AND NOT EXISTS (SELECT 1 FROM code_requests q WHERE lower(q.email) = lower(users.username) AND q.purpose = $2)`,
-		database.Truncate(then), string(authentication.PurposeVerification))
+AND NOT EXISTS (SELECT 1 FROM code_requests q WHERE lower(q.email) = lower(users.username) AND q.purpose = $2)`
+
+// PurgeProvisional deletes users whom this release created before then and who have never been active, unless they hold a
+// subscription, an invitation that has neither been cancelled nor taken, or a request for a code. It returns how many.
+//
+// It passes over users whom another transaction has locked, and looks again at the others under their locks: a request
+// that was made meanwhile keeps its user.
+func (r *Users) PurgeProvisional(ctx context.Context, then time.Time) (purged int64, err error) {
+	const doing = "authentication: purging unverified users"
+	for found := purgeBatch; err == nil && found == purgeBatch; {
+		err = r.db.WithinTx(ctx, func(ctx context.Context) error {
+			args := []any{database.Truncate(then), string(authentication.PurposeVerification)}
+			ids, err := database.All(ctx, r.db, doing, database.Text, "SELECT id FROM users WHERE "+neverProven+
+				" LIMIT $3"+r.db.Dialect().ForUpdateSkipLocked(), append(args, purgeBatch)...)
+			if found = len(ids); err != nil || found == 0 {
+				return err
+			}
+			args, in := database.In(ids, args...)
+			n, err := r.db.Exec(ctx, doing, "DELETE FROM users WHERE "+neverProven+" AND id IN ("+in+")", args...)
+			purged += n
+			return err
+		})
+	}
+	return purged, err
 }
 
 func scanUser(row database.Row) (u authentication.User, err error) {

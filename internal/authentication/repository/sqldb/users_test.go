@@ -175,6 +175,30 @@ func TestUsers(t *testing.T) {
 		})
 	})
 
+	t.Run("are not purged while they register", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			if s.db.Dialect() == database.SQLite { // one transaction at a time
+				return
+			}
+			u := newUser("an@example.com")
+			u.Active = false
+			require.NoError(s, s.users.Create(context.Background(), u))
+			purge := func() {
+				n, err := s.users.PurgeProvisional(context.Background(), now.Add(time.Hour))
+				require.NoError(s, err)
+				require.Zero(s, n)
+			}
+			require.NoError(s, s.within(func(ctx context.Context) error {
+				_, err := s.users.LockByEmail(ctx, u.Email)
+				require.NoError(s, err)
+				purge()
+				return s.requests.Save(ctx, newRequest(u.Email))
+			}))
+			purge()
+		})
+	})
+
 	t.Run("are provisional until they are active", func(t *testing.T) {
 		t.Parallel()
 		each(t, func(s suite) {
