@@ -15,6 +15,16 @@ import (
 // upBehind starts a transaction of the previous release with statement, and a migration that has to wait for it.
 func upBehind(t *testing.T, db *database.DB, statement string) (tx *sql.Tx, up <-chan error) {
 	t.Helper()
+	return behind(t, db, statement, func(ctx context.Context) error {
+		_, err := schema.Up(ctx, db)
+		return err
+	})
+}
+
+func behind(
+	t *testing.T, db *database.DB, statement string, migrate func(context.Context) error,
+) (tx *sql.Tx, migrated <-chan error) {
+	t.Helper()
 	ctx := context.Background()
 	tx, err := db.Pool().BeginTx(ctx, nil)
 	require.NoError(t, err)
@@ -22,10 +32,7 @@ func upBehind(t *testing.T, db *database.DB, statement string) (tx *sql.Tx, up <
 	_, err = tx.ExecContext(ctx, statement)
 	require.NoError(t, err)
 	done := make(chan error, 1)
-	go func() {
-		_, err := schema.Up(ctx, db)
-		done <- err
-	}()
+	go func() { done <- migrate(ctx) }()
 	require.Eventually(t, func() bool {
 		return count(t, db, "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database"+
 			" WHERE NOT l.granted AND l.locktype = 'relation' AND d.datname = current_database()") > 0

@@ -115,6 +115,38 @@ func TestUp(t *testing.T) {
 		}
 	})
 
+	t.Run("keeps nobody waiting while it waits for users, there or back", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, url string) {
+			const step = "00013_code_requests.sql"
+			db := connect(t, url)
+			exec(t, db, previousRelease)
+			_, err := schema.Up(t.Context(), db)
+			require.NoError(t, err)
+			downThrough(t, db, step)
+			read := func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var n int
+				require.NoError(t, db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM users").Scan(&n))
+			}
+			tx, up := upBehind(t, db, "UPDATE users SET full_name = 'An'")
+			read()
+			require.NoError(t, tx.Commit())
+			require.NoError(t, <-up)
+
+			downThrough(t, db, "00014_limits.sql")
+			tx, down := behind(t, db, "UPDATE users SET full_name = 'An'", func(ctx context.Context) error {
+				name, err := schema.Down(ctx, db)
+				require.Equal(t, step, name)
+				return err
+			})
+			read()
+			require.NoError(t, tx.Commit())
+			require.NoError(t, <-down)
+		})
+	})
+
 	// The everyday statements of such pods, with the columns they know.
 	t.Run("lets pods of the previous release work on", func(t *testing.T) {
 		t.Parallel()

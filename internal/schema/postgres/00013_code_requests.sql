@@ -1,7 +1,4 @@
 -- +goose Up
--- Codes belong to the request that asked for them, and no longer to the user: no release has had the table that goes.
-DROP TABLE verification_codes;
-
 CREATE TABLE code_requests (
     id            uuid PRIMARY KEY, -- v7
     purpose       text NOT NULL,    -- verification, password_reset
@@ -45,6 +42,10 @@ BEGIN
     PERFORM set_config('lock_timeout', '500ms', true);
     FOR try IN 1..60 LOOP
         BEGIN
+            LOCK TABLE users IN ACCESS EXCLUSIVE MODE;
+            -- Codes belong to the request that asked for them, and no longer to the user, to whom the old table refers: no
+            -- release has had it.
+            DROP TABLE verification_codes;
             -- Of a user whom this release has created and who has not been active yet.
             ALTER TABLE users ADD COLUMN provisional boolean,
                 ADD COLUMN tokens_valid_after timestamptz; -- those issued earlier have ended
@@ -63,9 +64,26 @@ $$;
 CREATE INDEX users_provisional ON users (created_at) WHERE provisional;
 
 -- +goose Down
-DROP INDEX users_provisional;
-ALTER TABLE users DROP COLUMN tokens_valid_after;
-ALTER TABLE users DROP COLUMN provisional;
+-- +goose StatementBegin
+DO $$
+BEGIN
+    PERFORM set_config('lock_timeout', '500ms', true);
+    FOR try IN 1..60 LOOP
+        BEGIN
+            LOCK TABLE users IN ACCESS EXCLUSIVE MODE;
+            ALTER TABLE users DROP COLUMN tokens_valid_after, DROP COLUMN provisional; -- with its index
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            IF try = 60 THEN
+                RAISE EXCEPTION 'users stays locked: a session keeps a transaction open (see pg_stat_activity)';
+            END IF;
+            PERFORM pg_sleep(0.1);
+        END;
+    END LOOP;
+    PERFORM set_config('lock_timeout', '0', true);
+END
+$$;
+-- +goose StatementEnd
 DROP TABLE account_notices;
 DROP TABLE code_request_browsers;
 DROP TABLE code_requests;
