@@ -59,7 +59,7 @@ func TestRecovery(t *testing.T) {
 	require.Equal(t, []int{200, 0}, reset(owner, ours, second))
 	require.Equal(t, http.StatusOK, owner.me(t), "the browser that asked is logged in")
 	require.Equal(t, http.StatusUnauthorized, thief.me(t))
-	require.Equal(t, []int{400, 20005}, reset(owner, ours, second), "sent twice")
+	require.Equal(t, []int{409, 20006}, reset(owner, ours, second), "sent twice")
 	require.Equal(t, []int{400, 20018}, reset(thief, theirs, first), "another code has ended")
 	require.Equal(t, []int{401, 20004}, login(thief, first))
 	notices, err := p.Inbox().Wait(t.Context(), email, 4)

@@ -33,7 +33,7 @@ func newPassword(t *testing.T, s *harness.TestSystem) {
 	refused(t, http.StatusBadRequest, 20018)(spendReset(t, s.Client(), p.email, code))
 	answer := want(t, http.StatusOK)(spendReset(t, p.client, p.email, code))
 	loginCookie(t, answer, 7200)
-	refused(t, http.StatusBadRequest, 20005)(spendReset(t, p.client, p.email, code))
+	refused(t, http.StatusConflict, 20006)(spendReset(t, p.client, p.email, code))
 	for range 2 { // both apis
 		want(t, http.StatusUnauthorized)(thief.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 		want(t, http.StatusOK)(p.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
@@ -91,7 +91,7 @@ func resetAtOnce(t *testing.T, s *harness.TestSystem) {
 	p := verified(t, s)
 	code := p.forget(t, s, 2)
 	codes := atOnce(t, s, func(*harness.Client) (harness.Answer, error) { return spendReset(t, p.client, p.email, code) })
-	require.Equal(t, map[int]int{0: 1, 20005: 19}, codes)
+	require.Equal(t, map[int]int{0: 1, 20006: 19}, codes)
 	want(t, http.StatusOK)(s.Client().Login(t.Context(), p.email, another, false))
 }
 

@@ -167,7 +167,9 @@ func TestResetPassword(t *testing.T) {
 			want     error
 		}{
 			"a wrong code":                       {activeUser(), []authentication.CodeRequest{resetRequest()}, "654321", authentication.ErrWrongCode},
-			"a code that was used":               {activeUser(), []authentication.CodeRequest{used}, digits, authentication.ErrWrongCode},
+			"the right code, again":              {activeUser(), []authentication.CodeRequest{used}, digits, authentication.ErrAlreadyVerified},
+			"another code after the right one":   {activeUser(), []authentication.CodeRequest{used}, "654321", authentication.ErrWrongCode},
+			"that of an address with nobody":     {authentication.User{}, []authentication.CodeRequest{used}, digits, authentication.ErrWrongCode},
 			"a request pushed out meanwhile":     {activeUser(), nil, digits, authentication.ErrOtherBrowser},
 			"the code of an address with nobody": {authentication.User{}, []authentication.CodeRequest{resetRequest()}, digits, authentication.ErrWrongCode},
 		} {

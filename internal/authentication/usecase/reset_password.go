@@ -14,8 +14,8 @@ import (
 // theirs ends, and they are told by mail. The code proves the address as well: a user who is not active becomes active as
 // by [UseCase.Verify]. It opens a session.
 //
-// It returns ErrInvalidEmail, ErrBody (password), ErrBusy, and for the code what Verify returns, but ErrWrongCode when the
-// code has been used.
+// It returns ErrInvalidEmail, ErrBody (password), ErrBusy, and for the code what Verify returns: ErrAlreadyVerified when the
+// right code is sent again, which changes nothing.
 func (uc *UseCase) ResetPassword(
 	ctx context.Context, email, digits, password string, client authentication.Client,
 ) (authentication.Login, error) {
@@ -64,7 +64,7 @@ func (uc *UseCase) reset(
 	now := uc.deps.Clock.Now()
 	spent, refusal, err := uc.spendCode(ctx, email, authentication.PurposeReset, digits, client, now)
 	used := errors.Is(refusal, authentication.ErrAlreadyVerified)
-	if err == nil && (used || refusal == nil && !known) { // nobody was mailed the code of an unknown address
+	if err == nil && !known && (refusal == nil || used) { // nobody was mailed the code of an unknown address
 		refusal = authentication.ErrWrongCode
 	}
 	if err != nil || refusal != nil {
