@@ -91,6 +91,8 @@ type Guard interface {
 	// Send counts a code that is about to be made, in the transaction of ctx, which keeps every other Send for the address
 	// waiting. It returns [ErrTooSoon], or an error that says when to try again.
 	Send(ctx context.Context, email string, c Client, kind SendKind) error
+	// MaySend returns what Send would, and counts nothing. It is for who has work to do before.
+	MaySend(ctx context.Context, email string, c Client, kind SendKind) error
 	// Known returns those of the networks that have logged in to the account of the address.
 	Known(ctx context.Context, email string, networks ...string) ([]string, error)
 	// CodeFailed and CodeSucceeded count what became of a code.

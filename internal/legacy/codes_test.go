@@ -79,6 +79,10 @@ func (noGuard) CodeFailed(context.Context, string) error                   { ret
 func (noGuard) CodeSucceeded(context.Context, string) error                { return nil }
 func (noGuard) Known(context.Context, string, ...string) ([]string, error) { return nil, nil }
 
+func (noGuard) MaySend(context.Context, string, authentication.Client, authentication.SendKind) error {
+	return nil
+}
+
 func (noGuard) Send(context.Context, string, authentication.Client, authentication.SendKind) error {
 	return nil
 }

@@ -528,6 +528,20 @@ func (mr *MockGuardMockRecorder) LoginUndone(ctx, email, c interface{}) *gomock.
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LoginUndone", reflect.TypeOf((*MockGuard)(nil).LoginUndone), ctx, email, c)
 }
 
+// MaySend mocks base method.
+func (m *MockGuard) MaySend(ctx context.Context, email string, c authentication.Client, kind authentication.SendKind) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "MaySend", ctx, email, c, kind)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// MaySend indicates an expected call of MaySend.
+func (mr *MockGuardMockRecorder) MaySend(ctx, email, c, kind interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MaySend", reflect.TypeOf((*MockGuard)(nil).MaySend), ctx, email, c, kind)
+}
+
 // Send mocks base method.
 func (m *MockGuard) Send(ctx context.Context, email string, c authentication.Client, kind authentication.SendKind) error {
 	m.ctrl.T.Helper()

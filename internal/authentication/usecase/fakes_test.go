@@ -246,6 +246,10 @@ func (g *fakeGuard) Known(context.Context, string, ...string) ([]string, error) 
 	return g.known, g.refuse["known"]
 }
 
+func (g *fakeGuard) MaySend(_ context.Context, _ string, _ authentication.Client, kind authentication.SendKind) error {
+	return g.call("may send " + string(kind))
+}
+
 func (g *fakeGuard) Send(ctx context.Context, _ string, _ authentication.Client, kind authentication.SendKind) error {
 	if ctx.Value(inTx{}) == nil {
 		return errors.New("counted outside a transaction")

@@ -2,6 +2,7 @@ package usecase
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/smap-platform/identity/internal/authentication"
@@ -143,55 +144,99 @@ func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authenticati
 	return g.deps.Limits.Know(ctx, digest, known.Network, now)
 }
 
-// Send counts a code, or says why there is none. Guessed codes cost each network that is not known some of its own, and
-// nothing of another's. A known network has its own codes, whatever all others have had.
-func (g *Guard) Send(
-	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
-) error {
+// sends are the limits of a code for this client, what has been guessed, and whether its network is known.
+type sends struct{ all, own, code, known authentication.LimitKey }
+
+func sendsOf(c authentication.Client, kind authentication.SendKind) sends {
 	counted := authentication.LimitSend
 	if kind == authentication.SendReset {
 		counted = authentication.LimitReset
 	}
-	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
-	all, own := of(counted, ""), of(counted, c.Network())
-	code, known := of(authentication.LimitCode, ""), of(authentication.LimitKnown, c.Network())
-	keys := []authentication.LimitKey{all, own}
-	if own == all {
-		keys = keys[:1]
+	return sends{
+		all:   of(counted, ""),
+		own:   of(counted, c.Network()),
+		code:  of(authentication.LimitCode, ""),
+		known: of(authentication.LimitKnown, c.Network()),
 	}
-	limits, err := g.deps.Limits.Lock(ctx, digest, now, keys...)
-	if err != nil {
-		return err
+}
+
+// keys are those of the limits that count a code.
+func (s sends) keys() []authentication.LimitKey {
+	if s.own == s.all {
+		return []authentication.LimitKey{s.all}
 	}
-	found, err := g.deps.Limits.Find(ctx, digest, code, known)
-	if err != nil {
-		return err
-	}
-	perDay, wait := authentication.SendsPerDay, time.Duration(0)
-	everybody, mine := limits[all], limits[own]
-	if _, ok := found[known]; ok {
-		delete(limits, all)
-	} else {
-		wait = everybody.SendWaitOfAll(now)
-		if found[code].Count >= authentication.CodeTries {
+	return []authentication.LimitKey{s.all, s.own}
+}
+
+// wait returns how long to wait for a code. Guessed codes cost each network that is not known some of its own, and nothing
+// of another's. A known network has its own codes, whatever all others have had.
+func (s sends) wait(
+	limits map[authentication.LimitKey]authentication.Limit, kind authentication.SendKind, now time.Time,
+) (wait time.Duration, soon bool) {
+	perDay := authentication.SendsPerDay
+	all, own := limits[s.all], limits[s.own]
+	if _, ok := limits[s.known]; !ok {
+		wait = all.SendWaitOfAll(now)
+		if limits[s.code].Count >= authentication.CodeTries {
 			perDay = authentication.SendsGuessed
 		}
 	}
-	if own != all {
-		spacing, soon := mine.SendWait(kind, perDay, now)
-		if soon {
-			return authentication.ErrTooSoon
-		}
-		wait = max(wait, spacing)
+	if s.own == s.all {
+		return wait, false
 	}
-	if err := g.refuse(ctx, counted, wait); err != nil {
+	spacing, soon := own.SendWait(kind, perDay, now)
+	return max(wait, spacing), soon
+}
+
+// MaySend returns what Send would, and neither locks nor counts.
+func (g *Guard) MaySend(
+	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
+) error {
+	s := sendsOf(c, kind)
+	limits, err := g.deps.Limits.Find(ctx, g.deps.Key.LimitDigest(email), append(s.keys(), s.code, s.known)...)
+	if err != nil {
 		return err
+	}
+	return g.refuseSend(ctx, s, limits, kind, g.deps.Clock.Now())
+}
+
+// Send counts a code, or says why there is none.
+func (g *Guard) Send(
+	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
+) error {
+	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
+	s := sendsOf(c, kind)
+	limits, err := g.deps.Limits.Lock(ctx, digest, now, s.keys()...)
+	if err != nil {
+		return err
+	}
+	found, err := g.deps.Limits.Find(ctx, digest, s.code, s.known)
+	if err != nil {
+		return err
+	}
+	maps.Copy(found, limits)
+	if err := g.refuseSend(ctx, s, found, kind, now); err != nil {
+		return err
+	}
+	if _, ok := found[s.known]; ok {
+		delete(limits, s.all)
 	}
 	for key, l := range limits {
 		l.Add(now)
 		limits[key] = l
 	}
 	return g.deps.Limits.Save(ctx, digest, limits)
+}
+
+func (g *Guard) refuseSend(
+	ctx context.Context, s sends, limits map[authentication.LimitKey]authentication.Limit, kind authentication.SendKind,
+	now time.Time,
+) error {
+	wait, soon := s.wait(limits, kind, now)
+	if soon {
+		return authentication.ErrTooSoon
+	}
+	return g.refuse(ctx, s.all.Kind, wait)
 }
 
 // Known returns those of the networks that are known.

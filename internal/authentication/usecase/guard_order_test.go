@@ -95,11 +95,18 @@ func TestGuardIsAsked(t *testing.T) {
 	t.Run("for a code in the transaction, before anything is looked up or stored", func(t *testing.T) {
 		t.Parallel()
 		f, guard := newGuardedFixture(t)
+		guard.EXPECT().MaySend(outside, email, client(), authentication.SendRegistration).Return(limit)
+		_, err := f.Register(context.Background(), credentials(), client())
+		require.ErrorIs(t, err, limit, "before it is hashed")
+		f.requireTx(t, 0, 0)
+
+		f, guard = newGuardedFixture(t)
 		gomock.InOrder(
+			guard.EXPECT().MaySend(outside, email, client(), authentication.SendRegistration),
 			f.passwords.EXPECT().Hash(outside, password).Return("new hash", nil),
 			guard.EXPECT().Send(inside, email, client(), authentication.SendRegistration).Return(limit),
 		)
-		_, err := f.Register(context.Background(), credentials(), client())
+		_, err = f.Register(context.Background(), credentials(), client())
 		require.ErrorIs(t, err, limit)
 		f.requireTx(t, 0, 1)
 

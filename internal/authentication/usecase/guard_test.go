@@ -56,7 +56,10 @@ func (g *guarded) wrongPassword(ip string) error {
 	return g.Login(g.Context(), email, from(ip))
 }
 
-func (g *guarded) send(ip string, kind authentication.SendKind) error {
+// send asks whether a code may be sent, and sends it. The one says what the other does.
+func (g *guarded) send(ip string, kind authentication.SendKind) (err error) {
+	may := g.MaySend(g.Context(), email, from(ip), kind)
+	defer func() { require.Equal(g, err, may) }()
 	return g.db.WithinTx(g.Context(), func(ctx context.Context) error { return g.Send(ctx, email, from(ip), kind) })
 }
 
@@ -216,7 +219,7 @@ func TestGuard(t *testing.T) {
 			require.ErrorIs(g, g.send("203.0.113.7", authentication.SendRegistration), errLimited)
 			require.NoError(g, g.send("203.0.113.7", authentication.SendReset))
 			require.ErrorIs(g, g.send("203.0.113.7", authentication.SendReset), authentication.ErrTooSoon)
-			require.Equal(g, map[authentication.LimitKind]int{authentication.LimitSend: 1}, g.refused)
+			require.Equal(g, map[authentication.LimitKind]int{authentication.LimitSend: 2}, g.refused, "by MaySend and by Send")
 		})
 	})
 

@@ -26,6 +26,9 @@ func (uc *UseCase) Register(
 	if err := uc.deps.PasswordRules.Check(c.Password, email); err != nil {
 		return "", err
 	}
+	if err := uc.deps.Guard.MaySend(ctx, email, client, authentication.SendRegistration); err != nil {
+		return "", err
+	}
 	hash, err := uc.deps.Passwords.Hash(ctx, c.Password)
 	if err != nil {
 		return "", err

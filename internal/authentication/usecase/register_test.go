@@ -44,7 +44,7 @@ func TestRegister(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, browser, value)
 		f.requireTx(t, 1, 0)
-		require.Equal(t, []string{"send registration"}, f.guard.calls)
+		require.Equal(t, []string{"may send registration", "send registration"}, f.guard.calls)
 
 		require.NoError(t, uuid.Validate(created.ID))
 		require.Equal(t, authentication.User{

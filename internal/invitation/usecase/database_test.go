@@ -108,6 +108,10 @@ func (noGuard) LoginUndone(context.Context, string, authentication.Client) error
 func (noGuard) LoginSucceeded(context.Context, string, authentication.Client) error { return nil }
 func (noGuard) CodeSucceeded(context.Context, string) error                         { return nil }
 func (noGuard) Known(context.Context, string, ...string) ([]string, error)          { return nil, nil }
+func (noGuard) MaySend(context.Context, string, authentication.Client, authentication.SendKind) error {
+	return nil
+}
+
 func (noGuard) Send(context.Context, string, authentication.Client, authentication.SendKind) error {
 	return nil
 }
