@@ -18,7 +18,8 @@ type GuardDeps struct {
 	Refused func(ctx context.Context, kind authentication.LimitKind)
 }
 
-// Guard is an [authentication.Guard]. It is safe for concurrent use, in any number of processes.
+// Guard is an [authentication.Guard]. It is safe for concurrent use, in any number of processes. What has become of a
+// password or a code it counts for clients that have gone as well.
 type Guard struct{ deps GuardDeps }
 
 // NewGuard returns a [Guard].
@@ -68,6 +69,7 @@ func (g *Guard) Login(ctx context.Context, email string, c authentication.Client
 
 // LoginUndone takes back what Login has counted.
 func (g *Guard) LoginUndone(ctx context.Context, email string, c authentication.Client) error {
+	ctx = context.WithoutCancel(ctx)
 	digest := g.deps.Key.LimitDigest(email)
 	_, keys, err := g.findLogin(ctx, digest, c)
 	if err != nil {
@@ -128,6 +130,7 @@ func loginWait(
 
 // LoginSucceeded ends the counting of this network and of strangers, and makes the network known.
 func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authentication.Client) error {
+	ctx = context.WithoutCancel(ctx)
 	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
 	own, strangers, known := loginKeys(c)
 	limits, err := g.deps.Limits.Find(ctx, digest, own, strangers, known)
@@ -255,6 +258,7 @@ func (g *Guard) Known(ctx context.Context, email string, networks ...string) ([]
 
 // CodeFailed counts a wrong code.
 func (g *Guard) CodeFailed(ctx context.Context, email string) error {
+	ctx = context.WithoutCancel(ctx)
 	digest, key := g.deps.Key.LimitDigest(email), of(authentication.LimitCode, "")
 	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		now := g.deps.Clock.Now()
@@ -270,6 +274,7 @@ func (g *Guard) CodeFailed(ctx context.Context, email string) error {
 
 // CodeSucceeded ends the counting of wrong codes.
 func (g *Guard) CodeSucceeded(ctx context.Context, email string) error {
+	ctx = context.WithoutCancel(ctx)
 	return g.deps.Limits.Forget(ctx, g.deps.Key.LimitDigest(email), of(authentication.LimitCode, ""))
 }
 

@@ -122,6 +122,30 @@ func TestGuard(t *testing.T) {
 		})
 	})
 
+	t.Run("counts for a client that has gone", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			gone, cancel := context.WithCancel(g.Context())
+			cancel()
+			for range authentication.LoginTries {
+				require.NoError(g, g.wrongPassword("203.0.113.7"))
+			}
+			require.NoError(g, g.LoginUndone(gone, email, from("203.0.113.7")))
+			require.NoError(g, g.wrongPassword("203.0.113.7"))
+			require.NoError(g, g.LoginSucceeded(gone, email, from("203.0.113.7")))
+			require.NoError(g, g.wrongPassword("203.0.113.7"))
+			for range authentication.CodeTries {
+				require.NoError(g, g.CodeFailed(gone, email))
+			}
+			for range authentication.SendsGuessed {
+				require.NoError(g, g.send("192.0.2.1", authentication.SendRegistration))
+			}
+			require.ErrorIs(g, g.send("192.0.2.1", authentication.SendRegistration), errLimited)
+			require.NoError(g, g.CodeSucceeded(gone, email))
+			require.NoError(g, g.send("192.0.2.1", authentication.SendRegistration))
+		})
+	})
+
 	t.Run("lets a network that has logged in try, however many strangers guess", func(t *testing.T) {
 		t.Parallel()
 		eachGuarded(t, func(g *guarded) {
