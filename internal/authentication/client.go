@@ -55,11 +55,11 @@ func NewBrowser() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// BrowserDigest returns what is stored of a value of [NewBrowser], and false for what cannot be one. The value has too
-// many bits to be guessed, so a plain SHA-256 hides it.
+// BrowserDigest returns what is stored of a value of [NewBrowser], and false for what cannot be one, such as another
+// spelling of the same bits. The value has too many bits to be guessed, so a plain SHA-256 hides it.
 func BrowserDigest(value string) (digest []byte, ok bool) {
 	b, err := base64.RawURLEncoding.DecodeString(value)
-	if err != nil || len(b) != browserBytes {
+	if err != nil || len(b) != browserBytes || base64.RawURLEncoding.EncodeToString(b) != value {
 		return nil, false
 	}
 	sum := sha256.Sum256(b)

@@ -7,6 +7,7 @@ package token
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -55,6 +56,7 @@ func New(o Options) *Issuer {
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), // or the token's own header would choose (RFC 8725 §3.1)
 		jwt.WithExpirationRequired(),
 		jwt.WithIssuedAt(),
+		jwt.WithStrictDecoding(), // or the bits to spare in the last character could be anything
 		jwt.WithLeeway(leeway),
 		jwt.WithTimeFunc(o.Clock.Now),
 	}
@@ -105,6 +107,9 @@ func (i *Issuer) CheckExpired(token string) (authentication.Claims, error) {
 }
 
 func (i *Issuer) check(parser *jwt.Parser, token string) (authentication.Claims, error) {
+	if strings.ContainsAny(token, "\r\n") { // which base64 skips
+		return authentication.Claims{}, authentication.ErrUnauthenticated
+	}
 	var c claims
 	_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return i.secret, nil })
 	if err != nil {
