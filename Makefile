@@ -31,6 +31,10 @@ demo: ## Walk a person's way through a throw-away standalone and tell the story
 test: need-cc ## Run all unit and embedded suites with the race detector; no server needed
 	go test -race -shuffle=on ./...
 
+.PHONY: fuzz
+fuzz: ## Try what nobody has thought of on every parser (FUZZ_TIME=5m in all); no server needed
+	@test/fuzz.sh
+
 .PHONY: need-cc
 need-cc:
 	@command -v "$$(go env CC)" >/dev/null || { echo "The race detector needs a C compiler: install one (Debian/Ubuntu: apt-get install gcc libc6-dev; macOS: xcode-select --install)." >&2; exit 1; }
@@ -103,10 +107,10 @@ lint: ## Run golangci-lint (pinned), and check imports and the wording of commen
 	go test ./internal/architecture
 
 # What CI runs, in this order. .ci/run calls check.
-CHECKS := lint verify-generate demo test stack-up test-integration stack-down
+CHECKS := lint verify-generate demo test fuzz stack-up test-integration stack-down
 
 .PHONY: check
-check: ## Run exactly what CI runs (about a quarter of an hour)
+check: ## Run exactly what CI runs (about twenty minutes)
 	@for step in $(CHECKS); do \
 		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \
