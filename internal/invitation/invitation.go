@@ -55,8 +55,8 @@ func (k TokenKey) NewToken() (token string, digest []byte) {
 // Digest returns what is stored of a token. It returns [ErrInvalid] for a text that cannot be one of ours, which is not
 // worth a query.
 func (k TokenKey) Digest(token string) ([]byte, error) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(raw) != tokenBytes {
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(raw) != tokenBytes || base64.RawURLEncoding.EncodeToString(raw) != token {
 		return nil, ErrInvalid
 	}
 	return k.digest(raw), nil

@@ -66,33 +66,37 @@ type abridged struct {
 	escape int  // bytes of an escape that are still to come
 	begun  bool // the next byte is the first behind a backslash
 	text   verbatim.Checker
+	err    error // ends it for good: the decoder overlooks one that comes with a byte it has waited for
 }
 
 // Read implements [io.Reader].
 func (a *abridged) Read(p []byte) (n int, err error) {
-	for n < len(p) {
+	for n < len(p) && a.err == nil {
 		b, err := a.r.ReadByte()
-		if err != nil {
-			return n, err
-		}
-		if !a.text.Add(b) {
-			return n, errNotVerbatim
-		}
-		var keep bool
-		if a.quoted {
-			keep = a.inside(b)
-		} else {
-			keep = a.outside(b)
-			if a.length > keptBytes {
-				return n, errNoList
-			}
-		}
-		if keep {
+		switch {
+		case err != nil:
+			a.err = err
+		case !a.text.Add(b):
+			a.err = errNotVerbatim
+		case a.keep(b):
 			p[n] = b
 			n++
 		}
 	}
-	return n, nil
+	return n, a.err
+}
+
+// keep reports whether to keep a byte. It sets a.err for a value that is too long and no string.
+func (a *abridged) keep(b byte) bool {
+	if a.quoted {
+		return a.inside(b)
+	}
+	keep := a.outside(b)
+	if a.length > keptBytes {
+		a.err = errNoList
+		return false
+	}
+	return keep
 }
 
 // inside reports whether to keep a byte of a string. The bytes of an escape count as one.
