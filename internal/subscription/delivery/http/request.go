@@ -71,8 +71,9 @@ func (m *moment) UnmarshalJSON(raw []byte) error {
 		return err
 	}
 	m.at = &time.Time{} // what is no time is refused by times: the name of the field is not known here
-	if at, err := time.Parse(time.RFC3339, text); err == nil && at.Year() >= 1 && at.Year() <= 9999 {
-		*m.at = at.UTC().Truncate(time.Microsecond)
+	at, err := time.Parse(time.RFC3339, text)
+	if at = at.UTC(); err == nil && at.Year() >= 1 && at.Year() <= 9999 { // as it will be written
+		*m.at = at.Truncate(time.Microsecond)
 	}
 	return nil
 }
