@@ -109,9 +109,10 @@ func (e *blockedError) decide(d Delivery, p Policy) Decision {
 // HoldBack returns what becomes of d, which was not begun when its lane paused.
 func HoldBack(d Delivery, p Policy) Decision { return errPaused.decide(d, p) }
 
-// firstFailed returns when the first try of d failed, which is now when none has before.
+// firstFailed returns when the first try of d failed, which is now when none has before. A header may say later, and the
+// message would never be given up.
 func firstFailed(d Delivery, now time.Time) time.Time {
-	if first := d.FirstFailed(); !first.IsZero() {
+	if first := d.FirstFailed(); !first.IsZero() && first.Before(now) {
 		return first
 	}
 	return now

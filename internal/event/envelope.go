@@ -155,11 +155,14 @@ func Decode[T any](m Message) (Received, T, error) {
 		data = &flat.Payload
 	}
 	r := Received{ID: w.EventID, Key: RoutingKey(m.RoutingKey), ProjectID: w.Payload.ProjectID}
-	if t, err := time.Parse(time.RFC3339Nano, w.Timestamp); err == nil {
+	if t, err := time.Parse(time.RFC3339Nano, w.Timestamp); err == nil && writable(t.UTC()) {
 		r.Time = t.UTC()
 	}
 	return r, *data, nil
 }
+
+// writable reports whether a timestamp can be t: a zone can bring the first and the last day of RFC 3339 out of its years.
+func writable(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }
 
 var errNotVerbatim = errors.New("event: the body is not UTF-8, or escapes half of a surrogate pair")
 

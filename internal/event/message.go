@@ -2,6 +2,7 @@ package event
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -68,7 +69,7 @@ func (m Message) count(header string) int {
 	if err != nil || n < 0 {
 		return 0
 	}
-	return n
+	return min(n, math.MaxInt32) // which has room for one more
 }
 
 // FirstFailed is when the first try failed; zero when none has.
