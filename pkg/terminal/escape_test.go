@@ -1,7 +1,10 @@
 package terminal
 
 import (
+	"strings"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -24,4 +27,17 @@ func TestEscape(t *testing.T) {
 		require.Equal(t, want, Escape(in))
 	}
 	require.Equal(t, "a\n"+`b\u001b`, EscapeLines("a\nb\x1b"))
+}
+
+func FuzzEscape(f *testing.F) {
+	for _, seed := range []string{"An Nguyễn", "\x1b[31m", "a\r\nb", "\u202e", "\xff\xfe", "\ufffd", "\U000e0001", "\u009b31m", "\x7f\x00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		escaped := Escape(text)
+		require.True(t, utf8.ValidString(escaped))
+		require.False(t, strings.ContainsFunc(escaped, func(r rune) bool { return !unicode.IsPrint(r) && r != utf8.RuneError }))
+		require.Equal(t, escaped, Escape(escaped))
+		require.Equal(t, escaped, strings.ReplaceAll(EscapeLines(text), "\n", `\u000a`))
+	})
 }
