@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a stored hash can ask for is bounded, whoever has written the row.
+// What a stored hash can ask for is bounded, whatever has written the row.
 func FuzzStoredHash(f *testing.F) {
 	salt, key := "$c2FsdHNhbHRzYWx0c2FsdA$", "a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2V5a2U"
 	for _, costs := range []string{

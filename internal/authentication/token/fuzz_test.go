@@ -23,7 +23,7 @@ func rawSigned(t *testing.T, secret []byte, header, claims string) string {
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature)
 }
 
-// A token that nobody has signed with the secret is refused, and of one that somebody has, every byte counts.
+// A token that is not signed with the secret is refused, and of one that is, every byte counts.
 func FuzzForge(f *testing.F) {
 	const header = `{"alg":"HS256","typ":"JWT"}`
 	claims, err := json.Marshal(valid())
