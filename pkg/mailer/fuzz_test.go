@@ -1,12 +1,15 @@
 package mailer
 
 import (
+	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"maps"
 	"mime"
 	"mime/quotedprintable"
 	"net/mail"
+	"net/textproto"
 	"slices"
 	"strings"
 	"testing"
@@ -70,4 +73,32 @@ func FuzzMessage(f *testing.F) {
 // lines returns a text without what a mail makes of the ends of lines.
 func lines(text string) []string {
 	return strings.FieldsFunc(text, func(r rune) bool { return r == '\r' || r == '\n' })
+}
+
+// What a server replies decides what becomes of a mail, and never appears in an error: it quotes addresses.
+func FuzzReply(f *testing.F) {
+	for _, seed := range []string{
+		"250 ok\r\n", "550 5.1.1 <an@x.vn>: no such user\r\n", "550-5.7.1 blocked\r\n550 5.7.1 an@x.vn\r\n", "504 5.5.2 <name>: need fully-qualified hostname\r\n",
+		"451 4.7.1 greylisted\r\n", "421\r\n", "550 5.1.1\n", "550 5.1111.1 x\r\n", "450 5.1.1 x\r\n", "999 5.1.1 x\r\n", "-50 x\r\n", "", "tls: an@x.vn\r\n", "5500 x\r\n",
+		"250-an@x.vn\r\n251 x\r\n", "552 5.3.4 too large\r\n", "\xff\xff\xff x\r\n", "0005.1.1 x\r\n", "550 5.1.1\x1b[31m\r\n",
+	} {
+		f.Add([]byte(seed))
+	}
+	verbs := []string{verbConnect, verbGreeting, verbEHLO, verbSTARTTLS, verbAUTH, verbRSET, verbMAIL, verbRCPT, verbDATA, verbContent, verbEndOfData}
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		_, _, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(sent))).ReadResponse(2)
+		if err == nil {
+			return
+		}
+		for _, verb := range verbs {
+			failed := newError(context.Background(), verb, err)
+			require.Regexp(t, `^mailer: (temporary|permanent|ambiguous) failure at [A-Z_]+(: -?[0-9]+( [245](\.[0-9]{1,3}){2})?)?(: (the server's reply is not SMTP|unexpected EOF))?$`, failed.Error())
+			require.Equal(t, failed.Class == Permanent, failed.Of == Recipient || failed.Of == Message)
+			if failed.Class == Permanent {
+				require.Equal(t, 5, failed.Code/100, "only a server that says so ends a mail")
+				require.Contains(t, []string{verbMAIL, verbRCPT, verbDATA, verbContent, verbEndOfData}, verb)
+			}
+			require.Equal(t, failed.Class == Ambiguous, verb == verbEndOfData && failed.Code/100 != 4 && failed.Code/100 != 5)
+		}
+	})
 }

@@ -18,6 +18,7 @@ func FuzzDelivery(f *testing.F) {
 	f.Add(strings.Repeat("x", 255), "x-first-failed-at", strings.Repeat("y", 255), int64(0), []byte(nil))
 	f.Add("a", strings.Repeat("n", 255), strings.Repeat("v", 800), int64(0), []byte("null"))
 	f.Add("a", "x-routing-key", "", int64(0), []byte("[]"))
+	f.Add("", "x-routing-key", strings.Repeat("k", 256), int64(0), []byte(`{"event_id":"`+strings.Repeat("x", 256)+`","payload":7}`))
 	f.Fuzz(func(t *testing.T, id, name, value string, count int64, body []byte) {
 		id, name = id[:min(len(id), 255)], name[:min(len(name), 255)] // AMQP has no longer ones
 		d := amqp.Delivery{MessageId: id, RoutingKey: "key", Body: body, Headers: amqp.Table{

@@ -12,7 +12,7 @@ import (
 // The project that a change was published for is the one that is read again: ids that are accepted keep apart.
 func FuzzChannel(f *testing.F) {
 	for _, seed := range [][2]string{
-		{"proj_1", "019c1000-0000-7000-8000-000000000001"}, {"p:1", "u"}, {"p", "u:1"}, {"p", "019C1000-0000-7000-8000-000000000001"}, {"*", "?"},
+		{"proj_1", "019c1000-0000-7000-8000-000000000001"}, {"p:1", "u"}, {"cc:failed", "u"}, {"ch:u", "1"}, {"a\xfe", "u"}, {"p", "u:1"}, {"p", "019C1000-0000-7000-8000-000000000001"}, {"*", "?"},
 		{"p\n", "u"}, {"", ""}, {"p\xff", "u"}, {"dự án", "{019c1000-0000-7000-8000-000000000001}"}, {"p", "urn:uuid:019c1000-0000-7000-8000-000000000001"},
 	} {
 		f.Add(seed[0], seed[1], `{"payload":{"project_id":"p"}}`)
