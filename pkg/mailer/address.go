@@ -38,8 +38,14 @@ func checkAddress(address string) error {
 	return nil
 }
 
+// maxHeaderText keeps a text without spaces, which cannot be folded, within a line of 998 octets (RFC 5322 §2.1.1).
+const maxHeaderText = 900
+
 // checkHeaderText guards header values that may be any Unicode text but only one line of it.
 func checkHeaderText(text string) error {
+	if len(text) > maxHeaderText {
+		return errors.New("the text is too long for a line of a header")
+	}
 	if !utf8.ValidString(text) || hasControl(text) {
 		return errors.New("the text has a line break, a control character or is not UTF-8")
 	}

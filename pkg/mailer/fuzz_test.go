@@ -32,6 +32,8 @@ func FuzzMessage(f *testing.F) {
 	f.Add("an@example.com", strings.Repeat("ạ ", 500), strings.Repeat("x", 2000))
 	f.Add("an@example.com", " ", "From here\n\n\x00\xff")
 	f.Add("an@example.com", "=??B??=", text)
+	f.Add("an@example.com", strings.Repeat("x", 2000), text)
+	f.Add("an@example.com", strings.Repeat("x", 70)+strings.Repeat("ạ", 30), text)
 	f.Add("an@example.com", "\u2028\u0085", "=0D=0A.=0D=0A")
 	m, err := New(Options{Host: "127.0.0.1", Port: 25, From: "no-reply@smap.example", FromName: "SMAP", TLS: TLSNone})
 	require.NoError(f, err)
