@@ -75,7 +75,9 @@ func FuzzPassword(f *testing.F) {
 		chars := utf8.RuneCountInString(composed)
 		require.GreaterOrEqual(t, chars, authentication.MinPasswordChars)
 		require.LessOrEqual(t, chars, authentication.MaxPasswordChars)
-		require.False(t, strings.EqualFold(password, strings.TrimSpace(email)), "it is the address")
+		if _, err := authentication.ParseEmail(email); err == nil {
+			require.False(t, strings.EqualFold(password, strings.TrimSpace(email)), "it is the address")
+		}
 		require.Error(t, authentication.PasswordRules{MinChars: chars + 1}.Check(password, email), "the setting counts alike")
 	})
 }

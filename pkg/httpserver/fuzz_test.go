@@ -238,7 +238,7 @@ func FuzzRequest(f *testing.F) {
 			b.log.Reset()
 			target.Header = http.Header{"X-Request-Id": {id}, "Traceparent": {traceparent}, "Tracestate": {tracestate}}
 			w := b.do(target)
-			if path != "/panics" {
+			if !strings.HasSuffix(path, "/panics") {
 				require.Less(t, w.Code, 500)
 			}
 			require.Regexp(t, saneRequestID, w.Header().Get("X-Request-Id"))
