@@ -120,7 +120,7 @@ func FuzzClient(f *testing.F) {
 func FuzzProfile(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"An Nguyen", "https://x.vn/a.png"}, {" ", ""}, {"An\nB", "javascript:alert(1)"}, {"\u202eAn", "http://u:p@x.vn"}, {"", "HTTPS://x.vn"},
-		{"", "https:x.vn"}, {"", "https://x.vn/\u2028"}, {"", "https://[::1%25en0]/"}, {strings.Repeat("ạ", 101), "http://" + strings.Repeat("x", 250)},
+		{"", "https:x.vn"}, {"", "http://x.vn#\x00"}, {"", "https://x.vn/\u2028"}, {"", "https://[::1%25en0]/"}, {strings.Repeat("ạ", 101), "http://" + strings.Repeat("x", 250)},
 	} {
 		f.Add(seed[0], seed[1])
 	}

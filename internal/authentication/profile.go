@@ -68,7 +68,7 @@ func change(from string, to *string) *string {
 
 // isWebURL reports whether a page can show s as an image: other schemes, as in "javascript:…", could do anything there.
 func isWebURL(s string) bool {
-	u, err := url.Parse(s) // which refuses control characters
+	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Hostname() != "" && u.User == nil &&
-		!strings.ContainsFunc(s, unicode.IsSpace)
+		!strings.ContainsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) })
 }

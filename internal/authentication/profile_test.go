@@ -47,6 +47,7 @@ func TestProfile(t *testing.T) {
 			"a long avatar":          {profile("-", "https://a.example/"+strings.Repeat("a", 255)), []string{avatar}},
 			"no URL":                 {profile("-", "a.png"), []string{avatar}},
 			"a script":               {profile("-", "javascript:alert(1)"), []string{avatar}},
+			"a zero byte":            {profile("-", "https://x.vn/#\x00"), []string{avatar}},
 			"data":                   {profile("-", "data:text/html,a"), []string{avatar}},
 			"no scheme":              {profile("-", "//a.example/b"), []string{avatar}},
 			"no host":                {profile("-", "https:///b"), []string{avatar}},
