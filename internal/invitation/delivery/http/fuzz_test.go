@@ -86,7 +86,8 @@ func FuzzJSONList(f *testing.F) {
 		" [ ] ", `["a@x.vn", "b"]`, `["\"a\\","\u0061\n","b]"]`, `[1, true ,null,-1.5e3]`, `["a"]["b"]`, `["a",]`, `[{"email":"a"}]`, `["a`, `["\ud800@x.vn"]`,
 		`["\ud83d\ude00"]`, "[\"\xff\"]", `["\x"]`, "[\"a\nb\"]", `[nul]`, "[\"" + strings.Repeat("x", 2*delivery.KeptBytes) + `\"","b"]`,
 		"[" + strings.Repeat("1", 2*delivery.KeptBytes) + "]", "[" + strings.Repeat(" ", 2*delivery.KeptBytes) + "1]", "\ufeff[]", `[""]`, "", "[\"a\"]\x00",
-		`["` + strings.Repeat(`\u1234`, delivery.KeptBytes+1) + `"]`,
+		`["` + strings.Repeat(`\u1234`, delivery.KeptBytes+1) + `"]`, "[\"" + strings.Repeat("x", 2*delivery.KeptBytes) + "\x00\"]",
+		`["` + strings.Repeat("x", 2*delivery.KeptBytes) + `\u12g4\x"]`,
 	} {
 		f.Add([]byte(seed))
 	}

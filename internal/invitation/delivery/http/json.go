@@ -86,7 +86,8 @@ func (a *abridged) Read(p []byte) (n int, err error) {
 	return n, a.err
 }
 
-// keep reports whether to keep a byte. It sets a.err for a value that is too long and no string.
+// keep reports whether to keep a byte. It sets a.err for a value that is too long and no string, and for what no string of
+// JSON has: the decoder does not see all of it.
 func (a *abridged) keep(b byte) bool {
 	if a.quoted {
 		return a.inside(b)
@@ -103,19 +104,33 @@ func (a *abridged) keep(b byte) bool {
 func (a *abridged) inside(b byte) bool {
 	switch {
 	case a.escape > 0:
-		if a.escape--; a.begun && b == 'u' {
-			a.escape = 4
+		a.escape--
+		if a.begun {
+			a.begin(b)
 		}
-		a.begun = false
 		return a.length <= keptBytes
 	case b == '"':
 		a.quoted, a.length = false, 0
 		return true
+	case b < ' ':
+		a.err = errNoList
 	case b == '\\':
 		a.escape, a.begun = 1, true
 	}
 	a.length++
 	return a.length <= keptBytes
+}
+
+// begin reads the byte behind a backslash.
+func (a *abridged) begin(b byte) {
+	a.begun = false
+	switch b {
+	case 'u':
+		a.escape = 4
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+	default:
+		a.err = errNoList
+	}
 }
 
 // outside reports whether to keep a byte that is in no string.

@@ -156,7 +156,8 @@ func TestParseJSON(t *testing.T) {
 		"text behind": `["a"] x`, "string not closed": `["a`, "a list in it": `[["a"]]`, "an object in it": `[{"email":"a"}]`,
 		"no JSON value": `[nul]`, "bare word": `[a@x.vn]`, "a control character": "[\"a\nb\"]", "a bad escape": `["\x"]`,
 		"a long number": "[" + strings.Repeat("1", 2*delivery.KeptBytes) + "]", "comma and end": `["a",`,
-		"Latin-1": "[\"b\xe4r@x.vn\"]", "one byte of nothing": "[\"an\xff@x.vn\"]", "half of a pair": `["\ud800@x.vn"]`, "Latin-1 where nothing is kept": `["` + long + "\xe4\"]",
+		"Latin-1": "[\"b\xe4r@x.vn\"]", "a bad escape where nothing is kept": `["` + long + `\x"]`,
+		"a control character where nothing is kept": "[\"" + long + "\n\"]", "one byte of nothing": "[\"an\xff@x.vn\"]", "half of a pair": `["\ud800@x.vn"]`, "Latin-1 where nothing is kept": `["` + long + "\xe4\"]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
