@@ -31,6 +31,7 @@ type bench struct {
 	config  config.Config     // .stack/env as the api reads it
 	pairs   int               // of the rows that compare rates
 	seconds time.Duration     // how long a row that measures latency lasts; 0: its default
+	samples int               // of timing
 	profile string            // file for our CPU profile; empty: none
 	systems []*harness.System // of the row that is being measured
 	report  report
@@ -53,10 +54,17 @@ var rows = []struct {
 	{"batch", (*bench).batch},
 	{"lanes", (*bench).lanes},
 	{"scheduler", (*bench).scheduler},
+	{"hashing", (*bench).hashing},
+	{"me", (*bench).me},
+	{"timing", (*bench).timing},
 	{"load", (*bench).load},
 }
 
 func main() {
+	if slices.Equal(os.Args[1:], []string{bareMe}) {
+		fmt.Fprintln(os.Stderr, serveBareMe())
+		os.Exit(1)
+	}
 	err := run()
 	if err := errors.Join(err, harness.RemoveBinaries()); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -74,13 +82,15 @@ func run() error {
 	b := &bench{}
 	flag.IntVar(&b.pairs, "pairs", 9, "pairs of ours and bare, at least 1")
 	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch, lanes and load (default 20, 80, 20, 40, 40 and 60)")
+	flag.IntVar(&b.samples, "samples", 300, "requests of each kind that timing makes for each state in each run, at least 10")
 	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of ours, of the last pair measured")
 	flag.Parse()
 	b.seconds = time.Duration(*seconds) * time.Second
 	wanted := strings.Split(*only, ",")
 	for _, w := range wanted {
-		if !slices.Contains(names, w) || b.pairs < 1 {
-			return fmt.Errorf("-only %s -pairs %d: choose from %s, and at least one pair", w, b.pairs, strings.Join(names, ", "))
+		if !slices.Contains(names, w) || b.pairs < 1 || b.samples < 10 {
+			return fmt.Errorf("-only %s -pairs %d -samples %d: choose from %s, at least one pair and ten samples",
+				w, b.pairs, b.samples, strings.Join(names, ", "))
 		}
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -61,6 +61,13 @@ func (c *Client) KeepAlive() *Client {
 	return &Client{apis: c.apis, http: &own}
 }
 
+// Forgetful is KeepAlive for many strangers: it keeps no cookies.
+func (c *Client) Forgetful() *Client {
+	own := c.KeepAlive()
+	own.http.Jar = nil
+	return own
+}
+
 // CloseIdle closes the connections that a KeepAlive client has kept.
 func (c *Client) CloseIdle() { c.http.CloseIdleConnections() }
 

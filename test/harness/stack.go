@@ -39,7 +39,7 @@ func uniqueName() string { return "system_" + strings.ReplaceAll(uuid.NewString(
 
 // createDatabase creates an empty database and opens it.
 func (s *System) createDatabase(ctx context.Context) error {
-	server, err := sql.Open("pgx", postgresURL(os.Getenv("POSTGRES_DB")))
+	server, err := sql.Open("pgx", PostgresURL(os.Getenv("POSTGRES_DB")))
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (s *System) createDatabase(ctx context.Context) error {
 		_, err := server.ExecContext(context.Background(), "DROP DATABASE "+s.Database+" WITH (FORCE)")
 		return err
 	})
-	if s.DB, err = sql.Open("pgx", postgresURL(s.Database)); err != nil {
+	if s.DB, err = sql.Open("pgx", PostgresURL(s.Database)); err != nil {
 		return err
 	}
 	s.DB.SetMaxOpenConns(4)
@@ -60,7 +60,8 @@ func (s *System) createDatabase(ctx context.Context) error {
 	return nil
 }
 
-func postgresURL(database string) string {
+// PostgresURL returns the URL of a database on the stack's server.
+func PostgresURL(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
 		User:     url.UserPassword(os.Getenv("POSTGRES_USER"), os.Getenv("POSTGRES_PASSWORD")),
