@@ -27,7 +27,7 @@ func (b *bench) batch(ctx context.Context) error {
 // beside uploads a batch of n invitations to the service with, registers people at both services in turn, and reports
 // when their mails have left.
 func (b *bench) beside(ctx context.Context, what string, invitations int, without, with *harness.System) error {
-	admin, err := b.newAdministrator(ctx, with)
+	admin, err := b.newAdministrator(ctx, with, "admin@example.com")
 	if err != nil {
 		return err
 	}

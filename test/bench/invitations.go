@@ -75,7 +75,7 @@ func (b *bench) startInvitations(ctx context.Context) (*invitationBench, error) 
 	if err != nil {
 		return nil, err
 	}
-	admin, err := b.newAdministrator(ctx, s)
+	admin, err := b.newAdministrator(ctx, s, "admin@example.com")
 	return &invitationBench{System: s, admin: admin}, err
 }
 

@@ -55,7 +55,7 @@ func (b *bench) load(ctx context.Context) error {
 	}{
 		{"idle", func() error { return nil }},
 		{"after the readers", func() error { return l.steadily(ctx, b.lasting(time.Minute), "", readerAim) }},
-		{"with the streams open", func() error { return l.openStreams(ctx) }},
+		{"with the streams open", func() error { return b.openStreams(ctx, l) }},
 		{fmt.Sprintf("%s later", streamTime), func() error { return l.withStreams(ctx) }},
 		{"after the workers went as fast as they can", func() error { return l.flatOut(ctx) }},
 	} {
@@ -91,8 +91,20 @@ func (l *loadRun) steadily(ctx context.Context, d time.Duration, besides string,
 	return err
 }
 
-// openStreams opens the streams and returns when each has had its first event. They end with the project.
-func (l *loadRun) openStreams(ctx context.Context) error {
+// tabs is how many streams one person opens: less than a process lets them.
+const tabs = 16
+
+// openStreams opens the streams and returns when each has had its first event. They end with the project. All but the
+// owner who watch it are administrators.
+func (b *bench) openStreams(ctx context.Context, l *loadRun) error {
+	people := []*person{l.owner}
+	for len(people)*tabs < streamCount {
+		p, err := b.newAdministrator(ctx, l.System, fmt.Sprintf("watcher-%d@example.com", len(people)))
+		if err != nil {
+			return err
+		}
+		people = append(people, p)
+	}
 	l.openStream.Add(streamCount)
 	for i := range everyTick(ctx, time.Millisecond) {
 		if i == streamCount {
@@ -100,7 +112,7 @@ func (l *loadRun) openStreams(ctx context.Context) error {
 		}
 		go func() {
 			first := sync.OnceFunc(l.openStream.Done)
-			l.ended <- l.owner.Stream(ctx, "/projects/"+l.id+"/progress/stream", func(harness.ServerEvent) {
+			l.ended <- people[i/tabs].Stream(ctx, "/projects/"+l.id+"/progress/stream", func(harness.ServerEvent) {
 				l.events.Add(1)
 				first()
 			})

@@ -33,8 +33,8 @@ func (b *bench) newPerson(ctx context.Context, s *harness.System, email string) 
 }
 
 // newAdministrator is newPerson for an administrator.
-func (b *bench) newAdministrator(ctx context.Context, s *harness.System) (*person, error) {
-	p, err := b.newPerson(ctx, s, "admin@example.com")
+func (b *bench) newAdministrator(ctx context.Context, s *harness.System, email string) (*person, error) {
+	p, err := b.newPerson(ctx, s, email)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ func (b *bench) createUnverified(ctx context.Context, s *harness.System, email s
 }
 
 func (b *bench) createInvited(ctx context.Context, s *harness.System, email string) error {
-	admin, err := b.newAdministrator(ctx, s)
+	admin, err := b.newAdministrator(ctx, s, "admin@example.com")
 	if err != nil {
 		return err
 	}
