@@ -139,12 +139,14 @@ var token = authentication.Token{Value: "token", Lifetime: policy.Idle}
 // opens expects that a session of the user is opened in the transaction, and its token signed.
 func (f *fixture) opens(user any, remember bool) {
 	var sessionID string
+	opened := f.clock.now
 	create := f.sessions.EXPECT().Create(inside, gomock.Any()).DoAndReturn(
 		func(_ context.Context, s authentication.Session) error {
-			if s.Remember != remember || !s.CreatedAt.Equal(f.clock.now) || s.Network != "203.0.113.0/24" {
+			if s.Remember != remember || !s.CreatedAt.Equal(opened) || s.Network != "203.0.113.0/24" {
 				return fmt.Errorf("a session that was not to be opened: %+v", s)
 			}
 			sessionID = s.ID
+			f.clock.now = opened.Add(time.Millisecond) // which is not to cost the cookie a second
 			return nil
 		})
 	life := policy.Idle
@@ -153,6 +155,7 @@ func (f *fixture) opens(user any, remember bool) {
 	}
 	f.tokens.EXPECT().Issue(user, gomock.Any(), f.clock.now, f.clock.now.Add(life)).After(create).DoAndReturn(
 		func(_ authentication.User, id string, _, _ time.Time) (string, error) {
+			f.clock.now = opened
 			if id != sessionID {
 				return "", errors.New("a token of another session")
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -20,18 +21,18 @@ func (uc *UseCase) openSession(
 	if err := uc.deps.Sessions.Create(ctx, session); err != nil {
 		return authentication.Login{}, err
 	}
-	if err := uc.endTokens(ctx, client.Tokens); err != nil {
+	if err := uc.endTokens(ctx, client.Tokens, now); err != nil {
 		return authentication.Login{}, err
 	}
-	token, err := uc.issue(user, session)
+	token, err := uc.issue(user, session, now)
 	return authentication.Login{User: user, Token: token}, err
 }
 
-// issue returns a token of a session that is in use now.
+// issue returns a token of a session that is in use now. Asking the clock again would take a second from the cookie.
 func (uc *UseCase) issue(
-	user authentication.User, session authentication.Session,
+	user authentication.User, session authentication.Session, now time.Time,
 ) (authentication.Token, error) {
-	now, policy := uc.deps.Clock.Now(), uc.deps.SessionPolicy
+	policy := uc.deps.SessionPolicy
 	value, err := uc.deps.Tokens.Issue(user, session.ID, now, now.Add(policy.TokenLife(session, now)))
 	if err != nil {
 		return authentication.Token{}, err
@@ -40,14 +41,14 @@ func (uc *UseCase) issue(
 }
 
 // endTokens ends what tokens stand for, always in the same order: two transactions may end the same sessions.
-func (uc *UseCase) endTokens(ctx context.Context, tokens []authentication.Claims) error {
+func (uc *UseCase) endTokens(ctx context.Context, tokens []authentication.Claims, now time.Time) error {
 	if len(tokens) == 0 {
 		return nil
 	}
 	ordered := slices.SortedFunc(slices.Values(tokens), func(a, b authentication.Claims) int {
 		return strings.Compare(a.SessionID, b.SessionID)
 	})
-	return uc.deps.Sessions.EndTokens(ctx, ordered, uc.deps.Clock.Now())
+	return uc.deps.Sessions.EndTokens(ctx, ordered, now)
 }
 
 // endSessions ends every session of a user but one, with "" every one, in the transaction that holds the user's lock. The

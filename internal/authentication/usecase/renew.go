@@ -35,7 +35,7 @@ func (uc *UseCase) Renew(ctx context.Context, c authentication.Claims) (authenti
 		if !c.Stale(user, now) {
 			return nil
 		}
-		if login.Token, err = uc.issue(user, session); err != nil {
+		if login.Token, err = uc.issue(user, session, now); err != nil {
 			return err
 		}
 		return uc.deps.Sessions.Seen(ctx, session.ID, now, c.IssuedAt)

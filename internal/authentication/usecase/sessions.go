@@ -65,5 +65,5 @@ func (uc *UseCase) EndOtherSessions(
 
 // Logout ends what tokens stand for, on the server.
 func (uc *UseCase) Logout(ctx context.Context, tokens []authentication.Claims) error {
-	return uc.endTokens(ctx, tokens)
+	return uc.endTokens(ctx, tokens, uc.deps.Clock.Now())
 }
