@@ -21,6 +21,8 @@ const (
 	// settleTimeout is how long what is due at one moment may take.
 	settleTimeout = 10 * time.Second
 	settlePoll    = 2 * time.Millisecond
+	// mailPatience is for how long a mail may be in hand before time is not moved for it.
+	mailPatience = time.Second
 )
 
 var (
@@ -73,7 +75,7 @@ func (t *timeTravel) travel(ctx context.Context, d time.Duration) (journey, erro
 		return journey{}, errMailInFlight
 	}
 	defer t.moving.Unlock()
-	if slices.ContainsFunc(t.embedded.broker.Busy(), sendsMail) {
+	if t.stillSends(ctx) {
 		return journey{}, errMailInFlight // a mail's lease would end while it is being sent
 	}
 	j := journey{Moments: []time.Time{}}
@@ -99,6 +101,20 @@ func (t *timeTravel) travel(ctx context.Context, d time.Duration) (journey, erro
 		}
 		t.move(max(next.Sub(t.clock.Now()), 0)) // time passes by itself as well
 	}
+}
+
+// stillSends waits a moment for mails in hand, which may have arrived already, and reports whether one still is.
+func (t *timeTravel) stillSends(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, mailPatience)
+	defer cancel()
+	for slices.ContainsFunc(t.embedded.broker.Busy(), sendsMail) {
+		select {
+		case <-ctx.Done():
+			return true
+		case <-time.After(settlePoll):
+		}
+	}
+	return false
 }
 
 func sendsMail(queue string) bool {

@@ -104,8 +104,11 @@ func (c *crowd) visit(v *visitor) {
 	}
 }
 
+// busy is what a person reads who comes while the machine cannot hash any more passwords.
+const busy = "The service is busy; please try again in a moment"
+
 // request makes a request, and repeats it as long as no api takes the connection, as a person does after a load
-// balancer's 502. Any refusal other than a 5xx is a fault.
+// balancer's 502, or has no place to hash a password. Any refusal other than another 5xx is a fault.
 func (c *crowd) request(ctx context.Context, status int, request func() (harness.Answer, error)) (o outcome) {
 	err := harness.Eventually(ctx, func() error {
 		a, err := request()
@@ -120,6 +123,8 @@ func (c *crowd) request(ctx context.Context, status int, request func() (harness
 			o = lost
 		case a.Status == status:
 			o = done
+		case a.Status == http.StatusServiceUnavailable && a.Message == busy:
+			return errors.New(busy)
 		case a.Status >= http.StatusInternalServerError:
 			o = failed
 		default:
