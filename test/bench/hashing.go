@@ -17,16 +17,17 @@ import (
 const hashCount = 60
 
 // hashing measures logins and registrations on an api that has nothing but PostgreSQL, beside bare argon2id with the
-// parameters of the service. As many clients as an api has places to hash keep all cores busy, and as many goroutines do
-// on the bare side.
+// parameters of the service. Twice as many clients as an api has places to hash keep a place busy while another's client
+// waits for its commit; on the bare side as many goroutines as places do.
 func (b *bench) hashing(ctx context.Context) error {
 	s, err := b.startAlone(ctx, production...)
 	if err != nil {
 		return err
 	}
 	places := runtime.GOMAXPROCS(0)
+	clients := 2 * places
 	client := s.Client().Forgetful()
-	people := make([]*person, places)
+	people := make([]*person, clients)
 	for i := range people {
 		if people[i], err = b.newPerson(ctx, s, fmt.Sprintf("person%d@example.com", i)); err != nil {
 			return err
@@ -49,10 +50,10 @@ func (b *bench) hashing(ctx context.Context) error {
 		}},
 	} {
 		err := b.compare(ctx, comparison{
-			what: fmt.Sprintf("%s, %d clients; bare: argon2id", verb.name, places),
+			what: fmt.Sprintf("%s, %d clients; bare: argon2id", verb.name, clients),
 			n:    hashCount,
 			aim:  0.9,
-			ours: shared(places, hashCount, verb.once),
+			ours: shared(clients, hashCount, verb.once),
 			bare: shared(places, hashCount, hashBare),
 		})
 		if err != nil {
