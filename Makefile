@@ -110,7 +110,7 @@ lint: ## Run golangci-lint (pinned), and check imports and the wording of commen
 CHECKS := lint verify-generate demo test fuzz stack-up test-integration stack-down
 
 .PHONY: check
-check: ## Run exactly what CI runs (about twenty minutes)
+check: ## Run exactly what CI runs (about forty minutes)
 	@for step in $(CHECKS); do \
 		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \

@@ -106,11 +106,11 @@ func TestStreams(t *testing.T) {
 			defer hangUp()
 			require.Empty(t, refused)
 
-			time.Sleep(10 * time.Minute)
+			time.Sleep(10 * time.Minute) // of the bubble's clock
 			require.Zero(t, r.stops())
 
 			s.left.Store(true)
-			time.Sleep(time.Minute)
+			time.Sleep(time.Minute) // of the bubble's clock
 			synctest.Wait()
 			require.Equal(t, 3, r.stops())
 		})
