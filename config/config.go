@@ -41,7 +41,9 @@ type Config struct {
 
 // Service has the settings of a program as a whole.
 type Service struct {
-	Env string // production, staging, development or test: a label for logs and traces; decides HTTP.LocalOrigins
+	// Env is production, staging, development or test: a label for logs and traces. It decides HTTP.LocalOrigins, and what
+	// is refused (production.go).
+	Env string
 	// StartTimeout is how long a start waits for the database.
 	StartTimeout time.Duration
 	// DrainDelay is how long a process keeps serving once /ready responds 503. It is part of ShutdownTimeout.
@@ -148,6 +150,11 @@ func Load(role Role) (Config, error) {
 			EventsSeal:  r.key("EVENTS_SEAL_KEY"),
 			TrialDigest: r.key("TRIAL_DIGEST_KEY"),
 			Internal:    r.secret("INTERNAL_KEY"),
+
+			JWTPrevious:        r.secret("JWT_SECRET_PREVIOUS"),
+			CodeHMACPrevious:   r.key("CODE_HMAC_KEY_PREVIOUS"),
+			EventsSealPrevious: r.key("EVENTS_SEAL_KEY_PREVIOUS"),
+			InternalPrevious:   r.secret("INTERNAL_KEY_PREVIOUS"),
 		},
 		Cookie:       readCookie(r),
 		Email:        readWorkers(r, "EMAIL"),
@@ -168,7 +175,11 @@ func Load(role Role) (Config, error) {
 			InboxPort: r.integer("INBOX_PORT", 0, maxPort),
 		},
 	}
+	allowSpace := r.boolean("ALLOW_SECRET_WHITESPACE")
 	problems := slices.Concat(r.problems, cfg.problems())
+	if !allowSpace {
+		problems = append(problems, cfg.endsInSpace()...)
+	}
 	if role != Standalone {
 		problems = append(problems, cfg.Secrets.missing()...)
 	}
@@ -192,5 +203,6 @@ func (cfg Config) problems() Problems {
 		cfg.Invitations.Validate(), cfg.Embedded.Validate(),
 		cfg.Email.validate("EMAIL"), cfg.Invitation.validate("INVITATION"),
 		cfg.Subscription.validate("SUBSCRIPTION"), cfg.Project.validate("PROJECT"),
+		cfg.production(),
 	)
 }

@@ -17,11 +17,14 @@ import (
 )
 
 var (
-	key1     = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{1}, 32))
-	key2     = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{2}, 32))
-	key3     = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{3}, 32))
+	bytes1   = bytes.Repeat([]byte{1, 9}, 16)
+	bytes2   = bytes.Repeat([]byte{2, 9}, 16)
+	bytes3   = bytes.Repeat([]byte{3, 9}, 16)
+	key1     = base64.StdEncoding.EncodeToString(bytes1)
+	key2     = base64.StdEncoding.EncodeToString(bytes2)
+	key3     = base64.StdEncoding.EncodeToString(bytes3)
 	password = "p@ss/w:o?r#d%"
-	jwt      = strings.Repeat("j", 32)
+	jwt      = strings.Repeat("jw", 16)
 )
 
 // complete returns an environment in which every role starts.
@@ -66,8 +69,8 @@ func TestLoad(t *testing.T) {
 			Events:   Events{Phase: "complete"},
 			Redis:    Redis{Host: "redis", Port: 6379, StateDB: 1, ProgressChannels: "project"},
 			Secrets: Secrets{
-				JWT: Secret(jwt), CodeHMAC: bytes.Repeat([]byte{1}, 32), EventsSeal: bytes.Repeat([]byte{2}, 32),
-				TrialDigest: bytes.Repeat([]byte{3}, 32),
+				JWT: Secret(jwt), CodeHMAC: bytes1, EventsSeal: bytes2,
+				TrialDigest: bytes3,
 			},
 			Cookie: Cookie{
 				Name: "smap_auth_token", Secure: true, SameSite: http.SameSiteLaxMode,
@@ -117,8 +120,8 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)
 		require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
 		require.Equal(t, Secrets{
-			CodeHMAC:   bytes.Repeat([]byte{1}, 32),
-			EventsSeal: bytes.Repeat([]byte{2}, 32),
+			CodeHMAC:   bytes1,
+			EventsSeal: bytes2,
 		}, cfg.Secrets)
 		require.Zero(t, cfg.Cookie)
 		require.Zero(t, cfg.Embedded)
@@ -185,7 +188,7 @@ func TestLoad(t *testing.T) {
 			"POSTGRES_PORT": "2", "POSTGRES_SSLMODE": "verify-full", "POSTGRES_MAX_CONNS": "3", "DB_AUTO_MIGRATE": "false",
 			"POSTGRES_EXEC_MODE": "exec",
 			"REDIS_HOST":         "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
-			"REDIS_CACHE_DB": "5", "PROGRESS_CHANNELS": "user_noti", "INTERNAL_KEY": strings.Repeat("i", 16), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
+			"REDIS_CACHE_DB": "5", "PROGRESS_CHANNELS": "user_noti", "INTERNAL_KEY": strings.Repeat("in", 8), "COOKIE_NAME": "c", "COOKIE_DOMAIN": ".smap.example",
 			"COOKIE_SAMESITE": "none", "COOKIE_MAX_AGE": "60", "COOKIE_MAX_AGE_REMEMBER": "61",
 		})
 		cfg, err := Load(API)
@@ -202,7 +205,7 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, Redis{
 			Host: "cache:7000", Password: " r ", StateDB: 4, CacheDB: 5, ProgressChannels: "user_noti",
 		}, cfg.Redis, "a port in the host wins, whatever Kubernetes put into REDIS_PORT")
-		require.Equal(t, Secret("iiiiiiiiiiiiiiii"), cfg.Secrets.Internal)
+		require.Equal(t, Secret("inininininininin"), cfg.Secrets.Internal)
 		require.Equal(t, Cookie{
 			Name: "c", Domain: ".smap.example", Secure: true, SameSite: http.SameSiteNoneMode,
 			MaxAge: time.Minute, MaxAgeRemember: 61 * time.Second,
@@ -285,7 +288,14 @@ func TestLoad(t *testing.T) {
 			{API, "COOKIE_NAME", "a b", "is not a cookie name", "letters", "", ""},
 			{API, "COOKIE_DOMAIN", "https://smap.example", "is not a domain", "without scheme", "", ""},
 			{API, "COOKIE_SAMESITE", "no", `is "no"`, "lax, strict, none", "", ""},
-			{API, "COOKIE_SAMESITE", "none", "is none although COOKIE_SECURE is false", "COOKIE_SECURE=true", "COOKIE_SECURE", "false"},
+			{Standalone, "COOKIE_SAMESITE", "none", "is none although COOKIE_SECURE is false", "COOKIE_SECURE=true", "COOKIE_SECURE", "false"},
+			{API, "COOKIE_SECURE", "false", "is false", "HTTPS", "", ""},
+			{API, "JWT_SECRET_PREVIOUS", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
+			{API, "CODE_HMAC_KEY_PREVIOUS", "hunter2!", "is not the base64 form of 32 bytes", "openssl rand -base64 32", "", ""},
+			{Consumer, "EVENTS_SEAL_KEY_PREVIOUS", "aHVudGVyMg==", "is not the base64 form of 32 bytes", "openssl", "", ""},
+			{API, "INTERNAL_KEY_PREVIOUS", "hunter2", "is shorter than 16 bytes", "openssl", "INTERNAL_KEY", "0123456789abcdef"},
+			{API, "INTERNAL_KEY_PREVIOUS", "0123456789abcdef ", "holds what no HTTP header can carry", "check the file", "INTERNAL_KEY", "0123456789abcdeg"},
+			{API, "ALLOW_SECRET_WHITESPACE", "perhaps", `is "perhaps"`, "true or false", "", ""},
 			{API, "COOKIE_MAX_AGE", "2h", `is "2h"`, "whole number", "", ""},
 			{Standalone, "INBOX_PORT", "x", `is "x"`, "whole number", "", ""},
 			{Standalone, "DATA_DIR", " ", "is not set", "folder", "", ""},
@@ -350,7 +360,7 @@ func TestSecrets(t *testing.T) {
 		require.NoError(t, err)
 		printed := fmt.Sprintf("%v %+v %#v %s %x %q", cfg, cfg, cfg, cfg.Secrets, cfg.Secrets, cfg.Secrets) + string(encoded)
 		for _, secret := range []string{
-			password, "hunter2", "redispass", jwt, key1, key2, key3, "[1 1 1", "0x1, 0x1", "010101", fmt.Sprintf("%x", jwt),
+			password, "hunter2", "redispass", jwt, key1, key2, key3, "[1 9 1", "0x1, 0x9", "010901", fmt.Sprintf("%x", jwt),
 		} {
 			require.NotContains(t, printed, secret)
 		}

@@ -89,10 +89,15 @@ var variables = []variable{
 	{"SMTP_IDLE", "30s", "", worker},
 
 	{"JWT_SECRET", "", "", web},
+	{"JWT_SECRET_PREVIOUS", "", "", web},
 	{"CODE_HMAC_KEY", "", "", servers},
+	{"CODE_HMAC_KEY_PREVIOUS", "", "", servers},
 	{"EVENTS_SEAL_KEY", "", "", servers},
+	{"EVENTS_SEAL_KEY_PREVIOUS", "", "", servers},
 	{"TRIAL_DIGEST_KEY", "", "", web},
 	{"INTERNAL_KEY", "", "", web},
+	{"INTERNAL_KEY_PREVIOUS", "", "", web},
+	{"ALLOW_SECRET_WHITESPACE", "false", "", all},
 
 	{"COOKIE_NAME", "smap_auth_token", "", web},
 	{"COOKIE_DOMAIN", "", "", web},

@@ -26,6 +26,7 @@ func TestPreviousRelease(t *testing.T) {
 		"APP_PORT=:8080":                             API,
 		"POSTGRES_HOST=db:5432":                      Migrate,
 		"RABBITMQ_URL=amqp://a:b@mq1,amqp://a:b@mq2": Consumer,
+		"COOKIE_SECURE=false":                        API,
 		"COOKIE_MAX_AGE=2h":                          API,
 		"COOKIE_MAX_AGE=0":                           API,
 		"COOKIE_SAMESITE=default":                    API,

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"net/url"
 	"strings"
 	"unicode"
@@ -34,7 +35,8 @@ const (
 	minInternalBytes = 16
 )
 
-// Secrets are the keys of the service's own cryptography.
+// Secrets are the keys of the service's own cryptography. A previous key is one that is accepted as well; it may as well
+// be the next one. What is new is made with the other.
 type Secrets struct {
 	JWT        Secret // signs access tokens; other services verify with the same
 	CodeHMAC   Key    // turns one-time codes into what the database holds
@@ -43,24 +45,39 @@ type Secrets struct {
 	// ever, and a new key recognises none of them.
 	TrialDigest Key
 	Internal    Secret // what other services send to /internal routes; empty: these respond 401 to every request
+
+	JWTPrevious        Secret
+	CodeHMACPrevious   Key
+	EventsSealPrevious Key
+	InternalPrevious   Secret
+}
+
+// namedSecret is a secret that is used byte by byte, as it was set.
+type namedSecret struct {
+	variable string
+	part     string // of the variable: "the password in "; empty: all of it
+	value    Secret
+}
+
+func (cfg Config) named() []namedSecret {
+	const password = "the password in "
+	return []namedSecret{
+		{"JWT_SECRET", "", cfg.Secrets.JWT},
+		{"JWT_SECRET_PREVIOUS", "", cfg.Secrets.JWTPrevious},
+		{"POSTGRES_PASSWORD", "", cfg.Postgres.Password},
+		{"RABBITMQ_URL", password, passwordOf(cfg.RabbitMQ.URL)},
+		{"RABBITMQ_MANAGEMENT_URL", password, passwordOf(cfg.RabbitMQ.ManagementURL)},
+		{"REDIS_PASSWORD", "", cfg.Redis.Password},
+		{"SMTP_PASSWORD", "", cfg.SMTP.Password},
+	}
 }
 
 // Warnings returns a sentence for each secret that ends or begins in white space, or holds a control character: it is used
 // as it is, and what was typed elsewhere will differ. No sentence has a secret in it.
 func (cfg Config) Warnings() (found []string) {
-	for _, s := range []struct {
-		name  string
-		value Secret
-	}{
-		{"JWT_SECRET", cfg.Secrets.JWT},
-		{"POSTGRES_PASSWORD", cfg.Postgres.Password},
-		{"the password in RABBITMQ_URL", passwordOf(cfg.RabbitMQ.URL)},
-		{"the password in RABBITMQ_MANAGEMENT_URL", passwordOf(cfg.RabbitMQ.ManagementURL)},
-		{"REDIS_PASSWORD", cfg.Redis.Password},
-		{"SMTP_PASSWORD", cfg.SMTP.Password},
-	} {
+	for _, s := range cfg.named() {
 		if !isOneLine(string(s.value)) {
-			found = append(found, s.name+" begins or ends in white space, or holds a control character such as a line end: "+
+			found = append(found, s.part+s.variable+" begins or ends in white space, or holds a control character such as a line end: "+
 				"it is used as it is; check the file or secret it comes from")
 		}
 	}
@@ -77,28 +94,61 @@ func passwordOf(text Secret) Secret {
 	return Secret(password)
 }
 
-const makeKey = "make one with: openssl rand -base64 32"
+// How keys are made.
+const (
+	makeKey      = "make one with: openssl rand -base64 32"
+	makeJWT      = "make one with: openssl rand -base64 48"
+	makeInternal = "make one with: openssl rand -base64 24"
+)
 
 // Validate checks the secrets that are set.
 func (s Secrets) Validate() Problems {
-	return check(
-		rule{
-			s.JWT == "" || len(s.JWT) >= minJWTBytes,
-			"JWT_SECRET", "is shorter than 32 bytes", "make one with: openssl rand -base64 48",
-		},
-		rule{len(s.CodeHMAC) == 0 || len(s.CodeHMAC) == keyBytes, "CODE_HMAC_KEY", "has not 32 bytes", makeKey},
-		rule{len(s.EventsSeal) == 0 || len(s.EventsSeal) == keyBytes, "EVENTS_SEAL_KEY", "has not 32 bytes", makeKey},
-		rule{len(s.TrialDigest) == 0 || len(s.TrialDigest) == keyBytes, "TRIAL_DIGEST_KEY", "has not 32 bytes", makeKey},
-		rule{
-			s.Internal == "" || len(s.Internal) >= minInternalBytes,
-			"INTERNAL_KEY", "is shorter than 16 bytes", "make one with: openssl rand -base64 24",
-		},
-		rule{
-			isOneLine(string(s.Internal)),
-			"INTERNAL_KEY", "holds what no HTTP header can carry, such as a line end or a space at an end",
-			"check the file or secret it comes from, or make one with: openssl rand -base64 24",
-		},
-	)
+	rules := []rule{{
+		s.Internal != "" || s.InternalPrevious == "",
+		"INTERNAL_KEY", "is not set although INTERNAL_KEY_PREVIOUS is", "set it, or unset both",
+	}}
+	for _, k := range s.keys() {
+		fits := k.shortest <= len(k.value) && len(k.value) <= k.longest
+		rules = append(rules, rule{len(k.value) == 0 || fits, k.variable, k.wrong, k.make})
+	}
+	header := func(variable string, value Secret) rule {
+		return rule{
+			isOneLine(string(value)),
+			variable, "holds what no HTTP header can carry, such as a line end or a space at an end",
+			"check the file or secret it comes from, or " + makeInternal,
+		}
+	}
+	return check(append(rules,
+		header("INTERNAL_KEY", s.Internal), header("INTERNAL_KEY_PREVIOUS", s.InternalPrevious))...)
+}
+
+// key is one of our own keys, and what must hold for it.
+type key struct {
+	variable          string
+	value             []byte
+	shortest, longest int
+	wrong, make       string
+}
+
+func (s Secrets) keys() []key {
+	const noKey = "has not 32 bytes"
+	secret := func(variable string, value Secret, shortest int, fix string) key {
+		return key{variable, []byte(value), shortest, math.MaxInt, fmt.Sprintf("is shorter than %d bytes", shortest), fix}
+	}
+	binary := func(variable string, value Key) key {
+		return key{variable, value, keyBytes, keyBytes, noKey, makeKey}
+	}
+	return []key{
+		secret("JWT_SECRET", s.JWT, minJWTBytes, makeJWT),
+		secret("JWT_SECRET_PREVIOUS", s.JWTPrevious, minJWTBytes, makeJWT),
+		binary("CODE_HMAC_KEY", s.CodeHMAC),
+		binary("CODE_HMAC_KEY_PREVIOUS", s.CodeHMACPrevious),
+		binary("EVENTS_SEAL_KEY", s.EventsSeal),
+		binary("EVENTS_SEAL_KEY_PREVIOUS", s.EventsSealPrevious),
+		binary("TRIAL_DIGEST_KEY", s.TrialDigest),
+		secret("INTERNAL_KEY", s.Internal, minInternalBytes, makeInternal),
+		secret("INTERNAL_KEY_PREVIOUS", s.InternalPrevious, minInternalBytes, makeInternal),
+	}
 }
 
 func (s Secrets) missing() Problems {

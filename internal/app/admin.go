@@ -103,7 +103,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	if in.clock, err = startClock(ctx, db); err != nil {
 		return r, err
 	}
-	if in.sealer, err = outbox.NewSealer(cfg.Secrets.EventsSeal); err != nil {
+	if in.sealer, err = newSealer(cfg.Secrets); err != nil {
 		return r, err
 	}
 	var states, progress error

@@ -20,7 +20,6 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/heartbeat"
-	"github.com/smap-platform/identity/internal/invitation"
 	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -185,7 +184,11 @@ func (a *App) assembleAPI(events event.Publisher) {
 		a.metrics.watchHashing(hasher.Load)
 		a.passwords = a.legacy.passwords(hasher)
 	}
-	tokens := token.New(token.Options{Secret: []byte(a.cfg.Secrets.JWT), Clock: a.clock})
+	tokens := token.New(token.Options{
+		Secret:   []byte(a.cfg.Secrets.JWT),
+		Previous: []byte(a.cfg.Secrets.JWTPrevious),
+		Clock:    a.clock,
+	})
 	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
 		PastDueGrace:  a.cfg.Subscriptions.PastDueGrace,
 		Tx:            a.tx,
@@ -208,7 +211,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Trials:    lifecycle,
 		Events:    events,
 		Clock:     a.clock,
-		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
+		CodeKeys:  codeKeys(a.cfg.Secrets),
 
 		PasswordRules: a.passwordRules(),
 		SessionPolicy: authentication.SessionPolicy{Idle: a.cfg.Cookie.MaxAge, Remember: a.cfg.Cookie.MaxAgeRemember},
@@ -244,7 +247,7 @@ func (in *infra) newGuard() *authentications.Guard {
 		Tx:      in.tx,
 		Limits:  authsql.NewLimits(in.db),
 		Clock:   in.clock,
-		Key:     authentication.CodeKey(in.cfg.Secrets.CodeHMAC),
+		Keys:    codeKeys(in.cfg.Secrets),
 		Refused: in.tryRefused,
 	})
 }
@@ -266,7 +269,7 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		Outbox:        withdrawer{a.db},
 		Progress:      batchProgress{a.progress.count, a.progress.store},
 		Clock:         a.clock,
-		TokenKey:      invitation.TokenKey(a.cfg.Secrets.CodeHMAC),
+		TokenKeys:     codeKeys(a.cfg.Secrets),
 		PerSecond:     a.cfg.Invitations.PerSecond,
 		ParseEmail:    authentication.ParseEmail,
 		CheckPassword: a.passwordRules().Check,
@@ -335,7 +338,7 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 			Mailer:   mails,
 			Events:   events,
 			Clock:    a.clock,
-			CodeKey:  authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
+			CodeKeys: codeKeys(a.cfg.Secrets),
 			Replaced: a.codeReplaced,
 		}),
 		notices: authentications.NewNoticeSender(authentications.NoticeSenderDeps{

@@ -84,7 +84,7 @@ func eachGreylisted(t *testing.T, test func(g *greylisted)) {
 			}),
 			Events:   g.events,
 			Clock:    g.clock,
-			CodeKey:  codeKey,
+			CodeKeys: authentication.CodeKeys{codeKey},
 			Replaced: func(context.Context, string) { g.replaced++ },
 		})
 		g.user = authentication.User{
@@ -173,7 +173,7 @@ func TestGreylistedCode(t *testing.T) {
 			require.Equal(g, event.Handled, g.deliver(fresh.EventID, fresh.ExpiresAt))
 			require.Equal(g, 1, g.mailer.sent)
 			digits := g.events.Events()[0].Data.(event.VerificationRequested).OTPCode
-			_, err := codeKey.TryDigits([]authentication.CodeRequest{g.request()}, digits, g.clock.now)
+			_, err := authentication.CodeKeys{codeKey}.TryDigits([]authentication.CodeRequest{g.request()}, digits, g.clock.now)
 			require.NoError(g, err)
 		})
 	})

@@ -43,6 +43,8 @@ type health struct {
 	consuming func() error
 	// lanes are the queues of a consumer that send mail.
 	lanes []*event.Lane
+	// risks are what the settings leave open. They do not change while the process runs.
+	risks []string
 	// sealing returns an error while the outbox has rows that this process cannot open.
 	sealing func() error
 
@@ -50,7 +52,7 @@ type health struct {
 }
 
 func newHealth(in *infra) *health {
-	h := &health{version: in.version}
+	h := &health{version: in.version, risks: in.cfg.Risks()}
 	broker := checkedBroker{in.broker, in.legacy.connection}
 	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
 	h.redis = newCheck(func(ctx context.Context) dependency {
@@ -129,6 +131,13 @@ type dependencies struct {
 	RabbitMQ dependency `json:"rabbitmq"`
 	// SMTP is there in a consumer only: no other process speaks to the mail server.
 	SMTP *dependency `json:"smtp,omitempty"`
+	// Settings is there when one of them leaves a door open. It makes nothing unhealthy.
+	Settings *settings `json:"settings,omitempty"`
+}
+
+// settings is what those who run the service should change.
+type settings struct {
+	Warnings []string `json:"warnings"`
 }
 
 // dependency is how one of them is.
@@ -224,6 +233,9 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 			all.RabbitMQ.Status, all.RabbitMQ.Error = unhealthy, err.Error()
 		}
 		all.SMTP = h.mail()
+	}
+	if len(h.risks) > 0 {
+		all.Settings = &settings{h.risks}
 	}
 	return &all
 }

@@ -108,6 +108,7 @@ func TestHealth(t *testing.T) {
 		"redis refuses writes":     {func(h *health) { h.redis = state(bad) }, 200, 200, degraded, bad.Error},
 		"rabbitmq is away":         {func(h *health) { h.rabbitmq = state(bad) }, 200, 200, degraded, bad.Error},
 		"rows cannot be opened":    {func(h *health) { h.sealing = func() error { return event.ErrRejected } }, 200, 200, degraded, "warnings"},
+		"a setting is risky":       {func(h *health) { h.risks = []string{"too open"} }, 200, 200, healthy, `"settings":{"warnings":["too open"]}`},
 		"a queue is not consumed":  {func(h *health) { h.consuming = func() error { return event.ErrRefused } }, 503, 200, degraded, event.ErrRefused.Error()},
 		"its lanes are open": {
 			func(h *health) { h.consuming = func() error { return nil }; h.lanes = []*event.Lane{paused} },

@@ -66,7 +66,7 @@ func (in *infra) newWeb(s services) *echo.Echo {
 		LogoutFailed: in.logoutFailed,
 	}
 	authenticated := authhttp.Authenticate(auth)
-	internal := httpserver.InternalKey(string(in.cfg.Secrets.Internal))
+	internal := httpserver.InternalKey(string(in.cfg.Secrets.Internal), string(in.cfg.Secrets.InternalPrevious))
 	authhttp.Register(root, s.authentication, auth)
 	authhttp.RegisterUsers(root, s.directory, authenticated, internal)
 	invitationhttp.Register(root, s.invitations, invitationLogin{auth}, authenticated)

@@ -200,7 +200,7 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	if in.clock, err = startClock(ctx, in.db); err != nil {
 		return err
 	}
-	if in.sealer, err = outbox.NewSealer(in.cfg.Secrets.EventsSeal); err != nil {
+	if in.sealer, err = newSealer(in.cfg.Secrets); err != nil {
 		return err
 	}
 	if in.renderer, err = render.New(); err != nil {
@@ -213,6 +213,9 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	in.metrics.registry.MustRegister(in.outboxGauges(), in.deadLetterGauges())
 	in.legacy = newWing(in)
 	in.health = newHealth(in)
+	for _, risk := range in.cfg.Risks() {
+		in.log.Warn().Str("problem", risk).Msg("a setting leaves a door open; change it")
+	}
 	return nil
 }
 

@@ -36,7 +36,7 @@ func newWing(in *infra) *wing {
 	w := &wing{
 		infra:   in,
 		metrics: legacy.NewMetrics(in.phase()),
-		digests: legacy.NewDigests(in.cfg.Secrets.EventsSeal),
+		digests: legacy.NewDigests(sealKeys(in.cfg.Secrets)...),
 	}
 	w.metrics.Register(in.metrics.registry)
 	w.connection = legacy.NewSender(w.options(in.process.name()+"-legacy-publisher"), in.phase().Declares())
@@ -94,7 +94,7 @@ func (w *wing) requests(next authentication.CodeRequestRepository) authenticatio
 		CodeRequestRepository: next,
 		DB:                    w.db,
 		Clock:                 w.clock,
-		Key:                   authentication.CodeKey(w.cfg.Secrets.CodeHMAC),
+		Keys:                  codeKeys(w.cfg.Secrets),
 	})
 }
 
@@ -137,7 +137,7 @@ func (w *wing) unnamed() *legacy.Unnamed {
 	return legacy.NewUnnamed(legacy.UnnamedDeps{
 		DB:         w.db,
 		Clock:      w.clock,
-		SealKey:    w.cfg.Secrets.EventsSeal,
+		SealKeys:   sealKeys(w.cfg.Secrets),
 		Lease:      mailLease,
 		RenewEvery: renewEvery,
 	})

@@ -236,7 +236,7 @@ func (p *program) replaceCode(t *testing.T) {
 		Mailer:   neverLeft{},
 		Events:   outbox.NewPublisher(p.db, p.sealer, p.clock, p.relay.Wake),
 		Clock:    p.clock,
-		CodeKey:  authentication.CodeKey(p.cfg.Secrets.CodeHMAC),
+		CodeKeys: authentication.CodeKeys{p.cfg.Secrets.CodeHMAC},
 		Replaced: func(context.Context, string) { replaced++ },
 	})
 	require.Error(t, codes.Send(t.Context(), eventID, event.VerificationRequested{UserID: userID, Recipient: email, Locale: "en"}))

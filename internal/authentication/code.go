@@ -61,6 +61,16 @@ func (k CodeKey) Digest(purpose Purpose, requestID, digits string) []byte {
 	return mac.Sum(nil)
 }
 
+// CodeKeys are CODE_HMAC_KEY and those accepted beside it. What is stored is made with the first, and found by each.
+type CodeKeys [][]byte
+
+// Digest is [CodeKey.Digest] with the first key.
+func (k CodeKeys) Digest(purpose Purpose, requestID, digits string) []byte {
+	return k.first().Digest(purpose, requestID, digits)
+}
+
+func (k CodeKeys) first() CodeKey { return k[0] }
+
 // CanResend reports whether a new code may replace this one.
 func (c *Code) CanResend(now time.Time) bool { return now.Sub(c.CreatedAt) >= ResendInterval }
 
@@ -73,10 +83,8 @@ func (c *Code) Replaceable(now time.Time) bool {
 	return c.ExpiresAt.Sub(c.CreatedAt) <= CodeLifetime && now.Sub(c.CreatedAt) < ReplaceWithin
 }
 
-// try compares in constant time. It returns nil and marks the code used, or ErrAlreadyVerified when the same digits have
-// used it before, ErrWrongCode, ErrTooManyTries or ErrCodeExpired. It counts nothing.
-func (c *Code) try(digest []byte, now time.Time) error {
-	right := hmac.Equal(digest, c.Digest)
+// try returns nil and marks the code used when the digits were right, or ErrAlreadyVerified when they have used it before, ErrWrongCode, ErrTooManyTries or ErrCodeExpired. It counts nothing.
+func (c *Code) try(right bool, now time.Time) error {
 	switch {
 	case !c.UsedAt.IsZero() && right:
 		return ErrAlreadyVerified

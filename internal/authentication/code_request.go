@@ -85,14 +85,14 @@ func MakeRoom(requests []CodeRequest, network string, known []string, now time.T
 // prove, whose code it marks used, or the refusal of the newest: ErrWrongCode, ErrTooManyTries or ErrCodeExpired; a wrong
 // try counts for each code that could still be used. ErrAlreadyVerified means that the same digits have proved one of
 // the requests before, and [ErrOtherBrowser] that there is none; both cost no try. The caller stores all requests.
-func (k CodeKey) TryDigits(requests []CodeRequest, digits string, now time.Time) (proved *CodeRequest, refusal error) {
+func (k CodeKeys) TryDigits(requests []CodeRequest, digits string, now time.Time) (proved *CodeRequest, refusal error) {
 	if len(requests) == 0 {
 		return nil, ErrOtherBrowser
 	}
 	refusals := make([]error, len(requests))
 	for i := range requests {
 		r := &requests[i]
-		refusals[i] = r.Code.try(k.Digest(r.Purpose, r.ID, digits), now)
+		refusals[i] = r.Code.try(k.made(r, digits), now)
 		if refusals[i] == nil {
 			return r, nil
 		}
@@ -106,6 +106,23 @@ func (k CodeKey) TryDigits(requests []CodeRequest, digits string, now time.Time)
 		}
 	}
 	return nil, refusals[0]
+}
+
+// made reports whether one of the keys has made the code of r from digits. It compares in constant time.
+func (k CodeKeys) made(r *CodeRequest, digits string) (right bool) {
+	for _, key := range k {
+		right = hmac.Equal(CodeKey(key).Digest(r.Purpose, r.ID, digits), r.Code.Digest) || right
+	}
+	return right
+}
+
+// PasswordTags returns the [CodeKey.PasswordTag] of each key. The first is stored.
+func (k CodeKeys) PasswordTags(email, password string) []uint16 {
+	tags := make([]uint16, len(k))
+	for i, key := range k {
+		tags[i] = CodeKey(key).PasswordTag(email, password)
+	}
+	return tags
 }
 
 // PasswordTag returns 16 bits of a keyed digest of a password that was typed for an address. It finds the request that a

@@ -71,7 +71,7 @@ func TestTryDigits(t *testing.T) {
 				if tc.change != nil {
 					tc.change(&requests[0].Code)
 				}
-				proved, err := key.TryDigits(requests, tc.digits, tc.now)
+				proved, err := authentication.CodeKeys{key}.TryDigits(requests, tc.digits, tc.now)
 				if tc.err == nil {
 					require.NoError(t, err)
 					require.Equal(t, &requests[0], proved)
@@ -88,7 +88,7 @@ func TestTryDigits(t *testing.T) {
 
 	t.Run("needs a request of this browser", func(t *testing.T) {
 		t.Parallel()
-		_, err := key.TryDigits(nil, digits, soon)
+		_, err := authentication.CodeKeys{key}.TryDigits(nil, digits, soon)
 		require.ErrorIs(t, err, authentication.ErrOtherBrowser)
 	})
 
@@ -96,7 +96,7 @@ func TestTryDigits(t *testing.T) {
 		t.Parallel()
 		requests := []authentication.CodeRequest{newRequest("newest"), newRequest("older")}
 		requests[0].Code.Digest = key.Digest(authentication.PurposeVerification, "newest", "999999")
-		proved, err := key.TryDigits(requests, digits, soon)
+		proved, err := authentication.CodeKeys{key}.TryDigits(requests, digits, soon)
 		require.NoError(t, err)
 		require.Equal(t, "older", proved.ID)
 		require.Zero(t, requests[0].Code.WrongTries)
@@ -108,7 +108,7 @@ func TestTryDigits(t *testing.T) {
 		requests[0].Code.ExpiresAt = created
 		requests[1].Code.UsedAt = created
 		requests[2].Code.WrongTries = 5
-		_, err := key.TryDigits(requests, "000000", soon)
+		_, err := authentication.CodeKeys{key}.TryDigits(requests, "000000", soon)
 		require.ErrorIs(t, err, authentication.ErrCodeExpired)
 		var tries []int
 		for _, r := range requests {
@@ -122,7 +122,7 @@ func TestTryDigits(t *testing.T) {
 		requests := []authentication.CodeRequest{newRequest("newest"), newRequest("older")}
 		requests[0].Code.WrongTries = authentication.MaxWrongTries
 		requests[0].Code.Digest = key.Digest(authentication.PurposeVerification, "newest", "999999")
-		proved, err := key.TryDigits(requests, digits, soon)
+		proved, err := authentication.CodeKeys{key}.TryDigits(requests, digits, soon)
 		require.NoError(t, err)
 		require.Equal(t, "older", proved.ID)
 		require.Equal(t, authentication.MaxWrongTries, requests[0].Code.WrongTries)
@@ -133,7 +133,7 @@ func TestTryDigits(t *testing.T) {
 		requests := []authentication.CodeRequest{newRequest("newest"), newRequest("proved")}
 		requests[0].Code.Digest = key.Digest(authentication.PurposeVerification, "newest", "999999")
 		used(&requests[1].Code)
-		_, err := key.TryDigits(requests, digits, soon)
+		_, err := authentication.CodeKeys{key}.TryDigits(requests, digits, soon)
 		require.ErrorIs(t, err, authentication.ErrAlreadyVerified)
 		require.Zero(t, requests[0].Code.WrongTries)
 	})
@@ -142,7 +142,7 @@ func TestTryDigits(t *testing.T) {
 		t.Parallel()
 		requests := []authentication.CodeRequest{newRequest("request-1")}
 		requests[0].Purpose = authentication.PurposeReset
-		_, err := key.TryDigits(requests, digits, soon)
+		_, err := authentication.CodeKeys{key}.TryDigits(requests, digits, soon)
 		require.ErrorIs(t, err, authentication.ErrWrongCode)
 	})
 
@@ -150,11 +150,11 @@ func TestTryDigits(t *testing.T) {
 		t.Parallel()
 		requests := []authentication.CodeRequest{newRequest("request-1")}
 		for range authentication.MaxWrongTries {
-			_, err := key.TryDigits(requests, "000000", soon)
+			_, err := authentication.CodeKeys{key}.TryDigits(requests, "000000", soon)
 			require.ErrorIs(t, err, authentication.ErrWrongCode)
 		}
 		require.True(t, requests[0].Code.Dead())
-		_, err := key.TryDigits(requests, digits, soon)
+		_, err := authentication.CodeKeys{key}.TryDigits(requests, digits, soon)
 		require.ErrorIs(t, err, authentication.ErrTooManyTries)
 	})
 }
@@ -228,6 +228,34 @@ func TestCode(t *testing.T) {
 		} {
 			require.Equal(t, want, code.CanResend(created.Add(age)), age)
 		}
+	})
+
+	t.Run("is proved by digits under any accepted key, and made with the first", func(t *testing.T) {
+		t.Parallel()
+		other := authentication.CodeKey("another key")
+		both := authentication.CodeKeys{other, key}
+		require.Equal(t, other.Digest(authentication.PurposeReset, "request-1", digits), both.Digest(authentication.PurposeReset, "request-1", digits))
+		for _, made := range []authentication.CodeKey{key, other} {
+			requests := func() []authentication.CodeRequest {
+				r := newRequest("request-1")
+				r.Code.Digest = made.Digest(r.Purpose, r.ID, digits)
+				return []authentication.CodeRequest{r}
+			}
+			tried := requests()
+			proved, err := both.TryDigits(tried, digits, created.Add(time.Minute))
+			require.NoError(t, err)
+			require.Equal(t, &tried[0], proved)
+			tried = requests()
+			_, err = both.TryDigits(tried, "000000", created.Add(time.Minute))
+			require.ErrorIs(t, err, authentication.ErrWrongCode)
+			require.Equal(t, 1, tried[0].Code.WrongTries, "one try, whatever the keys")
+			_, err = authentication.CodeKeys{[]byte("a third")}.TryDigits(requests(), digits, created.Add(time.Minute))
+			require.ErrorIs(t, err, authentication.ErrWrongCode)
+		}
+		require.Equal(t, []uint16{other.PasswordTag("an@example.com", "secret"), key.PasswordTag("an@example.com", "secret")},
+			both.PasswordTags("an@example.com", "secret"))
+		require.Equal(t, [][]byte{other.LimitDigest("an@example.com"), key.LimitDigest("an@example.com")},
+			both.LimitDigests("an@example.com"))
 	})
 
 	t.Run("has a digest that is bound to purpose, request and key", func(t *testing.T) {

@@ -64,6 +64,17 @@ type Window struct {
 	Count int
 }
 
+// merge returns the window of everything that two have counted. It ends no sooner than either.
+func (w Window) merge(o Window, length time.Duration) Window {
+	if o.Start.After(w.Start) {
+		w, o = o, w
+	}
+	if w.Start.Sub(o.Start) < length {
+		w.Count += o.Count
+	}
+	return w
+}
+
 // at returns the window that now is in, of this length.
 func (w Window) at(now time.Time, length time.Duration) Window {
 	if now.Sub(w.Start) >= length {
@@ -87,6 +98,25 @@ func (l *Limit) Undo() {
 		*count = max(0, *count-1)
 	}
 }
+
+// Merge returns the limit of everything that two have counted, under one key each.
+func (l Limit) Merge(o Limit) Limit {
+	switch {
+	case l.counts() && !o.counts():
+		return l
+	case o.counts() && !l.counts():
+		return o
+	}
+	if o.LastAt.After(l.LastAt) {
+		l.LastAt = o.LastAt
+	}
+	l.Count += o.Count
+	l.Hour, l.Day = l.Hour.merge(o.Hour, time.Hour), l.Day.merge(o.Day, 24*time.Hour)
+	return l
+}
+
+// counts reports whether l is more than a place to count.
+func (l Limit) counts() bool { return l.Count > 0 || l.Day.Count > 0 }
 
 // AddLogin counts a password. After a pause counting starts again.
 func (l *Limit) AddLogin(now time.Time) {
@@ -147,6 +177,15 @@ func (k CodeKey) LimitDigest(email string) []byte {
 	mac := hmac.New(sha256.New, k)
 	fmt.Fprintf(mac, "limit\x00%s", strings.ToLower(strings.TrimSpace(email)))
 	return mac.Sum(nil)
+}
+
+// LimitDigests returns the [CodeKey.LimitDigest] of each key. What is stored goes to the first.
+func (k CodeKeys) LimitDigests(email string) [][]byte {
+	digests := make([][]byte, len(k))
+	for i, key := range k {
+		digests[i] = CodeKey(key).LimitDigest(email)
+	}
+	return digests
 }
 
 // TryAgainIn returns the error of a client that has to wait. It is the same for every state of an account.

@@ -124,3 +124,44 @@ func TestLimitDigest(t *testing.T) {
 	require.NotEqual(t, key.LimitDigest("an@example.com"), key.LimitDigest("bo@example.com"))
 	require.NotEqual(t, key.LimitDigest("an@example.com"), authentication.CodeKey("another").LimitDigest("an@example.com"))
 }
+
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
+	counted := func(n int, at time.Time) (l authentication.Limit) {
+		for range n {
+			l.Add(at)
+		}
+		return l
+	}
+
+	t.Run("leaves one that has counted as it is", func(t *testing.T) {
+		t.Parallel()
+		one, place := counted(10, now), authentication.Limit{LastAt: now.Add(time.Hour)}
+		require.Equal(t, one, one.Merge(place))
+		require.Equal(t, one, place.Merge(one))
+		require.Equal(t, one, one.Merge(authentication.Limit{}))
+	})
+	t.Run("takes the later of two that count nothing", func(t *testing.T) {
+		t.Parallel()
+		early, late := authentication.Limit{LastAt: now}, authentication.Limit{LastAt: now.Add(time.Hour)}
+		require.Equal(t, late, early.Merge(late))
+		require.Equal(t, late, late.Merge(early))
+	})
+	t.Run("adds up, window by window", func(t *testing.T) {
+		t.Parallel()
+		for _, tt := range []struct {
+			later     time.Duration
+			hour, day int
+		}{{30 * time.Minute, 7, 7}, {time.Hour, 3, 7}, {24 * time.Hour, 3, 3}} {
+			early, late := counted(4, now), counted(3, now.Add(tt.later))
+			both := early.Merge(late)
+			require.Equal(t, both, late.Merge(early))
+			require.Equal(t, authentication.Limit{
+				Count: 7, LastAt: now.Add(tt.later),
+				Hour: authentication.Window{Start: now.Add(tt.later), Count: tt.hour},
+				Day:  authentication.Window{Start: now.Add(tt.later), Count: tt.day},
+			}, both)
+		}
+	})
+}

@@ -100,19 +100,20 @@ type Guard interface {
 	CodeSucceeded(ctx context.Context, email string) error
 }
 
-// LimitRepository stores limits, by [CodeKey.LimitDigest]. Every method takes part in the transaction of ctx.
+// LimitRepository stores limits, by [CodeKeys.LimitDigests]: under the first, and found under each. Every method takes
+// part in the transaction of ctx.
 type LimitRepository interface {
 	// Find returns those of the limits that are stored.
-	Find(ctx context.Context, digest []byte, keys ...LimitKey) (map[LimitKey]Limit, error)
+	Find(ctx context.Context, digests [][]byte, keys ...LimitKey) (map[LimitKey]Limit, error)
 	// Lock returns the limits, zero ones for those that are not stored, and keeps every other Lock of them waiting until the
 	// transaction ends.
-	Lock(ctx context.Context, digest []byte, now time.Time, keys ...LimitKey) (map[LimitKey]Limit, error)
+	Lock(ctx context.Context, digests [][]byte, now time.Time, keys ...LimitKey) (map[LimitKey]Limit, error)
 	// Save stores limits that were locked.
-	Save(ctx context.Context, digest []byte, limits map[LimitKey]Limit) error
+	Save(ctx context.Context, digests [][]byte, limits map[LimitKey]Limit) error
 	// Forget removes limits.
-	Forget(ctx context.Context, digest []byte, keys ...LimitKey) error
+	Forget(ctx context.Context, digests [][]byte, keys ...LimitKey) error
 	// Know makes a network known, and writes that once a day.
-	Know(ctx context.Context, digest []byte, network string, now time.Time) error
+	Know(ctx context.Context, digests [][]byte, network string, now time.Time) error
 	// Purge removes limits whose last try is older than LimitKept, networks that are no longer known, and returns how many.
 	Purge(ctx context.Context, now time.Time) (int64, error)
 }

@@ -42,28 +42,33 @@ type Invitation struct {
 	CancelledAt time.Time // zero: not cancelled
 }
 
-// TokenKey is CODE_HMAC_KEY. It lives outside the database, so that a stolen table gives no token away.
-type TokenKey []byte
+// TokenKeys are CODE_HMAC_KEY and those accepted beside it: what is stored is made with the first, and found by each. They
+// live outside the database, so that a stolen table gives no token away.
+type TokenKeys [][]byte
 
 // NewToken returns a token of 256 random bits that can stand in a URL as it is, and what is stored of it.
-func (k TokenKey) NewToken() (token string, digest []byte) {
+func (k TokenKeys) NewToken() (token string, digest []byte) {
 	raw := make([]byte, tokenBytes)
 	_, _ = rand.Read(raw) // never fails since Go 1.24
-	return base64.RawURLEncoding.EncodeToString(raw), k.digest(raw)
+	return base64.RawURLEncoding.EncodeToString(raw), tokenDigest(k[0], raw)
 }
 
-// Digest returns what is stored of a token. It returns [ErrInvalid] for a text that cannot be one of ours, which is not
+// Digests returns what may be stored of a token, one digest for each key. It returns [ErrInvalid] for a text that cannot be one of ours, which is not
 // worth a query.
-func (k TokenKey) Digest(token string) ([]byte, error) {
+func (k TokenKeys) Digests(token string) ([][]byte, error) {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(raw) != tokenBytes || base64.RawURLEncoding.EncodeToString(raw) != token {
 		return nil, ErrInvalid
 	}
-	return k.digest(raw), nil
+	digests := make([][]byte, len(k))
+	for i, key := range k {
+		digests[i] = tokenDigest(key, raw)
+	}
+	return digests, nil
 }
 
-func (k TokenKey) digest(raw []byte) []byte {
-	mac := hmac.New(sha256.New, k)
+func tokenDigest(key, raw []byte) []byte {
+	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("invitation\x00"))
 	mac.Write(raw)
 	return mac.Sum(nil)

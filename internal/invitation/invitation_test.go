@@ -13,7 +13,7 @@ import (
 
 var (
 	created = time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
-	key     = invitation.TokenKey("a key of thirty-two bytes, really")
+	key     = invitation.TokenKeys{[]byte("a key of thirty-two bytes, really")}
 )
 
 func newInvitation(change func(*invitation.Invitation)) invitation.Invitation {
@@ -104,19 +104,22 @@ func TestToken(t *testing.T) {
 	t.Run("has one digest per key", func(t *testing.T) {
 		t.Parallel()
 		require.Len(t, digest, 32)
-		again, err := key.Digest(token)
+		again, err := key.Digests(token)
 		require.NoError(t, err)
-		require.Equal(t, digest, again)
-		other, err := invitation.TokenKey("another key").Digest(token)
+		require.Equal(t, [][]byte{digest}, again)
+		other, err := invitation.TokenKeys{[]byte("another key")}.Digests(token)
 		require.NoError(t, err)
-		require.NotEqual(t, digest, other)
+		require.NotEqual(t, again, other)
+		both, err := invitation.TokenKeys{[]byte("another key"), key[0]}.Digests(token)
+		require.NoError(t, err)
+		require.Equal(t, [][]byte{other[0], digest}, both)
 	})
 	// The digest was computed apart from this program, by openssl's HMAC over "invitation", a zero byte and 32 times 'A'.
 	t.Run("keeps its digest from release to release", func(t *testing.T) {
 		t.Parallel()
-		digest, err := key.Digest(base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("A", 32))))
+		digests, err := key.Digests(base64.RawURLEncoding.EncodeToString([]byte(strings.Repeat("A", 32))))
 		require.NoError(t, err)
-		require.Equal(t, "zXkby9Yf7dRz+5JF+636MtML3AwZrZYl/0xfTyYzHmo=", base64.StdEncoding.EncodeToString(digest))
+		require.Equal(t, "zXkby9Yf7dRz+5JF+636MtML3AwZrZYl/0xfTyYzHmo=", base64.StdEncoding.EncodeToString(digests[0]))
 	})
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	require.NoError(t, err)
@@ -133,7 +136,7 @@ func TestToken(t *testing.T) {
 	} {
 		t.Run("is refused: "+name, func(t *testing.T) {
 			t.Parallel()
-			_, err := key.Digest(bad)
+			_, err := key.Digests(bad)
 			require.ErrorIs(t, err, invitation.ErrInvalid)
 		})
 	}

@@ -49,9 +49,9 @@ type OpenBatchRepository interface {
 type Repository interface {
 	// Create stores many invitations in few statements.
 	Create(ctx context.Context, invitations []Invitation) error
-	ByDigest(ctx context.Context, digest []byte) (Invitation, error)
+	ByDigest(ctx context.Context, digests ...[]byte) (Invitation, error)
 	// LockByDigest is ByDigest that holds the invitation's lock until the transaction ends.
-	LockByDigest(ctx context.Context, digest []byte) (Invitation, error)
+	LockByDigest(ctx context.Context, digests ...[]byte) (Invitation, error)
 	// Save stores AcceptedAt of an invitation that was locked in the same transaction.
 	Save(ctx context.Context, i Invitation) error
 	// Cancel cancels the invitations of these events that are neither accepted nor cancelled, and returns those it

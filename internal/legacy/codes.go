@@ -26,7 +26,7 @@ type RequestsDeps struct {
 	authentication.CodeRequestRepository // that of our own requests
 	DB                                   *database.DB
 	Clock                                Clock
-	Key                                  authentication.CodeKey
+	Keys                                 authentication.CodeKeys
 }
 
 // Requests is an authentication.CodeRequestRepository for as long as api pods of the previous release serve as well. They
@@ -79,7 +79,7 @@ func (r *Requests) OfBrowser(
 		CreatedAt:    old.createdAt,
 	}
 	adopted.Code = authentication.Code{ // without an event: its mail was not ours
-		Digest:    r.Key.Digest(purpose, adopted.ID, old.digits),
+		Digest:    r.Keys.Digest(purpose, adopted.ID, old.digits),
 		CreatedAt: old.createdAt, // so that once it is stored it no longer replaces what is stored
 		ExpiresAt: old.createdAt.Add(authentication.CodeLifetime),
 	}

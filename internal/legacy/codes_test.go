@@ -95,12 +95,12 @@ func eachFlow(t *testing.T, phase Phase, test func(f flow)) {
 		f := flow{desk: d, users: sqldb.NewUsers(db), ours: sqldb.NewCodeRequests(db), trials: &trials{}}
 		var requests authentication.CodeRequestRepository = f.ours
 		if phase.Mixed() {
-			requests = NewRequests(RequestsDeps{CodeRequestRepository: f.ours, DB: db, Clock: d.clock, Key: codeKey})
+			requests = NewRequests(RequestsDeps{CodeRequestRepository: f.ours, DB: db, Clock: d.clock, Keys: authentication.CodeKeys{codeKey}})
 		}
 		f.client = authentication.Client{Browsers: []string{authentication.NewBrowser()}, Locale: "en"}
 		f.UseCase = usecase.New(usecase.Deps{
 			Tx: db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{}, Sessions: sqldb.NewSessions(db),
-			Trials: f.trials, Events: d.publisher(phase), Clock: d.clock, CodeKey: codeKey,
+			Trials: f.trials, Events: d.publisher(phase), Clock: d.clock, CodeKeys: authentication.CodeKeys{codeKey},
 		})
 		test(f)
 	})

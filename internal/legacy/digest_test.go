@@ -53,6 +53,11 @@ func TestDigests(t *testing.T) {
 			}
 		}
 		require.Equal(t, one, stamp(NewDigests(sealKey), eventID), "every process comes to the same")
-		require.NotEqual(t, one, stamp(Digests{sealKey}, eventID), "the key is not the one that seals")
+		require.NotEqual(t, one, stamp(Digests{[][]byte{sealKey}}, eventID), "the key is not the one that seals")
+
+		both := NewDigests(bytes.Repeat([]byte{8}, 32), sealKey)
+		require.Empty(t, both.differing(one, eventID, mail), "a key that is accepted")
+		require.Equal(t, []string{"body"}, both.differing(one, eventID, Mail{Subject: recipient, Recipient: recipient}))
+		require.NotEqual(t, one, stamp(both, eventID), "the first stamps")
 	})
 }

@@ -133,7 +133,7 @@ func (d *desk) register() {
 func (d *desk) copies() (all []event.Message) {
 	d.Helper()
 	for {
-		r, found, err := claim(context.Background(), d.db, newSealer(d.T).KeyID(), d.clock.Now(), d.clock.Now().Add(lease))
+		r, found, err := claim(context.Background(), d.db, newSealer(d.T).KeyIDs(), d.clock.Now(), d.clock.Now().Add(lease))
 		require.NoError(d, err)
 		if !found {
 			return all

@@ -20,6 +20,7 @@ type Sealer interface {
 	Seal(eventID string, body []byte) []byte
 	Open(eventID string, sealed []byte) ([]byte, error)
 	KeyID() string
+	KeyIDs() []string
 }
 
 // PublisherDeps are what a Publisher needs; all are required.

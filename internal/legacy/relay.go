@@ -52,7 +52,7 @@ func NewRelay(d RelayDeps) *Relay { return &Relay{Loop: outbox.NewLoop(Rows, d.L
 // finished.
 func (r *Relay) Run(ctx context.Context) error {
 	return r.Loop.Run(ctx, func(bool) (int, time.Duration, error) {
-		r.CheckKey(ctx, r.deps.DB, r.deps.Sealer.KeyID())
+		r.CheckKeys(ctx, r.deps.DB, r.deps.Sealer.KeyIDs())
 		handled, err := r.next(ctx)
 		if err != nil || !handled {
 			return 0, outbox.Poll, err
@@ -147,7 +147,7 @@ func (r *Relay) claim(ctx context.Context) (row, bool, error) {
 	ctx, cancel := record(ctx)
 	defer cancel()
 	now := r.deps.Clock.Now()
-	return claim(ctx, r.deps.DB, r.deps.Sealer.KeyID(), now, now.Add(lease))
+	return claim(ctx, r.deps.DB, r.deps.Sealer.KeyIDs(), now, now.Add(lease))
 }
 
 // postpone lets a row that itself is at fault wait alone, longer each time, as the outbox does.

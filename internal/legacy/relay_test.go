@@ -290,9 +290,15 @@ func TestRelay(t *testing.T) {
 			wrong.deps.Sealer = other
 			require.Zero(b, b.all(wrong))
 			require.Equal(b, "0", b.column("one_1", "attempts"))
-			wrong.CheckKey(context.Background(), b.db, other.KeyID())
+			wrong.CheckKeys(context.Background(), b.db, other.KeyIDs())
 			require.ErrorContains(b, wrong.KeyError(), "EVENTS_SEAL_KEY")
 			require.Equal(b, 1, b.all(b.relay()))
+
+			b.store("one_2")
+			both := b.relay()
+			both.deps.Sealer, err = outbox.NewSealer(bytes.Repeat([]byte{9}, 32), sealKey)
+			require.NoError(b, err)
+			require.Equal(b, 1, b.all(both), "and to who accepts its key")
 		})
 	})
 	t.Run("a copy that cannot be read waits alone", func(t *testing.T) {
@@ -330,7 +336,7 @@ func TestRelay(t *testing.T) {
 			b.store("one_1")
 			b.answer = func(event.Message) error {
 				b.clock.advance(lease) // the process was frozen, and another relay has taken over
-				_, found, err := claim(context.Background(), b.db, newSealer(b.T).KeyID(), b.clock.Now(), b.clock.Now().Add(lease))
+				_, found, err := claim(context.Background(), b.db, newSealer(b.T).KeyIDs(), b.clock.Now(), b.clock.Now().Add(lease))
 				require.NoError(b, err)
 				require.True(b, found)
 				return event.ErrUnavailable
@@ -475,7 +481,7 @@ func (s silent) passes() {
 // free reports whether another relay can claim the row, and claims it.
 func (s silent) free() bool {
 	s.Helper()
-	_, found, err := claim(context.Background(), s.db, newSealer(s.T).KeyID(), s.clock.Now(), s.clock.Now().Add(lease))
+	_, found, err := claim(context.Background(), s.db, newSealer(s.T).KeyIDs(), s.clock.Now(), s.clock.Now().Add(lease))
 	require.NoError(s, err)
 	return found
 }

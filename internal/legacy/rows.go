@@ -40,19 +40,23 @@ func insert(ctx context.Context, tx database.Querier, s Sealer, m event.Message,
 	return err
 }
 
-// claim leases the row that has been due for longest until until, of those that keyID may open. It returns false when
+// claim leases the row that has been due for longest until until, of those that keyIDs may open. It returns false when
 // none is due and free.
-func claim(ctx context.Context, db *database.DB, keyID string, now, until time.Time) (r row, found bool, err error) {
+func claim(ctx context.Context, db *database.DB, keyIDs []string, now, until time.Time) (r row, found bool, err error) {
 	var eventID, headers string
 	var at time.Time
 	var body []byte
+	args := []any{now, until}
+	for _, id := range keyIDs {
+		args = append(args, id)
+	}
 	err = db.Conn(ctx).QueryRowContext(ctx, `
 		UPDATE legacy_mails SET lease_until = $2 WHERE id = (
 			SELECT id FROM legacy_mails
 			WHERE failed_at IS NULL AND available_at <= $1 AND (lease_until IS NULL OR lease_until <= $1)
-				AND (seal_key IS NULL OR seal_key = $3)
+				AND (seal_key IS NULL OR seal_key IN (`+database.Placeholders(3, len(keyIDs))+`))
 			ORDER BY available_at, id LIMIT 1`+db.Dialect().ForUpdateSkipLocked()+`)
-		RETURNING id, event_id, headers, body, event_time, lease_until, attempts`, now, until, keyID).
+		RETURNING id, event_id, headers, body, event_time, lease_until, attempts`, args...).
 		Scan(&r.id, &eventID, &headers, &body, &at, &r.leaseUntil, &r.attempts)
 	if database.IsNotFound(err) {
 		return row{}, false, nil

@@ -22,9 +22,10 @@ const (
 
 // UnnamedDeps are what an Unnamed needs; all are required.
 type UnnamedDeps struct {
-	DB      *database.DB
-	Clock   Clock
-	SealKey []byte // EVENTS_SEAL_KEY, from which the digests' key is derived
+	DB    *database.DB
+	Clock Clock
+	// SealKeys are EVENTS_SEAL_KEY and those accepted beside it. The digests' keys are derived from them.
+	SealKeys [][]byte
 	// Lease is how long the mail of a killed process waits. A try renews its own every RenewEvery while it lasts.
 	Lease, RenewEvery time.Duration
 }
@@ -38,12 +39,12 @@ type UnnamedDeps struct {
 // sending it, or after it was sent.
 type Unnamed struct {
 	deps UnnamedDeps
-	key  []byte
+	keys [][]byte
 }
 
 // NewUnnamed returns an Unnamed.
 func NewUnnamed(d UnnamedDeps) *Unnamed {
-	return &Unnamed{d, digest(d.SealKey, "identity: mails without an id")}
+	return &Unnamed{d, derive(d.SealKeys, "identity: mails without an id")}
 }
 
 // Guard returns a handler that recognises repeats and hands the others to next. While the database is unavailable mails
@@ -53,10 +54,12 @@ func (u *Unnamed) Guard(next event.Handler) event.Handler {
 		if !m.CameUnnamed() {
 			return next(ctx, m)
 		}
-		body := digest(u.key, string(m.Body))
+		body := digest(u.keys[0], string(m.Body))
 		if m.Moves() > 0 || m.HandedOut > 0 {
-			if err := u.check(ctx, body); err != nil {
-				return err
+			for _, key := range u.keys { // a process with the keys the other way round may have remembered it
+				if err := u.check(ctx, digest(key, string(m.Body))); err != nil {
+					return err
+				}
 			}
 		}
 		if err := u.begin(ctx, body); err != nil {

@@ -1,6 +1,7 @@
 package legacy
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -23,10 +24,12 @@ type pod struct {
 	err    error
 }
 
-func newPod(db *database.DB, clock Clock) *pod {
+func newPod(db *database.DB, clock Clock) *pod { return newPodWith(db, clock, sealKey) }
+
+func newPodWith(db *database.DB, clock Clock, sealKeys ...[]byte) *pod {
 	p := &pod{during: func() {}}
 	p.handle = NewUnnamed(UnnamedDeps{
-		DB: db, Clock: clock, SealKey: sealKey, Lease: tryLease, RenewEvery: time.Millisecond,
+		DB: db, Clock: clock, SealKeys: sealKeys, Lease: tryLease, RenewEvery: time.Millisecond,
 	}).Guard(func(context.Context, event.Delivery) error {
 		p.during()
 		if p.err == nil {
@@ -80,6 +83,20 @@ func TestUnnamed(t *testing.T) {
 
 			c.advance(time.Microsecond)
 			require.NoError(t, b.gets(again), "by now it is another mail that happens to be the same")
+		})
+	})
+	t.Run("a mail is known under each accepted key", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			c, other := newClock(), bytes.Repeat([]byte{8}, 32)
+			before, after := newPodWith(db, c, sealKey, other), newPodWith(db, c, other, sealKey)
+			again := handedOutAgain(unnamedMail())
+			before.during = func() { require.Equal(t, event.Retry, decide(after.gets(again), c.Now()).Action) }
+			require.NoError(t, before.gets(unnamedMail()))
+			require.Equal(t, event.DropDuplicate, outcome(after.gets(again), c.Now()))
+			c.advance(UnnamedFor)
+			require.NoError(t, after.gets(again))
+			require.Equal(t, event.DropDuplicate, outcome(before.gets(again), c.Now()))
 		})
 	})
 	t.Run("a try keeps its mail for as long as it lasts", func(t *testing.T) {

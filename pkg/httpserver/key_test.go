@@ -12,7 +12,8 @@ func TestInternalKey(t *testing.T) {
 	t.Parallel()
 	b := newBench(Options{})
 	b.GET("/guarded", func(c echo.Context) error { return Success(c, http.StatusOK, nil) }, InternalKey("the-key"))
-	b.GET("/unset", func(c echo.Context) error { return Success(c, http.StatusOK, nil) }, InternalKey(""))
+	b.GET("/unset", func(c echo.Context) error { return Success(c, http.StatusOK, nil) }, InternalKey("", ""))
+	b.GET("/two", func(c echo.Context) error { return Success(c, http.StatusOK, nil) }, InternalKey("the-key", "the-key-before"))
 	tests := []struct {
 		name, path string
 		header     []string
@@ -34,6 +35,11 @@ func TestInternalKey(t *testing.T) {
 		{"the second value", "/guarded", []string{"X-Internal-Key", "old", "X-Internal-Key", "the-key"}, 200},
 		{"the first value", "/guarded", []string{"Authorization", "the-key", "Authorization", "Bearer x"}, 200},
 		{"several wrong ones", "/guarded", []string{"X-Internal-Key", "a", "X-Internal-Key", "b", "Authorization", "c"}, 401},
+		{"two keys, the first", "/two", []string{"X-Internal-Key", "the-key"}, 200},
+		{"two keys, the other", "/two", []string{"X-Internal-Key", "the-key-before"}, 200},
+		{"two keys, the other as Authorization", "/two", []string{"Authorization", "the-key-before"}, 200},
+		{"two keys, a third", "/two", []string{"X-Internal-Key", "the-key-befor"}, 401},
+		{"two keys, none sent", "/two", []string{"X-Internal-Key", ""}, 401},
 		{"no key is set, several sent", "/unset", []string{"X-Internal-Key", "", "Authorization", ""}, 401},
 	}
 	for _, tt := range tests {

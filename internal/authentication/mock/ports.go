@@ -580,9 +580,9 @@ func (m *MockLimitRepository) EXPECT() *MockLimitRepositoryMockRecorder {
 }
 
 // Find mocks base method.
-func (m *MockLimitRepository) Find(ctx context.Context, digest []byte, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
+func (m *MockLimitRepository) Find(ctx context.Context, digests [][]byte, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
 	m.ctrl.T.Helper()
-	varargs := []interface{}{ctx, digest}
+	varargs := []interface{}{ctx, digests}
 	for _, a := range keys {
 		varargs = append(varargs, a)
 	}
@@ -593,16 +593,16 @@ func (m *MockLimitRepository) Find(ctx context.Context, digest []byte, keys ...a
 }
 
 // Find indicates an expected call of Find.
-func (mr *MockLimitRepositoryMockRecorder) Find(ctx, digest interface{}, keys ...interface{}) *gomock.Call {
+func (mr *MockLimitRepositoryMockRecorder) Find(ctx, digests interface{}, keys ...interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	varargs := append([]interface{}{ctx, digest}, keys...)
+	varargs := append([]interface{}{ctx, digests}, keys...)
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Find", reflect.TypeOf((*MockLimitRepository)(nil).Find), varargs...)
 }
 
 // Forget mocks base method.
-func (m *MockLimitRepository) Forget(ctx context.Context, digest []byte, keys ...authentication.LimitKey) error {
+func (m *MockLimitRepository) Forget(ctx context.Context, digests [][]byte, keys ...authentication.LimitKey) error {
 	m.ctrl.T.Helper()
-	varargs := []interface{}{ctx, digest}
+	varargs := []interface{}{ctx, digests}
 	for _, a := range keys {
 		varargs = append(varargs, a)
 	}
@@ -612,30 +612,30 @@ func (m *MockLimitRepository) Forget(ctx context.Context, digest []byte, keys ..
 }
 
 // Forget indicates an expected call of Forget.
-func (mr *MockLimitRepositoryMockRecorder) Forget(ctx, digest interface{}, keys ...interface{}) *gomock.Call {
+func (mr *MockLimitRepositoryMockRecorder) Forget(ctx, digests interface{}, keys ...interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	varargs := append([]interface{}{ctx, digest}, keys...)
+	varargs := append([]interface{}{ctx, digests}, keys...)
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Forget", reflect.TypeOf((*MockLimitRepository)(nil).Forget), varargs...)
 }
 
 // Know mocks base method.
-func (m *MockLimitRepository) Know(ctx context.Context, digest []byte, network string, now time.Time) error {
+func (m *MockLimitRepository) Know(ctx context.Context, digests [][]byte, network string, now time.Time) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Know", ctx, digest, network, now)
+	ret := m.ctrl.Call(m, "Know", ctx, digests, network, now)
 	ret0, _ := ret[0].(error)
 	return ret0
 }
 
 // Know indicates an expected call of Know.
-func (mr *MockLimitRepositoryMockRecorder) Know(ctx, digest, network, now interface{}) *gomock.Call {
+func (mr *MockLimitRepositoryMockRecorder) Know(ctx, digests, network, now interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Know", reflect.TypeOf((*MockLimitRepository)(nil).Know), ctx, digest, network, now)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Know", reflect.TypeOf((*MockLimitRepository)(nil).Know), ctx, digests, network, now)
 }
 
 // Lock mocks base method.
-func (m *MockLimitRepository) Lock(ctx context.Context, digest []byte, now time.Time, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
+func (m *MockLimitRepository) Lock(ctx context.Context, digests [][]byte, now time.Time, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
 	m.ctrl.T.Helper()
-	varargs := []interface{}{ctx, digest, now}
+	varargs := []interface{}{ctx, digests, now}
 	for _, a := range keys {
 		varargs = append(varargs, a)
 	}
@@ -646,9 +646,9 @@ func (m *MockLimitRepository) Lock(ctx context.Context, digest []byte, now time.
 }
 
 // Lock indicates an expected call of Lock.
-func (mr *MockLimitRepositoryMockRecorder) Lock(ctx, digest, now interface{}, keys ...interface{}) *gomock.Call {
+func (mr *MockLimitRepositoryMockRecorder) Lock(ctx, digests, now interface{}, keys ...interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	varargs := append([]interface{}{ctx, digest, now}, keys...)
+	varargs := append([]interface{}{ctx, digests, now}, keys...)
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Lock", reflect.TypeOf((*MockLimitRepository)(nil).Lock), varargs...)
 }
 
@@ -668,17 +668,17 @@ func (mr *MockLimitRepositoryMockRecorder) Purge(ctx, now interface{}) *gomock.C
 }
 
 // Save mocks base method.
-func (m *MockLimitRepository) Save(ctx context.Context, digest []byte, limits map[authentication.LimitKey]authentication.Limit) error {
+func (m *MockLimitRepository) Save(ctx context.Context, digests [][]byte, limits map[authentication.LimitKey]authentication.Limit) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "Save", ctx, digest, limits)
+	ret := m.ctrl.Call(m, "Save", ctx, digests, limits)
 	ret0, _ := ret[0].(error)
 	return ret0
 }
 
 // Save indicates an expected call of Save.
-func (mr *MockLimitRepositoryMockRecorder) Save(ctx, digest, limits interface{}) *gomock.Call {
+func (mr *MockLimitRepositoryMockRecorder) Save(ctx, digests, limits interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLimitRepository)(nil).Save), ctx, digest, limits)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLimitRepository)(nil).Save), ctx, digests, limits)
 }
 
 // MockNoticeRepository is a mock of NoticeRepository interface.

@@ -24,16 +24,18 @@ const leeway = 30 * time.Second
 
 const accessType = "access"
 
-// Options of an Issuer. All are required.
+// Options of an Issuer. All are required but Previous.
 type Options struct {
-	Secret []byte // JWT_SECRET; RFC 7518 §3.2 wants at least 32 bytes
-	Clock  authentication.Clock
+	Secret   []byte // JWT_SECRET; RFC 7518 §3.2 wants at least 32 bytes
+	Previous []byte // JWT_SECRET_PREVIOUS: another that verifies, and signs nothing
+	Clock    authentication.Clock
 }
 
 // Issuer is an [authentication.TokenIssuer]. It is safe for concurrent use.
 type Issuer struct {
-	secret []byte
-	clock  authentication.Clock
+	secret   []byte
+	accepted jwt.VerificationKeySet
+	clock    authentication.Clock
 	// parser refuses an expired token; lenient does not look at times.
 	parser, lenient *jwt.Parser
 }
@@ -60,11 +62,16 @@ func New(o Options) *Issuer {
 		jwt.WithLeeway(leeway),
 		jwt.WithTimeFunc(o.Clock.Now),
 	}
+	accepted := jwt.VerificationKeySet{Keys: []jwt.VerificationKey{o.Secret}}
+	if len(o.Previous) > 0 {
+		accepted.Keys = append(accepted.Keys, o.Previous)
+	}
 	return &Issuer{
-		secret:  o.Secret,
-		clock:   o.Clock,
-		parser:  jwt.NewParser(options...),
-		lenient: jwt.NewParser(append(options, jwt.WithoutClaimsValidation())...),
+		secret:   o.Secret,
+		accepted: accepted,
+		clock:    o.Clock,
+		parser:   jwt.NewParser(options...),
+		lenient:  jwt.NewParser(append(options, jwt.WithoutClaimsValidation())...),
 	}
 }
 
@@ -93,7 +100,7 @@ func (i *Issuer) Issue(
 }
 
 // Check returns the claims of a token. It returns ErrUnauthenticated unless it is an unexpired HS256 access token, signed
-// with our secret, of a user with a uuid, and of a session with one if it names one. Its role is not checked: the previous
+// with an accepted secret, of a user with a uuid, and of a session with one if it names one. Its role is not checked: the previous
 // release has users without one, and the row decides.
 func (i *Issuer) Check(token string) (authentication.Claims, error) { return i.check(i.parser, token) }
 
@@ -111,7 +118,7 @@ func (i *Issuer) check(parser *jwt.Parser, token string) (authentication.Claims,
 		return authentication.Claims{}, authentication.ErrUnauthenticated
 	}
 	var c claims
-	_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return i.secret, nil })
+	_, err := parser.ParseWithClaims(token, &c, func(*jwt.Token) (any, error) { return i.accepted, nil })
 	if err != nil {
 		return authentication.Claims{}, authentication.ErrUnauthenticated.WithCause(err)
 	}

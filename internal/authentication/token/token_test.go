@@ -241,6 +241,55 @@ func TestCheckExpired(t *testing.T) {
 	})
 }
 
+func TestPrevious(t *testing.T) {
+	t.Parallel()
+	other := []byte("a second secret of thirty-two bytes.")
+	issuer := func(secret, previous []byte) *token.Issuer {
+		return token.New(token.Options{Secret: secret, Previous: previous, Clock: &fakeClock{start}})
+	}
+	signed := func(secret, previous []byte) string {
+		text, err := issuer(secret, previous).Issue(user, sessionID, start, start.Add(time.Hour))
+		require.NoError(t, err)
+		return text
+	}
+
+	t.Run("takes tokens of both secrets", func(t *testing.T) {
+		t.Parallel()
+		for _, swapped := range []*token.Issuer{issuer(secret, other), issuer(other, secret)} {
+			for _, text := range []string{signed(secret, other), signed(other, secret)} {
+				got, err := swapped.Check(text)
+				require.NoError(t, err)
+				require.Equal(t, sessionID, got.SessionID)
+				_, err = swapped.CheckExpired(text)
+				require.NoError(t, err)
+			}
+		}
+	})
+
+	t.Run("signs with the first only", func(t *testing.T) {
+		t.Parallel()
+		_, err := issuer(secret, nil).Check(signed(secret, other))
+		require.NoError(t, err)
+		_, err = issuer(other, nil).Check(signed(secret, other))
+		require.ErrorIs(t, err, authentication.ErrUnauthenticated)
+	})
+
+	t.Run("refuses a third, none, and the empty one", func(t *testing.T) {
+		t.Parallel()
+		for name, forged := range map[string]string{
+			"a third":   sign(t, jwt.SigningMethodHS256, []byte("a third secret of thirty-two bytes..."), valid()),
+			"none":      sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, valid()),
+			"the empty": sign(t, jwt.SigningMethodHS256, []byte{}, valid()),
+		} {
+			for _, i := range []*token.Issuer{issuer(secret, other), issuer(secret, nil), issuer(secret, []byte{})} {
+				_, err := i.Check(forged)
+				require.ErrorIs(t, err, authentication.ErrUnauthenticated, name)
+				require.Equal(t, "Please log in", apperror.From(err).Message)
+			}
+		}
+	})
+}
+
 func TestNew(t *testing.T) {
 	t.Parallel()
 

@@ -58,8 +58,9 @@ func (uc *UseCase) prove(ctx context.Context, email, password string) (found pro
 		return proven{}, false, err
 	}
 	known := err == nil // if not, the hash is empty: that costs the same and is never right
-	found.tag = uc.deps.CodeKey.PasswordTag(email, password)
-	requests, err := uc.deps.Requests.OfPassword(ctx, email, []uint16{found.tag})
+	tags := uc.deps.CodeKeys.PasswordTags(email, password)
+	found.tag = tags[0]
+	requests, err := uc.deps.Requests.OfPassword(ctx, email, tags)
 	if err != nil {
 		return proven{}, false, err
 	}

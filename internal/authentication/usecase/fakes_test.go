@@ -126,7 +126,7 @@ func newFixture(t *testing.T) *fixture {
 func (f *fixture) guardedBy(g authentication.Guard) {
 	f.UseCase = usecase.New(usecase.Deps{
 		Tx: f.tx, Users: f.users, Requests: f.requests, Guard: g, Passwords: f.passwords, Tokens: f.tokens,
-		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKey: codeKey, Sessions: f.sessions, SessionPolicy: policy,
+		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKeys: authentication.CodeKeys{codeKey}, Sessions: f.sessions, SessionPolicy: policy,
 		Reused: func(_ context.Context, s authentication.Session) { f.reused = append(f.reused, s) },
 	})
 }

@@ -13,7 +13,7 @@ type GuardDeps struct {
 	Tx     authentication.Transactor
 	Limits authentication.LimitRepository
 	Clock  authentication.Clock
-	Key    authentication.CodeKey
+	Keys   authentication.CodeKeys
 	// Refused is called when something was refused.
 	Refused func(ctx context.Context, kind authentication.LimitKind)
 }
@@ -40,14 +40,14 @@ func loginKeys(c authentication.Client) (own, strangers, known authentication.Li
 // not known, in the sense of [authentication.Client.Network], count as those of strangers only. Who has to wait anyway
 // locks nothing and writes nothing.
 func (g *Guard) Login(ctx context.Context, email string, c authentication.Client) error {
-	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
-	limits, keys, err := g.findLogin(ctx, digest, c)
+	digests, now := g.deps.Keys.LimitDigests(email), g.deps.Clock.Now()
+	limits, keys, err := g.findLogin(ctx, digests, c)
 	if err != nil {
 		return err
 	}
 	wait := loginWait(limits, keys, now)
 	if wait == 0 {
-		err = g.changeLogin(ctx, digest, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
+		err = g.changeLogin(ctx, digests, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
 			if wait = loginWait(limits, keys, now); wait > 0 { // others were first
 				return
 			}
@@ -70,12 +70,12 @@ func (g *Guard) Login(ctx context.Context, email string, c authentication.Client
 // LoginUndone takes back what Login has counted.
 func (g *Guard) LoginUndone(ctx context.Context, email string, c authentication.Client) error {
 	ctx = context.WithoutCancel(ctx)
-	digest := g.deps.Key.LimitDigest(email)
-	_, keys, err := g.findLogin(ctx, digest, c)
+	digests := g.deps.Keys.LimitDigests(email)
+	_, keys, err := g.findLogin(ctx, digests, c)
 	if err != nil {
 		return err
 	}
-	return g.changeLogin(ctx, digest, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
+	return g.changeLogin(ctx, digests, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
 		for key, l := range limits {
 			l.Undo()
 			limits[key] = l
@@ -85,10 +85,10 @@ func (g *Guard) LoginUndone(ctx context.Context, email string, c authentication.
 
 // findLogin returns the limits of a password from this client that are stored, and the keys of those that count it.
 func (g *Guard) findLogin(
-	ctx context.Context, digest []byte, c authentication.Client,
+	ctx context.Context, digests [][]byte, c authentication.Client,
 ) (limits map[authentication.LimitKey]authentication.Limit, keys []authentication.LimitKey, err error) {
 	own, strangers, known := loginKeys(c)
-	limits, err = g.deps.Limits.Find(ctx, digest, own, strangers, known)
+	limits, err = g.deps.Limits.Find(ctx, digests, own, strangers, known)
 	if _, ok := limits[known]; !ok {
 		keys = append(keys, strangers)
 	}
@@ -100,16 +100,16 @@ func (g *Guard) findLogin(
 
 // changeLogin changes limits under their lock.
 func (g *Guard) changeLogin(
-	ctx context.Context, digest []byte, keys []authentication.LimitKey,
+	ctx context.Context, digests [][]byte, keys []authentication.LimitKey,
 	change func(map[authentication.LimitKey]authentication.Limit),
 ) error {
 	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		limits, err := g.deps.Limits.Lock(ctx, digest, g.deps.Clock.Now(), keys...)
+		limits, err := g.deps.Limits.Lock(ctx, digests, g.deps.Clock.Now(), keys...)
 		if err != nil {
 			return err
 		}
 		change(limits)
-		return g.deps.Limits.Save(ctx, digest, limits)
+		return g.deps.Limits.Save(ctx, digests, limits)
 	})
 }
 
@@ -131,20 +131,20 @@ func loginWait(
 // LoginSucceeded ends the counting of this network and of strangers, and makes the network known.
 func (g *Guard) LoginSucceeded(ctx context.Context, email string, c authentication.Client) error {
 	ctx = context.WithoutCancel(ctx)
-	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
+	digests, now := g.deps.Keys.LimitDigests(email), g.deps.Clock.Now()
 	own, strangers, known := loginKeys(c)
-	limits, err := g.deps.Limits.Find(ctx, digest, own, strangers, known)
+	limits, err := g.deps.Limits.Find(ctx, digests, own, strangers, known)
 	if err != nil {
 		return err
 	}
 	before, isKnown := limits[known]
 	if delete(limits, known); len(limits) > 0 {
-		err = g.deps.Limits.Forget(ctx, digest, own, strangers)
+		err = g.deps.Limits.Forget(ctx, digests, own, strangers)
 	}
 	if err != nil || known.Network == "" || isKnown && now.Sub(before.LastAt) < authentication.LimitKept {
 		return err
 	}
-	return g.deps.Limits.Know(ctx, digest, known.Network, now)
+	return g.deps.Limits.Know(ctx, digests, known.Network, now)
 }
 
 // sends are the limits of a code for this client, what has been guessed, and whether its network is known.
@@ -196,7 +196,7 @@ func (g *Guard) MaySend(
 	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
 ) error {
 	s := sendsOf(c, kind)
-	limits, err := g.deps.Limits.Find(ctx, g.deps.Key.LimitDigest(email), append(s.keys(), s.code, s.known)...)
+	limits, err := g.deps.Limits.Find(ctx, g.deps.Keys.LimitDigests(email), append(s.keys(), s.code, s.known)...)
 	if err != nil {
 		return err
 	}
@@ -207,13 +207,13 @@ func (g *Guard) MaySend(
 func (g *Guard) Send(
 	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
 ) error {
-	digest, now := g.deps.Key.LimitDigest(email), g.deps.Clock.Now()
+	digests, now := g.deps.Keys.LimitDigests(email), g.deps.Clock.Now()
 	s := sendsOf(c, kind)
-	limits, err := g.deps.Limits.Lock(ctx, digest, now, s.keys()...)
+	limits, err := g.deps.Limits.Lock(ctx, digests, now, s.keys()...)
 	if err != nil {
 		return err
 	}
-	found, err := g.deps.Limits.Find(ctx, digest, s.code, s.known)
+	found, err := g.deps.Limits.Find(ctx, digests, s.code, s.known)
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (g *Guard) Send(
 		l.Add(now)
 		limits[key] = l
 	}
-	return g.deps.Limits.Save(ctx, digest, limits)
+	return g.deps.Limits.Save(ctx, digests, limits)
 }
 
 func (g *Guard) refuseSend(
@@ -248,7 +248,7 @@ func (g *Guard) Known(ctx context.Context, email string, networks ...string) ([]
 	for i, network := range networks {
 		keys[i] = of(authentication.LimitKnown, network)
 	}
-	found, err := g.deps.Limits.Find(ctx, g.deps.Key.LimitDigest(email), keys...)
+	found, err := g.deps.Limits.Find(ctx, g.deps.Keys.LimitDigests(email), keys...)
 	known := make([]string, 0, len(found))
 	for key := range found {
 		known = append(known, key.Network)
@@ -259,23 +259,23 @@ func (g *Guard) Known(ctx context.Context, email string, networks ...string) ([]
 // CodeFailed counts a wrong code.
 func (g *Guard) CodeFailed(ctx context.Context, email string) error {
 	ctx = context.WithoutCancel(ctx)
-	digest, key := g.deps.Key.LimitDigest(email), of(authentication.LimitCode, "")
+	digests, key := g.deps.Keys.LimitDigests(email), of(authentication.LimitCode, "")
 	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		now := g.deps.Clock.Now()
-		limits, err := g.deps.Limits.Lock(ctx, digest, now, key)
+		limits, err := g.deps.Limits.Lock(ctx, digests, now, key)
 		if err != nil {
 			return err
 		}
 		l := limits[key]
 		l.Add(now)
-		return g.deps.Limits.Save(ctx, digest, map[authentication.LimitKey]authentication.Limit{key: l})
+		return g.deps.Limits.Save(ctx, digests, map[authentication.LimitKey]authentication.Limit{key: l})
 	})
 }
 
 // CodeSucceeded ends the counting of wrong codes.
 func (g *Guard) CodeSucceeded(ctx context.Context, email string) error {
 	ctx = context.WithoutCancel(ctx)
-	return g.deps.Limits.Forget(ctx, g.deps.Key.LimitDigest(email), of(authentication.LimitCode, ""))
+	return g.deps.Limits.Forget(ctx, g.deps.Keys.LimitDigests(email), of(authentication.LimitCode, ""))
 }
 
 // refuse returns the error of a client that has to wait, nil when it need not.

@@ -34,7 +34,7 @@ func eachGuarded(t *testing.T, test func(g *guarded)) {
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		g := &guarded{T: t, db: db, clock: &fakeClock{start}, refused: map[authentication.LimitKind]int{}}
 		g.Guard = usecase.NewGuard(usecase.GuardDeps{
-			Tx: db, Limits: sqldb.NewLimits(db), Clock: g.clock, Key: codeKey,
+			Tx: db, Limits: sqldb.NewLimits(db), Clock: g.clock, Keys: authentication.CodeKeys{codeKey},
 			Refused: func(_ context.Context, kind authentication.LimitKind) {
 				g.mu.Lock()
 				defer g.mu.Unlock()
@@ -250,7 +250,7 @@ func TestGuard(t *testing.T) {
 	t.Run("returns the error of the limits", func(t *testing.T) {
 		t.Parallel()
 		limits := mock.NewMockLimitRepository(gomock.NewController(t))
-		g := usecase.NewGuard(usecase.GuardDeps{Tx: &fakeTx{}, Limits: limits, Clock: &fakeClock{start}, Key: codeKey})
+		g := usecase.NewGuard(usecase.GuardDeps{Tx: &fakeTx{}, Limits: limits, Clock: &fakeClock{start}, Keys: authentication.CodeKeys{codeKey}})
 		limits.EXPECT().Find(gomock.Any(), gomock.Any(), gomock.Any()).Return(nil, errBroken).AnyTimes()
 		limits.EXPECT().Lock(gomock.Any(), gomock.Any(), start, gomock.Any()).Return(nil, errBroken).AnyTimes()
 		limits.EXPECT().Forget(gomock.Any(), gomock.Any(), gomock.Any()).Return(errBroken).AnyTimes()

@@ -50,7 +50,7 @@ func (uc *UseCase) Register(
 		Locale:       client.Locale,
 		Network:      client.Network(),
 		PasswordHash: hash,
-		PasswordTag:  uc.deps.CodeKey.PasswordTag(email, c.Password),
+		PasswordTag:  uc.deps.CodeKeys.PasswordTags(email, c.Password)[0],
 		CreatedAt:    now,
 	}
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {

@@ -55,7 +55,7 @@ func TestReplaceCode(t *testing.T) {
 
 		require.True(t, saved.CanResend(f.clock.now), "the person may ask for another at once: this one does not count")
 		require.False(t, saved.Replaceable(f.clock.now.Add(time.Minute)), "once per request")
-		proved, err := codeKey.TryDigits([]authentication.CodeRequest{changedRequest(func(r *authentication.CodeRequest) { r.Code = saved })},
+		proved, err := authentication.CodeKeys{codeKey}.TryDigits([]authentication.CodeRequest{changedRequest(func(r *authentication.CodeRequest) { r.Code = saved })},
 			fresh.OTPCode, f.clock.now.Add(authentication.CodeLifetime-time.Microsecond))
 		require.NoError(t, err)
 		require.Equal(t, requestID, proved.ID)

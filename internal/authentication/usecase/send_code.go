@@ -101,14 +101,14 @@ func (uc *UseCase) resend(
 func (uc *UseCase) issueCode(
 	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, now time.Time,
 ) error {
-	return issuer{uc.deps.Requests, uc.deps.Events, uc.deps.CodeKey}.issue(ctx, r, user, locale, now, now)
+	return issuer{uc.deps.Requests, uc.deps.Events, uc.deps.CodeKeys}.issue(ctx, r, user, locale, now, now)
 }
 
 // issuer makes codes.
 type issuer struct {
 	requests authentication.CodeRequestRepository
 	events   event.Publisher
-	key      authentication.CodeKey
+	keys     authentication.CodeKeys
 }
 
 // issue stores a request with a new code and puts its mail into the outbox. requestedAt is when the person asked for it.
@@ -119,7 +119,7 @@ func (i issuer) issue(
 ) error {
 	digits := authentication.NewDigits()
 	r.Code = authentication.Code{
-		Digest:    i.key.Digest(r.Purpose, r.ID, digits),
+		Digest:    i.keys.Digest(r.Purpose, r.ID, digits),
 		EventID:   event.NewID(),
 		CreatedAt: requestedAt,
 		ExpiresAt: now.Add(authentication.CodeLifetime),

@@ -29,7 +29,7 @@ type CodeMailSenderDeps struct {
 	Mailer   Mailer
 	Events   event.Publisher
 	Clock    authentication.Clock
-	CodeKey  authentication.CodeKey
+	CodeKeys authentication.CodeKeys
 	// Replaced is called after a fresh code was stored in place of the one that eventID was to deliver.
 	Replaced func(ctx context.Context, eventID string)
 }

@@ -43,7 +43,7 @@ func newMailFixture(t *testing.T) *mailFixture {
 		Mailer:   f.mailer,
 		Events:   f.events,
 		Clock:    f.clock,
-		CodeKey:  codeKey,
+		CodeKeys: authentication.CodeKeys{codeKey},
 		Replaced: func(_ context.Context, eventID string) { f.replaced = append(f.replaced, eventID) },
 	})
 	return f

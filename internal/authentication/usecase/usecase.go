@@ -27,7 +27,7 @@ type Deps struct {
 	Trials    authentication.TrialStarter
 	Events    event.Publisher
 	Clock     authentication.Clock
-	CodeKey   authentication.CodeKey
+	CodeKeys  authentication.CodeKeys
 
 	PasswordRules authentication.PasswordRules
 	SessionPolicy authentication.SessionPolicy

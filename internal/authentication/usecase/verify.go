@@ -101,7 +101,7 @@ func (uc *UseCase) spendCode(
 	if err != nil {
 		return nil, nil, err
 	}
-	proved, refusal = uc.deps.CodeKey.TryDigits(requests, digits, now)
+	proved, refusal = uc.deps.CodeKeys.TryDigits(requests, digits, now)
 	for _, r := range requests {
 		if err := uc.deps.Requests.Save(ctx, r); err != nil {
 			return nil, nil, err

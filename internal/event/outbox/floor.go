@@ -36,7 +36,7 @@ func (r *Relay) claim(ctx context.Context, limit int) ([]row, error) {
 	alone := share{of: ofAlone, limit: limit, above: r.alone.from(now)}
 	batched := share{of: ofBatched, limit: min(limit, r.pace.allowance(now)), above: r.batched.from(now)}
 	rejected := share{of: ofRejected, limit: min(limit, rejectedPerClaim)}
-	rows, err := claim(ctx, r.db, now, r.sealer.KeyID(), alone, batched, rejected)
+	rows, err := claim(ctx, r.db, now, r.sealer.KeyIDs(), alone, batched, rejected)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +64,6 @@ func (r *Relay) claim(ctx context.Context, limit int) ([]row, error) {
 		return rows, nil
 	}
 	r.alone.walked = now
-	below, err := claim(ctx, r.db, now, r.sealer.KeyID(), share{of: ofAlone, limit: limit - n})
+	below, err := claim(ctx, r.db, now, r.sealer.KeyIDs(), share{of: ofAlone, limit: limit - n})
 	return append(below, rows...), err
 }

@@ -72,20 +72,20 @@ func (l *Loop) Run(ctx context.Context, step func(failing bool) (rows int, rest 
 	return nil
 }
 
-// CheckKey looks for rows that were sealed with another key than keyID, the first time at once and then every 10 s. They
+// CheckKeys looks for rows that were sealed with another key than those of keyIDs, the first time at once and then every 10 s. They
 // are left to the processes that have it; when there are some is logged once.
-func (l *Loop) CheckKey(ctx context.Context, db *database.DB, keyID string) {
+func (l *Loop) CheckKeys(ctx context.Context, db *database.DB, keyIDs []string) {
 	if !l.keyChecked.IsZero() && time.Since(l.keyChecked) < keyEvery {
 		return
 	}
 	l.keyChecked = time.Now()
-	n, err := l.table.sealedElsewhere(ctx, db, keyID)
+	n, err := l.table.sealedElsewhere(ctx, db, keyIDs)
 	if err != nil {
 		return // the next claim says what is wrong
 	}
 	switch before := l.foreign.Swap(int64(n)); {
 	case n > 0 && before == 0:
-		l.log.Error().Str("table", string(l.table)).Int("rows", n).Str("key_id", keyID).
+		l.log.Error().Str("table", string(l.table)).Int("rows", n).Strs("key_ids", keyIDs).
 			Msg("rows are sealed with another EVENTS_SEAL_KEY, and left to processes that have it; give every process the same")
 	case n == 0 && before > 0:
 		l.log.Info().Str("table", string(l.table)).Msg("no row is sealed with another EVENTS_SEAL_KEY any more")
@@ -100,5 +100,5 @@ func (l *Loop) KeyError() error {
 	return nil
 }
 
-// Foreign returns how many rows were sealed with another key when CheckKey last looked.
+// Foreign returns how many rows were sealed with another key when CheckKeys last looked.
 func (l *Loop) Foreign() int { return int(l.foreign.Load()) }

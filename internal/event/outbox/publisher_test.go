@@ -128,10 +128,10 @@ func TestPublisher(t *testing.T) {
 	})
 }
 
-// otherRelay returns a relay of a process with another key.
-func (o *office) otherRelay(log zerolog.Logger) *Relay {
+// otherRelay returns a relay of a process with another key, and with those that it accepts.
+func (o *office) otherRelay(log zerolog.Logger, accepted ...[]byte) *Relay {
 	o.Helper()
-	sealer, err := NewSealer(bytes.Repeat([]byte{8}, 32))
+	sealer, err := NewSealer(bytes.Repeat([]byte{8}, 32), accepted...)
 	require.NoError(o, err)
 	return NewRelay(o.db, sealer, o.clock, o.broker, o.outcomes, batchSize, log)
 }
@@ -151,7 +151,7 @@ func TestSealing(t *testing.T) {
 			wrong := o.otherRelay(zerolog.New(&log))
 			for range maxAttempts + 1 {
 				wrong.keyChecked = time.Time{}
-				wrong.CheckKey(context.Background(), db, wrong.sealer.KeyID())
+				wrong.CheckKeys(context.Background(), db, wrong.sealer.KeyIDs())
 				o.step(wrong)
 				o.clock.advance(maxPause)
 			}
@@ -163,13 +163,33 @@ func TestSealing(t *testing.T) {
 			require.NotContains(t, log.String(), code)
 
 			right := o.relay()
-			right.CheckKey(context.Background(), db, o.sealer.KeyID())
+			right.CheckKeys(context.Background(), db, o.sealer.KeyIDs())
 			require.NoError(t, right.KeyError())
 			require.Equal(t, 1, o.step(right), "with the right key it goes")
 			require.Equal(t, []string{"evt_state", "evt_mail"}, o.broker.ids())
 			wrong.keyChecked = time.Time{}
-			wrong.CheckKey(context.Background(), db, wrong.sealer.KeyID())
+			wrong.CheckKeys(context.Background(), db, wrong.sealer.KeyIDs())
 			require.NoError(t, wrong.KeyError())
+		})
+	})
+	t.Run("rows of both keys leave from a process that accepts both", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			o := open(t, db)
+			o.publish(o.mail("evt_1"))
+			both := o.otherRelay(zerolog.Nop(), bytes.Repeat([]byte{7}, 32))
+			require.NoError(t, db.WithinTx(context.Background(), func(ctx context.Context) error {
+				return NewPublisher(db, both.sealer, o.clock, func() {}).Publish(ctx, o.mail("evt_2"))
+			}))
+			require.NotEqual(t, o.column("evt_1", "seal_key"), o.column("evt_2", "seal_key"), "the first key seals")
+			both.CheckKeys(context.Background(), db, both.sealer.KeyIDs())
+			require.NoError(t, both.KeyError())
+			o.exec("UPDATE outbox SET seal_key = NULL WHERE event_id = 'evt_1'")
+			require.Equal(t, 2, o.step(both))
+			require.Equal(t, []string{"evt_1", "evt_2"}, o.broker.ids())
+			for _, m := range o.broker.sent {
+				require.Contains(t, string(m.Body), code)
+			}
 		})
 	})
 	t.Run("a relay with another key says so at its start", func(t *testing.T) {

@@ -77,7 +77,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		if failing {
 			limit = 1 // enough to see that it is over; leasing a whole batch each second only makes dead rows
 		}
-		r.CheckKey(ctx, r.db, r.sealer.KeyID())
+		r.CheckKeys(ctx, r.db, r.sealer.KeyIDs())
 		n, err := r.relay(ctx, limit)
 		if err != nil || n >= limit {
 			return n, 0, err

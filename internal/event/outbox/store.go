@@ -84,12 +84,13 @@ const (
 
 // claim leases due rows of each share, oldest first, which this process can open. Another relay passes over them until
 // the lease ends.
-func claim(ctx context.Context, db *database.DB, now time.Time, keyID string, shares ...share) ([]row, error) {
-	args := []any{now, now.Add(lease), keyID}
+func claim(ctx context.Context, db *database.DB, now time.Time, keyIDs []string, shares ...share) ([]row, error) {
+	args := append([]any{now, now.Add(lease)}, anys(keyIDs)...)
 	arg := func(v any) string {
 		args = append(args, v)
 		return "$" + strconv.Itoa(len(args))
 	}
+	keys := database.Placeholders(3, len(keyIDs))
 	var parts, names []string
 	for i, s := range shares {
 		name := "share" + strconv.Itoa(i)
@@ -102,7 +103,7 @@ func claim(ctx context.Context, db *database.DB, now time.Time, keyID string, sh
 		parts = append(parts, name+` AS MATERIALIZED (
 			SELECT id FROM outbox
 			WHERE failed_at IS NULL AND `+s.of+` AND available_at <= $1`+above+`
-				AND (lease_until IS NULL OR lease_until <= $1) AND (seal_key IS NULL OR seal_key = $3)
+				AND (lease_until IS NULL OR lease_until <= $1) AND (seal_key IS NULL OR seal_key IN (`+keys+`))
 			ORDER BY available_at, id
 			LIMIT `+arg(s.limit)+db.Dialect().ForUpdateSkipLocked()+")")
 	}

@@ -101,9 +101,9 @@ func (t Table) NextDue(ctx context.Context, db *database.DB) (due time.Time, ok 
 	return due.UTC(), true, nil
 }
 
-// sealedElsewhere counts the rows that wait and were sealed with another key than keyID.
-func (t Table) sealedElsewhere(ctx context.Context, db *database.DB, keyID string) (n int, err error) {
+// sealedElsewhere counts the rows that wait and were sealed with another key than those of keyIDs.
+func (t Table) sealedElsewhere(ctx context.Context, db *database.DB, keyIDs []string) (n int, err error) {
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM "+string(t)+
-		" WHERE failed_at IS NULL AND seal_key <> $1", keyID).Scan(&n)
+		" WHERE failed_at IS NULL AND seal_key NOT IN ("+database.Placeholders(1, len(keyIDs))+")", anys(keyIDs)...).Scan(&n)
 	return n, err
 }

@@ -267,18 +267,23 @@ func (m *MockRepository) EXPECT() *MockRepositoryMockRecorder {
 }
 
 // ByDigest mocks base method.
-func (m *MockRepository) ByDigest(ctx context.Context, digest []byte) (invitation.Invitation, error) {
+func (m *MockRepository) ByDigest(ctx context.Context, digests ...[]byte) (invitation.Invitation, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "ByDigest", ctx, digest)
+	varargs := []interface{}{ctx}
+	for _, a := range digests {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "ByDigest", varargs...)
 	ret0, _ := ret[0].(invitation.Invitation)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // ByDigest indicates an expected call of ByDigest.
-func (mr *MockRepositoryMockRecorder) ByDigest(ctx, digest interface{}) *gomock.Call {
+func (mr *MockRepositoryMockRecorder) ByDigest(ctx interface{}, digests ...interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByDigest", reflect.TypeOf((*MockRepository)(nil).ByDigest), ctx, digest)
+	varargs := append([]interface{}{ctx}, digests...)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByDigest", reflect.TypeOf((*MockRepository)(nil).ByDigest), varargs...)
 }
 
 // Cancel mocks base method.
@@ -326,18 +331,23 @@ func (mr *MockRepositoryMockRecorder) Create(ctx, invitations interface{}) *gomo
 }
 
 // LockByDigest mocks base method.
-func (m *MockRepository) LockByDigest(ctx context.Context, digest []byte) (invitation.Invitation, error) {
+func (m *MockRepository) LockByDigest(ctx context.Context, digests ...[]byte) (invitation.Invitation, error) {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "LockByDigest", ctx, digest)
+	varargs := []interface{}{ctx}
+	for _, a := range digests {
+		varargs = append(varargs, a)
+	}
+	ret := m.ctrl.Call(m, "LockByDigest", varargs...)
 	ret0, _ := ret[0].(invitation.Invitation)
 	ret1, _ := ret[1].(error)
 	return ret0, ret1
 }
 
 // LockByDigest indicates an expected call of LockByDigest.
-func (mr *MockRepositoryMockRecorder) LockByDigest(ctx, digest interface{}) *gomock.Call {
+func (mr *MockRepositoryMockRecorder) LockByDigest(ctx interface{}, digests ...interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByDigest", reflect.TypeOf((*MockRepository)(nil).LockByDigest), ctx, digest)
+	varargs := append([]interface{}{ctx}, digests...)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByDigest", reflect.TypeOf((*MockRepository)(nil).LockByDigest), varargs...)
 }
 
 // Save mocks base method.

@@ -15,12 +15,12 @@ import (
 func (uc *UseCase) Accept(
 	ctx context.Context, token, password string, client invitation.Client,
 ) (invitation.Session, error) {
-	digest, err := uc.deps.TokenKey.Digest(token)
+	digests, err := uc.deps.TokenKeys.Digests(token)
 	if err != nil {
 		return invitation.Session{}, err
 	}
 	// Hashing is what a request costs most: a guessed token must not get that far.
-	i, err := uc.deps.Invitations.ByDigest(ctx, digest)
+	i, err := uc.deps.Invitations.ByDigest(ctx, digests...)
 	if err != nil {
 		return invitation.Session{}, hideNotFound(err)
 	}
@@ -43,7 +43,7 @@ func (uc *UseCase) Accept(
 	}
 	var session invitation.Session
 	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		i, err := uc.deps.Invitations.LockByDigest(ctx, digest)
+		i, err := uc.deps.Invitations.LockByDigest(ctx, digests...)
 		if err != nil {
 			return hideNotFound(err)
 		}

@@ -271,7 +271,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		Trials:    f.trials,
 		Events:    f.events,
 		Clock:     c,
-		CodeKey:   authentication.CodeKey("key"),
+		CodeKeys:  authentication.CodeKeys{[]byte("key")},
 	})
 	finder := accounts{f.users, f.people}
 	batches, invited := sqldb.NewBatches(db), authentications.NewInvited(f.users)
@@ -289,7 +289,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 		Outbox:        withdrawer{db},
 		Progress:      f.progress,
 		Clock:         c,
-		TokenKey:      tokenKey,
+		TokenKeys:     tokenKey,
 		PerSecond:     perSecond,
 		ParseEmail:    authentication.ParseEmail,
 		CheckPassword: authentication.PasswordRules{}.Check,

@@ -27,7 +27,7 @@ const (
 
 var (
 	now         = time.Date(2026, 1, 31, 9, 30, 0, 123456000, time.UTC)
-	tokenKey    = invitation.TokenKey("a key of thirty-two bytes, really")
+	tokenKey    = invitation.TokenKeys{[]byte("a key of thirty-two bytes, really")}
 	actor       = invitation.Actor{UserID: adminID, Admin: true}
 	errBroken   = errors.New("the database is on fire")
 	errAddress  = errors.New("not an address")
@@ -129,7 +129,7 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		Outbox:        f.outbox,
 		Progress:      f.progress,
 		Clock:         &clock{now},
-		TokenKey:      tokenKey,
+		TokenKeys:     tokenKey,
 		PerSecond:     perSecond,
 		ParseEmail:    parseEmail,
 		CheckPassword: checkPassword,

@@ -233,7 +233,7 @@ func (w *batchWriter) flush(ctx context.Context) error {
 
 // invite returns the invitation of a new account and the event that mails it in its turn.
 func (w *batchWriter) invite(userID, email string) (invitation.Invitation, event.Event) {
-	token, digest := w.deps.TokenKey.NewToken()
+	token, digest := w.deps.TokenKeys.NewToken()
 	due := w.due
 	w.batch.LastDueAt = due
 	w.due = due.Add(w.spacing)

@@ -113,7 +113,7 @@ func TestInvite(t *testing.T) {
 		require.Equal(t, due, events[0].NotBefore)
 		require.Equal(t, due.Add(gap), events[1].NotBefore)
 		data := events[0].Data.(event.InvitationMail)
-		_, err = tokenKey.Digest(data.Token)
+		_, err = tokenKey.Digests(data.Token)
 		require.NoError(t, err)
 		data.Token = ""
 		require.Equal(t, event.InvitationMail{

@@ -28,7 +28,7 @@ type Deps struct {
 	Outbox      invitation.Outbox
 	Progress    invitation.Progress
 	Clock       invitation.Clock
-	TokenKey    invitation.TokenKey
+	TokenKeys   invitation.TokenKeys
 	PerSecond   int // mails of all batches together, the same in every process
 
 	ParseEmail    func(address string) (string, error) // returns an address in the form in which it is stored

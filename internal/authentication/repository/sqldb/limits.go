@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"slices"
@@ -21,15 +22,16 @@ const limitColumns = "kind, network, count, last_at, hour_at, hour_count, day_at
 
 // Find returns those of the limits that are stored.
 func (r *Limits) Find(
-	ctx context.Context, digest []byte, keys ...authentication.LimitKey,
+	ctx context.Context, digests [][]byte, keys ...authentication.LimitKey,
 ) (map[authentication.LimitKey]authentication.Limit, error) {
-	where, args := whereLimits(digest, keys)
+	where, args := whereLimits(digests, keys)
 	return r.limits(ctx, "SELECT "+limitColumns+" FROM limits WHERE "+where, args...)
 }
 
-// Lock inserts what is missing, because only a row can be locked. Everybody waits for them in the same order. It returns database.ErrNoTx outside a transaction.
+// Lock inserts what is missing under each digest, because only a row can be locked. Everybody waits for them in the same
+// order. It returns database.ErrNoTx outside a transaction.
 func (r *Limits) Lock(
-	ctx context.Context, digest []byte, now time.Time, keys ...authentication.LimitKey,
+	ctx context.Context, digests [][]byte, now time.Time, keys ...authentication.LimitKey,
 ) (map[authentication.LimitKey]authentication.Limit, error) {
 	if _, err := r.db.Tx(ctx); err != nil {
 		return nil, err
@@ -41,29 +43,33 @@ func (r *Limits) Lock(
 	for _, key := range keys {
 		values[key] = authentication.Limit{LastAt: now}
 	}
-	statement, args := insertLimits(digest, keys, values)
+	sorted := slices.SortedFunc(slices.Values(digests), bytes.Compare) // whichever is the first in this process
+	statement, args := insertLimits(sorted, keys, values)
 	return r.limits(ctx, statement+" DO UPDATE SET count = limits.count RETURNING "+limitColumns, args...)
 }
 
-// Save stores limits in place of what is there.
+// Save stores limits in place of what is there under all digests.
 func (r *Limits) Save(
-	ctx context.Context, digest []byte, limits map[authentication.LimitKey]authentication.Limit,
+	ctx context.Context, digests [][]byte, limits map[authentication.LimitKey]authentication.Limit,
 ) error {
 	keys := make([]authentication.LimitKey, 0, len(limits))
 	for key := range limits {
 		keys = append(keys, key)
 	}
-	statement, args := insertLimits(digest, keys, limits)
+	statement, args := insertLimits(digests[:1], keys, limits)
 	_, err := r.db.ExecTx(ctx, "authentication: storing limits", statement+` DO UPDATE SET count = excluded.count,
 	last_at = excluded.last_at, hour_at = excluded.hour_at, hour_count = excluded.hour_count, day_at = excluded.day_at,
 	day_count = excluded.day_count`, args...)
-	return err
+	if err != nil || len(digests) == 1 {
+		return err
+	}
+	return r.Forget(ctx, digests[1:], keys...)
 }
 
 // Forget removes limits. It waits for them in the order in which Lock does.
-func (r *Limits) Forget(ctx context.Context, digest []byte, keys ...authentication.LimitKey) error {
-	where, args := whereLimits(digest, keys)
-	_, err := r.remove(ctx, "authentication: removing limits", where+" ORDER BY kind, network"+r.db.Dialect().ForUpdate(), args...)
+func (r *Limits) Forget(ctx context.Context, digests [][]byte, keys ...authentication.LimitKey) error {
+	where, args := whereLimits(digests, keys)
+	_, err := r.remove(ctx, "authentication: removing limits", where+" ORDER BY digest, kind, network"+r.db.Dialect().ForUpdate(), args...)
 	return err
 }
 
@@ -73,9 +79,9 @@ func (r *Limits) remove(ctx context.Context, doing, where string, args ...any) (
 }
 
 // Know writes once a day that a network is known.
-func (r *Limits) Know(ctx context.Context, digest []byte, network string, now time.Time) error {
+func (r *Limits) Know(ctx context.Context, digests [][]byte, network string, now time.Time) error {
 	key := authentication.LimitKey{Kind: authentication.LimitKnown, Network: network}
-	statement, args := insertLimits(digest, []authentication.LimitKey{key},
+	statement, args := insertLimits(digests[:1], []authentication.LimitKey{key},
 		map[authentication.LimitKey]authentication.Limit{key: {LastAt: now}})
 	args = append(args, database.Truncate(now.Add(-authentication.LimitKept)))
 	_, err := r.db.Exec(ctx, "authentication: storing a known network", statement+
@@ -100,15 +106,17 @@ func (r *Limits) limits(
 		var l authentication.Limit
 		err := row.Scan(&key.Kind, &key.Network, &l.Count, database.UTC(&l.LastAt), database.UTC(&l.Hour.Start),
 			&l.Hour.Count, database.UTC(&l.Day.Start), &l.Day.Count)
-		found[key] = l
+		found[key] = found[key].Merge(l)
 		return struct{}{}, err
 	}, query, args...)
 	return found, err
 }
 
-func whereLimits(digest []byte, keys []authentication.LimitKey) (where string, args []any) {
-	args = []any{digest}
-	where = "digest = $1 AND (kind, network) IN ("
+func whereLimits(digests [][]byte, keys []authentication.LimitKey) (where string, args []any) {
+	for _, digest := range digests {
+		args = append(args, digest)
+	}
+	where = "digest IN (" + database.Placeholders(1, len(args)) + ") AND (kind, network) IN ("
 	for i, key := range keys {
 		if i > 0 {
 			where += ", "
@@ -120,13 +128,15 @@ func whereLimits(digest []byte, keys []authentication.LimitKey) (where string, a
 }
 
 func insertLimits(
-	digest []byte, keys []authentication.LimitKey, limits map[authentication.LimitKey]authentication.Limit,
+	digests [][]byte, keys []authentication.LimitKey, limits map[authentication.LimitKey]authentication.Limit,
 ) (statement string, args []any) {
-	for _, key := range keys {
-		l := limits[key]
-		args = append(args, digest, string(key.Kind), key.Network, l.Count, database.Truncate(l.LastAt),
-			database.Truncate(l.Hour.Start), l.Hour.Count, database.Truncate(l.Day.Start), l.Day.Count)
+	for _, digest := range digests {
+		for _, key := range keys {
+			l := limits[key]
+			args = append(args, digest, string(key.Kind), key.Network, l.Count, database.Truncate(l.LastAt),
+				database.Truncate(l.Hour.Start), l.Hour.Count, database.Truncate(l.Day.Start), l.Day.Count)
+		}
 	}
-	return "INSERT INTO limits (digest, " + limitColumns + ") VALUES " + database.Rows(len(keys), 9) +
+	return "INSERT INTO limits (digest, " + limitColumns + ") VALUES " + database.Rows(len(digests)*len(keys), 9) +
 		" ON CONFLICT (digest, kind, network)", args
 }

@@ -23,7 +23,7 @@ var (
 
 func TestLimits(t *testing.T) {
 	t.Parallel()
-	digest, other := []byte("an address"), []byte("another")
+	digest, other := [][]byte{[]byte("an address")}, [][]byte{[]byte("another")}
 
 	t.Run("are stored as they are, by address", func(t *testing.T) {
 		t.Parallel()
@@ -113,6 +113,69 @@ func TestLimits(t *testing.T) {
 				return nil
 			}))
 			require.NoError(s, <-forgotten)
+		})
+	})
+
+	t.Run("are the same to processes with two keys, whichever is the first", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			a, b := []byte("under one key"), []byte("under the other")
+			pods := [][][]byte{{a}, {a, b}, {b, a}, {b}}
+			count := func(digests [][]byte, keys ...authentication.LimitKey) {
+				require.NoError(s, s.within(func(ctx context.Context) error {
+					limits, err := s.limits.Lock(ctx, digests, now, keys...)
+					if err != nil {
+						return err
+					}
+					for key, l := range limits {
+						l.Add(now)
+						limits[key] = l
+					}
+					return s.limits.Save(ctx, digests, limits)
+				}))
+			}
+			count(pods[0], all, own)
+			count(pods[3], all)
+			var running sync.WaitGroup
+			for range 5 {
+				running.Go(func() { count(pods[1], all, own) })
+				running.Go(func() { count(pods[2], all, own) })
+				running.Go(func() { count(pods[2], own) })
+			}
+			running.Wait()
+			for _, digests := range pods[1:3] {
+				found, err := s.limits.Find(context.Background(), digests, all, own, known)
+				require.NoError(s, err)
+				require.Len(s, found, 2)
+				require.Equal(s, 12, found[all].Count)
+				require.Equal(s, 16, found[own].Hour.Count)
+			}
+			count(pods[2], all, own)
+			found, err := s.limits.Find(context.Background(), pods[3], all, own)
+			require.NoError(s, err)
+			require.Equal(s, 13, found[all].Count, "saving moves it to the first key")
+			found, err = s.limits.Find(context.Background(), pods[0], all, own)
+			require.NoError(s, err)
+			require.Empty(s, found)
+			require.NoError(s, s.limits.Forget(context.Background(), pods[1], all, own))
+			found, err = s.limits.Find(context.Background(), pods[2], all, own)
+			require.NoError(s, err)
+			require.Empty(s, found)
+		})
+	})
+
+	t.Run("know a network under either key", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			ctx := context.Background()
+			a, b := []byte("under one key"), []byte("under the other")
+			require.NoError(s, s.limits.Know(ctx, [][]byte{a}, known.Network, now))
+			require.NoError(s, s.limits.Know(ctx, [][]byte{b, a}, known.Network, now.Add(25*time.Hour)))
+			for _, digests := range [][][]byte{{a, b}, {b, a}, {b}} {
+				found, err := s.limits.Find(ctx, digests, known)
+				require.NoError(s, err)
+				require.Equal(s, now.Add(25*time.Hour), found[known].LastAt)
+			}
 		})
 	})
 

@@ -36,20 +36,30 @@ func (r *Invitations) Create(ctx context.Context, invitations []invitation.Invit
 	return nil
 }
 
-// ByDigest returns ErrNotFound when there is none.
-func (r *Invitations) ByDigest(ctx context.Context, digest []byte) (invitation.Invitation, error) {
+// ByDigest finds an invitation by one of the digests. It returns ErrNotFound when there is none.
+func (r *Invitations) ByDigest(ctx context.Context, digests ...[]byte) (invitation.Invitation, error) {
+	where, args := whereDigest(digests)
 	return scanInvitation(r.db.Conn(ctx).QueryRowContext(ctx, "SELECT "+invitationColumns+
-		" FROM invitations WHERE digest = $1", digest))
+		" FROM invitations WHERE "+where, args...))
 }
 
 // LockByDigest returns ErrNotFound when there is none, and database.ErrNoTx outside a transaction.
-func (r *Invitations) LockByDigest(ctx context.Context, digest []byte) (invitation.Invitation, error) {
+func (r *Invitations) LockByDigest(ctx context.Context, digests ...[]byte) (invitation.Invitation, error) {
 	tx, err := r.db.Tx(ctx)
 	if err != nil {
 		return invitation.Invitation{}, err
 	}
+	where, args := whereDigest(digests)
 	return scanInvitation(tx.QueryRowContext(ctx, "SELECT "+invitationColumns+
-		" FROM invitations WHERE digest = $1"+r.db.Dialect().ForUpdate(), digest))
+		" FROM invitations WHERE "+where+r.db.Dialect().ForUpdate(), args...))
+}
+
+// whereDigest finds what one token is stored as.
+func whereDigest(digests [][]byte) (where string, args []any) {
+	for _, digest := range digests {
+		args = append(args, digest)
+	}
+	return "digest IN (" + database.Placeholders(1, len(args)) + ")", args
 }
 
 // ByEvent returns ErrNotFound when there is none.

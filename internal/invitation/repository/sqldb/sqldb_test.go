@@ -211,7 +211,7 @@ func TestInvitations(t *testing.T) {
 				got, err := s.invitations.ByEvent(ctx, want.EventID)
 				require.NoError(s, err)
 				require.Equal(s, want, got)
-				got, err = s.invitations.ByDigest(ctx, want.Digest)
+				got, err = s.invitations.ByDigest(ctx, []byte{1}, want.Digest)
 				require.NoError(s, err)
 				require.Equal(s, want, got)
 			}
@@ -223,7 +223,7 @@ func TestInvitations(t *testing.T) {
 		all[0].AcceptedAt = now.Add(time.Minute)
 		s.within(func(ctx context.Context) error {
 			require.NoError(s, s.invitations.Save(ctx, all[0]))
-			got, err := s.invitations.LockByDigest(ctx, all[0].Digest)
+			got, err := s.invitations.LockByDigest(ctx, []byte{1}, all[0].Digest)
 			require.Equal(s, all[0], got)
 			return err
 		})
