@@ -229,6 +229,22 @@ func TestStandalone(t *testing.T) {
 			require.Contains(t, stored, "$argon2id$")
 		}
 	})
+	t.Run("a setting that leaves a door open is told once, and in the details of health", func(t *testing.T) {
+		t.Setenv("COOKIE_SAMESITE", "none")
+		t.Setenv("COOKIE_SECURE", "true")
+		p := start(t, t.TempDir())
+		require.Equal(t, 1, strings.Count(p.logs.String(), "COOKIE_SAMESITE is none although CORS_ORIGINS is not set"))
+		for range 2 {
+			var report struct {
+				Status  string
+				Details struct{ Settings struct{ Warnings []string } }
+			}
+			require.NoError(t, json.Unmarshal(p.ok(t, http.StatusOK, http.MethodGet, "/health", nil), &report))
+			require.Equal(t, "healthy", report.Status)
+			require.Len(t, report.Details.Settings.Warnings, 1)
+		}
+		require.Equal(t, 1, strings.Count(p.logs.String(), "COOKIE_SAMESITE is none"), "once")
+	})
 	t.Run("health and metrics", func(t *testing.T) {
 		p := start(t, t.TempDir())
 		for _, path := range []string{"/live", "/ready", "/health", "/health/redis", "/health/rabbitmq"} {
