@@ -8,7 +8,10 @@ import (
 	"unicode"
 )
 
-const productionEnv = "production"
+const (
+	productionEnv = "production"
+	previous      = "_PREVIOUS" // ends the name of a second key
+)
 
 // publicSecret begins every secret of deployments/compose.yaml, which everybody can read.
 const publicSecret = "development-only"
@@ -20,12 +23,12 @@ func (cfg Config) production() (found Problems) {
 	}
 	found = check(rule{
 		cfg.Cookie.Secure,
-		"COOKIE_SECURE", "is false: logins cross the network in clear", "unset it and serve over HTTPS; " + elsewhere,
+		"COOKIE_SECURE", "is false: logins cross the network in clear", "set it to true and serve over HTTPS, " + elsewhere,
 	})
 	for _, s := range cfg.named() {
 		if isPublic([]byte(s.value)) {
 			found = append(found, Problem{s.variable, "is public: it is one of the compose file's defaults",
-				"change it on the server, and set it here; " + elsewhere})
+				"change it on the server and set it here, " + elsewhere})
 		}
 	}
 	return append(found, cfg.Secrets.weak()...)
@@ -44,7 +47,11 @@ func (s Secrets) weak() (found Problems) {
 		case slices.ContainsFunc(forms(k.value), isRepeated):
 			found = append(found, Problem{k.variable, "is one byte, repeated", k.make})
 		case same >= 0:
-			found = append(found, Problem{k.variable, "is the same as " + keys[same].variable, k.make})
+			fix := k.make
+			if k.variable == keys[same].variable+previous {
+				fix = "set it to the key before or the one to come, or unset it"
+			}
+			found = append(found, Problem{k.variable, "is the same as " + keys[same].variable, fix})
 		}
 	}
 	return found

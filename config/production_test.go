@@ -101,7 +101,9 @@ func TestProduction(t *testing.T) {
 				refused(t, API, second, "is the same as "+first, map[string]string{first: same, second: same})
 			}
 		}
-		refused(t, API, "CODE_HMAC_KEY", "is the same as JWT_SECRET", map[string]string{
+		refused(t, API, "JWT_SECRET_PREVIOUS", "is the same as JWT_SECRET; set it to the key before or the one to come, or unset it",
+			map[string]string{"JWT_SECRET_PREVIOUS": jwt})
+		refused(t, API, "CODE_HMAC_KEY", "is the same as JWT_SECRET; make one with", map[string]string{
 			"JWT_SECRET":    "the same thirty-two bytes, twice",
 			"CODE_HMAC_KEY": base64.StdEncoding.EncodeToString([]byte("the same thirty-two bytes, twice")),
 		})
