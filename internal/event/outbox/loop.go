@@ -86,7 +86,7 @@ func (l *Loop) CheckKeys(ctx context.Context, db *database.DB, keyIDs []string) 
 	switch before := l.foreign.Swap(int64(n)); {
 	case n > 0 && before == 0:
 		l.log.Error().Str("table", string(l.table)).Int("rows", n).Strs("key_ids", keyIDs).
-			Msg("rows are sealed with another EVENTS_SEAL_KEY, and left to processes that have it; give every process the same")
+			Msg("rows are sealed with another EVENTS_SEAL_KEY, and left to processes that have it; set it as EVENTS_SEAL_KEY_PREVIOUS")
 	case n == 0 && before > 0:
 		l.log.Info().Str("table", string(l.table)).Msg("no row is sealed with another EVENTS_SEAL_KEY any more")
 	}

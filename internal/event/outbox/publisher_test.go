@@ -159,7 +159,7 @@ func TestSealing(t *testing.T) {
 			require.Equal(t, "0", string(o.column("evt_mail", "attempts")))
 			require.Empty(t, o.column("evt_mail", "lease_until"), "it was never claimed")
 			require.EqualError(t, wrong.KeyError(), "1 rows of outbox are sealed with another EVENTS_SEAL_KEY than this process has")
-			require.Equal(t, 1, strings.Count(log.String(), "EVENTS_SEAL_KEY"), log.String())
+			require.Equal(t, 1, strings.Count(log.String(), "another EVENTS_SEAL_KEY"), log.String())
 			require.NotContains(t, log.String(), code)
 
 			right := o.relay()
