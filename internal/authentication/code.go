@@ -83,7 +83,8 @@ func (c *Code) Replaceable(now time.Time) bool {
 	return c.ExpiresAt.Sub(c.CreatedAt) <= CodeLifetime && now.Sub(c.CreatedAt) < ReplaceWithin
 }
 
-// try returns nil and marks the code used when the digits were right, or ErrAlreadyVerified when they have used it before, ErrWrongCode, ErrTooManyTries or ErrCodeExpired. It counts nothing.
+// try returns nil and marks the code used when the digits were right, or ErrAlreadyVerified when they have used it before,
+// ErrWrongCode, ErrTooManyTries or ErrCodeExpired. It counts nothing.
 func (c *Code) try(right bool, now time.Time) error {
 	switch {
 	case !c.UsedAt.IsZero() && right:
