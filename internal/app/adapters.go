@@ -97,12 +97,16 @@ func (a activator) Activate(
 	return invitation.Session{Token: session.Token.Value, Lifetime: session.Token.Lifetime}, err
 }
 
-// withdrawer is the outbox.
+// withdrawer is the outbox, with the mail ledger behind it.
 type withdrawer struct{ db *database.DB }
 
 // Withdraw implements [invitation.Outbox].
 func (w withdrawer) Withdraw(ctx context.Context, batchID string, now time.Time) ([]string, error) {
-	return outbox.Withdraw(ctx, w.db, batchID, now)
+	ids, err := outbox.Withdraw(ctx, w.db, batchID, now)
+	if err != nil {
+		return nil, err
+	}
+	return ids, mailsql.NewLedger(w.db).Withdraw(ctx, ids, now)
 }
 
 // mailOutcomes is the mail ledger.

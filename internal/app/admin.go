@@ -109,7 +109,7 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	var states, progress error
 	r.States, states = in.newProjection().RebuildStates(ctx)
 	// What turns out to be done is announced: any relay brings it to the broker.
-	events := outbox.NewPublisher(db, in.sealer, in.clock, func() {})
+	events := in.owing(outbox.NewPublisher(db, in.sealer, in.clock, func() {}))
 	r.Progress, progress = in.newRepairer(in.newProgress(events)).Rebuild(ctx)
 	return r, errors.Join(states, progress)
 }

@@ -53,6 +53,8 @@ const (
 type App struct {
 	*infra
 
+	owingOff bool // see WithoutOwedMails
+
 	relay     *outbox.Relay
 	heartbeat *heartbeat.Heartbeat
 	progress  *progress
@@ -115,6 +117,9 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	in.health.sealing = func() error { return errors.Join(a.relay.KeyError(), in.legacy.relay.KeyError()) }
 	rows := outbox.NewPublisher(in.db, in.sealer, in.clock, a.relay.Wake)
 	events := in.legacy.publisher(rows)
+	if !a.owingOff {
+		events = in.owing(events)
+	}
 	a.heartbeat = heartbeat.New(heartbeat.Deps{
 		DB:      in.db,
 		Clock:   in.clock,
@@ -322,6 +327,7 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 		Renderer:      a.renderer,
 		Clock:         a.clock,
 		Observer:      &mailObserver{a.log, a.metrics},
+		Recipients:    a.recipientKey(),
 		Lease:         mailLease,
 		RenewEvery:    renewEvery,
 		Domain:        domain,

@@ -143,7 +143,7 @@ func (d *DeadLetters) Replay(ctx context.Context, s Selection, each func(Outcome
 			if state == notification.StateAccepted {
 				return rabbitmq.Remove, "already_sent", nil
 			}
-			if err := d.mails.Reopen(ctx, l.EventID); err != nil {
+			if err := d.mails.Reopen(ctx, l.EventID, database.Truncate(time.Now())); err != nil {
 				return rabbitmq.Keep, "", err
 			}
 		}

@@ -54,7 +54,13 @@ type health struct {
 func newHealth(in *infra) *health {
 	h := &health{version: in.version, risks: in.cfg.Risks()}
 	broker := checkedBroker{in.broker, in.legacy.connection}
-	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
+	h.database = newCheck(func(ctx context.Context) dependency {
+		d := checkDatabase(ctx, in.db)
+		if owed, err := readOwedMails(ctx, in.db, in.clock); err == nil {
+			d.owed = &owed
+		}
+		return d
+	})
 	h.redis = newCheck(func(ctx context.Context) dependency {
 		warnings, err := in.checkRedis(ctx)
 		switch {
@@ -133,6 +139,8 @@ type dependencies struct {
 	SMTP *dependency `json:"smtp,omitempty"`
 	// Settings is there when one of them leaves a door open. It makes nothing unhealthy.
 	Settings *settings `json:"settings,omitempty"`
+	// Mails is missing while the database cannot be read.
+	Mails *owedMails `json:"mails,omitempty"`
 }
 
 // settings is what those who run the service should change.
@@ -152,6 +160,8 @@ type dependency struct {
 	Phase    string `json:"phase,omitempty"` // EVENTS_MIGRATION_PHASE of this process
 
 	Lanes []event.LaneState `json:"lanes,omitempty"`
+
+	owed *owedMails // the database's
 }
 
 // ok reports whether the dependency is healthy, or none.
@@ -224,6 +234,7 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 	checks.Go(func() { all.Redis = h.redis.state(short) })
 	checks.Go(func() { all.RabbitMQ = h.rabbitmq.state(short) })
 	all.Database = h.database.state(ctx)
+	all.Mails = all.Database.owed
 	checks.Wait()
 	if err := h.sealing(); err != nil && all.Database.ok() {
 		all.Database.Warnings = []string{err.Error()}

@@ -38,6 +38,11 @@ func (k RoutingKey) AsksForMail() bool {
 	return strings.HasPrefix(string(k), "email.") || strings.HasPrefix(string(k), "invitation.")
 }
 
+// Mail returns the kind of mail that events of this key ask for: the key without what all of them share.
+func (k RoutingKey) Mail() string {
+	return strings.TrimSuffix(strings.TrimPrefix(string(k), "email."), ".requested")
+}
+
 // Action returns the key without its first word, as payload.action has it.
 func (k RoutingKey) Action() string {
 	_, action, _ := strings.Cut(string(k), ".")

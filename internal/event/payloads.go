@@ -7,6 +7,12 @@ import (
 	"time"
 )
 
+// MailRequest is the data of an event that asks for a mail.
+type MailRequest interface {
+	Payload
+	To() string // the recipient's address
+}
+
 // VerificationRequested is the data of email.verification.requested: a one-time code to be mailed.
 type VerificationRequested struct {
 	UserID    string    `json:"user_id"`
@@ -26,6 +32,9 @@ func (d VerificationRequested) Validate() error {
 
 func (d VerificationRequested) checkIDs() error { return checkUserID(d.UserID) }
 
+// To implements [MailRequest].
+func (d VerificationRequested) To() string { return d.Recipient }
+
 // PasswordResetRequested is the data of email.password_reset.requested: a one-time code with which a new password can be
 // set, to be mailed.
 type PasswordResetRequested VerificationRequested
@@ -34,6 +43,9 @@ type PasswordResetRequested VerificationRequested
 func (d PasswordResetRequested) Validate() error { return VerificationRequested(d).Validate() }
 
 func (d PasswordResetRequested) checkIDs() error { return checkUserID(d.UserID) }
+
+// To implements [MailRequest].
+func (d PasswordResetRequested) To() string { return d.Recipient }
 
 // AccountExistsMail is the data of email.account_exists.requested: a notice to a user that their address was registered
 // once more.
@@ -49,6 +61,9 @@ func (d AccountExistsMail) Validate() error {
 }
 
 func (d AccountExistsMail) checkIDs() error { return checkUserID(d.UserID) }
+
+// To implements [MailRequest].
+func (d AccountExistsMail) To() string { return d.Recipient }
 
 // The kinds of [SecurityNotice].
 const (
@@ -74,6 +89,9 @@ func (d SecurityNotice) Validate() error {
 }
 
 func (d SecurityNotice) checkIDs() error { return checkUserID(d.UserID) }
+
+// To implements [MailRequest].
+func (d SecurityNotice) To() string { return d.Recipient }
 
 // UserVerifiedData is the data of user.verified: a user has proven their address, and is active from then on.
 type UserVerifiedData struct {
@@ -108,6 +126,9 @@ func (d InvitationMail) Validate() error {
 
 func (d InvitationMail) checkIDs() error { return checkUserID(d.UserID) }
 
+// To implements [MailRequest].
+func (d InvitationMail) To() string { return d.Recipient }
+
 // ProjectCompletedMail is the data of email.project_completed.requested: a mail that a project is done, to its owner.
 type ProjectCompletedMail struct {
 	Recipient string `json:"recipient"`
@@ -124,6 +145,9 @@ func (d ProjectCompletedMail) Validate() error {
 }
 
 func (d ProjectCompletedMail) checkIDs() error { return checkProjectID(d.ProjectID) }
+
+// To implements [MailRequest].
+func (d ProjectCompletedMail) To() string { return d.Recipient }
 
 // TrialEndingMail is the data of email.trial_ending.requested: a reminder that a trial is about to end.
 type TrialEndingMail struct {
@@ -144,6 +168,9 @@ func (d TrialEndingMail) Validate() error {
 }
 
 func (d TrialEndingMail) checkIDs() error { return checkUserID(d.UserID) }
+
+// To implements [MailRequest].
+func (d TrialEndingMail) To() string { return d.Recipient }
 
 // JobCompletedData is the data of job.completed: every item of a project has been finished.
 type JobCompletedData struct {

@@ -1,6 +1,10 @@
 package legacy
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/smap-platform/identity/internal/event"
+)
 
 // Phase is a step of the migration, as EVENTS_MIGRATION_PHASE names it. It says what a process commits, and nothing
 // about what it reads: processes of any two phases may run side by side.
@@ -19,6 +23,12 @@ var Phases = []Phase{Prepare, Dual, Cutover, Complete}
 
 // Fanout reports whether a mail gets a legacy copy, which is then the one that sends.
 func (p Phase) Fanout() bool { return p == Prepare || p == Dual }
+
+// Leaves reports whether the mails of a key are sent from their legacy copies: by a consumer of the previous release, or by
+// ours, which reads its queue as well.
+func (p Phase) Leaves(key event.RoutingKey) bool {
+	return p.Fanout() && key == event.EmailVerificationRequested
+}
 
 // Topic reports whether a mail gets a topic copy. It is stamped where there is a legacy copy as well.
 func (p Phase) Topic() bool { return p != Prepare }

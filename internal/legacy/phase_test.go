@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/internal/event"
 )
 
 func TestPhase(t *testing.T) {
@@ -19,6 +21,8 @@ func TestPhase(t *testing.T) {
 		Complete: {false, true, false, false, false, Complete},
 	} {
 		require.Equal(t, want.fanout, phase.Fanout(), phase)
+		require.Equal(t, want.fanout, phase.Leaves(event.EmailVerificationRequested), phase)
+		require.False(t, phase.Leaves(event.InvitationRequested), phase)
 		require.Equal(t, want.topic, phase.Topic(), phase)
 		require.Equal(t, want.declares, phase.Declares(), phase)
 		require.Equal(t, want.returnable, phase.Returnable(), phase)

@@ -51,7 +51,7 @@ func (p *Publisher) Publish(ctx context.Context, events ...event.Event) error {
 	}
 	topic := make([]event.Event, 0, len(events))
 	for _, e := range events {
-		if e.Key == event.EmailVerificationRequested {
+		if p.deps.Phase.Leaves(e.Key) {
 			stamp, err := p.storeCopy(ctx, e)
 			if err != nil {
 				return err

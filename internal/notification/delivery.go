@@ -1,6 +1,7 @@
 package notification
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -8,14 +9,23 @@ import (
 // State of a mail in the ledger.
 type State string
 
-// The states. All but StateSending are final; StateFailed is final until an operator replays the event.
+// The states. The first three are open, in the sense of [State.Open]; all others are final, StateFailed until an operator
+// replays the event.
 const (
+	StateOwed       State = "owed"   // its event is committed, and no try has begun
+	StateLegacy     State = "legacy" // left to the previous release's consumer, which keeps no ledger; nothing is owed
 	StateSending    State = "sending"
 	StateAccepted   State = "accepted"   // the server replied 250
 	StateFailed     State = "failed"     // refused for good, ambiguous to the end, or given up
 	StateExpired    State = "expired"    // what it carries expired before it could be sent
 	StateSuperseded State = "superseded" // a newer mail has replaced it
 )
+
+// Open lists the states of mails that have not ended.
+var Open = []State{StateOwed, StateSending, StateLegacy}
+
+// Open reports whether the mail has not ended.
+func (s State) Open() bool { return slices.Contains(Open, s) }
 
 // How often a mail is repeated although the server may have accepted it before. No protocol closes that window
 // (RFC 1047). A code that arrives twice harms nobody, and one that never arrives costs a registration; of any other mail
@@ -31,21 +41,37 @@ const (
 	nextRepeatAfter  = 2 * time.Minute
 )
 
+// KindWritten is the kind of a mail that comes written, from a process of the previous release.
+const KindWritten = "written"
+
 // Delivery is the ledger's entry for one mail, keyed by the event that asked for it. It decides whether the mail may be
 // sent now.
 type Delivery struct {
 	EventID    string
+	Kind       string // what the mail says, as in the routing key of its event: "verification"; empty: not known
+	Recipient  []byte // see [RecipientKey]; nil: not known
 	State      State
 	LeaseUntil *time.Time // in StateSending: no other try begins before; nil: nothing is known to have left
 	Attempts   int
 	Resends    int
-	MessageID  string
+	MessageID  string // empty until the first try
 	ErrorClass string
+	DueAt      time.Time // when the mail may leave at the earliest; zero: CreatedAt
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 }
 
-// NewDelivery returns the entry of a mail that no try has claimed yet.
+// NewOwed returns the entry of a mail whose event is committed together with it. due is when it may leave at the
+// earliest; times up to now count as now.
+func NewOwed(eventID, kind string, recipient []byte, now, due time.Time) Delivery {
+	d := Delivery{EventID: eventID, Kind: kind, Recipient: recipient, State: StateOwed, CreatedAt: now, UpdatedAt: now}
+	if due.After(now) {
+		d.DueAt = due
+	}
+	return d
+}
+
+// NewDelivery returns the entry of a mail whose event was committed without one, before its first try.
 func NewDelivery(eventID, messageID string, now time.Time) Delivery {
 	return Delivery{EventID: eventID, State: StateSending, MessageID: messageID, CreatedAt: now, UpdatedAt: now}
 }
@@ -123,7 +149,7 @@ func (d *Delivery) Fail(class string, now time.Time) { d.end(StateFailed, class,
 // of internal/event. An entry that has ended stays as it is. GiveUp returns *BusyError while a try is under way, which
 // may still send the mail.
 func (d *Delivery) GiveUp(reason string, now time.Time) error {
-	if d.State != StateSending {
+	if !d.State.Open() {
 		return nil
 	}
 	if err := d.leased(now); err != nil {

@@ -22,6 +22,12 @@ type Ledger interface {
 	Save(ctx context.Context, d Delivery) error
 }
 
+// OwedLedger stores the entries of mails with the events that ask for them.
+type OwedLedger interface {
+	// Owe stores entries in the transaction of ctx. An event that has an entry keeps it.
+	Owe(ctx context.Context, entries []Delivery) error
+}
+
 // Mail is one mail to one recipient.
 type Mail struct {
 	// MessageID has no angle brackets and is the same for every try of one event. It is empty for a mail that no event

@@ -65,6 +65,43 @@ func (mr *MockLedgerMockRecorder) Save(ctx, d interface{}) *gomock.Call {
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLedger)(nil).Save), ctx, d)
 }
 
+// MockOwedLedger is a mock of OwedLedger interface.
+type MockOwedLedger struct {
+	ctrl     *gomock.Controller
+	recorder *MockOwedLedgerMockRecorder
+}
+
+// MockOwedLedgerMockRecorder is the mock recorder for MockOwedLedger.
+type MockOwedLedgerMockRecorder struct {
+	mock *MockOwedLedger
+}
+
+// NewMockOwedLedger creates a new mock instance.
+func NewMockOwedLedger(ctrl *gomock.Controller) *MockOwedLedger {
+	mock := &MockOwedLedger{ctrl: ctrl}
+	mock.recorder = &MockOwedLedgerMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockOwedLedger) EXPECT() *MockOwedLedgerMockRecorder {
+	return m.recorder
+}
+
+// Owe mocks base method.
+func (m *MockOwedLedger) Owe(ctx context.Context, entries []notification.Delivery) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Owe", ctx, entries)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Owe indicates an expected call of Owe.
+func (mr *MockOwedLedgerMockRecorder) Owe(ctx, entries interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Owe", reflect.TypeOf((*MockOwedLedger)(nil).Owe), ctx, entries)
+}
+
 // MockMailer is a mock of Mailer interface.
 type MockMailer struct {
 	ctrl     *gomock.Controller

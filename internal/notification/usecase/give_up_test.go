@@ -87,7 +87,7 @@ func TestGiveUp(t *testing.T) {
 			require.Equal(w, event.ReasonExhausted, w.deliver().Outcome)
 			w.requireMails(0)
 
-			require.NoError(w, sqldb.NewLedger(w.db).Reopen(context.Background(), eventID))
+			require.NoError(w, sqldb.NewLedger(w.db).Reopen(context.Background(), eventID, w.clock.Now()))
 			require.Equal(w, "handled", w.deliver().Outcome)
 			w.requireMails(1)
 			w.requireState(notification.StateAccepted)

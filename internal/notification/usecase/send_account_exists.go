@@ -12,6 +12,7 @@ func (s *Sender) SendAccountExists(ctx context.Context, eventID string, d event.
 	content, err := s.deps.Renderer.AccountExists(d.Locale)
 	r := request{
 		eventID:    eventID,
+		kind:       event.EmailAccountExistsRequested.Mail(),
 		mail:       notification.Mail{To: d.Recipient},
 		maxResends: notification.MaxResends,
 		streak:     &s.direct,

@@ -17,6 +17,7 @@ func (s *Sender) SendProjectCompleted(ctx context.Context, eventID string, d eve
 	})
 	r := request{
 		eventID:    eventID,
+		kind:       event.EmailProjectCompletedRequested.Mail(),
 		mail:       notification.Mail{To: d.Recipient},
 		maxResends: notification.MaxResends,
 		streak:     &s.direct,

@@ -12,6 +12,7 @@ func (s *Sender) SendSecurityNotice(ctx context.Context, eventID string, d event
 	content, err := s.deps.Renderer.SecurityNotice(d.Locale, d.Kind, d.OccurredAt)
 	r := request{
 		eventID:    eventID,
+		kind:       event.EmailSecurityNoticeRequested.Mail(),
 		mail:       notification.Mail{To: d.Recipient},
 		maxResends: notification.MaxResends,
 		streak:     &s.direct,

@@ -13,18 +13,19 @@ import (
 //
 // Reminders come by the thousand: they share the lane of invitations.
 func (s *Sender) SendTrialEnding(ctx context.Context, eventID string, d event.TrialEndingMail) error {
-	left := d.TrialEnd.Sub(s.deps.Clock.Now())
-	if left <= 0 {
-		return s.expire(ctx, eventID)
-	}
-	const day = 24 * time.Hour
-	days := min(d.DaysLeft, int((left+day-1)/day))
-	content, err := s.deps.Renderer.TrialEnding(d.Locale, days, d.TrialEnd)
 	r := request{
 		eventID:    eventID,
+		kind:       event.EmailTrialEndingRequested.Mail(),
 		mail:       notification.Mail{To: d.Recipient, Bulk: true},
 		maxResends: notification.MaxResends,
 		streak:     &s.bulk,
 	}
+	left := d.TrialEnd.Sub(s.deps.Clock.Now())
+	if left <= 0 {
+		return s.expire(ctx, r)
+	}
+	const day = 24 * time.Hour
+	days := min(d.DaysLeft, int((left+day-1)/day))
+	content, err := s.deps.Renderer.TrialEnding(d.Locale, days, d.TrialEnd)
 	return s.sendRendered(ctx, r, content, err)
 }

@@ -5,6 +5,7 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type Deps struct {
 	Renderer notification.Renderer
 	Clock    notification.Clock
 	Observer notification.Observer
+	// Recipients is what the ledger knows recipients by.
+	Recipients notification.RecipientKey
 	// Lease is how long the mail of a killed process waits before another may try. A try renews its own every RenewEvery,
 	// and ends before the lease does when it cannot.
 	Lease      time.Duration
@@ -51,6 +54,7 @@ func New(d Deps) *Sender { return &Sender{deps: d} }
 // request is a mail that an event asks for.
 type request struct {
 	eventID    string
+	kind       string // see notification.Delivery
 	mail       notification.Mail
 	maxResends int
 	streak     *streak
@@ -99,6 +103,7 @@ func (s *Sender) claim(ctx context.Context, r request) (claimed notification.Del
 	var repeat bool
 	var refusal error
 	err = s.updateEntry(ctx, r.eventID, func(d *notification.Delivery) {
+		s.describe(d, r)
 		repeat, refusal = d.Claim(s.deps.Clock.Now(), s.deps.Lease, r.maxResends) // a refused entry is stored as well
 		claimed = *d
 	})
@@ -212,6 +217,13 @@ func permanent(failure *notification.SendError) error {
 	return event.Permanent(reason, failure)
 }
 
+// describe completes the entry of a mail whose event was committed without one.
+func (s *Sender) describe(d *notification.Delivery, r request) {
+	if d.Recipient == nil {
+		d.Kind, d.Recipient = r.kind, s.deps.Recipients.Digest(r.mail.To)
+	}
+}
+
 // updateEntry changes the entry of eventID in a transaction of its own, which may run change twice. It first records an
 // acceptance that could not be recorded before.
 func (s *Sender) updateEntry(ctx context.Context, eventID string, change func(*notification.Delivery)) error {
@@ -224,6 +236,7 @@ func (s *Sender) updateEntry(ctx context.Context, eventID string, change func(*n
 		if err != nil {
 			return err
 		}
+		d.MessageID = cmp.Or(d.MessageID, fresh.MessageID)
 		if unrecorded {
 			d.Accept(s.deps.Clock.Now())
 		}

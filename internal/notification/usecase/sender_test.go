@@ -226,7 +226,7 @@ func TestSender(t *testing.T) {
 			require.Equal(w, event.ReasonRejected, w.deliver().Outcome)
 			require.Equal(w, 1, w.server.Connections(), "the server is not asked again")
 
-			require.NoError(w, sqldb.NewLedger(w.db).Reopen(context.Background(), eventID))
+			require.NoError(w, sqldb.NewLedger(w.db).Reopen(context.Background(), eventID, w.clock.Now()))
 			require.Equal(w, "handled", w.deliver().Outcome)
 			w.requireMails(1)
 			require.Equal(w, &counts{accepted: 1, failed: 1}, w.counts)

@@ -13,7 +13,7 @@ import (
 // it returns event.Drop with that reason. While a try is under way or may be repeated, it returns event.NotYet: keep the
 // event, which then finds how the try has ended, or that it never will.
 func (s *Sender) Supersede(ctx context.Context, eventID string) error {
-	reason, err := s.drop(ctx, eventID, notification.StateSuperseded)
+	reason, err := s.drop(ctx, eventID, notification.StateSuperseded, func(*notification.Delivery) {})
 	if err != nil || reason == event.DropSuperseded {
 		return err
 	}
@@ -21,8 +21,8 @@ func (s *Sender) Supersede(ctx context.Context, eventID string) error {
 }
 
 // expire drops a mail that would come too late.
-func (s *Sender) expire(ctx context.Context, eventID string) error {
-	reason, err := s.drop(ctx, eventID, notification.StateExpired)
+func (s *Sender) expire(ctx context.Context, r request) error {
+	reason, err := s.drop(ctx, r.eventID, notification.StateExpired, func(d *notification.Delivery) { s.describe(d, r) })
 	if err != nil {
 		return err
 	}
@@ -36,11 +36,14 @@ func (s *Sender) NeverLeft(ctx context.Context, eventID string) (never bool, err
 }
 
 // drop ends the mail of eventID, unless it has ended before, and returns the reason for event.Drop.
-func (s *Sender) drop(ctx context.Context, eventID string, state notification.State) (reason string, err error) {
+func (s *Sender) drop(
+	ctx context.Context, eventID string, state notification.State, describe func(*notification.Delivery),
+) (reason string, err error) {
 	var changed bool
 	var refusal error
 	var final notification.State
 	err = s.updateEntry(ctx, eventID, func(d *notification.Delivery) {
+		describe(d)
 		changed, refusal = d.Drop(state, s.deps.Clock.Now())
 		final = d.State
 	})

@@ -70,6 +70,7 @@ func TestSupersede(t *testing.T) {
 		} {
 			f := newFixture(t)
 			busy := ended(notification.StateSending)
+			busy.Kind, busy.Recipient = "invitation", []byte("a digest")
 			_, err := busy.Claim(start, lease, notification.MaxResends)
 			require.NoError(t, err)
 			f.entries[eventID] = busy

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/notification"
@@ -16,7 +17,10 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-var _ notification.Ledger = (*sqldb.Ledger)(nil)
+var (
+	_ notification.Ledger     = (*sqldb.Ledger)(nil)
+	_ notification.OwedLedger = (*sqldb.Ledger)(nil)
+)
 
 const eventID = "evt_1"
 
@@ -58,6 +62,17 @@ func (s suite) change(change func(d *notification.Delivery)) error {
 		change(&d)
 		return s.ledger.Save(ctx, d)
 	})
+}
+
+// owe stores entries in a transaction.
+func (s suite) owe(entries ...notification.Delivery) error {
+	return s.db.WithinTx(context.Background(), func(ctx context.Context) error { return s.ledger.Owe(ctx, entries) })
+}
+
+func (s suite) store(statement string, args ...any) {
+	s.Helper()
+	_, err := s.db.Exec(context.Background(), "storing", statement, args...)
+	require.NoError(s, err)
 }
 
 func (s suite) state(eventID string) notification.State {
@@ -183,7 +198,7 @@ func TestOutcomes(t *testing.T) {
 		ctx := context.Background()
 		states := []notification.State{
 			notification.StateSending, notification.StateAccepted, notification.StateFailed, notification.StateExpired,
-			notification.StateSuperseded,
+			notification.StateSuperseded, notification.StateOwed, notification.StateLegacy,
 		}
 		const many = 1000
 		ids := make([]string, many)
@@ -197,7 +212,7 @@ func TestOutcomes(t *testing.T) {
 				d, err := s.ledger.Lock(ctx, notification.NewDelivery(ids[i], ids[i]+"@smap.example", now))
 				require.NoError(s, err)
 				d.State = states[i/40%len(states)]
-				if d.State != notification.StateSending {
+				if !d.State.Open() {
 					want[ids[i]] = d.State
 				}
 				return s.ledger.Save(ctx, d)
@@ -228,7 +243,7 @@ func TestReopen(t *testing.T) {
 	t.Parallel()
 	each(t, func(s suite) {
 		ctx := context.Background()
-		require.NoError(s, s.ledger.Reopen(ctx, "evt_unknown"))
+		require.NoError(s, s.ledger.Reopen(ctx, "evt_unknown", now))
 		require.Zero(s, s.count())
 
 		until := now.Add(time.Minute)
@@ -240,7 +255,7 @@ func TestReopen(t *testing.T) {
 				d.State, d.LeaseUntil, d.Resends = found.State, found.LeaseUntil, found.Resends
 			}))
 			before := s.lock(fresh())
-			require.NoError(s, s.ledger.Reopen(ctx, eventID))
+			require.NoError(s, s.ledger.Reopen(ctx, eventID, now))
 			require.Equal(s, before, s.lock(fresh()), found.State)
 		}
 
@@ -248,8 +263,10 @@ func TestReopen(t *testing.T) {
 			d.Resends, d.Attempts = notification.MaxResends, 2
 			d.Fail(notification.ErrAmbiguous.ErrorClass(), now)
 		}))
-		require.NoError(s, s.ledger.Reopen(ctx, eventID))
+		require.NoError(s, s.ledger.Reopen(ctx, eventID, now.Add(time.Hour)))
 		reopened := s.lock(fresh())
+		require.Equal(s, notification.StateOwed, reopened.State)
+		require.Equal(s, now.Add(time.Hour), reopened.DueAt, "nobody has waited since the first try")
 		repeat, err := reopened.Claim(now, time.Minute, notification.MaxResends)
 		require.NoError(s, err)
 		require.False(s, repeat)
@@ -276,12 +293,19 @@ func TestFailLost(t *testing.T) {
 		store("being sent", notification.StateSending, old, &running)
 		store("not old enough", notification.StateSending, then, nil)
 		store("accepted", notification.StateAccepted, old, nil)
+		store("owed", notification.StateOwed, old, nil)
+		store("left to the previous release", notification.StateLegacy, old, nil)
+		store("in the outbox", notification.StateOwed, old, nil)
+		s.store("INSERT INTO outbox (id, event_id, exchange, routing_key, content_type, mandatory, headers, body, sealed, "+
+			"event_time, created_at, available_at) VALUES ($1, 'in the outbox', 'x', 'x', 'x', true, '{}', '', false, $2, $2, $2)",
+			uuid.NewString(), old)
 
 		n, err := s.ledger.FailLost(context.Background(), then, now)
 		require.NoError(s, err)
-		require.EqualValues(s, 2, n)
+		require.EqualValues(s, 3, n)
 		for id, want := range map[string]notification.State{
-			"lost": notification.StateFailed, "lost in doubt": notification.StateFailed,
+			"lost": notification.StateFailed, "lost in doubt": notification.StateFailed, "owed": notification.StateFailed,
+			"in the outbox": notification.StateOwed, "left to the previous release": notification.StateLegacy,
 			"being sent": notification.StateSending, "not old enough": notification.StateSending,
 			"accepted": notification.StateAccepted,
 		} {
@@ -317,12 +341,15 @@ func TestPurge(t *testing.T) {
 		store("vanished", then.Add(-time.Microsecond), &vanished)
 		store("being sent", then.Add(-time.Microsecond), &running)
 		store("not old enough", then, nil)
+		owed := notification.NewOwed("owed", "invitation", nil, then.Add(-time.Microsecond), time.Time{})
+		require.NoError(s, s.owe(owed))
 
 		n, err := s.ledger.PurgeOlderThan(context.Background(), then)
 		require.NoError(s, err)
 		require.EqualValues(s, 2, n)
 		for id, want := range map[string]notification.State{
 			"old": "", "vanished": "", "being sent": notification.StateSending, "not old enough": notification.StateSending,
+			"owed": notification.StateOwed,
 		} {
 			require.Equal(s, want, s.state(id), id)
 		}
