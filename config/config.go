@@ -15,6 +15,8 @@ const (
 	Consumer   Role = "consumer"
 	Standalone Role = "standalone" // api and consumer on embedded parts; requires nothing from its environment
 	Migrate    Role = "migrate"    // commands of the api binary that only touch the database
+	Support    Role = "support"    // those that look for a person's mails as well
+	Resend     Role = "resend"     // those that have a mail sent
 )
 
 // Config has every setting of the service, by section.

@@ -11,12 +11,15 @@ type variable struct {
 }
 
 var (
-	all      = []Role{API, Consumer, Standalone, Migrate}
+	all      = []Role{API, Consumer, Standalone, Migrate, Support, Resend}
 	servers  = []Role{API, Consumer, Standalone}
 	web      = []Role{API, Standalone}
 	worker   = []Role{Consumer, Standalone}
-	database = []Role{API, Consumer, Migrate} // the standalone's database is a file in DATA_DIR
+	database = []Role{API, Consumer, Migrate, Support, Resend} // the standalone's database is a file in DATA_DIR
 	remote   = []Role{API, Consumer}
+	copies   = []Role{API, Consumer, Resend}
+	sealing  = []Role{API, Consumer, Standalone, Resend}
+	digests  = []Role{API, Consumer, Standalone, Support, Resend}
 	mailing  = []Role{Consumer}
 	embedded = []Role{Standalone}
 )
@@ -49,7 +52,7 @@ var variables = []variable{
 
 	{"RABBITMQ_URL", "", "", remote},
 	{"RABBITMQ_MANAGEMENT_URL", "", "", mailing},
-	{"EVENTS_MIGRATION_PHASE", "complete", "", remote},
+	{"EVENTS_MIGRATION_PHASE", "complete", "", copies},
 	{"EVENTS_CONSUME_LEGACY", "on", "", mailing},
 	{"EMAIL_WORKERS", "8", "", worker},
 	{"EMAIL_PREFETCH", "16", "", worker},
@@ -90,10 +93,10 @@ var variables = []variable{
 
 	{"JWT_SECRET", "", "", web},
 	{"JWT_SECRET_PREVIOUS", "", "", web},
-	{"CODE_HMAC_KEY", "", "", servers},
-	{"CODE_HMAC_KEY_PREVIOUS", "", "", servers},
-	{"EVENTS_SEAL_KEY", "", "", servers},
-	{"EVENTS_SEAL_KEY_PREVIOUS", "", "", servers},
+	{"CODE_HMAC_KEY", "", "", digests},
+	{"CODE_HMAC_KEY_PREVIOUS", "", "", digests},
+	{"EVENTS_SEAL_KEY", "", "", sealing},
+	{"EVENTS_SEAL_KEY_PREVIOUS", "", "", sealing},
 	{"TRIAL_DIGEST_KEY", "", "", web},
 	{"INTERNAL_KEY", "", "", web},
 	{"INTERNAL_KEY_PREVIOUS", "", "", web},

@@ -205,6 +205,20 @@ func outboxDepth(ctx context.Context, db *database.DB, now time.Time) (outbox.De
 	return own.Add(copies), err
 }
 
+// waitingRows returns the rows of these events that wait to be published, legacy copies included, by event.
+func waitingRows(ctx context.Context, db *database.DB, eventIDs []string) (map[string]outbox.Waiting, error) {
+	own, err := outbox.Rows.Find(ctx, db, eventIDs)
+	if err != nil {
+		return nil, err
+	}
+	copies, err := legacy.Rows.Find(ctx, db, eventIDs)
+	rows := map[string]outbox.Waiting{}
+	for _, row := range slices.Concat(own, copies) { // a mail is sent from its legacy copy where there are both
+		rows[row.EventID] = row
+	}
+	return rows, err
+}
+
 // retryOutbox makes every given-up row due again, legacy copies included, and returns how many there were.
 func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, error) {
 	own, err := outbox.Rows.Retry(ctx, db, now)

@@ -160,7 +160,7 @@ func TestTransactions(t *testing.T) {
 		require.Equal(t, 2, p.number(t, "SELECT version FROM subscriptions WHERE id = $1", mine.ID))
 		p.sell(t)
 		p.eventually(t, 0, "SELECT count(*) FROM outbox")
-		p.eventually(t, 0, "SELECT count(*) FROM mail_deliveries WHERE state = 'sending'")
+		p.eventually(t, 0, "SELECT count(*) FROM mail_deliveries WHERE state IN ('owed', 'sending')")
 		require.Equal(t, 1, p.number(t, "SELECT max(attempts) FROM mail_deliveries"))
 
 		p.replaceCode(t)
@@ -171,7 +171,8 @@ func TestTransactions(t *testing.T) {
 			"authentication.CodeFailed", "authentication.EndOtherSessions",
 			"authentication.ForgotPassword", "authentication.Promote", "authentication.Register",
 			"authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.Verify",
-			"authentication.changeLogin", "authentication.changePassword", "authentication.login", "authentication.replace",
+			"authentication.changeLogin", "authentication.changePassword", "authentication.issueAnother", "authentication.login",
+			"authentication.newest", "authentication.replace",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
@@ -225,9 +226,12 @@ func (p *program) replaceCode(t *testing.T) {
 		"SELECT user_id, event_id FROM code_requests WHERE email = $1", email).
 		Scan(&userID, &eventID))
 	asked := p.clock.Now().Add(-time.Minute - authentication.CodeLifetime)
-	_, err = p.db.Exec(t.Context(), "ageing", "UPDATE code_requests SET code_at = $2, expires_at = $3 WHERE user_id = $1",
-		userID, asked, asked.Add(authentication.CodeLifetime))
-	require.NoError(t, err)
+	age := func() {
+		_, err = p.db.Exec(t.Context(), "ageing", "UPDATE code_requests SET code_at = $2, expires_at = $3 WHERE user_id = $1",
+			userID, asked, asked.Add(authentication.CodeLifetime))
+		require.NoError(t, err)
+	}
+	age()
 	replaced := 0
 	codes := authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
 		Tx:       p.tx,
@@ -241,7 +245,22 @@ func (p *program) replaceCode(t *testing.T) {
 	})
 	require.Error(t, codes.Send(t.Context(), eventID, event.VerificationRequested{UserID: userID, Recipient: email, Locale: "en"}))
 	require.Equal(t, 1, replaced)
-	mails, err := p.Inbox().Wait(t.Context(), email, 2)
+	_, err = p.Inbox().Wait(t.Context(), email, 2)
+	require.NoError(t, err)
+
+	age()
+	p.clock.Advance(authentication.ResendInterval)
+	_, _, err = authentications.NewResender(authentications.ResenderDeps{
+		Tx:       p.tx,
+		Users:    authsql.NewUsers(p.db),
+		Requests: authsql.NewCodeRequests(p.db),
+		Guard:    p.newGuard(),
+		Events:   outbox.NewPublisher(p.db, p.sealer, p.clock, p.relay.Wake),
+		Clock:    p.clock,
+		CodeKeys: authentication.CodeKeys{p.cfg.Secrets.CodeHMAC},
+	}).Resend(t.Context(), email)
+	require.NoError(t, err)
+	mails, err := p.Inbox().Wait(t.Context(), email, 3)
 	require.NoError(t, err)
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp",
 		fields{"email": email, "otp": sixDigits.FindString(mails[0].Text)})

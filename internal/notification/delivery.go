@@ -155,15 +155,15 @@ func (d *Delivery) GiveUp(reason string, now time.Time) error {
 	if err := d.leased(now); err != nil {
 		return err
 	}
-	d.end(StateFailed, givenUp+reason, now)
+	d.end(StateFailed, GivenUp+reason, now)
 	return nil
 }
 
 // ClassLost is the error class of a mail whose event has not come back: its message is gone, or has waited for days.
 const ClassLost = "lost"
 
-// givenUp begins the error class of a mail that was given up.
-const givenUp = "given_up_"
+// GivenUp begins the error class of a mail whose event was given up; behind it comes the reason.
+const GivenUp = "given_up_"
 
 // Release ends a try that sent nothing. The next one is not a repeat.
 func (d *Delivery) Release(class string, now time.Time) { d.end(StateSending, class, now) }
@@ -215,7 +215,7 @@ func (d *Delivery) failure() error {
 	case ErrInvalid.ErrorClass():
 		return ErrInvalid
 	}
-	if reason, ok := strings.CutPrefix(d.ErrorClass, givenUp); ok {
+	if reason, ok := strings.CutPrefix(d.ErrorClass, GivenUp); ok {
 		return &SendError{Class: ClassGivenUp, Where: reason}
 	}
 	return &SendError{Class: ClassRejected, Where: d.ErrorClass}

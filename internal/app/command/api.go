@@ -12,7 +12,8 @@ import (
 func API() *cobra.Command {
 	root := newRoot(config.API, "HTTP side of the SMAP Identity Service", "Serve HTTP and relay events", stdout,
 		func(i invocation) (*app.App, error) { return app.NewAPI(i.Context(), i.cfg, version(), i.log) })
-	root.AddCommand(migrate(), admin(config.Migrate), healthCommand(config.API))
+	root.AddCommand(migrate(), admin(config.Migrate), userCommand(config.Support), mailCommand(config.Resend),
+		healthCommand(config.API))
 	return strict(root)
 }
 

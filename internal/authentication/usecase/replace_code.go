@@ -35,7 +35,9 @@ func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale st
 			return nil
 		}
 		replaced = true
-		return issuer{m.deps.Requests, m.deps.Events, m.deps.CodeKeys}.issue(ctx, request, user, locale, last.CreatedAt, now)
+		_, err = issuer{m.deps.Requests, m.deps.Events, m.deps.CodeKeys}.
+			issue(ctx, request, user, locale, last.CreatedAt, now)
+		return err
 	})
 	if err == nil && replaced {
 		m.deps.Replaced(ctx, eventID)

@@ -101,7 +101,8 @@ func (uc *UseCase) resend(
 func (uc *UseCase) issueCode(
 	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, now time.Time,
 ) error {
-	return issuer{uc.deps.Requests, uc.deps.Events, uc.deps.CodeKeys}.issue(ctx, r, user, locale, now, now)
+	_, err := issuer{uc.deps.Requests, uc.deps.Events, uc.deps.CodeKeys}.issue(ctx, r, user, locale, now, now)
+	return err
 }
 
 // issuer makes codes.
@@ -111,12 +112,12 @@ type issuer struct {
 	keys     authentication.CodeKeys
 }
 
-// issue stores a request with a new code and puts its mail into the outbox. requestedAt is when the person asked for it.
-// The code of a verification is mailed to nobody when the user is active: they get a notice. user is the zero User when
-// there is none: then no code for a new password is mailed.
+// issue stores a request with a new code and puts its mail into the outbox. It returns the event that mails it. requestedAt
+// is when the person asked for it. The code of a verification is mailed to nobody when the user is active: they get a
+// notice. user is the zero User when there is none: then no code for a new password is mailed.
 func (i issuer) issue(
 	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, requestedAt, now time.Time,
-) error {
+) (eventID string, err error) {
 	digits := authentication.NewDigits()
 	r.Code = authentication.Code{
 		Digest:    i.keys.Digest(r.Purpose, r.ID, digits),
@@ -125,7 +126,7 @@ func (i issuer) issue(
 		ExpiresAt: now.Add(authentication.CodeLifetime),
 	}
 	if err := i.requests.Save(ctx, r); err != nil {
-		return err
+		return "", err
 	}
 	e := event.Event{ID: r.Code.EventID, Time: now}
 	mail := event.VerificationRequested{
@@ -137,7 +138,7 @@ func (i issuer) issue(
 	}
 	switch {
 	case r.Purpose == authentication.PurposeReset && user.ID == "":
-		return nil
+		return "", nil
 	case r.Purpose == authentication.PurposeReset:
 		mail.Recipient = user.Email
 		e.Key, e.Data = event.EmailPasswordResetRequested, event.PasswordResetRequested(mail)
@@ -147,5 +148,5 @@ func (i issuer) issue(
 	default:
 		e.Key, e.Data = event.EmailVerificationRequested, mail
 	}
-	return i.events.Publish(ctx, e)
+	return e.ID, i.events.Publish(ctx, e)
 }

@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/smap-platform/identity/pkg/database"
@@ -106,4 +107,35 @@ func (t Table) sealedElsewhere(ctx context.Context, db *database.DB, keyIDs []st
 	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM "+string(t)+
 		" WHERE failed_at IS NULL AND seal_key NOT IN ("+database.Placeholders(1, len(keyIDs))+")", anys(keyIDs)...).Scan(&n)
 	return n, err
+}
+
+// Waiting is a row that waits to be published.
+type Waiting struct {
+	EventID  string
+	DueAt    time.Time // when it is tried next
+	FailedAt time.Time // when it was given up; zero: it was not
+	Class    string    // why it has failed last; empty: it has not
+}
+
+// idsPerFind is few enough for SQLite's driver.
+const idsPerFind = 200
+
+// Find returns those rows of the events that are there.
+func (t Table) Find(ctx context.Context, db *database.DB, eventIDs []string) (found []Waiting, err error) {
+	for ids := range slices.Chunk(eventIDs, idsPerFind) {
+		args, in := database.In(ids)
+		part, err := database.All(ctx, db, string(t)+": looking for events", scanWaiting,
+			"SELECT event_id, available_at, failed_at, COALESCE(last_error, '') FROM "+string(t)+
+				" WHERE event_id IN ("+in+")", args...)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, part...)
+	}
+	return found, nil
+}
+
+func scanWaiting(row database.Row) (w Waiting, err error) {
+	err = row.Scan(&w.EventID, database.UTC(&w.DueAt), database.UTC(&w.FailedAt), &w.Class)
+	return w, err
 }

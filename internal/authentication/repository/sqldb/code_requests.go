@@ -89,6 +89,11 @@ func (r *CodeRequests) OfPassword(
 		database.Placeholders(3, len(tags))+") AND password_hash IS NOT NULL AND used_at IS NULL", "", args...)
 }
 
+// All returns the requests for an address, whatever their purpose, not locked.
+func (r *CodeRequests) All(ctx context.Context, email string) ([]authentication.CodeRequest, error) {
+	return r.all(ctx, "lower(email) = lower($1)", "", email)
+}
+
 // ByEvent returns ErrCodeNotFound when no request has a code with this event. In a transaction it locks the request.
 func (r *CodeRequests) ByEvent(ctx context.Context, eventID string) (authentication.CodeRequest, error) {
 	lock := ""

@@ -43,6 +43,12 @@ func (r *Invitations) ByDigest(ctx context.Context, digests ...[]byte) (invitati
 		" FROM invitations WHERE "+where, args...))
 }
 
+// OfUser returns the invitations of an account, the newest first.
+func (r *Invitations) OfUser(ctx context.Context, userID string) ([]invitation.Invitation, error) {
+	return database.All(ctx, r.db, "invitation: reading those of an account", scanInvitation, "SELECT "+invitationColumns+
+		" FROM invitations WHERE user_id = $1 ORDER BY created_at DESC, id DESC", database.UUID(userID))
+}
+
 // LockByDigest returns ErrNotFound when there is none, and database.ErrNoTx outside a transaction.
 func (r *Invitations) LockByDigest(ctx context.Context, digests ...[]byte) (invitation.Invitation, error) {
 	tx, err := r.db.Tx(ctx)

@@ -1,0 +1,313 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/authentication"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
+	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event/outbox"
+	"github.com/smap-platform/identity/internal/invitation"
+	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
+	"github.com/smap-platform/identity/internal/notification"
+	"github.com/smap-platform/identity/internal/notification/render"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/internal/subscription"
+	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
+	"github.com/smap-platform/identity/pkg/database"
+)
+
+// Person is everything about an address that support may see. There is no code, token, password or digest in it.
+type Person struct {
+	Email        string              `json:"email"`
+	User         *PersonUser         `json:"user,omitempty"` // missing: there is none
+	Subscription *PersonSubscription `json:"subscription,omitempty"`
+	Sessions     []PersonSession     `json:"sessions"`
+	Requests     []PersonRequest     `json:"code_requests"`
+	Invitations  []PersonInvitation  `json:"invitations"`
+	Mails        []PersonMail        `json:"mails"`   // of the last 30 days, the newest first
+	Waiting      []PersonMail        `json:"waiting"` // those of them that are on their way
+}
+
+// PersonUser is the account.
+type PersonUser struct {
+	ID        string    `json:"id"`
+	State     string    `json:"state"` // active, not verified
+	Role      string    `json:"role"`
+	Locale    string    `json:"locale,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// PersonSubscription is what the person holds, or held last.
+type PersonSubscription struct {
+	ID       string     `json:"id"`
+	Plan     string     `json:"plan_code"`
+	Status   string     `json:"status"`
+	Entitled bool       `json:"entitled"`
+	Until    *time.Time `json:"effective_until"` // null: open-ended
+}
+
+// PersonSession is a login that goes on.
+type PersonSession struct {
+	ID         string    `json:"id"`
+	Device     string    `json:"device_name,omitempty"`
+	UserAgent  string    `json:"user_agent,omitempty"`
+	IP         string    `json:"ip_address,omitempty"`
+	CreatedAt  time.Time `json:"created_at"`
+	LastSeenAt time.Time `json:"last_seen_at"`
+	ExpiresAt  time.Time `json:"expires_at"`
+}
+
+// PersonRequest is a request for codes with its newest code.
+type PersonRequest struct {
+	Purpose    string    `json:"purpose"`
+	Network    string    `json:"network,omitempty"` // from where it came
+	CreatedAt  time.Time `json:"created_at"`
+	CodeAt     time.Time `json:"code_at"`
+	ExpiresAt  time.Time `json:"expires_at"`
+	State      string    `json:"state"` // good, used, expired, ended by wrong tries
+	WrongTries int       `json:"wrong_tries"`
+	EventID    string    `json:"event_id,omitempty"`
+}
+
+// PersonInvitation is an invitation by mail.
+type PersonInvitation struct {
+	BatchID   string    `json:"project_id"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	State     string    `json:"state"` // open, accepted, cancelled, expired
+	EventID   string    `json:"event_id"`
+}
+
+// PersonMail is a mail to the address.
+type PersonMail struct {
+	EventID   string    `json:"event_id"`
+	Kind      string    `json:"kind"`
+	State     string    `json:"state"` // see [placeOf]
+	AskedAt   time.Time `json:"asked_at"`
+	ChangedAt time.Time `json:"changed_at"`
+	// NextAt is before when nothing happens to a mail that is on its way; missing when it can be any moment.
+	NextAt   *time.Time `json:"next_at,omitempty"`
+	Attempts int        `json:"attempts"`
+	Repeats  int        `json:"repeats"`         // tries of them after one of which the outcome is unknown
+	Class    string     `json:"class,omitempty"` // of the server's last reply, or of what failed: smtp_rcpt_550
+}
+
+// The places of a mail that are no states of the ledger.
+const (
+	placeOutbox = "outbox" // its event is in the outbox
+	placeDead   = "dead"   // its event was given up, and waits for an operator
+)
+
+// mailsShown is how many mails are shown at most.
+const mailsShown = 200
+
+// errNothingKnown is returned for an address of which the database knows nothing.
+var errNothingKnown = errors.New("nothing is known of this address: no user, no request for a code, and no mail in 30 days")
+
+// ShowPerson returns everything about an address that support may see, or an error that says that nothing is known.
+func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email string) (p Person, err error) {
+	email, err = authentication.TypedEmail(email)
+	if err != nil {
+		return p, err
+	}
+	clock, err := onThisRelease(ctx, &cfg, db)
+	if err != nil {
+		return p, err
+	}
+	now := clock.Now()
+	p = Person{
+		Email: email, Sessions: []PersonSession{}, Requests: []PersonRequest{}, Invitations: []PersonInvitation{},
+		Mails: []PersonMail{}, Waiting: []PersonMail{},
+	}
+	if err := p.readUser(ctx, cfg, db, now); err != nil {
+		return p, err
+	}
+	if err := p.readRequests(ctx, db, now); err != nil {
+		return p, err
+	}
+	key := notification.NewRecipientKey(cfg.Secrets.CodeHMAC)
+	if err := p.readMails(ctx, db, now, key.Digest(email)); err != nil {
+		return p, err
+	}
+	if p.User == nil && len(p.Requests)+len(p.Mails) == 0 {
+		return p, errNothingKnown
+	}
+	return p, nil
+}
+
+func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.DB, now time.Time) error {
+	u, err := authsql.NewUsers(db).ByEmail(ctx, p.Email)
+	if errors.Is(err, authentication.ErrUserNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.Email = u.Email
+	p.User = &PersonUser{ID: u.ID, State: "not verified", Role: string(u.Role), Locale: u.Locale, CreatedAt: u.CreatedAt}
+	if u.Active {
+		p.User.State = "active"
+	}
+	held, err := subscriptionsql.NewSubscriptions(db).LatestOf(ctx, u.ID)
+	if err != nil {
+		return err
+	}
+	grace := cfg.Subscriptions.PastDueGrace
+	if s, ok := subscription.Latest(held, now, grace); ok {
+		e := s.Entitlement(now, grace)
+		p.Subscription = &PersonSubscription{s.ID, e.PlanCode, string(e.Status), e.Entitled, e.Until}
+	}
+	sessions, err := authsql.NewSessions(db).List(ctx, u.ID, now, mailsShown)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		p.Sessions = append(p.Sessions, PersonSession{s.ID, s.Device, s.UserAgent, s.IP, s.CreatedAt, s.LastSeenAt, s.ExpiresAt})
+	}
+	invitations, err := invitationsql.NewInvitations(db).OfUser(ctx, u.ID)
+	for _, i := range invitations {
+		p.Invitations = append(p.Invitations, PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, stateOfInvitation(i, now), i.EventID})
+	}
+	return err
+}
+
+func stateOfInvitation(i invitation.Invitation, now time.Time) string {
+	switch {
+	case !i.AcceptedAt.IsZero():
+		return "accepted"
+	case !i.CancelledAt.IsZero():
+		return "cancelled"
+	case !now.Before(i.ExpiresAt):
+		return "expired"
+	}
+	return "open"
+}
+
+func (p *Person) readRequests(ctx context.Context, db *database.DB, now time.Time) error {
+	requests, err := authsql.NewCodeRequests(db).All(ctx, p.Email)
+	for _, r := range requests {
+		p.Requests = append(p.Requests, PersonRequest{
+			Purpose: string(r.Purpose), Network: r.Network, CreatedAt: r.CreatedAt, CodeAt: r.Code.CreatedAt,
+			ExpiresAt: r.Code.ExpiresAt, State: stateOfCode(r.Code, now), WrongTries: r.Code.WrongTries, EventID: r.Code.EventID,
+		})
+	}
+	return err
+}
+
+func stateOfCode(c authentication.Code, now time.Time) string {
+	switch {
+	case !c.UsedAt.IsZero():
+		return "used"
+	case c.Dead():
+		return "ended by wrong tries"
+	case !now.Before(c.ExpiresAt):
+		return "expired"
+	}
+	return "good"
+}
+
+func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, digests ...[]byte) error {
+	mails, err := mailsql.NewLedger(db).To(ctx, digests, now.Add(-mailLife), mailsShown)
+	if err != nil {
+		return err
+	}
+	var open []string
+	for _, d := range mails {
+		if d.State.Open() {
+			open = append(open, d.EventID)
+		}
+	}
+	rows, err := waitingRows(ctx, db, open)
+	if err != nil {
+		return err
+	}
+	for _, d := range mails {
+		row, found := rows[d.EventID]
+		m := PersonMail{
+			EventID: d.EventID, Kind: d.Kind, AskedAt: d.CreatedAt, ChangedAt: d.UpdatedAt, Attempts: d.Attempts,
+			Repeats: d.Resends,
+		}
+		var next time.Time
+		m.State, m.Class, next = placeOf(d, row, found)
+		if next.After(now) {
+			m.NextAt = &next
+		}
+		p.Mails = append(p.Mails, m)
+		if d.State.Open() {
+			p.Waiting = append(p.Waiting, m)
+		}
+	}
+	return nil
+}
+
+// placeOf returns where a mail is: the state of its entry, outbox for one whose event has not left yet, or dead for one
+// whose event was given up, by the relay or by a consumer; with the class of what happened last, and before when nothing
+// happens to it. found says that its event is in the outbox.
+func placeOf(d notification.Delivery, row outbox.Waiting, found bool) (place, class string, next time.Time) {
+	reason, givenUp := strings.CutPrefix(d.ErrorClass, notification.GivenUp)
+	switch {
+	case d.State == notification.StateFailed && (givenUp || d.ErrorClass == notification.ClassLost):
+		return placeDead, reason, next
+	case !d.State.Open() || d.State == notification.StateSending: // a row that is still there has left all the same
+		if d.LeaseUntil != nil {
+			next = *d.LeaseUntil
+		}
+		return string(d.State), d.ErrorClass, next
+	case found && !row.FailedAt.IsZero():
+		return placeDead, row.Class, next
+	case found:
+		return placeOutbox, row.Class, row.DueAt
+	}
+	return string(d.State), d.ErrorClass, next
+}
+
+// onThisRelease returns the database's clock, or an error for a database that lacks a schema migration. The keys of a
+// standalone, which are in its folder, are added to cfg.
+func onThisRelease(ctx context.Context, cfg *config.Config, db *database.DB) (*database.Clock, error) {
+	if err := schema.Current(ctx, db); err != nil {
+		return nil, err
+	}
+	if dir := cfg.Embedded.DataDir; dir != "" {
+		if err := fillSecrets(&cfg.Secrets, dir); err != nil {
+			return nil, err
+		}
+	}
+	return startClock(ctx, db)
+}
+
+// ResendMail has another code mailed to a person who waits for one, and returns what it is for and its event.
+func ResendMail(
+	ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger, email string,
+) (purpose, eventID string, err error) {
+	clock, err := onThisRelease(ctx, &cfg, db)
+	if err != nil {
+		return "", "", err
+	}
+	in := &infra{cfg: cfg, log: log, db: db, tx: db, clock: clock, metrics: newMetrics()}
+	if in.sealer, err = newSealer(in.cfg.Secrets); err != nil {
+		return "", "", err
+	}
+	if in.renderer, err = render.New(); err != nil {
+		return "", "", err
+	}
+	in.legacy = newWing(in)
+	events := in.legacy.publisher(outbox.NewPublisher(db, in.sealer, in.clock, func() {})) // any relay brings it to the broker
+	p, eventID, err := authentications.NewResender(authentications.ResenderDeps{
+		Tx:       db,
+		Users:    authsql.NewUsers(db),
+		Requests: authsql.NewCodeRequests(db),
+		Guard:    in.newGuard(),
+		Events:   in.owing(events),
+		Clock:    in.clock,
+		CodeKeys: codeKeys(in.cfg.Secrets),
+	}).Resend(ctx, email)
+	return string(p), eventID, err
+}
