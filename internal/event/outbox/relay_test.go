@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -255,5 +256,26 @@ func TestDepth(t *testing.T) {
 			require.Error(t, err)
 			require.NotErrorIs(t, err, sql.ErrNoRows)
 		})
+	})
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		o := open(t, db)
+		o.publish(o.mail("evt_1"), o.mail("evt_2"), o.mail("evt_3"))
+		_, err := db.Exec(context.Background(), "giving up",
+			"UPDATE outbox SET failed_at = $1, last_error = 'refused' WHERE event_id = 'evt_2'", o.clock.Now())
+		require.NoError(t, err)
+		ids := []string{"evt_1", "evt_2"}
+		for i := range 300 {
+			ids = append(ids, "evt_unknown_"+strconv.Itoa(i))
+		}
+		found, err := Rows.Find(context.Background(), db, ids)
+		require.NoError(t, err)
+		require.ElementsMatch(t, []Waiting{
+			{EventID: "evt_1", DueAt: o.clock.Now()},
+			{EventID: "evt_2", DueAt: o.clock.Now(), FailedAt: o.clock.Now(), Class: "refused"},
+		}, found)
 	})
 }

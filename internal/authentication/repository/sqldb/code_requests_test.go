@@ -264,3 +264,15 @@ func TestNotices(t *testing.T) {
 		})
 	})
 }
+
+func TestAllCodeRequests(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		older, reset, other := newRequest("An@example.com"), newRequest("an@example.com"), newRequest("binh@example.com")
+		reset.Purpose, reset.Code.CreatedAt = authentication.PurposeReset, now.Add(time.Minute)
+		s.save(older, reset, other)
+		found, err := s.requests.All(context.Background(), "AN@example.com")
+		require.NoError(s, err)
+		require.Equal(s, []authentication.CodeRequest{reset, older}, found)
+	})
+}

@@ -208,6 +208,9 @@ func TestInvitations(t *testing.T) {
 			require.NoError(s, err)
 			require.Equal(s, all[3:], rest)
 			for _, want := range all {
+				ofUser, err := s.invitations.OfUser(ctx, want.UserID)
+				require.NoError(s, err)
+				require.Equal(s, []invitation.Invitation{want}, ofUser)
 				got, err := s.invitations.ByEvent(ctx, want.EventID)
 				require.NoError(s, err)
 				require.Equal(s, want, got)
