@@ -55,6 +55,7 @@ var rows = []struct {
 	{"lanes", (*bench).lanes},
 	{"scheduler", (*bench).scheduler},
 	{"hashing", (*bench).hashing},
+	{"owed", (*bench).owed},
 	{"me", (*bench).me},
 	{"timing", (*bench).timing},
 	{"load", (*bench).load},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -26,6 +27,7 @@ func TestCommands(t *testing.T) {
 	t.Parallel()
 	t.Run("migrate up, status and down", migrateCommand)
 	t.Run("admin promote", promoteCommand)
+	t.Run("user show and mail resend", supportCommands)
 	t.Run("outbox retry", outboxCommand)
 	t.Run("versions, typing errors and health", commandLines)
 	t.Run("moving time is in no production binary", noTimeTravel)
@@ -114,6 +116,65 @@ func role(t *testing.T, p *person) string {
 	require.False(t, *claims.Refresh)
 	require.EqualValues(t, 7200, claims.Exp-claims.Iat)
 	return claims.Role
+}
+
+// supportCommands follows a mail from the outbox to the mail server, and has another sent, with no more settings than each
+// command needs.
+func supportCommands(t *testing.T) {
+	t.Parallel()
+	s := harness.New(t, harness.Options{APIs: 1})
+	p := register(t, s)
+	show := func() (person struct {
+		User    struct{ State string }
+		Mails   []struct{ Kind, State, EventID string }
+		Waiting []struct{ State string }
+	}) {
+		t.Helper()
+		out := s.Command([]string{
+			"EVENTS_SEAL_KEY=", "JWT_SECRET=", "TRIAL_DIGEST_KEY=", "RABBITMQ_URL=", "REDIS_HOST=", "SMTP_HOST=",
+		}, harness.API, "user", "show", strings.ToUpper(p.email), "--json")
+		require.Zero(t, out.Code, out.Stderr)
+		text := strings.ReplaceAll(out.Stdout, "event_id", "eventid")
+		require.NoError(t, json.Unmarshal([]byte(text), &person))
+		return person
+	}
+	s.OutboxEmpty()
+	require.Equal(t, "owed", show().Mails[0].State, "it is in the broker, and nobody sends it")
+	require.Len(t, show().Waiting, 1)
+	require.NoError(t, s.NewConsumer().Start(t.Context()))
+	harness.Soon(t, func() error {
+		if state := show().Mails[0].State; state != "accepted" {
+			return fmt.Errorf("the mail is %s", state)
+		}
+		return nil
+	})
+	require.Empty(t, show().Waiting)
+
+	again := func(code int) harness.Output {
+		t.Helper()
+		out := s.Command([]string{
+			"JWT_SECRET=", "TRIAL_DIGEST_KEY=", "RABBITMQ_URL=", "REDIS_HOST=", "SMTP_HOST=",
+		}, harness.API, "mail", "resend", p.email)
+		require.Equal(t, code, out.Code, out.Stderr)
+		return out
+	}
+	require.Contains(t, again(1).Stderr, "try again in", "within the limits")
+	aMinuteLater(t, s, p)
+	_, err := s.DB.ExecContext(t.Context(), "UPDATE limits SET last_at = last_at - interval '120 seconds'")
+	require.NoError(t, err)
+	require.Contains(t, again(0).Stdout, mailEvent(t, s, p))
+	newCode(t, s, p)
+	p.verify(t)
+	person := show()
+	require.Equal(t, "active", person.User.State)
+	require.Equal(t, "verification", person.Mails[0].Kind)
+	require.Contains(t, again(1).Stderr, "nobody waits for a code")
+
+	for _, words := range [][]string{
+		{"user", "shw"}, {"user", "show"}, {"user", "show", harness.Email()}, {"mail", "resend"}, {"mail", "send", p.email},
+	} {
+		require.Equal(t, 1, s.Command(nil, harness.API, words...).Code, "%v", words)
+	}
 }
 
 // outboxCommand checks that a row that the relay has given up is published on demand.
