@@ -106,8 +106,8 @@ const (
 	placeDead   = "dead"   // its event was given up, and waits for an operator
 )
 
-// mailsShown is how many mails are shown at most.
-const mailsShown = 200
+// sessionsShown is how many sessions are shown at most, those used last.
+const sessionsShown = 1000
 
 // errNothingKnown is returned for an address of which the database knows nothing.
 var errNothingKnown = errors.New("nothing is known of this address: no user, no request for a code, and no mail in 30 days")
@@ -165,7 +165,7 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 		e := s.Entitlement(now, grace)
 		p.Subscription = &PersonSubscription{s.ID, e.PlanCode, string(e.Status), e.Entitled, e.Until}
 	}
-	sessions, err := authsql.NewSessions(db).List(ctx, u.ID, now, mailsShown)
+	sessions, err := authsql.NewSessions(db).List(ctx, u.ID, now, sessionsShown)
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func stateOfCode(c authentication.Code, now time.Time) string {
 }
 
 func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, digests ...[]byte) error {
-	mails, err := mailsql.NewLedger(db).To(ctx, digests, now.Add(-mailLife), mailsShown)
+	mails, err := mailsql.NewLedger(db).To(ctx, now.Add(-mailLife), digests...)
 	if err != nil {
 		return err
 	}

@@ -148,6 +148,7 @@ func TestTransactions(t *testing.T) {
 			p.ok(t, http.StatusOK, http.MethodPost, "/users/invitations/"+batch.ProjectID+"/cancel", nil), &cancelled))
 		require.Positive(t, cancelled.Cancelled)
 		require.Equal(t, cancelled.Cancelled, p.number(t, "SELECT count(*) FROM invitations WHERE cancelled_at IS NOT NULL"))
+		require.Equal(t, cancelled.Cancelled, p.number(t, "SELECT count(*) FROM mail_deliveries WHERE state = 'superseded'"))
 		p.eventually(t, 1, "SELECT count(*) FROM project_completions")
 
 		p.ok(t, http.StatusCreated, http.MethodPost, "/authentication/register",

@@ -113,7 +113,7 @@ func (p *person) invite(ctx context.Context, csv string, accepted int) error {
 
 // clear empties the tables, so that each side begins with the same.
 func (i *invitationBench) clear(ctx context.Context) error {
-	_, err := i.DB.ExecContext(ctx, `TRUNCATE outbox;
+	_, err := i.DB.ExecContext(ctx, `TRUNCATE outbox, mail_deliveries;
 		CREATE TABLE kept AS SELECT * FROM users WHERE username = 'admin@example.com';
 		TRUNCATE users, mail_pace CASCADE; INSERT INTO users SELECT * FROM kept; DROP TABLE kept`)
 	return err
@@ -129,6 +129,7 @@ func (i *invitationBench) learnRows(ctx context.Context) error {
 		{"invitation_batches", "SELECT * FROM invitation_batches ORDER BY id"},
 		{"invitations", "SELECT * FROM invitations ORDER BY id"},
 		{"outbox", "SELECT * FROM outbox WHERE batch_id IS NOT NULL ORDER BY id"},
+		{"mail_deliveries", "SELECT * FROM mail_deliveries WHERE kind = 'invitation' ORDER BY event_id"},
 	} {
 		rows, err := i.DB.QueryContext(ctx, source.query)
 		if err != nil {
