@@ -39,10 +39,11 @@ type Person struct {
 // PersonUser is the account.
 type PersonUser struct {
 	ID        string    `json:"id"`
-	State     string    `json:"state"` // active, not verified
-	Role      string    `json:"role"`
+	State     string    `json:"state"` // active, invited, not verified, deleted
+	Role      string    `json:"role,omitempty"`
 	Locale    string    `json:"locale,omitempty"`
-	CreatedAt time.Time `json:"created_at"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	DeletedAt time.Time `json:"deleted_at,omitzero"`
 }
 
 // PersonSubscription is what the person holds, or held last.
@@ -146,7 +147,7 @@ func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email s
 func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.DB, now time.Time) error {
 	u, err := authsql.NewUsers(db).ByEmail(ctx, p.Email)
 	if errors.Is(err, authentication.ErrUserNotFound) {
-		return nil
+		return p.readDeleted(ctx, db)
 	}
 	if err != nil {
 		return err
@@ -174,10 +175,27 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 	}
 	invitations, err := invitationsql.NewInvitations(db).OfUser(ctx, u.ID)
 	for _, i := range invitations {
-		p.Invitations = append(p.Invitations, PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, stateOfInvitation(i, now), i.EventID})
+		state := stateOfInvitation(i, now)
+		if state == stateOpen && !u.Active {
+			p.User.State = "invited"
+		}
+		p.Invitations = append(p.Invitations, PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, state, i.EventID})
 	}
 	return err
 }
+
+// readDeleted reads who had the address last, where nobody has it.
+func (p *Person) readDeleted(ctx context.Context, db *database.DB) error {
+	id, at, err := authsql.NewUsers(db).LastDeleted(ctx, p.Email)
+	if errors.Is(err, authentication.ErrUserNotFound) {
+		return nil
+	}
+	p.User = &PersonUser{ID: id, State: "deleted", DeletedAt: at}
+	return err
+}
+
+// stateOpen is the state of an invitation that can be accepted.
+const stateOpen = "open"
 
 func stateOfInvitation(i invitation.Invitation, now time.Time) string {
 	switch {
@@ -188,7 +206,7 @@ func stateOfInvitation(i invitation.Invitation, now time.Time) string {
 	case !now.Before(i.ExpiresAt):
 		return "expired"
 	}
-	return "open"
+	return stateOpen
 }
 
 func (p *Person) readRequests(ctx context.Context, db *database.DB, now time.Time) error {

@@ -117,6 +117,9 @@ func accountOf(p app.Person) [][]string {
 		return [][]string{{"user", "none"}}
 	}
 	u := p.User
+	if !u.DeletedAt.IsZero() {
+		return [][]string{{"user", u.ID}, {"state", u.State + " " + at(u.DeletedAt)}}
+	}
 	rows := [][]string{{"user", u.ID}, {"state", u.State}, {"role", u.Role}, {"since", at(u.CreatedAt)}}
 	s := p.Subscription
 	if s == nil {

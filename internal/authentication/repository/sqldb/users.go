@@ -54,6 +54,15 @@ func (r *Users) ByEmail(ctx context.Context, email string) (authentication.User,
 	return scanUser(r.db.Conn(ctx).QueryRowContext(ctx, selectUser+byEmail, email))
 }
 
+// LastDeleted returns the id of the user who had the address and was deleted last, and when that was. It returns
+// ErrUserNotFound when there is none.
+func (r *Users) LastDeleted(ctx context.Context, email string) (id string, at time.Time, err error) {
+	err = r.db.Conn(ctx).QueryRowContext(ctx, `SELECT id, deleted_at FROM users
+WHERE lower(username) = lower($1) AND deleted_at IS NOT NULL ORDER BY deleted_at DESC LIMIT 1`, email).
+		Scan(&id, database.UTC(&at))
+	return id, at, database.WrapRow("authentication: reading a deleted user", err, authentication.ErrUserNotFound)
+}
+
 // LockByEmail is ByEmail that holds the row until the transaction ends. It returns database.ErrNoTx outside a transaction.
 func (r *Users) LockByEmail(ctx context.Context, email string) (authentication.User, error) {
 	return r.lock(ctx, byEmail, email)
