@@ -210,7 +210,7 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 		return err
 	}
 	in.metrics = newMetrics()
-	in.metrics.registry.MustRegister(in.outboxGauges(), in.mailGauges(), in.deadLetterGauges())
+	in.metrics.registry.MustRegister(in.outboxGauges(), in.mailGauges(), in.userGauges(), in.deadLetterGauges())
 	in.legacy = newWing(in)
 	in.health = newHealth(in)
 	for _, risk := range in.cfg.Risks() {

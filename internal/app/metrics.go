@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"github.com/smap-platform/identity/internal/authentication/password"
+	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
@@ -148,6 +150,8 @@ var (
 	schedulerLag = prometheus.NewDesc("subscription_scheduler_lag_seconds",
 		"How long the subscription has been due that should have been expired first; 0 when none is.", nil, nil)
 
+	usersByState = prometheus.NewDesc("users", "Users by state, counted once in 5 minutes.", []string{"state"}, nil)
+
 	deadLetterDepth = prometheus.NewDesc("dead_letters", "Messages in the dead queue of a queue.", []string{"queue"}, nil)
 )
 
@@ -204,6 +208,33 @@ func (in *infra) schedulerGauges(s *subscriptions.Scheduler) gauges {
 		func(ctx context.Context, set setGauge) {
 			if lag, err := s.Lag(ctx); err == nil {
 				set(schedulerLag, lag.Seconds())
+			}
+		},
+	}
+}
+
+// countUsersEvery is how long a count of the users is kept: it reads all of them.
+const countUsersEvery = 5 * time.Minute
+
+// userGauges counts users. Where that fails the last figures stay.
+func (in *infra) userGauges() gauges {
+	var mu sync.Mutex
+	var counted time.Time
+	var counts map[string]int
+	users := authsql.NewUsers(in.db)
+	return gauges{
+		[]*prometheus.Desc{usersByState},
+		func(ctx context.Context, set setGauge) {
+			mu.Lock()
+			defer mu.Unlock()
+			if time.Since(counted) >= countUsersEvery {
+				if fresh, err := users.CountByState(ctx); err == nil {
+					counts = fresh
+				}
+				counted = time.Now() // also of a failure: a table too large to count is not read at every scrape
+			}
+			for state, n := range counts {
+				set(usersByState, float64(n), state)
 			}
 		},
 	}

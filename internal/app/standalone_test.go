@@ -267,6 +267,7 @@ func TestStandalone(t *testing.T) {
 			`events_published_total{routing_key="email.verification.requested"} 1`, "event_publish_duration_seconds_count",
 			"emails_processed_total 1", "emails_failed_total 0", "outbox_rows 0", "outbox_oldest_due_seconds 0", "outbox_up 1",
 			`dead_letters{queue="identity.email"} 0`, "mails_owed 0", "mail_oldest_owed_seconds 0",
+			`users{state="not_verified"} 1`, `users{state="active"} 0`, `users{state="deleted"} 0`,
 			"http_request_duration_seconds_count", "password_hashing_running 0", "password_hashing_refused_total 0",
 		} {
 			require.Contains(t, metrics, name)

@@ -33,6 +33,24 @@ func (r *Users) List(
 	return users, total, err
 }
 
+// CountByState returns how many users are active, not_verified and deleted. It reads every row.
+func (r *Users) CountByState(ctx context.Context) (map[string]int, error) {
+	type group struct {
+		state string
+		users int
+	}
+	groups, err := database.All(ctx, r.db, "authentication: counting users", func(row database.Row) (g group, err error) {
+		err = row.Scan(&g.state, &g.users)
+		return g, err
+	}, `SELECT CASE WHEN deleted_at IS NOT NULL THEN 'deleted' WHEN is_active IS TRUE THEN 'active' ELSE 'not_verified' END AS state,
+	count(*) FROM users GROUP BY 1`)
+	counts := map[string]int{"active": 0, "not_verified": 0, "deleted": 0}
+	for _, g := range groups {
+		counts[g.state] = g.users
+	}
+	return counts, err
+}
+
 // UpdateProfile implements [authentication.UserDirectory]. It is one statement, and undoes no other change.
 func (r *Users) UpdateProfile(
 	ctx context.Context, id string, p authentication.Profile, now time.Time,

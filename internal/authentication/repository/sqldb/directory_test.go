@@ -14,6 +14,29 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
+func TestCountByState(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		s.createUser("an@example.com")
+		s.createUser("binh@example.com")
+		pending := newUser("lan@example.com")
+		pending.Active = false
+		require.NoError(s, s.users.Create(context.Background(), pending))
+		gone := s.createUser("mai@example.com")
+		s.exec("UPDATE users SET deleted_at = $2 WHERE id = $1", gone.ID, now)
+		s.exec("UPDATE users SET is_active = NULL WHERE username = 'binh@example.com'")
+		counts, err := s.users.CountByState(context.Background())
+		require.NoError(s, err)
+		require.Equal(s, map[string]int{"active": 1, "not_verified": 2, "deleted": 1}, counts)
+		id, at, err := s.users.LastDeleted(context.Background(), "MAI@example.com")
+		require.NoError(s, err)
+		require.Equal(s, gone.ID, id)
+		require.Equal(s, now, at)
+		_, _, err = s.users.LastDeleted(context.Background(), "an@example.com")
+		require.ErrorIs(s, err, authentication.ErrUserNotFound)
+	})
+}
+
 func TestDirectory(t *testing.T) {
 	t.Parallel()
 
