@@ -20,6 +20,12 @@ import (
 // userCommand is `api user`, for the database of role.
 func userCommand(role config.Role) *cobra.Command {
 	group := &cobra.Command{Use: "user", Short: "Look at people"}
+	group.AddCommand(showPerson(role))
+	return group
+}
+
+// showPerson is `api user show`.
+func showPerson(role config.Role) *cobra.Command {
 	var asJSON bool
 	show := &cobra.Command{
 		Use: "show EMAIL", Short: "Show the account, sessions, codes and mails of an address", Args: cobra.ExactArgs(1),
@@ -38,8 +44,7 @@ func userCommand(role config.Role) *cobra.Command {
 		}),
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	group.AddCommand(show)
-	return group
+	return show
 }
 
 // mailCommand is `api mail`, for the database of role.
