@@ -259,7 +259,8 @@ func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, 
 			m.NextAt = &next
 		}
 		p.Mails = append(p.Mails, m)
-		if d.State.Open() {
+		switch m.State {
+		case placeOutbox, string(notification.StateOwed), string(notification.StateSending):
 			p.Waiting = append(p.Waiting, m)
 		}
 	}

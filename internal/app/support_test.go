@@ -1,18 +1,24 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
+	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/schema/schematest"
+	"github.com/smap-platform/identity/pkg/database"
 )
 
 // person is what support is shown of an address.
@@ -154,4 +160,50 @@ func TestPlaceOf(t *testing.T) {
 			require.Equal(t, test.wantNext, next)
 		})
 	}
+}
+
+// A mail waits while a process works at it: one that was given up does not, nor one that others may have sent.
+func TestWaitingMails(t *testing.T) {
+	t.Parallel()
+	schematest.Each(t, func(t *testing.T, db *database.DB) {
+		now := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
+		an := notification.NewRecipientKey(codeKey).Digest("an@example.com")
+		states := []notification.State{
+			notification.StateOwed, notification.StateSending, notification.StateLegacy, notification.StateAccepted,
+			notification.StateFailed,
+		}
+		var entries []notification.Delivery
+		for _, state := range append(states, notification.StateOwed, notification.StateOwed) {
+			d := notification.NewOwed(fmt.Sprintf("evt_%d", len(entries)), "verification", an, now, now)
+			d.State = state
+			entries = append(entries, d)
+		}
+		require.NoError(t, db.WithinTx(t.Context(), func(ctx context.Context) error {
+			return mailsql.NewLedger(db).Owe(ctx, entries)
+		}))
+		for _, row := range []struct {
+			event  string
+			failed *time.Time
+		}{{"evt_5", nil}, {"evt_6", &now}} {
+			_, err := db.Exec(t.Context(), "storing a row", `INSERT INTO outbox (id, event_id, exchange, routing_key, content_type,
+				mandatory, headers, body, sealed, event_time, created_at, available_at, failed_at)
+				VALUES ($1, $2, 'x', 'x', 'x', true, '{}', $3, false, $4, $4, $4, $5)`, uuid.NewString(), row.event, []byte{}, now, row.failed)
+			require.NoError(t, err)
+		}
+		var p Person
+		require.NoError(t, p.readMails(t.Context(), db, now, an))
+		places := map[string]string{}
+		for _, m := range p.Mails {
+			places[m.EventID] = m.State
+		}
+		require.Equal(t, map[string]string{
+			"evt_0": "owed", "evt_1": "sending", "evt_2": "legacy", "evt_3": "accepted", "evt_4": "failed",
+			"evt_5": "outbox", "evt_6": "dead",
+		}, places)
+		var waiting []string
+		for _, m := range p.Waiting {
+			waiting = append(waiting, m.EventID)
+		}
+		require.ElementsMatch(t, []string{"evt_0", "evt_1", "evt_5"}, waiting)
+	})
 }
