@@ -12,6 +12,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/invitation"
 	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
@@ -306,27 +307,37 @@ func onThisRelease(ctx context.Context, cfg *config.Config, db *database.DB) (*d
 func ResendMail(
 	ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger, email string,
 ) (purpose, eventID string, err error) {
-	clock, err := onThisRelease(ctx, &cfg, db)
+	in, events, err := publishing(ctx, cfg, db, log)
 	if err != nil {
 		return "", "", err
 	}
-	in := &infra{cfg: cfg, log: log, db: db, tx: db, clock: clock, metrics: newMetrics()}
-	if in.sealer, err = newSealer(in.cfg.Secrets); err != nil {
-		return "", "", err
-	}
-	if in.renderer, err = render.New(); err != nil {
-		return "", "", err
-	}
-	in.legacy = newWing(in)
-	events := in.legacy.publisher(outbox.NewPublisher(db, in.sealer, in.clock, func() {})) // any relay brings it to the broker
 	p, eventID, err := authentications.NewResender(authentications.ResenderDeps{
 		Tx:       db,
 		Users:    authsql.NewUsers(db),
 		Requests: authsql.NewCodeRequests(db),
 		Guard:    in.newGuard(),
-		Events:   in.owing(events),
+		Events:   events,
 		Clock:    in.clock,
 		CodeKeys: codeKeys(in.cfg.Secrets),
 	}).Resend(ctx, email)
 	return string(p), eventID, err
+}
+
+// publishing returns what a command needs whose change is reported by events: they are committed as every process of ours
+// commits them, and any relay brings them to the broker.
+func publishing(
+	ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger,
+) (in *infra, events event.Publisher, err error) {
+	in = &infra{cfg: cfg, log: log, db: db, tx: db, metrics: newMetrics()}
+	if in.clock, err = onThisRelease(ctx, &in.cfg, db); err != nil {
+		return nil, nil, err
+	}
+	if in.sealer, err = newSealer(in.cfg.Secrets); err != nil {
+		return nil, nil, err
+	}
+	if in.renderer, err = render.New(); err != nil {
+		return nil, nil, err
+	}
+	in.legacy = newWing(in)
+	return in, in.owing(in.legacy.publisher(outbox.NewPublisher(db, in.sealer, in.clock, func() {}))), nil
 }
