@@ -1,8 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ import (
 // Person is everything about an address that support may see. There is no code, token, password or digest in it.
 type Person struct {
 	Email        string              `json:"email"`
+	Warnings     []string            `json:"warnings,omitempty"`
 	User         *PersonUser         `json:"user,omitempty"` // missing: there is none
 	Subscription *PersonSubscription `json:"subscription,omitempty"`
 	Sessions     []PersonSession     `json:"sessions"`
@@ -234,9 +237,14 @@ func stateOfCode(c authentication.Code, now time.Time) string {
 }
 
 func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, digests ...[]byte) error {
-	mails, err := mailsql.NewLedger(db).To(ctx, now.Add(-mailLife), digests...)
+	mails, err := mailsql.NewLedger(db).To(ctx, now.Add(-mailLife), digests, p.events())
 	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(mails, func(d notification.Delivery) bool {
+		return d.Recipient != nil && !slices.ContainsFunc(digests, func(of []byte) bool { return bytes.Equal(of, d.Recipient) })
+	}) {
+		p.Warnings = append(p.Warnings, warnKey)
 	}
 	var open []string
 	for _, d := range mails {
@@ -266,6 +274,23 @@ func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, 
 		}
 	}
 	return nil
+}
+
+// warnKey is shown where another key has been at work.
+const warnKey = "mails to this address were recorded with another CODE_HMAC_KEY: those that belong to no request and no " +
+	"invitation are not shown; give this command the key of the service"
+
+// events are those that mail codes and invitations.
+func (p *Person) events() (ids []string) {
+	for _, r := range p.Requests {
+		if r.EventID != "" {
+			ids = append(ids, r.EventID)
+		}
+	}
+	for _, i := range p.Invitations {
+		ids = append(ids, i.EventID)
+	}
+	return ids
 }
 
 // placeOf returns where a mail is: the state of its entry, outbox for one whose event has not left yet, or dead for one

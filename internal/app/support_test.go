@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/config"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
@@ -56,6 +57,14 @@ func TestSupport(t *testing.T) {
 	require.Equal(t, "verification", shown.Mails[0].Kind)
 	require.Equal(t, shown.Requests[0].EventID, shown.Mails[0].EventID)
 	require.Empty(t, shown.Waiting)
+
+	require.Empty(t, shown.Warnings)
+	other := p.cfg
+	other.Secrets.CodeHMAC = config.Key(codeKey)
+	foreign, err := ShowPerson(t.Context(), other, p.db, an)
+	require.NoError(t, err)
+	require.Len(t, foreign.Mails, 1, "it belongs to the request")
+	require.Equal(t, []string{warnKey}, foreign.Warnings)
 
 	_, _, err = ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), an)
 	require.ErrorContains(t, err, "try again in", "within the limits")

@@ -188,8 +188,11 @@ func outboxCommand(t *testing.T) {
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE outbox SET failed_at = now(), attempts = 15, lease_until = NULL")
 	require.NoError(t, err)
 
+	out := s.Command(nil, harness.API, "user", "show", p.email, "--json")
+	require.Contains(t, out.Stdout, `"state": "dead"`, out.Stderr)
+
 	here := []string{"RABBITMQ_URL=" + s.BrokerURL}
-	out := s.Command(here, harness.Consumer, "outbox", "retry")
+	out = s.Command(here, harness.Consumer, "outbox", "retry")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, "1 rows are due again")
 	consumer := s.NewConsumer(here...)

@@ -93,6 +93,9 @@ func (p *page) table(rows [][]string) {
 
 func printPerson(out io.Writer, p app.Person) error {
 	fmt.Fprintln(out, terminal.Escape(p.Email))
+	for _, warning := range p.Warnings {
+		fmt.Fprintln(out, "warning:", warning)
+	}
 	page := &page{out: out}
 	page.table(accountOf(p))
 	var sessions, requests, invitations [][]string

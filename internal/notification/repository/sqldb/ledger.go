@@ -164,16 +164,19 @@ func (l *Ledger) Owed(ctx context.Context, now time.Time) (o Owed, err error) {
 	return o, database.Wrap("mail ledger: reading the oldest owed mail", err)
 }
 
-// To returns the mails to a recipient that were asked for since then, the newest first. Each digest is of the same address
-// under another key.
-func (l *Ledger) To(ctx context.Context, since time.Time, digests ...[]byte) ([]notification.Delivery, error) {
+// To returns the mails to a recipient that were asked for since then, and those of the events, the newest first. Each digest
+// is of the same address under another key.
+func (l *Ledger) To(
+	ctx context.Context, since time.Time, digests [][]byte, eventIDs []string,
+) ([]notification.Delivery, error) {
 	args := []any{since}
 	for _, digest := range digests {
 		args = append(args, digest)
 	}
+	args, events := database.In(append(slices.Clone(eventIDs), ""), args...) // no event has this id
 	return database.All(ctx, l.db, "mail ledger: reading the mails to a recipient", scanDelivery,
-		selectDeliveries+"WHERE created_at >= $1 AND recipient IN ("+database.Placeholders(2, len(digests))+
-			") ORDER BY created_at DESC, event_id DESC", args...)
+		selectDeliveries+"WHERE created_at >= $1 AND (recipient IN ("+database.Placeholders(2, len(digests))+
+			") OR event_id IN ("+events+")) ORDER BY created_at DESC, event_id DESC", args...)
 }
 
 // FailLost fails the mails that nothing has touched since then, and returns how many. Their events have gone: a queue was

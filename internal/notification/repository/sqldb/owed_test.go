@@ -123,8 +123,9 @@ func TestTo(t *testing.T) {
 			notification.NewOwed("evt_4", "verification", binh, now, now),
 			notification.NewOwed("evt_5", "verification", an, now.Add(-time.Hour), now),
 		))
+		var events []string
 		ids := func(digests ...[]byte) (ids []string) {
-			mails, err := s.ledger.To(context.Background(), now.Add(-time.Minute), digests...)
+			mails, err := s.ledger.To(context.Background(), now.Add(-time.Minute), digests, events)
 			require.NoError(s, err)
 			for _, d := range mails {
 				ids = append(ids, d.EventID)
@@ -133,5 +134,7 @@ func TestTo(t *testing.T) {
 		}
 		require.Equal(s, []string{"evt_2", "evt_1"}, ids(an))
 		require.Equal(s, []string{"evt_2", "evt_1", "evt_3"}, ids(an, old))
+		events = []string{"evt_3", "evt_5", "evt_unknown"}
+		require.Equal(s, []string{"evt_2", "evt_1", "evt_3"}, ids(an), "and those of events")
 	})
 }
