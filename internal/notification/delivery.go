@@ -1,7 +1,6 @@
 package notification
 
 import (
-	"slices"
 	"strings"
 	"time"
 )
@@ -21,11 +20,8 @@ const (
 	StateSuperseded State = "superseded" // a newer mail has replaced it
 )
 
-// Open lists the states of mails that have not ended.
-var Open = []State{StateOwed, StateSending, StateLegacy}
-
 // Open reports whether the mail has not ended.
-func (s State) Open() bool { return slices.Contains(Open, s) }
+func (s State) Open() bool { return s == StateOwed || s == StateSending || s == StateLegacy }
 
 // How often a mail is repeated although the server may have accepted it before. No protocol closes that window
 // (RFC 1047). A code that arrives twice harms nobody, and one that never arrives costs a registration; of any other mail

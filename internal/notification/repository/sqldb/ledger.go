@@ -110,7 +110,7 @@ func scanOutcome(row database.Row) (d notification.Delivery, err error) {
 
 // The conditions of states, as literals: the planner matches them with the index of owed mails.
 const (
-	open = "('owed', 'sending', 'legacy')" // notification.Open
+	open = "('owed', 'sending', 'legacy')" // notification.State.Open
 	owed = "('owed', 'sending')"           // those of them that a person waits for and this service has to send
 )
 
