@@ -138,8 +138,11 @@ func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email s
 	if err := p.readRequests(ctx, db, now); err != nil {
 		return p, err
 	}
-	key := notification.NewRecipientKey(cfg.Secrets.CodeHMAC)
-	if err := p.readMails(ctx, db, now, key.Digest(email)); err != nil {
+	var digests [][]byte
+	for _, key := range codeKeys(cfg.Secrets) {
+		digests = append(digests, notification.NewRecipientKey(key).Digest(email))
+	}
+	if err := p.readMails(ctx, db, now, digests...); err != nil {
 		return p, err
 	}
 	if p.User == nil && len(p.Requests)+len(p.Mails) == 0 {

@@ -65,6 +65,10 @@ func TestSupport(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, foreign.Mails, 1, "it belongs to the request")
 	require.Equal(t, []string{warnKey}, foreign.Warnings)
+	other.Secrets.CodeHMACPrevious = p.cfg.Secrets.CodeHMAC
+	rotated, err := ShowPerson(t.Context(), other, p.db, an)
+	require.NoError(t, err)
+	require.Equal(t, shown, rotated, "the key before finds its mails")
 
 	_, _, err = ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), an)
 	require.ErrorContains(t, err, "try again in", "within the limits")
