@@ -12,7 +12,8 @@ import (
 )
 
 // ErrNothingToResend is returned where nobody waits for a code.
-var ErrNothingToResend = errors.New("nobody waits for a code at this address: have the person register, log in, or ask for a new password")
+var ErrNothingToResend = errors.New(
+	"nobody waits for a code at this address: have the person register, log in, or ask for a new password")
 
 // ResenderDeps are the dependencies of a [Resender]. All are required.
 type ResenderDeps struct {
