@@ -11,11 +11,13 @@ type variable struct {
 }
 
 var (
-	all      = []Role{API, Consumer, Standalone, Migrate}
+	all      = []Role{API, Consumer, Standalone, Migrate, Operate}
 	servers  = []Role{API, Consumer, Standalone}
 	web      = []Role{API, Standalone}
+	changing = []Role{API, Standalone, Operate}
+	sealing  = []Role{API, Consumer, Standalone, Operate}
 	worker   = []Role{Consumer, Standalone}
-	database = []Role{API, Consumer, Migrate} // the standalone's database is a file in DATA_DIR
+	database = []Role{API, Consumer, Migrate, Operate} // the standalone's database is a file in DATA_DIR
 	remote   = []Role{API, Consumer}
 	mailing  = []Role{Consumer}
 	embedded = []Role{Standalone}
@@ -64,6 +66,8 @@ var variables = []variable{
 	{"PAST_DUE_GRACE", "336h", "", all},
 	{"PASSWORD_MIN_LENGTH", "8", "", web},
 	{"UNVERIFIED_KEPT_FOR", "168h", "", worker},
+	{"ERASE_AFTER", "720h", "", changing},
+	{"AUDIT_DETAILS_FOR", "8760h", "", worker},
 	{"SUBSCRIPTION_SCHEDULER", "", "", worker},
 
 	{"REDIS_HOST", "", "", remote},
@@ -90,7 +94,7 @@ var variables = []variable{
 
 	{"JWT_SECRET", "", "", web},
 	{"CODE_HMAC_KEY", "", "", servers},
-	{"EVENTS_SEAL_KEY", "", "", servers},
+	{"EVENTS_SEAL_KEY", "", "", sealing},
 	{"TRIAL_DIGEST_KEY", "", "", web},
 	{"INTERNAL_KEY", "", "", web},
 

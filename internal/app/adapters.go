@@ -35,7 +35,7 @@ func (f accountFinder) Account(ctx context.Context, userID string) (invitation.A
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		err = invitation.ErrAccountNotFound
 	}
-	return invitation.Account{Email: u.Email, Active: u.Active}, err
+	return invitation.Account{Email: u.Email, Active: u.Active || u.Disabled()}, err
 }
 
 // recipientFinder is authentication's users as subscription writes to them.
@@ -49,7 +49,7 @@ func (f recipientFinder) Recipients(ctx context.Context, userIDs []string) (map[
 	}
 	found := make(map[string]subscription.Recipient, len(users))
 	for _, u := range users {
-		if u.Active {
+		if u.Admitted() {
 			found[u.ID] = subscription.Recipient{Email: u.Email, Locale: cmp.Or(u.Locale, "en")}
 		}
 	}

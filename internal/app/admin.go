@@ -10,8 +10,6 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
-	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
-	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
@@ -65,19 +63,6 @@ func DueSubscriptions(
 		return 0, 0, nil
 	}
 	return due, overdue, err
-}
-
-// Promote makes the user with this address an administrator.
-func Promote(ctx context.Context, db *database.DB, email string) error {
-	clock, err := startClock(ctx, db)
-	if err != nil {
-		return err
-	}
-	return authentications.NewPromoter(authentications.PromoterDeps{
-		Tx:    db,
-		Users: authsql.NewUsers(db),
-		Clock: clock,
-	}).Promote(ctx, email)
 }
 
 // Rebuilt is what RebuildState has done.

@@ -12,6 +12,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
+	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
+	audits "github.com/smap-platform/identity/internal/audit/usecase"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/password"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
@@ -207,6 +209,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Tokens:    tokens,
 		Trials:    lifecycle,
 		Events:    events,
+		Audit:     newRecorder(a.db, a.clock),
 		Clock:     a.clock,
 		CodeKey:   authentication.CodeKey(a.cfg.Secrets.CodeHMAC),
 
@@ -214,14 +217,20 @@ func (a *App) assembleAPI(events event.Publisher) {
 		SessionPolicy: authentication.SessionPolicy{Idle: a.cfg.Cookie.MaxAge, Remember: a.cfg.Cookie.MaxAgeRemember},
 		Reused:        a.tokenReused,
 	})
+	accounts := administration(a.cfg, a.db, a.tx, a.clock, lifecycle, events)
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
 		directory: authentications.NewDirectory(authentications.DirectoryDeps{
+			Tx:    a.tx,
 			Users: authsql.NewUsers(a.db),
+			Audit: newRecorder(a.db, a.clock),
 			Clock: a.clock,
 		}),
-		invitations:   a.newInvitations(events),
-		subscriptions: lifecycle,
+		administration: accounts,
+		deleter:        authentications.NewDeleter(accounts, a.newGuard(), a.passwords),
+		audit:          audits.NewReader(auditsql.NewEntries(a.db)),
+		invitations:    a.newInvitations(events),
+		subscriptions:  lifecycle,
 		plans: subscriptions.NewCatalog(subscriptions.CatalogDeps{
 			Tx:    a.tx,
 			Clock: a.clock,
@@ -245,6 +254,8 @@ func (in *infra) newGuard() *authentications.Guard {
 		Limits:  authsql.NewLimits(in.db),
 		Clock:   in.clock,
 		Key:     authentication.CodeKey(in.cfg.Secrets.CodeHMAC),
+		Users:   authsql.NewUsers(in.db),
+		Audit:   newRecorder(in.db, in.clock),
 		Refused: in.tryRefused,
 	})
 }

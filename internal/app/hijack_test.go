@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/config"
 )
 
 // surfer is a browser of its own, in a network of its own.
@@ -140,6 +142,14 @@ func TestSecondDevice(t *testing.T) {
 	require.Equal(t, []int{200, 0}, verify(laptop, laptop.newest(t, email, 2)))
 }
 
+// operator is the command line beside the program.
+func (p *program) operator(t *testing.T) *Operator {
+	t.Helper()
+	o, err := NewOperator(t.Context(), config.Standalone, p.cfg, p.db, "a test")
+	require.NoError(t, err)
+	return o
+}
+
 // A person who registers an address learns nothing about it.
 func TestTranscripts(t *testing.T) {
 	p := start(t, t.TempDir())
@@ -150,6 +160,14 @@ func TestTranscripts(t *testing.T) {
 			require.Equal(t, http.StatusCreated, status)
 		},
 		"active": func(email string) { p.verified(t, email, 1) },
+		"disabled": func(email string) {
+			p.verified(t, email, 1)
+			require.NoError(t, p.operator(t).Disable(t.Context(), email, ""))
+		},
+		"deleted": func(email string) {
+			p.verified(t, email, 1)
+			require.NoError(t, p.operator(t).Delete(t.Context(), email, ""))
+		},
 		"invited": func(email string) {
 			_, err := p.db.Exec(t.Context(), "inviting", `INSERT INTO users (id, username, role_hash, is_active, created_at, updated_at)
 				VALUES ('85127bca-b50f-4bdf-9851-54dccc947b2d', $1, '', false, $2, $2)`, email, time.Now().UTC())

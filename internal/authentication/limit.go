@@ -56,6 +56,7 @@ type Limit struct {
 	Count     int // in a row
 	LastAt    time.Time
 	Hour, Day Window
+	Refused   bool // since then, and that has been recorded
 }
 
 // Window counts from its start on.
@@ -76,6 +77,7 @@ func (w Window) at(now time.Time, length time.Duration) Window {
 func (l *Limit) Add(now time.Time) {
 	l.Hour, l.Day = l.Hour.at(now, time.Hour), l.Day.at(now, 24*time.Hour)
 	l.Count++
+	l.Refused = false
 	l.Hour.Count++
 	l.Day.Count++
 	l.LastAt = now

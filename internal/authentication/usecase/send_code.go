@@ -18,7 +18,7 @@ import (
 // no code is made: this browser can spend the last one. Addresses with an account are as in [UseCase.Register].
 //
 // SendCode returns ErrInvalidEmail, ErrWrongPassword, ErrBusy, an error of the Guard, or – to an active user's own
-// password only – ErrAlreadyVerified.
+// password only – ErrAlreadyVerified or ErrDisabled.
 func (uc *UseCase) SendCode(
 	ctx context.Context, c authentication.Credentials, client authentication.Client,
 ) (browser string, err error) {
@@ -27,6 +27,9 @@ func (uc *UseCase) SendCode(
 		return "", err
 	}
 	uc.undoLogin(ctx, found.email(), client)
+	if found.request == nil && found.user.Disabled() {
+		return "", authentication.ErrDisabled
+	}
 	if found.request == nil && found.user.Active {
 		return "", authentication.ErrAlreadyVerified
 	}
@@ -67,7 +70,7 @@ func (uc *UseCase) resend(
 		return err
 	}
 	if found.request == nil {
-		if user.Active || user.PasswordHash != found.user.PasswordHash {
+		if user.Active || user.Disabled() || user.PasswordHash != found.user.PasswordHash {
 			return authentication.ErrWrongPassword // of a moment ago
 		}
 		return uc.request(ctx, authentication.CodeRequest{
@@ -112,8 +115,8 @@ type issuer struct {
 }
 
 // issue stores a request with a new code and puts its mail into the outbox. requestedAt is when the person asked for it.
-// The code of a verification is mailed to nobody when the user is active: they get a notice. user is the zero User when
-// there is none: then no code for a new password is mailed.
+// The code of a verification is mailed to nobody when the user is active or disabled: they get a notice. user is the zero
+// User when there is none: then no code for a new password is mailed, nor to one who is disabled.
 func (i issuer) issue(
 	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, requestedAt, now time.Time,
 ) error {
@@ -136,12 +139,12 @@ func (i issuer) issue(
 		ExpiresAt: r.Code.ExpiresAt,
 	}
 	switch {
-	case r.Purpose == authentication.PurposeReset && user.ID == "":
+	case r.Purpose == authentication.PurposeReset && (user.ID == "" || user.Disabled()):
 		return nil
 	case r.Purpose == authentication.PurposeReset:
 		mail.Recipient = user.Email
 		e.Key, e.Data = event.EmailPasswordResetRequested, event.PasswordResetRequested(mail)
-	case user.Active:
+	case user.Active || user.Disabled():
 		e.Key = event.EmailAccountExistsRequested
 		e.Data = event.AccountExistsMail{UserID: user.ID, Recipient: user.Email, Locale: cmp.Or(user.Locale, locale)}
 	default:
