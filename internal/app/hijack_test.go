@@ -35,18 +35,7 @@ func (p *program) surfer(t *testing.T, network string) *surfer {
 // post returns the response and what of it a person, or a program, could tell apart.
 func (s *surfer) post(t *testing.T, path string, body fields) (status, code int, transcript string) {
 	t.Helper()
-	raw, err := json.Marshal(body)
-	require.NoError(t, err)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.APIURL()+path, bytes.NewReader(raw))
-	require.NoError(t, err)
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Forwarded-For", s.network)
-	response, err := s.client.Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	s.contract.Check(t, request, raw, response)
-	answer, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
+	response, answer := s.do(t, http.MethodPost, path, body)
 	var envelope struct {
 		ErrorCode int `json:"error_code"`
 	}
@@ -63,6 +52,31 @@ func (s *surfer) post(t *testing.T, path string, body fields) (status, code int,
 	slices.Sort(header)
 	transcript = fmt.Sprintf("%s %d\n%s\n%s", path, response.StatusCode, strings.Join(header, "\n"), answer)
 	return response.StatusCode, envelope.ErrorCode, random.ReplaceAllString(transcript, "…")
+}
+
+// send makes a request and returns the status and the body of the response.
+func (s *surfer) send(t *testing.T, method, path string, body fields) (status int, answer []byte) {
+	t.Helper()
+	response, answer := s.do(t, method, path, body)
+	return response.StatusCode, answer
+}
+
+// do makes a request and checks it against the contract. The body of the response has been read.
+func (s *surfer) do(t *testing.T, method, path string, body fields) (response *http.Response, answer []byte) {
+	t.Helper()
+	raw, err := json.Marshal(body)
+	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(t.Context(), method, s.APIURL()+path, bytes.NewReader(raw))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Forwarded-For", s.network)
+	response, err = s.client.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	s.contract.Check(t, request, raw, response)
+	answer, err = io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response, answer
 }
 
 // newest returns the code of the newest of n mails.
