@@ -198,6 +198,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		TrialKey:      subscription.TrialKey(a.cfg.Secrets.TrialDigest),
 		Users:         userFinder{authsql.NewUsers(a.db)},
 		Events:        events,
+		Audit:         newRecorder(a.db, a.clock),
 	})
 	a.authentication = authentications.New(authentications.Deps{
 		Tx:        a.tx,
@@ -235,6 +236,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 			Tx:    a.tx,
 			Clock: a.clock,
 			Plans: subscriptionsql.NewPlans(a.db),
+			Audit: newRecorder(a.db, a.clock),
 		}),
 		reading:  projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
 		counting: a.progress.count,
@@ -274,6 +276,7 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		Owners:        accountFinder{users},
 		Passwords:     a.passwords,
 		Events:        events,
+		Audit:         newRecorder(a.db, a.clock),
 		Outbox:        withdrawer{a.db},
 		Progress:      batchProgress{a.progress.count, a.progress.store},
 		Clock:         a.clock,

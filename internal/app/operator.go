@@ -71,15 +71,18 @@ func NewOperator(
 		}
 		events = outbox.NewPublisher(db, sealer, clock, func() {}) // any relay brings them to the broker
 	}
-	tx := db.WithTxTimeout(inviteTx)                                 // all sessions are many rows
-	ender := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{ // which begins nothing
+	tx := db.WithTxTimeout(inviteTx) // all sessions are many rows
+	ender := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
 		PastDueGrace:  cfg.Subscriptions.PastDueGrace,
 		Tx:            tx,
 		Clock:         clock,
 		Subscriptions: subscriptionsql.NewSubscriptions(db),
 		Plans:         subscriptionsql.NewPlans(db),
+		Trials:        subscriptionsql.NewTrials(db),
+		TrialKey:      nil, // it begins no trial
 		Users:         userFinder{authsql.NewUsers(db)},
 		Events:        events,
+		Audit:         newRecorder(db, clock),
 	})
 	return &Operator{
 		accounts: administration(cfg, db, tx, clock, ender, events),

@@ -18,19 +18,28 @@ type Action string
 
 // The actions. docs/audit.md describes them.
 const (
-	UserVerified        Action = "user.verified"
-	UserPasswordChanged Action = "user.password_changed"
-	UserPasswordReset   Action = "user.password_reset"
-	UserProfileChanged  Action = "user.profile_changed"
-	UserRoleChanged     Action = "user.role_changed"
-	UserDisabled        Action = "user.disabled"
-	UserEnabled         Action = "user.enabled"
-	UserDeleted         Action = "user.deleted"
-	SessionEnded        Action = "session.ended"
-	SessionsEnded       Action = "sessions.ended"
-	TokenReused         Action = "token.reused"
-	LoginLocked         Action = "login.locked"
-	CodesLocked         Action = "codes.locked"
+	UserVerified          Action = "user.verified"
+	UserPasswordChanged   Action = "user.password_changed"
+	UserPasswordReset     Action = "user.password_reset"
+	UserProfileChanged    Action = "user.profile_changed"
+	UserRoleChanged       Action = "user.role_changed"
+	UserDisabled          Action = "user.disabled"
+	UserEnabled           Action = "user.enabled"
+	UserDeleted           Action = "user.deleted"
+	SubscriptionCreated   Action = "subscription.created"
+	SubscriptionChanged   Action = "subscription.changed"
+	SubscriptionCancelled Action = "subscription.cancelled"
+	SubscriptionDeleted   Action = "subscription.deleted"
+	PlanCreated           Action = "plan.created"
+	PlanChanged           Action = "plan.changed"
+	PlanDeleted           Action = "plan.deleted"
+	InvitationsMade       Action = "invitations.made"
+	InvitationsCancelled  Action = "invitations.cancelled"
+	SessionEnded          Action = "session.ended"
+	SessionsEnded         Action = "sessions.ended"
+	TokenReused           Action = "token.reused"
+	LoginLocked           Action = "login.locked"
+	CodesLocked           Action = "codes.locked"
 )
 
 // Outcome is what became of it.
@@ -51,6 +60,7 @@ type Entry struct {
 	ActorID   string // the user who did it; empty: nobody who is logged in
 	Operator  string // who did it on the command line, as they call themselves; empty for requests
 	UserID    string // whom it was done to; empty: nobody we know, or something else than a user
+	SubjectID string // what it was done to, when that is no user, or beside the user: a subscription, a plan, a batch, a session
 	RequestID string // X-Request-ID; empty on the command line
 	Details
 }

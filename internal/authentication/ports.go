@@ -45,8 +45,8 @@ type AdministeredRepository interface {
 // SubscriptionEnder ends what a user holds.
 type SubscriptionEnder interface {
 	// EndSubscription cancels the live subscription of a user, and publishes that, in the transaction of ctx. It does nothing
-	// for a user who has none. adminID is the administrator who deletes the user; empty: the user, or an operator.
-	EndSubscription(ctx context.Context, userID, adminID string) error
+	// for a user who has none. actorID is who deletes the user: the user, an administrator, or with "" an operator.
+	EndSubscription(ctx context.Context, userID, actorID string) error
 }
 
 // UserDirectory lists users, and stores what they say of themselves. Users that were deleted are not in it.

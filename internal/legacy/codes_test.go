@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/authentication/usecase"
@@ -99,7 +100,8 @@ func eachFlow(t *testing.T, phase Phase, test func(f flow)) {
 		}
 		f.client = authentication.Client{Browsers: []string{authentication.NewBrowser()}, Locale: "en"}
 		f.UseCase = usecase.New(usecase.Deps{
-			Tx: db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{}, Sessions: sqldb.NewSessions(db),
+			Audit: &audittest.Recorder{},
+			Tx:    db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{}, Sessions: sqldb.NewSessions(db),
 			Trials: f.trials, Events: d.publisher(phase), Clock: d.clock, CodeKey: codeKey,
 		})
 		test(f)

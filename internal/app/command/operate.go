@@ -192,14 +192,14 @@ func parseTime(flag, text string) (time.Time, error) {
 
 func printEntries(i invocation, entries []audit.Entry, total int) error {
 	w := tabwriter.NewWriter(i.OutOrStdout(), 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "AT\tACTION\tOUTCOME\tBY\tUSER\tADDRESS\tIP\tREASON\tREQUEST")
+	fmt.Fprintln(w, "AT\tACTION\tOUTCOME\tBY\tUSER\tSUBJECT\tADDRESS\tIP\tREASON\tREQUEST")
 	for _, e := range entries {
 		who := e.ActorID
 		if e.Operator != "" {
 			who = "operator " + e.Operator
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Action, e.Outcome,
-			terminal.Escape(who), e.UserID, terminal.Escape(e.Address), terminal.Escape(e.IP), terminal.Escape(e.Reason),
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Action, e.Outcome,
+			terminal.Escape(who), e.UserID, terminal.Escape(e.SubjectID), terminal.Escape(e.Address), terminal.Escape(e.IP), terminal.Escape(e.Reason),
 			terminal.Escape(e.RequestID))
 	}
 	if err := w.Flush(); err != nil {

@@ -244,17 +244,17 @@ func (m *MockSubscriptionEnder) EXPECT() *MockSubscriptionEnderMockRecorder {
 }
 
 // EndSubscription mocks base method.
-func (m *MockSubscriptionEnder) EndSubscription(ctx context.Context, userID, adminID string) error {
+func (m *MockSubscriptionEnder) EndSubscription(ctx context.Context, userID, actorID string) error {
 	m.ctrl.T.Helper()
-	ret := m.ctrl.Call(m, "EndSubscription", ctx, userID, adminID)
+	ret := m.ctrl.Call(m, "EndSubscription", ctx, userID, actorID)
 	ret0, _ := ret[0].(error)
 	return ret0
 }
 
 // EndSubscription indicates an expected call of EndSubscription.
-func (mr *MockSubscriptionEnderMockRecorder) EndSubscription(ctx, userID, adminID interface{}) *gomock.Call {
+func (mr *MockSubscriptionEnderMockRecorder) EndSubscription(ctx, userID, actorID interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
-	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndSubscription", reflect.TypeOf((*MockSubscriptionEnder)(nil).EndSubscription), ctx, userID, adminID)
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndSubscription", reflect.TypeOf((*MockSubscriptionEnder)(nil).EndSubscription), ctx, userID, actorID)
 }
 
 // MockUserDirectory is a mock of UserDirectory interface.

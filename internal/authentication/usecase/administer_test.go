@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/audit"
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/mock"
 	"github.com/smap-platform/identity/internal/authentication/repository/sqldb"
@@ -233,7 +234,7 @@ func TestDelete(t *testing.T) {
 				}
 				if tt.want == nil {
 					o.ends()
-					o.ended.EXPECT().EndSubscription(inside, userID, "")
+					o.ended.EXPECT().EndSubscription(inside, userID, userID)
 					o.users.EXPECT().Delete(inside, userID, o.clock.now)
 				}
 				d := usecase.NewDeleter(o.Administration, o.guard, o.passwords)
@@ -363,7 +364,7 @@ func TestLastAdministrator(t *testing.T) {
 		events := &txEvents{}
 		a := usecase.NewAdministration(usecase.AdministrationDeps{
 			Tx: db, Users: users, Requests: sqldb.NewCodeRequests(db), Sessions: sqldb.NewSessions(db), Subscriptions: noEnder{},
-			Events: events, Audit: anyAudit{}, Clock: f.clock, EraseAfter: eraseAfter,
+			Events: events, Audit: &audittest.Recorder{}, Clock: f.clock, EraseAfter: eraseAfter,
 		})
 		verbs := []func(actor, target string) error{
 			func(actor, target string) error {
@@ -420,7 +421,3 @@ func TestLastAdministrator(t *testing.T) {
 type txEvents struct{}
 
 func (*txEvents) Publish(context.Context, ...event.Event) error { return nil }
-
-type anyAudit struct{}
-
-func (anyAudit) Record(context.Context, audit.Entry) error { return nil }

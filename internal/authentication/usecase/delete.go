@@ -48,11 +48,7 @@ func (a *Administration) delete(
 	if err := a.end(ctx, user.User, now); err != nil {
 		return err
 	}
-	admin := actor.UserID
-	if admin == user.ID {
-		admin = ""
-	}
-	if err := a.deps.Subscriptions.EndSubscription(ctx, user.ID, admin); err != nil {
+	if err := a.deps.Subscriptions.EndSubscription(ctx, user.ID, actor.UserID); err != nil {
 		return err
 	}
 	if err := a.deps.Users.Delete(ctx, user.ID, now); err != nil {

@@ -175,7 +175,9 @@ func TestRecord(t *testing.T) {
 		f := newFixture(t)
 		f.sessions.EXPECT().End(inside, userID, sessionID, start)
 		require.NoError(t, f.EndSession(context.Background(), userID, sessionID))
-		require.Equal(t, []audit.Entry{{Action: audit.SessionEnded, ActorID: userID, UserID: userID}}, f.audit.entries)
+		require.Equal(t, []audit.Entry{{
+			Action: audit.SessionEnded, ActorID: userID, UserID: userID, SubjectID: sessionID,
+		}}, f.audit.entries)
 	})
 	t.Run("or it fails", func(t *testing.T) {
 		t.Parallel()
@@ -201,7 +203,7 @@ func TestRecord(t *testing.T) {
 		}
 		f.requireTx(t, 3, 0)
 		e := f.audit.entries
-		require.Equal(t, audit.Entry{ID: e[0].ID, Action: audit.TokenReused, Outcome: audit.Refused, UserID: userID}, e[0])
+		require.Equal(t, audit.Entry{ID: e[0].ID, Action: audit.TokenReused, Outcome: audit.Refused, UserID: userID, SubjectID: sessionID}, e[0])
 		require.Equal(t, e[0].ID, e[1].ID, "one entry per token")
 		require.NotEqual(t, e[0].ID, e[2].ID)
 	})

@@ -57,9 +57,10 @@ func (uc *UseCase) Renew(ctx context.Context, c authentication.Claims) (authenti
 // recordReuse records once per token that a copy of it came back.
 func (uc *UseCase) recordReuse(ctx context.Context, s authentication.Session, c authentication.Claims) error {
 	return uc.deps.Audit.Record(ctx, audit.Entry{
-		ID:      uuid.NewSHA1(uuid.NameSpaceOID, []byte("token.reused\x00"+s.ID+"\x00"+c.ID)).String(),
-		Action:  audit.TokenReused,
-		Outcome: audit.Refused,
-		UserID:  s.UserID,
+		ID:        uuid.NewSHA1(uuid.NameSpaceOID, []byte("token.reused\x00"+s.ID+"\x00"+c.ID)).String(),
+		Action:    audit.TokenReused,
+		Outcome:   audit.Refused,
+		UserID:    s.UserID,
+		SubjectID: s.ID,
 	})
 }

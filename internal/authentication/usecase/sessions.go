@@ -33,7 +33,12 @@ func (uc *UseCase) EndSession(ctx context.Context, userID, id string) error {
 		if err := uc.deps.Sessions.End(ctx, userID, id, uc.deps.Clock.Now()); err != nil {
 			return err
 		}
-		return uc.record(ctx, audit.SessionEnded, userID)
+		return uc.deps.Audit.Record(ctx, audit.Entry{
+			Action:    audit.SessionEnded,
+			ActorID:   userID,
+			UserID:    userID,
+			SubjectID: id,
+		})
 	})
 }
 

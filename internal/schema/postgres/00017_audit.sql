@@ -8,6 +8,7 @@ CREATE TABLE audit_entries (
     actor_id   uuid, -- the user who did it
     operator   text, -- who did it on the command line
     user_id    uuid, -- whom it was done to; no reference: an entry outlives its user
+    subject_id text, -- what it was done to, when that is no user: a subscription, a plan, a batch, a session
     request_id text,
     -- The details, which alone can change, to NULL.
     address    text,
@@ -25,9 +26,9 @@ CREATE INDEX audit_details ON audit_entries (at)
 CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        IF (NEW.id, NEW.at, NEW.action, NEW.outcome, NEW.actor_id, NEW.operator, NEW.user_id, NEW.request_id)
+        IF (NEW.id, NEW.at, NEW.action, NEW.outcome, NEW.actor_id, NEW.operator, NEW.user_id, NEW.subject_id, NEW.request_id)
             IS NOT DISTINCT FROM
-            (OLD.id, OLD.at, OLD.action, OLD.outcome, OLD.actor_id, OLD.operator, OLD.user_id, OLD.request_id)
+            (OLD.id, OLD.at, OLD.action, OLD.outcome, OLD.actor_id, OLD.operator, OLD.user_id, OLD.subject_id, OLD.request_id)
             AND (NEW.address IS NULL OR NEW.address IS NOT DISTINCT FROM OLD.address)
             AND (NEW.ip_address IS NULL OR NEW.ip_address IS NOT DISTINCT FROM OLD.ip_address)
             AND (NEW.user_agent IS NULL OR NEW.user_agent IS NOT DISTINCT FROM OLD.user_agent)

@@ -8,6 +8,7 @@ CREATE TABLE audit_entries (
     actor_id   text, -- the user who did it
     operator   text, -- who did it on the command line
     user_id    text, -- whom it was done to; no reference: an entry outlives its user
+    subject_id text, -- what it was done to, when that is no user: a subscription, a plan, a batch, a session
     request_id text,
     -- The details, which alone can change, to NULL.
     address    text,
@@ -24,7 +25,7 @@ CREATE INDEX audit_details ON audit_entries (at)
 -- +goose StatementBegin
 CREATE TRIGGER audit_unchanged BEFORE UPDATE ON audit_entries
 WHEN NOT (NEW.id IS OLD.id AND NEW.at IS OLD.at AND NEW.action IS OLD.action AND NEW.outcome IS OLD.outcome
-    AND NEW.actor_id IS OLD.actor_id AND NEW.operator IS OLD.operator AND NEW.user_id IS OLD.user_id AND NEW.request_id IS OLD.request_id
+    AND NEW.actor_id IS OLD.actor_id AND NEW.operator IS OLD.operator AND NEW.user_id IS OLD.user_id AND NEW.subject_id IS OLD.subject_id AND NEW.request_id IS OLD.request_id
     AND (NEW.address IS NULL OR NEW.address IS OLD.address) AND (NEW.ip_address IS NULL OR NEW.ip_address IS OLD.ip_address)
     AND (NEW.user_agent IS NULL OR NEW.user_agent IS OLD.user_agent) AND (NEW.reason IS NULL OR NEW.reason IS OLD.reason))
 BEGIN

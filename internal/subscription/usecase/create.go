@@ -49,7 +49,7 @@ func (l *Lifecycle) Create(
 		if err := l.endOverdue(ctx, d.UserID, now); err != nil {
 			return err
 		}
-		return l.begin(ctx, &s, change)
+		return l.begin(ctx, &s, byActor(change, s, actor, ""))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err

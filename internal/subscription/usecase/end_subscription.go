@@ -10,9 +10,9 @@ import (
 const reasonDeleted = "account_deleted"
 
 // EndSubscription cancels the subscription of a user who is about to be deleted, and publishes that, in the transaction of ctx. A user
-// who holds none that can be cancelled is left alone. adminID is the administrator who deletes the user; empty: the user, or
-// an operator.
-func (l *Lifecycle) EndSubscription(ctx context.Context, userID, adminID string) error {
+// who holds none that can be cancelled is left alone. actorID is who deletes the user: the user, an administrator, or with "" an
+// operator.
+func (l *Lifecycle) EndSubscription(ctx context.Context, userID, actorID string) error {
 	return l.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		if _, err := l.deps.Subscriptions.Lock(ctx, userID); err != nil {
 			return err
@@ -22,15 +22,15 @@ func (l *Lifecycle) EndSubscription(ctx context.Context, userID, adminID string)
 		if err != nil || !s.HasLiveStatus() || !s.Entitled(now, l.deps.PastDueGrace) {
 			return err // what has ended is for the scheduler
 		}
-		by := subscription.Owner
-		if adminID != "" {
-			by = subscription.Administrator
+		by, adminID := subscription.Owner, ""
+		if actorID != userID {
+			by, adminID = subscription.Administrator, actorID
 		}
 		change, err := s.Transition(subscription.StatusCancelled, by, now, l.deps.PastDueGrace)
 		if err != nil {
 			return err
 		}
-		change.Reason, change.AdminID = reasonDeleted, adminID
+		change.Reason, change.AdminID, change.ActorID = reasonDeleted, adminID, actorID
 		return l.update(ctx, &s, change)
 	})
 }

@@ -13,7 +13,7 @@ import (
 
 func TestEndSubscription(t *testing.T) {
 	t.Parallel()
-	for name, admin := range map[string]string{"by its user": "", "by an administrator": "admin-1"} {
+	for name, actor := range map[string]string{"by its user": "user-1", "by an operator": "", "by an administrator": "admin-1"} {
 		t.Run("cancels what is live, "+name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
@@ -26,10 +26,14 @@ func TestEndSubscription(t *testing.T) {
 				f.repo.EXPECT().NextVersion(inATx(), "user-1").Return(int64(2), nil),
 				f.repo.EXPECT().Update(inATx(), want),
 			)
-			require.NoError(t, f.EndSubscription(context.Background(), "user-1", admin))
+			require.NoError(t, f.EndSubscription(context.Background(), "user-1", actor))
 			require.Equal(t, []string{"commit"}, f.tx.ends)
 			require.Len(t, f.events.Events(), 1)
 			data := f.events.Events()[0].Data.(event.SubscriptionCancelledData)
+			admin := actor
+			if actor == "user-1" {
+				admin = ""
+			}
 			require.Equal(t, []string{"account_deleted", admin}, []string{data.CancellationReason, data.AdminUserID})
 		})
 	}

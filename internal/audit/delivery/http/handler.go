@@ -34,6 +34,7 @@ type entryResponse struct {
 	ActorID   string    `json:"actor_id,omitempty"`
 	Operator  string    `json:"operator,omitempty"`
 	UserID    string    `json:"user_id,omitempty"`
+	SubjectID string    `json:"subject_id,omitempty"`
 	RequestID string    `json:"request_id,omitempty"`
 	Address   string    `json:"address,omitempty"`
 	IP        string    `json:"ip_address,omitempty"`
@@ -68,6 +69,7 @@ func (h handler) list(c echo.Context) error {
 			ActorID:   e.ActorID,
 			Operator:  e.Operator,
 			UserID:    e.UserID,
+			SubjectID: e.SubjectID,
 			RequestID: e.RequestID,
 			Address:   e.Address,
 			IP:        e.IP,

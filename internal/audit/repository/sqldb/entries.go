@@ -18,14 +18,14 @@ type Entries struct{ db *database.DB }
 // NewEntries returns a repository on db.
 func NewEntries(db *database.DB) *Entries { return &Entries{db} }
 
-const columns = `id, at, action, outcome, actor_id, operator, user_id, request_id, address, ip_address, user_agent, reason`
+const columns = `id, at, action, outcome, actor_id, operator, user_id, subject_id, request_id, address, ip_address, user_agent, reason`
 
 // Append returns database.ErrNoTx outside a transaction.
 func (r *Entries) Append(ctx context.Context, e audit.Entry) error {
 	_, err := r.db.ExecTx(ctx, "audit: recording", "INSERT INTO audit_entries ("+columns+`)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING`,
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING`,
 		e.ID, database.Truncate(e.At), string(e.Action), string(e.Outcome), nullID(e.ActorID), null(e.Operator),
-		nullID(e.UserID), null(e.RequestID), null(e.Address), null(e.IP), null(e.Agent), null(e.Reason))
+		nullID(e.UserID), null(e.SubjectID), null(e.RequestID), null(e.Address), null(e.IP), null(e.Agent), null(e.Reason))
 	return err
 }
 
@@ -64,9 +64,10 @@ SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at
 }
 
 func scan(row database.Row) (e audit.Entry, err error) {
-	var actor, operator, user, request, address, ip, agent, reason sql.NullString
-	err = row.Scan(&e.ID, database.UTC(&e.At), &e.Action, &e.Outcome, &actor, &operator, &user, &request, &address, &ip, &agent, &reason)
-	e.ActorID, e.Operator, e.UserID, e.RequestID = actor.String, operator.String, user.String, request.String
+	var actor, operator, user, subject, request, address, ip, agent, reason sql.NullString
+	err = row.Scan(&e.ID, database.UTC(&e.At), &e.Action, &e.Outcome, &actor, &operator, &user, &subject, &request, &address, &ip, &agent, &reason)
+	e.ActorID, e.Operator, e.UserID = actor.String, operator.String, user.String
+	e.SubjectID, e.RequestID = subject.String, request.String
 	e.Details = audit.Details{Address: address.String, IP: ip.String, Agent: agent.String, Reason: reason.String}
 	return e, err
 }

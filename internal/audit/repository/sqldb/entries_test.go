@@ -42,7 +42,7 @@ func (s *suite) append(entries ...audit.Entry) {
 func full() audit.Entry {
 	return audit.Entry{
 		ID: uuid.NewString(), At: start, Action: audit.UserDisabled, Outcome: audit.Done, ActorID: uuid.NewString(),
-		Operator: "an", UserID: uuid.NewString(), RequestID: "request-1",
+		Operator: "an", UserID: uuid.NewString(), SubjectID: "proj_1", RequestID: "request-1",
 		Details: audit.Details{Address: "an@example.com", IP: "203.0.113.7", Agent: "curl", Reason: "fraud"},
 	}
 }
@@ -122,7 +122,8 @@ func TestEntries(t *testing.T) {
 				"UPDATE audit_entries SET ip_address = '::1'", "UPDATE audit_entries SET user_agent = 'another'",
 				"UPDATE audit_entries SET action = 'a', address = NULL", "UPDATE audit_entries SET outcome = 'refused'",
 				"UPDATE audit_entries SET actor_id = NULL", "UPDATE audit_entries SET operator = NULL",
-				"UPDATE audit_entries SET user_id = NULL", "UPDATE audit_entries SET request_id = NULL",
+				"UPDATE audit_entries SET user_id = NULL", "UPDATE audit_entries SET subject_id = NULL",
+				"UPDATE audit_entries SET request_id = NULL",
 				"UPDATE audit_entries SET at = '2020-01-01 00:00:00'",
 				"UPDATE audit_entries SET id = '85127bca-b50f-4bdf-9851-54dccc947b2d'",
 			}
