@@ -86,7 +86,7 @@ func TestDisabledAccount(t *testing.T) {
 	require.Equal(t, "a test", reason)
 }
 
-// A deleted account leaves nothing that opens, and its address to whoever registers it.
+// A deleted account leaves nothing that opens, and its address to the next person.
 func TestDeletedAccount(t *testing.T) {
 	const email, password = "mai@example.com", "a long enough one"
 	for name, remove := range map[string]func(p *program, owner *surfer, id string) (reason, who string){

@@ -92,6 +92,22 @@ func NewOperator(
 	}, nil
 }
 
+// RecordOperation writes what an operator is about to do to the system, which no transaction holds.
+func RecordOperation(ctx context.Context, db *database.DB, name string, action audit.Action, subject, reason string) error {
+	clock, err := startClock(ctx, db)
+	if err != nil {
+		return err
+	}
+	return db.WithinTxRetry(ctx, func(ctx context.Context) error {
+		return newRecorder(db, clock).Record(ctx, audit.Entry{
+			Action:    action,
+			Operator:  name,
+			SubjectID: subject,
+			Details:   audit.Details{Reason: reason},
+		})
+	})
+}
+
 // promote makes the user with this address an administrator.
 func promote(ctx context.Context, cfg config.Config, db *database.DB, email string) error {
 	o, err := NewOperator(ctx, config.Migrate, cfg, db, "standalone")

@@ -38,6 +38,10 @@ const (
 	SessionEnded          Action = "session.ended"
 	SessionsEnded         Action = "sessions.ended"
 	TokenReused           Action = "token.reused"
+	DeadLettersReplayed   Action = "deadletters.replayed"
+	DeadLettersDiscarded  Action = "deadletters.discarded"
+	OutboxRetried         Action = "outbox.retried"
+	StateRebuilt          Action = "state.rebuilt"
 	LoginLocked           Action = "login.locked"
 	CodesLocked           Action = "codes.locked"
 )

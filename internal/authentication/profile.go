@@ -13,7 +13,7 @@ type Actor struct {
 	Admin  bool
 }
 
-// Operator is the actor of the command line: whoever has the database is an administrator.
+// Operator is the actor of the command line, who has the database anyway.
 var Operator = Actor{Admin: true}
 
 // UserFilter selects users.
