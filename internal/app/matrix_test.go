@@ -174,7 +174,8 @@ func newMatrix(t *testing.T) *matrix {
 	m.callers = []matrixCaller{ // those who are refused come first: a call that is allowed may change the thing
 		{name: "anonymous"},
 		{name: "a bad token", header: [2]string{"Cookie", "smap_auth_token=x"}},
-		m.person(t, "disabled", nobody, authentication.RoleAdmin, "UPDATE users SET disabled_at = updated_at WHERE id = $1"),
+		m.person(t, "disabled", nobody, authentication.RoleAdmin,
+			"UPDATE users SET disabled_at = updated_at, disabled_active = TRUE, is_active = FALSE, password_hash = NULL WHERE id = $1"),
 		m.person(t, "not verified", nobody, authentication.RoleAdmin, "UPDATE users SET is_active = FALSE WHERE id = $1"),
 		m.person(t, "deleted", nobody, authentication.RoleAdmin, "UPDATE users SET deleted_at = updated_at WHERE id = $1"),
 		m.person(t, "erased", nobody, authentication.RoleAdmin, "DELETE FROM users WHERE id = $1"),

@@ -3,6 +3,9 @@ package command
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/pkg/apperror"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/terminal"
 )
@@ -72,12 +76,20 @@ func (o operating) verb(
 			return err
 		}
 		if err := run(i, op, *reason); err != nil {
-			return err
+			return withFields(err)
 		}
 		i.print("%s", done)
 		return nil
 	})
 	return c
+}
+
+// withFields returns err with what is wrong with the flags.
+func withFields(err error) error {
+	for _, flag := range slices.Sorted(maps.Keys(apperror.From(err).Fields)) {
+		err = fmt.Errorf("%w: --%s %s", err, flag, apperror.From(err).Fields[flag])
+	}
+	return err
 }
 
 func (o operating) list() *cobra.Command {
@@ -198,9 +210,14 @@ func printEntries(i invocation, entries []audit.Entry, total int) error {
 		if e.Operator != "" {
 			who = "operator " + e.Operator
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", e.At.Format(time.RFC3339), e.Action, e.Outcome,
-			terminal.Escape(who), e.UserID, terminal.Escape(e.SubjectID), terminal.Escape(e.Address), terminal.Escape(e.IP), terminal.Escape(e.Reason),
-			terminal.Escape(e.RequestID))
+		columns := []string{
+			e.At.Format(time.RFC3339), string(e.Action), string(e.Outcome), who, e.UserID, e.SubjectID,
+			e.Address, e.IP, e.Reason, e.RequestID,
+		}
+		for i, text := range columns {
+			columns[i] = terminal.Escape(text)
+		}
+		fmt.Fprintln(w, strings.Join(columns, "\t"))
 	}
 	if err := w.Flush(); err != nil {
 		return err

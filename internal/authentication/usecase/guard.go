@@ -17,8 +17,11 @@ type GuardDeps struct {
 	Limits authentication.LimitRepository
 	Clock  authentication.Clock
 	Key    authentication.CodeKey
-	Users  authentication.UserRepository // whose owner is refused, for the record
-	Audit  audit.Recorder
+	// Users finds whose address it is that is refused, for the record.
+	Users interface {
+		ByEmail(ctx context.Context, email string) (authentication.User, error)
+	}
+	Audit audit.Recorder
 	// Refused is called when something was refused.
 	Refused func(ctx context.Context, kind authentication.LimitKind)
 }

@@ -65,7 +65,8 @@ SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at
 
 func scan(row database.Row) (e audit.Entry, err error) {
 	var actor, operator, user, subject, request, address, ip, agent, reason sql.NullString
-	err = row.Scan(&e.ID, database.UTC(&e.At), &e.Action, &e.Outcome, &actor, &operator, &user, &subject, &request, &address, &ip, &agent, &reason)
+	err = row.Scan(&e.ID, database.UTC(&e.At), &e.Action, &e.Outcome, &actor, &operator, &user, &subject, &request,
+		&address, &ip, &agent, &reason)
 	e.ActorID, e.Operator, e.UserID = actor.String, operator.String, user.String
 	e.SubjectID, e.RequestID = subject.String, request.String
 	e.Details = audit.Details{Address: address.String, IP: ip.String, Agent: agent.String, Reason: reason.String}
