@@ -279,6 +279,32 @@ func TestRequests(t *testing.T) {
 		})
 	})
 
+	t.Run("in prepare no pod of the previous release can revive a disabled user", func(t *testing.T) {
+		t.Parallel()
+		eachFlow(t, Prepare, func(f flow) {
+			u := f.pending(email)
+			f.oldStores(u.ID, "012345", start)
+			u.DisabledAt = f.clock.Now()
+			require.NoError(f, f.users.Update(context.Background(), u))
+			digits, expires := f.oldReads(email)
+			require.False(f, digits.Valid || expires.Valid)
+			require.ErrorIs(f, f.verify("012345"), authentication.ErrOtherBrowser, "there is no such code any more")
+
+			f.register("a stranger's own")
+			digits, _ = f.oldReads(email)
+			require.False(f, digits.Valid, "no code of ours is where the previous release looks")
+			for _, revived := range []string{"is_active = TRUE", "password_hash = 'x'", "otp = '012345'"} {
+				_, err := f.db.Exec(context.Background(), "reviving", "UPDATE users SET "+revived+" WHERE id = $1", u.ID)
+				require.Error(f, err, revived)
+			}
+			u.DisabledAt = time.Time{}
+			require.NoError(f, f.users.Update(context.Background(), u))
+			enabled, err := f.users.ByEmail(context.Background(), email)
+			require.NoError(f, err)
+			require.Equal(f, password, enabled.PasswordHash)
+		})
+	})
+
 	t.Run("in prepare password and code where the previous release looks are the newest request's", func(t *testing.T) {
 		t.Parallel()
 		eachFlow(t, Prepare, func(f flow) {

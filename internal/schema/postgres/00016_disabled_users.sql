@@ -11,7 +11,9 @@ BEGIN
             -- While it is, is_active is FALSE, and password_hash and otp are NULL: pods of the previous release know no more
             -- of an account, and can neither open nor revive it. What these were is here.
             ALTER TABLE users ADD COLUMN disabled_at timestamptz, ADD COLUMN disabled_hash text,
-                ADD COLUMN disabled_active boolean;
+                ADD COLUMN disabled_active boolean,
+                ADD CONSTRAINT users_disabled CHECK (disabled_at IS NULL
+                    OR is_active IS NOT TRUE AND password_hash IS NULL AND otp IS NULL) NOT VALID; -- no row has disabled_at yet
             EXIT;
         EXCEPTION WHEN lock_not_available THEN
             IF try = 60 THEN
