@@ -29,13 +29,14 @@ import (
 // accountFinder is authentication's users as invitation sees them.
 type accountFinder struct{ users *authsql.Users }
 
-// Account implements [invitation.AccountFinder].
+// Account implements [invitation.AccountFinder]. To invitation an account that is disabled is none: nobody is written to, and
+// nothing is accepted.
 func (f accountFinder) Account(ctx context.Context, userID string) (invitation.Account, error) {
 	u, err := f.users.ByID(ctx, userID)
-	if errors.Is(err, authentication.ErrUserNotFound) {
-		err = invitation.ErrAccountNotFound
+	if errors.Is(err, authentication.ErrUserNotFound) || err == nil && u.Disabled() {
+		return invitation.Account{}, invitation.ErrAccountNotFound
 	}
-	return invitation.Account{Email: u.Email, Active: u.Active || u.Disabled()}, err
+	return invitation.Account{Email: u.Email, Active: u.Active}, err
 }
 
 // recipientFinder is authentication's users as subscription writes to them.

@@ -35,15 +35,16 @@ func (uc *UseCase) SendCode(
 	}
 	browser = client.Browser()
 	email := found.email()
-	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		now := uc.deps.Clock.Now()
-		again, kind := false, authentication.SendRegistration // makes the first request
-		if last := found.request; last != nil {
-			again, kind = last.Code.CanResend(now) || last.Code.Dead(), authentication.SendResend
-			if last.Code.Dead() {
-				kind = authentication.SendReplacement
-			}
+	now := uc.deps.Clock.Now()
+	again, kind := found.sends(now)
+	if found.request == nil || again {
+		err := uc.deps.Guard.MaySend(ctx, email, client, kind)
+		if err != nil && !errors.Is(err, authentication.ErrTooSoon) {
+			return "", err
 		}
+	}
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		again := again
 		if found.request == nil || again {
 			switch err := uc.deps.Guard.Send(ctx, email, client, kind); {
 			case errors.Is(err, authentication.ErrTooSoon):
@@ -55,6 +56,17 @@ func (uc *UseCase) SendCode(
 		return uc.resend(ctx, found, again, browser, client, now)
 	})
 	return browser, err
+}
+
+// sends reports whether another code is made in the request, and of which kind a new one is.
+func (p *proven) sends(now time.Time) (again bool, kind authentication.SendKind) {
+	switch {
+	case p.request == nil:
+		return false, authentication.SendRegistration // makes the first request
+	case p.request.Code.Dead():
+		return true, authentication.SendReplacement
+	}
+	return p.request.Code.CanResend(now), authentication.SendResend
 }
 
 // resend binds the browser to the request that was found, and makes another code in it when again is set. For a user of

@@ -32,6 +32,9 @@ func (l *Lifecycle) Create(
 		if _, err := l.deps.Subscriptions.Lock(ctx, d.UserID); err != nil {
 			return err
 		}
+		if err := l.requireUser(ctx, d.UserID); err != nil { // again: deleting takes the lock as well
+			return err
+		}
 		plan, err := l.deps.Plans.UseByID(ctx, d.PlanID)
 		if err != nil {
 			return err
