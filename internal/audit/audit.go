@@ -16,7 +16,7 @@ import (
 // Action is what was done, as "user.disabled".
 type Action string
 
-// The actions. docs/audit.md describes them.
+// The actions. docs/operations.md describes them.
 const (
 	UserVerified          Action = "user.verified"
 	UserPasswordChanged   Action = "user.password_changed"
