@@ -118,7 +118,7 @@ func checkReason(reason string) error {
 	return authentication.ErrProfile.WithFields(map[string]string{"reason": problem})
 }
 
-// record writes what was done to the user, and publishes the event when there is one.
+// record writes what was done to the user.
 func (a *Administration) record(
 	ctx context.Context, actor authentication.Actor, action audit.Action, userID, reason string,
 ) error {
