@@ -12,6 +12,7 @@ import (
 
 	"github.com/smap-platform/identity/api"
 	"github.com/smap-platform/identity/api/apitest"
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/invitation"
 	"github.com/smap-platform/identity/internal/project"
@@ -113,7 +114,7 @@ var sentinels = []*apperror.Error{
 	authentication.TryAgainIn(15 * time.Minute), authentication.ErrWrongPassword, authentication.ErrWrongCode,
 	authentication.ErrAlreadyVerified, authentication.ErrCodeExpired, authentication.ErrTooManyTries,
 	authentication.ErrNotVerified, authentication.ErrInvalidEmail, authentication.ErrUnauthenticated, authentication.ErrBusy,
-	authentication.ErrSessionNotFound,
+	authentication.ErrSessionNotFound, authentication.ErrDisabled, authentication.ErrLastAdmin, audit.ErrQuery,
 	authentication.ErrProfile, authentication.ErrNoUser, authentication.ErrUserID, authentication.ErrForbidden,
 	subscription.ErrBody, subscription.ErrNotFound, subscription.ErrTimes, subscription.ErrOutdated, subscription.ErrInvalidID,
 	subscription.ErrActiveExists, subscription.ErrStatus, subscription.ErrCannotCancel, subscription.ErrNoUser,

@@ -54,6 +54,9 @@ var payloads = map[event.RoutingKey]map[string]event.Payload{
 		"reset":    event.SecurityNotice{UserID: userID, Recipient: "an@example.com", Locale: "en", Kind: event.NoticePasswordReset, OccurredAt: now.Truncate(time.Second)},
 	},
 	event.UserVerified: {"verified": event.UserVerifiedData{UserID: userID, OccurredAt: now}},
+	event.UserDisabled: {"disabled": event.UserDisabledData{UserID: userID, OccurredAt: now}},
+	event.UserEnabled:  {"enabled": event.UserEnabledData{UserID: userID, OccurredAt: now}},
+	event.UserDeleted:  {"deleted": event.UserDeletedData{UserID: userID, OccurredAt: now, EraseAt: then}},
 	event.InvitationRequested: {
 		"invitation": event.InvitationMail{
 			UserID: userID, Recipient: "an+x@example.com", Token: "q7vR2mXc0sYt4Kd8_w-Zaa", Locale: "vi", ExpiresAt: then,

@@ -16,7 +16,7 @@ const (
 	Standalone Role = "standalone" // api and consumer on embedded parts; requires nothing from its environment
 	Migrate    Role = "migrate"    // commands of the api binary that only touch the database
 	Support    Role = "support"    // those that look for a person's mails as well
-	Resend     Role = "resend"     // those that have a mail sent
+	Resend     Role = "resend"     // those that have a mail sent, or change accounts and say so
 )
 
 // Config has every setting of the service, by section.
@@ -104,6 +104,10 @@ type Accounts struct {
 	MinPasswordChars int
 	// UnverifiedKeptFor is how long a user is kept who has registered and never proven the address.
 	UnverifiedKeptFor time.Duration
+	// EraseAfter is the time from the deletion of an account to the erasure of its data.
+	EraseAfter time.Duration
+	// AuditDetailsFor is how long the record of who did what keeps addresses, clients and reasons.
+	AuditDetailsFor time.Duration
 }
 
 // Subscriptions has the rules of subscriptions.
@@ -167,6 +171,8 @@ func Load(role Role) (Config, error) {
 		Accounts: Accounts{
 			MinPasswordChars:  r.integer("PASSWORD_MIN_LENGTH", 8, 64),
 			UnverifiedKeptFor: r.duration("UNVERIFIED_KEPT_FOR", 24*time.Hour, 366*24*time.Hour),
+			EraseAfter:        r.duration("ERASE_AFTER", 0, 366*24*time.Hour),
+			AuditDetailsFor:   r.duration("AUDIT_DETAILS_FOR", 24*time.Hour, 3660*24*time.Hour),
 		},
 		Subscriptions: Subscriptions{
 			PastDueGrace: r.duration("PAST_DUE_GRACE", 0, 366*24*time.Hour),

@@ -77,7 +77,7 @@ func TestLoad(t *testing.T) {
 				MaxAge: 2 * time.Hour, MaxAgeRemember: 30 * 24 * time.Hour,
 			},
 			Invitations:   Invitations{PerSecond: 20},
-			Accounts:      Accounts{MinPasswordChars: 8},
+			Accounts:      Accounts{MinPasswordChars: 8, EraseAfter: 30 * 24 * time.Hour},
 			Subscriptions: Subscriptions{PastDueGrace: 14 * 24 * time.Hour},
 		}, cfg, "what the api does not use stays zero")
 	})

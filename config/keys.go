@@ -14,6 +14,7 @@ var (
 	all      = []Role{API, Consumer, Standalone, Migrate, Support, Resend}
 	servers  = []Role{API, Consumer, Standalone}
 	web      = []Role{API, Standalone}
+	changing = []Role{API, Standalone, Resend}
 	worker   = []Role{Consumer, Standalone}
 	database = []Role{API, Consumer, Migrate, Support, Resend} // the standalone's database is a file in DATA_DIR
 	remote   = []Role{API, Consumer}
@@ -67,6 +68,8 @@ var variables = []variable{
 	{"PAST_DUE_GRACE", "336h", "", all},
 	{"PASSWORD_MIN_LENGTH", "8", "", web},
 	{"UNVERIFIED_KEPT_FOR", "168h", "", worker},
+	{"ERASE_AFTER", "720h", "", changing},
+	{"AUDIT_DETAILS_FOR", "8760h", "", worker},
 	{"SUBSCRIPTION_SCHEDULER", "", "", worker},
 
 	{"REDIS_HOST", "", "", remote},

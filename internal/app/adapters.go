@@ -29,11 +29,12 @@ import (
 // accountFinder is authentication's users as invitation sees them.
 type accountFinder struct{ users *authsql.Users }
 
-// Account implements [invitation.AccountFinder].
+// Account implements [invitation.AccountFinder]. To invitation an account that is disabled is none: nobody is written to, and
+// nothing is accepted.
 func (f accountFinder) Account(ctx context.Context, userID string) (invitation.Account, error) {
 	u, err := f.users.ByID(ctx, userID)
-	if errors.Is(err, authentication.ErrUserNotFound) {
-		err = invitation.ErrAccountNotFound
+	if errors.Is(err, authentication.ErrUserNotFound) || err == nil && u.Disabled() {
+		return invitation.Account{}, invitation.ErrAccountNotFound
 	}
 	return invitation.Account{Email: u.Email, Active: u.Active}, err
 }
@@ -49,7 +50,7 @@ func (f recipientFinder) Recipients(ctx context.Context, userIDs []string) (map[
 	}
 	found := make(map[string]subscription.Recipient, len(users))
 	for _, u := range users {
-		if u.Active {
+		if u.Admitted() {
 			found[u.ID] = subscription.Recipient{Email: u.Email, Locale: cmp.Or(u.Locale, "en")}
 		}
 	}

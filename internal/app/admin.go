@@ -10,8 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
-	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
-	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
@@ -67,19 +66,6 @@ func DueSubscriptions(
 	return due, overdue, err
 }
 
-// Promote makes the user with this address an administrator.
-func Promote(ctx context.Context, db *database.DB, email string) error {
-	clock, err := startClock(ctx, db)
-	if err != nil {
-		return err
-	}
-	return authentications.NewPromoter(authentications.PromoterDeps{
-		Tx:    db,
-		Users: authsql.NewUsers(db),
-		Clock: clock,
-	}).Promote(ctx, email)
-}
-
 // Rebuilt is what RebuildState has done.
 type Rebuilt struct {
 	States   subscriptions.Rebuilt
@@ -114,11 +100,18 @@ func RebuildState(ctx context.Context, cfg config.Config, db *database.DB, log z
 	return r, errors.Join(states, progress)
 }
 
-// RetryOutbox makes the rows the relay has given up due again and returns how many there were.
-func RetryOutbox(ctx context.Context, db *database.DB) (int64, error) {
+// RetryOutbox makes the rows the relay has given up due again and returns how many there were. operator is who asked for
+// it.
+func RetryOutbox(ctx context.Context, db *database.DB, operator string) (rows int64, err error) {
 	clock, err := startClock(ctx, db)
 	if err != nil {
 		return 0, err
 	}
-	return retryOutbox(ctx, db, clock.Now())
+	err = db.WithinTxRetry(ctx, func(ctx context.Context) error {
+		if rows, err = retryOutbox(ctx, db, clock.Now()); err != nil {
+			return err
+		}
+		return newRecorder(db, clock).Record(ctx, audit.Entry{Action: audit.OutboxRetried, Operator: operator})
+	})
+	return rows, err
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
+	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
+	audits "github.com/smap-platform/identity/internal/audit/usecase"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/password"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
@@ -204,6 +206,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		TrialKey:      subscription.TrialKey(a.cfg.Secrets.TrialDigest),
 		Users:         userFinder{authsql.NewUsers(a.db)},
 		Events:        events,
+		Audit:         newRecorder(a.db, a.clock),
 	})
 	a.authentication = authentications.New(authentications.Deps{
 		Tx:        a.tx,
@@ -215,6 +218,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Tokens:    tokens,
 		Trials:    lifecycle,
 		Events:    events,
+		Audit:     newRecorder(a.db, a.clock),
 		Clock:     a.clock,
 		CodeKeys:  codeKeys(a.cfg.Secrets),
 
@@ -222,18 +226,25 @@ func (a *App) assembleAPI(events event.Publisher) {
 		SessionPolicy: authentication.SessionPolicy{Idle: a.cfg.Cookie.MaxAge, Remember: a.cfg.Cookie.MaxAgeRemember},
 		Reused:        a.tokenReused,
 	})
+	accounts := administration(a.cfg, a.db, a.tx, a.clock, lifecycle, events)
 	a.web = a.newWeb(services{
 		authentication: a.authentication,
 		directory: authentications.NewDirectory(authentications.DirectoryDeps{
+			Tx:    a.tx,
 			Users: authsql.NewUsers(a.db),
+			Audit: newRecorder(a.db, a.clock),
 			Clock: a.clock,
 		}),
-		invitations:   a.newInvitations(events),
-		subscriptions: lifecycle,
+		administration: accounts,
+		deleter:        authentications.NewDeleter(accounts, a.newGuard(), a.passwords),
+		audit:          audits.NewReader(auditsql.NewEntries(a.db)),
+		invitations:    a.newInvitations(events),
+		subscriptions:  lifecycle,
 		plans: subscriptions.NewCatalog(subscriptions.CatalogDeps{
 			Tx:    a.tx,
 			Clock: a.clock,
 			Plans: subscriptionsql.NewPlans(a.db),
+			Audit: newRecorder(a.db, a.clock),
 		}),
 		reading:  projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
 		counting: a.progress.count,
@@ -253,6 +264,8 @@ func (in *infra) newGuard() *authentications.Guard {
 		Limits:  authsql.NewLimits(in.db),
 		Clock:   in.clock,
 		Keys:    codeKeys(in.cfg.Secrets),
+		Users:   authsql.NewUsers(in.db),
+		Audit:   newRecorder(in.db, in.clock),
 		Refused: in.tryRefused,
 	})
 }
@@ -271,6 +284,7 @@ func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
 		Owners:        accountFinder{users},
 		Passwords:     a.passwords,
 		Events:        events,
+		Audit:         newRecorder(a.db, a.clock),
 		Outbox:        withdrawer{a.db},
 		Progress:      batchProgress{a.progress.count, a.progress.store},
 		Clock:         a.clock,

@@ -147,7 +147,7 @@ func (s *Standalone) Now() time.Time { return s.clock.Now() }
 
 // Promote makes the user with this address an administrator.
 func (s *Standalone) Promote(ctx context.Context, email string) error {
-	return Promote(ctx, s.db, email)
+	return promote(ctx, s.cfg, s.db, email)
 }
 
 // Tap returns a channel with a copy of every message on the exchange whose key matches pattern, until stop is called.

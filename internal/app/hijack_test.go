@@ -13,7 +13,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
+
+	"github.com/smap-platform/identity/config"
 )
 
 // surfer is a browser of its own, in a network of its own.
@@ -33,18 +36,7 @@ func (p *program) surfer(t *testing.T, network string) *surfer {
 // post returns the response and what of it a person, or a program, could tell apart.
 func (s *surfer) post(t *testing.T, path string, body fields) (status, code int, transcript string) {
 	t.Helper()
-	raw, err := json.Marshal(body)
-	require.NoError(t, err)
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.APIURL()+path, bytes.NewReader(raw))
-	require.NoError(t, err)
-	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("X-Forwarded-For", s.network)
-	response, err := s.client.Do(request)
-	require.NoError(t, err)
-	defer response.Body.Close()
-	s.contract.Check(t, request, raw, response)
-	answer, err := io.ReadAll(response.Body)
-	require.NoError(t, err)
+	response, answer := s.do(t, http.MethodPost, path, body)
 	var envelope struct {
 		ErrorCode int `json:"error_code"`
 	}
@@ -61,6 +53,31 @@ func (s *surfer) post(t *testing.T, path string, body fields) (status, code int,
 	slices.Sort(header)
 	transcript = fmt.Sprintf("%s %d\n%s\n%s", path, response.StatusCode, strings.Join(header, "\n"), answer)
 	return response.StatusCode, envelope.ErrorCode, random.ReplaceAllString(transcript, "…")
+}
+
+// send makes a request and returns the status and the body of the response.
+func (s *surfer) send(t *testing.T, method, path string, body fields) (status int, answer []byte) {
+	t.Helper()
+	response, answer := s.do(t, method, path, body)
+	return response.StatusCode, answer
+}
+
+// do makes a request and checks it against the contract. The body of the response has been read.
+func (s *surfer) do(t *testing.T, method, path string, body fields) (response *http.Response, answer []byte) {
+	t.Helper()
+	raw, err := json.Marshal(body)
+	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(t.Context(), method, s.APIURL()+path, bytes.NewReader(raw))
+	require.NoError(t, err)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("X-Forwarded-For", s.network)
+	response, err = s.client.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	s.contract.Check(t, request, raw, response)
+	answer, err = io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return response, answer
 }
 
 // newest returns the code of the newest of n mails.
@@ -140,6 +157,14 @@ func TestSecondDevice(t *testing.T) {
 	require.Equal(t, []int{200, 0}, verify(laptop, laptop.newest(t, email, 2)))
 }
 
+// operator is the command line beside the program.
+func (p *program) operator(t *testing.T) *Operator {
+	t.Helper()
+	o, err := NewOperator(t.Context(), config.Standalone, p.cfg, p.db, zerolog.Nop(), "a test")
+	require.NoError(t, err)
+	return o
+}
+
 // A person who registers an address learns nothing about it.
 func TestTranscripts(t *testing.T) {
 	p := start(t, t.TempDir())
@@ -150,6 +175,14 @@ func TestTranscripts(t *testing.T) {
 			require.Equal(t, http.StatusCreated, status)
 		},
 		"active": func(email string) { p.verified(t, email, 1) },
+		"disabled": func(email string) {
+			p.verified(t, email, 1)
+			require.NoError(t, p.operator(t).Disable(t.Context(), email, ""))
+		},
+		"deleted": func(email string) {
+			p.verified(t, email, 1)
+			require.NoError(t, p.operator(t).Delete(t.Context(), email, ""))
+		},
 		"invited": func(email string) {
 			_, err := p.db.Exec(t.Context(), "inviting", `INSERT INTO users (id, username, role_hash, is_active, created_at, updated_at)
 				VALUES ('85127bca-b50f-4bdf-9851-54dccc947b2d', $1, '', false, $2, $2)`, email, time.Now().UTC())

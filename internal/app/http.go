@@ -13,6 +13,9 @@ import (
 	swagger "github.com/swaggest/swgui/v5emb"
 
 	openapi "github.com/smap-platform/identity/api"
+	"github.com/smap-platform/identity/internal/audit"
+	audithttp "github.com/smap-platform/identity/internal/audit/delivery/http"
+	audits "github.com/smap-platform/identity/internal/audit/usecase"
 	"github.com/smap-platform/identity/internal/authentication"
 	authhttp "github.com/smap-platform/identity/internal/authentication/delivery/http"
 	"github.com/smap-platform/identity/internal/authentication/password"
@@ -37,6 +40,9 @@ const requestTimeout = 15 * time.Second
 type services struct {
 	authentication *authentications.UseCase
 	directory      *authentications.Directory
+	administration *authentications.Administration
+	deleter        *authentications.Deleter
+	audit          *audits.Reader
 	invitations    *invitations.UseCase
 	subscriptions  *subscriptions.Lifecycle
 	plans          *subscriptions.Catalog
@@ -51,7 +57,7 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	maps.Copy(routes, invitationhttp.Limits())
 	in.logCallers()
 	e := in.newEcho(in.metrics.registry, routes)
-	e.Use(hashInTurns)
+	e.Use(hashInTurns, recordOrigin)
 	root := e.Group("")
 	auth := authhttp.Authentication{
 		Tokens:     s.tokens,
@@ -69,6 +75,8 @@ func (in *infra) newWeb(s services) *echo.Echo {
 	internal := httpserver.InternalKey(string(in.cfg.Secrets.Internal), string(in.cfg.Secrets.InternalPrevious))
 	authhttp.Register(root, s.authentication, auth)
 	authhttp.RegisterUsers(root, s.directory, authenticated, internal)
+	authhttp.RegisterAdministration(root, s.administration, s.deleter, auth)
+	audithttp.Register(root, s.audit, authenticated)
 	invitationhttp.Register(root, s.invitations, invitationLogin{auth}, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated, internal)
 	subscriptionhttp.RegisterPlans(root, s.plans, authenticated)
@@ -84,6 +92,22 @@ func hashInTurns(next echo.HandlerFunc) echo.HandlerFunc {
 		client := authentication.Client{IP: httpserver.ClientAddress(c)}
 		r := c.Request()
 		c.SetRequest(r.WithContext(password.WithClient(r.Context(), client.Network())))
+		return next(c)
+	}
+}
+
+// recordOrigin says where entries of the record come from.
+func recordOrigin(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		origin := audit.Origin{
+			RequestID: c.Response().Header().Get(echo.HeaderXRequestID),
+			Agent:     r.UserAgent(),
+		}
+		if ip := httpserver.ClientAddress(c); ip.IsValid() {
+			origin.IP = ip.String()
+		}
+		c.SetRequest(r.WithContext(audit.WithOrigin(r.Context(), origin)))
 		return next(c)
 	}
 }

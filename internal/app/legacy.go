@@ -241,6 +241,7 @@ func LegacyTool(ctx context.Context, cfg config.Config, db *database.DB) (*legac
 	return legacy.NewTool(legacy.ToolDeps{
 		DB:            db,
 		Clock:         clock,
+		Audit:         newRecorder(db, clock),
 		Connection:    rabbitmq.Options{URL: string(cfg.RabbitMQ.URL), Name: "identity-migration", Log: zerolog.Nop()},
 		ManagementURL: string(cfg.RabbitMQ.ManagementURL),
 		Queues:        Queues(cfg),

@@ -58,6 +58,13 @@ var matrixRoutes = map[string]matrixRow{
 	"GET /users/:id":          {who: forAdmins, id: "user"},
 	"GET /users/internal/:id": {who: forServices, id: "user"},
 
+	"DELETE /users/me":        {who: forPeople, body: `{}`},
+	"PUT /users/:id/role":     {who: forAdmins, id: "user", body: `{"role":"USER"}`},
+	"POST /users/:id/disable": {who: forAdmins, id: "user", body: `{"reason":1}`},
+	"POST /users/:id/enable":  {who: forAdmins, id: "user"},
+	"DELETE /users/:id":       {who: forAdmins, id: "user", body: `{"reason":1}`},
+	"GET /audit":              {who: forAdmins},
+
 	"POST /users/invitations":                    {who: forAdmins, body: `[]`},
 	"POST /users/invitations/:project_id/cancel": {who: forAdmins},
 
@@ -167,7 +174,9 @@ func newMatrix(t *testing.T) *matrix {
 	m.callers = []matrixCaller{ // those who are refused come first: a call that is allowed may change the thing
 		{name: "anonymous"},
 		{name: "a bad token", header: [2]string{"Cookie", "smap_auth_token=x"}},
-		m.person(t, "disabled", nobody, authentication.RoleAdmin, "UPDATE users SET is_active = FALSE WHERE id = $1"),
+		m.person(t, "disabled", nobody, authentication.RoleAdmin,
+			"UPDATE users SET disabled_at = updated_at, disabled_active = TRUE, is_active = FALSE, password_hash = NULL WHERE id = $1"),
+		m.person(t, "not verified", nobody, authentication.RoleAdmin, "UPDATE users SET is_active = FALSE WHERE id = $1"),
 		m.person(t, "deleted", nobody, authentication.RoleAdmin, "UPDATE users SET deleted_at = updated_at WHERE id = $1"),
 		m.person(t, "erased", nobody, authentication.RoleAdmin, "DELETE FROM users WHERE id = $1"),
 		{name: "a wrong key", header: [2]string{"X-Internal-Key", "another key, not the one"}},
@@ -233,7 +242,7 @@ func (m *matrix) person(t *testing.T, name string, s standing, role authenticati
 func (m *matrix) promoted(t *testing.T) matrixCaller {
 	t.Helper()
 	caller := m.person(t, "promoted", administrator, authentication.RoleUser, "")
-	require.NoError(t, Promote(t.Context(), m.db, "promoted@example.com"))
+	require.NoError(t, promote(t.Context(), m.cfg, m.db, "promoted@example.com"))
 	return caller
 }
 

@@ -28,7 +28,7 @@ func (p *program) loginAdmin(t *testing.T) {
 	require.NoError(t, err)
 	otp := sixDigits.FindString(mails[0].Text)
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp", fields{"email": admin, "otp": otp})
-	require.NoError(t, Promote(t.Context(), p.db, admin))
+	require.NoError(t, promote(t.Context(), p.cfg, p.db, admin))
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": admin, "password": adminPassword})
 }
 

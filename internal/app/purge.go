@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
 	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
@@ -62,6 +63,7 @@ func (a *App) purgeOnce(ctx context.Context) {
 		{"processes", processLife, func(ctx context.Context, then time.Time) (int64, error) {
 			return heartbeat.Purge(ctx, a.db, then)
 		}},
+		{"details of the audit", a.cfg.Accounts.AuditDetailsFor, auditsql.NewEntries(a.db).PurgeDetails},
 		{"unverified users", a.cfg.Accounts.UnverifiedKeptFor, a.purgeUnverified},
 	} {
 		n, err := p.purge(ctx, now.Add(-p.life))

@@ -43,7 +43,7 @@ type Person struct {
 // PersonUser is the account.
 type PersonUser struct {
 	ID        string    `json:"id"`
-	State     string    `json:"state"` // active, invited, not verified, deleted
+	State     string    `json:"state"` // active, invited, not verified, disabled, deleted
 	Role      string    `json:"role,omitempty"`
 	Locale    string    `json:"locale,omitempty"`
 	CreatedAt time.Time `json:"created_at,omitzero"`
@@ -161,7 +161,10 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 	}
 	p.Email = u.Email
 	p.User = &PersonUser{ID: u.ID, State: "not verified", Role: string(u.Role), Locale: u.Locale, CreatedAt: u.CreatedAt}
-	if u.Active {
+	switch {
+	case u.Disabled():
+		p.User.State = "disabled"
+	case u.Active:
 		p.User.State = "active"
 	}
 	held, err := subscriptionsql.NewSubscriptions(db).LatestOf(ctx, u.ID)
@@ -183,7 +186,7 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 	invitations, err := invitationsql.NewInvitations(db).OfUser(ctx, u.ID)
 	for _, i := range invitations {
 		state := stateOfInvitation(i, now)
-		if state == stateOpen && !u.Active {
+		if state == stateOpen && !u.Active && !u.Disabled() {
 			p.User.State = "invited"
 		}
 		p.Invitations = append(p.Invitations, PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, state, i.EventID})

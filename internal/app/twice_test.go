@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
@@ -122,9 +123,7 @@ func TestTransactions(t *testing.T) {
 		require.NoError(t, err)
 		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", login)
 		require.Equal(t, 1, p.number(t, "SELECT count(*) FROM users WHERE password_hash LIKE '$argon2id$%'"))
-		require.NoError(t, authentications.NewPromoter(authentications.PromoterDeps{
-			Tx: p.tx, Users: authsql.NewUsers(p.db), Clock: p.clock,
-		}).Promote(t.Context(), email))
+		require.NoError(t, promote(t.Context(), p.cfg, p.db, email))
 		p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", login)
 
 		upload := "lan@example.com\nno address\nhoa@example.com\nmai@example.com\n"
@@ -167,17 +166,14 @@ func TestTransactions(t *testing.T) {
 		p.replaceCode(t)
 		p.lifeOfTrial(t)
 		p.recover(t)
+		p.administer(t)
 
 		require.Equal(t, []string{
-			"authentication.CodeFailed", "authentication.EndOtherSessions",
-			"authentication.ForgotPassword", "authentication.Promote", "authentication.Register",
-			"authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.Verify",
-			"authentication.changeLogin", "authentication.changePassword", "authentication.issueAnother", "authentication.login",
-			"authentication.newest", "authentication.replace",
+			"authentication.CodeFailed", "authentication.EndAllSessions", "authentication.EndOtherSessions", "authentication.EndSession", "authentication.ForgotPassword", "authentication.Register", "authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.UpdateProfile", "authentication.Verify", "authentication.change", "authentication.changeLogin", "authentication.changePassword", "authentication.deleteOwn", "authentication.issueAnother", "authentication.login", "authentication.newest", "authentication.record", "authentication.replace",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
-			"subscription.DeletePlan", "subscription.StartTrial", "subscription.Update", "subscription.UpdatePlan",
+			"subscription.DeletePlan", "subscription.EndSubscription", "subscription.StartTrial", "subscription.Update", "subscription.UpdatePlan",
 			"subscription.expireBatch", "subscription.remindBatch",
 		}, p.twice.list())
 		require.Len(t, p.twice.list(), retried(t), "a use case whose transaction may run twice is not in this test")
@@ -290,6 +286,49 @@ func (p *program) recover(t *testing.T) {
 	p.clock.Advance(time.Hour)
 	p.ok(t, http.StatusOK, http.MethodGet, "/authentication/me", nil)
 	require.Equal(t, sessions, p.number(t, "SELECT count(*) FROM sessions"), "a new token belongs to the same session")
+}
+
+// administer does to accounts what administrators and their users do.
+func (p *program) administer(t *testing.T) {
+	t.Helper()
+	const email, password = "bi.khoa@example.com", "a long enough one"
+	id := p.verified(t, email, 1)
+	recorded := func(action audit.Action) int {
+		return p.number(t, "SELECT count(*) FROM audit_entries WHERE action = $1 AND user_id = $2", string(action), id)
+	}
+	p.ok(t, http.StatusOK, http.MethodPut, "/users/me", fields{"full_name": "An"})
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": email, "password": password})
+	other := p.text(t, "SELECT id FROM sessions WHERE user_id = $1 AND ended_at IS NULL ORDER BY created_at LIMIT 1", id)
+	p.ok(t, http.StatusOK, http.MethodDelete, "/authentication/sessions/"+other, nil)
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": admin, "password": adminPassword})
+	for range 2 {
+		p.ok(t, http.StatusOK, http.MethodPut, "/users/"+id+"/role", fields{"role": "ADMIN"})
+		p.ok(t, http.StatusOK, http.MethodPost, "/users/"+id+"/disable", fields{"reason": "a test"})
+	}
+	status, _, _ := p.call(t, http.MethodPost, "/authentication/login", fields{"email": email, "password": password})
+	require.Equal(t, http.StatusForbidden, status)
+	p.ok(t, http.StatusOK, http.MethodPost, "/users/"+id+"/enable", nil)
+	accounts := administration(p.cfg, p.db, p.tx, p.clock, nil, nil)
+	require.NoError(t, accounts.EndSessions(t.Context(), authentication.Operator, id))
+	ended, err := accounts.EndAllSessions(t.Context(), authentication.Operator)
+	require.NoError(t, err)
+	require.Positive(t, ended)
+	for range authentication.LoginTries + 2 {
+		p.call(t, http.MethodPost, "/authentication/login", fields{"email": email, "password": "another one"},
+			"X-Forwarded-For", "203.0.113.7")
+	}
+	p.clock.Advance(authentication.LoginPause)
+	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": email, "password": password})
+	p.ok(t, http.StatusOK, http.MethodDelete, "/users/me", fields{"password": password})
+	for _, action := range []audit.Action{
+		audit.UserVerified, audit.UserProfileChanged, audit.UserRoleChanged, audit.UserDisabled, audit.UserEnabled,
+		audit.UserDeleted, audit.SessionEnded, audit.LoginLocked,
+	} {
+		require.Equal(t, 1, recorded(action), action)
+	}
+	require.Equal(t, 1, p.number(t, "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND status = 'cancelled'", id))
+	_, err = p.Inbox().Wait(t.Context(), email, 3)
+	require.NoError(t, err)
 }
 
 // lifeOfTrial lets a trial end, and requires that its user is reminded twice and that its end is made known once.

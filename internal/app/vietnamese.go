@@ -34,6 +34,9 @@ var vietnamese = httpserver.Wording{
 	"User not found":                    "Không tìm thấy người dùng",
 
 	// Accounts.
+	"This account is disabled; please contact support": "Tài khoản này đã bị vô hiệu hóa; vui lòng liên hệ bộ phận hỗ trợ",
+	"This is the last active administrator; make another one first": "Đây là quản trị viên đang hoạt động cuối cùng; " +
+		"hãy chỉ định một quản trị viên khác trước",
 	"Wrong e-mail or password":                 "E-mail hoặc mật khẩu không đúng",
 	"Wrong code":                               "Mã xác thực không đúng",
 	"This e-mail address is already verified":  "Địa chỉ e-mail này đã được xác thực",
@@ -104,6 +107,8 @@ var vietnamese = httpserver.Wording{
 		"(surrogate pair)",
 	"must be # digits":                   "phải gồm # chữ số",
 	"must be an http or https URL":       "phải là một URL http hoặc https",
+	"must be USER or ADMIN":              "phải là USER hoặc ADMIN",
+	"must be one":                        "chỉ được có một giá trị",
 	"must be a uuid":                     "phải là một UUID",
 	"must be a time, as in #-#-#T#:#:#Z": "phải là thời điểm, ví dụ #-#-#T#:#:#Z",
 	"must be from # to #":                "phải từ # đến #",

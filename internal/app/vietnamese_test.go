@@ -79,7 +79,7 @@ func clientTexts(t *testing.T) map[string]string {
 	}
 	root := os.DirFS("../..")
 	for _, below := range []string{
-		"internal/authentication", "internal/invitation", "internal/project", "internal/subscription",
+		"internal/audit", "internal/authentication", "internal/invitation", "internal/project", "internal/subscription",
 		"pkg/apperror", "pkg/database", "pkg/httpserver",
 	} {
 		require.NoError(t, fs.WalkDir(root, below, func(path string, _ fs.DirEntry, err error) error {

@@ -17,7 +17,9 @@ var (
 	ErrTooManyTries    = apperror.New(apperror.RateLimited, 20008, "Too many wrong codes; request a new one")
 	ErrNotVerified     = apperror.New(apperror.Forbidden, 20009, "This e-mail address is not verified yet")
 	// ErrOtherBrowser: a code can be spent only by the browser that asked for it. Unknown addresses get it as well.
-	ErrOtherBrowser    = apperror.New(apperror.Invalid, 20018, "Use the browser that asked for this code, or log in to get a new one")
+	ErrOtherBrowser = apperror.New(apperror.Invalid, 20018, "Use the browser that asked for this code, or log in to get a new one")
+	// ErrDisabled is for those who know the password alone.
+	ErrDisabled        = apperror.New(apperror.Forbidden, 20019, "This account is disabled; please contact support")
 	ErrInvalidEmail    = apperror.New(apperror.Invalid, 20011, "This is not a valid e-mail address")
 	ErrUnauthenticated = apperror.New(apperror.Unauthorized, 401, "Please log in")
 	// ErrSessionNotFound: there is none, it is over, or it is another user's.
@@ -26,6 +28,7 @@ var (
 	// The errors of the routes below /users.
 	ErrProfile   = apperror.New(apperror.Invalid, 10001, "The request is not valid")
 	ErrNoUser    = apperror.New(apperror.NotFound, 10002, "User not found")
+	ErrLastAdmin = apperror.New(apperror.Conflict, 10009, "This is the last active administrator; make another one first")
 	ErrUserID    = apperror.New(apperror.Invalid, 10006, "This is not a user id")
 	ErrForbidden = apperror.New(apperror.Forbidden, 403, "Only an administrator may do this")
 

@@ -56,6 +56,7 @@ type Limit struct {
 	Count     int // in a row
 	LastAt    time.Time
 	Hour, Day Window
+	Refused   bool // since then, and that has been recorded
 }
 
 // Window counts from its start on.
@@ -87,6 +88,7 @@ func (w Window) at(now time.Time, length time.Duration) Window {
 func (l *Limit) Add(now time.Time) {
 	l.Hour, l.Day = l.Hour.at(now, time.Hour), l.Day.at(now, 24*time.Hour)
 	l.Count++
+	l.Refused = false
 	l.Hour.Count++
 	l.Day.Count++
 	l.LastAt = now
@@ -111,6 +113,7 @@ func (l Limit) Merge(o Limit) Limit {
 		l.LastAt = o.LastAt
 	}
 	l.Count += o.Count
+	l.Refused = l.Refused || o.Refused
 	l.Hour, l.Day = l.Hour.merge(o.Hour, time.Hour), l.Day.merge(o.Day, 24*time.Hour)
 	return l
 }

@@ -148,6 +148,13 @@ func TestMerge(t *testing.T) {
 		require.Equal(t, late, early.Merge(late))
 		require.Equal(t, late, late.Merge(early))
 	})
+	t.Run("remembers that a refusal is recorded, under whichever key", func(t *testing.T) {
+		t.Parallel()
+		recorded, other := counted(3, now), counted(2, now)
+		recorded.Refused = true
+		require.True(t, recorded.Merge(other).Refused)
+		require.True(t, other.Merge(recorded).Refused)
+	})
 	t.Run("adds up, window by window", func(t *testing.T) {
 		t.Parallel()
 		for _, tt := range []struct {

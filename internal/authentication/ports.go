@@ -29,6 +29,26 @@ type UserRepository interface {
 	Update(ctx context.Context, u User) error
 }
 
+// AdministeredRepository is what administering accounts needs of a [UserRepository]. Its methods need a transaction in ctx.
+type AdministeredRepository interface {
+	// ByEmail, LockByID and Update are those of [UserRepository].
+	ByEmail(ctx context.Context, email string) (User, error)
+	LockByID(ctx context.Context, id string) (User, error)
+	Update(ctx context.Context, u User) error
+	// LockAdmins returns the administrators, and keeps every other LockAdmins waiting until the transaction ends. It comes
+	// before every other lock of a user.
+	LockAdmins(ctx context.Context) ([]User, error)
+	// Delete hides the user from every other method, and frees the address. It returns [ErrUserNotFound] when there is none.
+	Delete(ctx context.Context, id string, now time.Time) error
+}
+
+// SubscriptionEnder ends what a user holds.
+type SubscriptionEnder interface {
+	// EndSubscription cancels the live subscription of a user, and publishes that, in the transaction of ctx. It does nothing
+	// for a user who has none. actorID is who deletes the user: the user, an administrator, or with "" an operator.
+	EndSubscription(ctx context.Context, userID, actorID string) error
+}
+
 // UserDirectory lists users, and stores what they say of themselves. Users that were deleted are not in it.
 type UserDirectory interface {
 	// ByID returns [ErrUserNotFound] when there is none.
@@ -188,6 +208,9 @@ type SessionRepository interface {
 	End(ctx context.Context, userID, id string, now time.Time) error
 	// EndOthers ends every session of the user but one; with "" every one.
 	EndOthers(ctx context.Context, userID, exceptID string, now time.Time) error
+	// EndAll ends every session there is, and every token that belongs to none, and returns how many sessions. It needs a
+	// transaction.
+	EndAll(ctx context.Context, now time.Time) (int64, error)
 	// List returns up to limit sessions of the user that nobody has ended and that have not expired, the one used last
 	// first.
 	List(ctx context.Context, userID string, now time.Time, limit int) ([]Session, error)

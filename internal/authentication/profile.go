@@ -7,11 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// Actor is the user who makes a request, with the role that the database has now.
+// Actor is who changes something: the user who makes a request, with the role that the database has now, or [Operator].
 type Actor struct {
-	UserID string
+	UserID string // empty: an operator
 	Admin  bool
 }
+
+// Operator is the actor of the command line, who has the database anyway.
+var Operator = Actor{Admin: true}
 
 // UserFilter selects users.
 type UserFilter struct {

@@ -27,7 +27,9 @@ type User struct {
 	PasswordHash string
 	Role         Role
 	Active       bool
-	// TokensValidAfter is when the tokens that had been issued until then ended: with a new password. Zero: never.
+	// DisabledAt is when an administrator took the account out of use. Zero: it is in use.
+	DisabledAt time.Time
+	// TokensValidAfter is when the tokens that had been issued until then ended: with a new password, or role. Zero: never.
 	TokensValidAfter time.Time
 	CreatedAt        time.Time
 	UpdatedAt        time.Time
@@ -35,7 +37,14 @@ type User struct {
 
 // Invited reports whether nobody has used u yet: its address was written down by an administrator, and has neither been
 // proven nor got a password.
-func (u *User) Invited() bool { return !u.Active && u.PasswordHash == "" }
+func (u *User) Invited() bool { return !u.Active && !u.Disabled() && u.PasswordHash == "" }
+
+// Disabled reports whether an administrator has taken the account out of use.
+func (u *User) Disabled() bool { return !u.DisabledAt.IsZero() }
+
+// Admitted reports whether u can log in, and whether what they have opened counts. It is what decides everywhere about an
+// account in use; Active alone says only that the address is proven.
+func (u *User) Admitted() bool { return u.Active && !u.Disabled() }
 
 // ParseEmail returns a new address in the form in which it is stored: trimmed, in the case of letters it was typed in, by
 // which pods of the previous release look it up. It accepts a plain ASCII addr-spec (RFC 5322) within the lengths of RFC

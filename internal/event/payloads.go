@@ -106,6 +106,37 @@ func (d UserVerifiedData) Validate() error {
 
 func (d UserVerifiedData) checkIDs() error { return checkUserID(d.UserID) }
 
+// UserDisabledData is the data of user.disabled: an account is out of use until it is enabled.
+type UserDisabledData UserVerifiedData
+
+// Validate names the first missing field.
+func (d UserDisabledData) Validate() error { return UserVerifiedData(d).Validate() }
+
+func (d UserDisabledData) checkIDs() error { return checkUserID(d.UserID) }
+
+// UserEnabledData is the data of user.enabled: an account that was disabled is in use again.
+type UserEnabledData UserVerifiedData
+
+// Validate names the first missing field.
+func (d UserEnabledData) Validate() error { return UserVerifiedData(d).Validate() }
+
+func (d UserEnabledData) checkIDs() error { return checkUserID(d.UserID) }
+
+// UserDeletedData is the data of user.deleted: an account is gone, and its address is free.
+type UserDeletedData struct {
+	UserID     string    `json:"user_id"`
+	OccurredAt time.Time `json:"occurred_at"`
+	EraseAt    time.Time `json:"erase_at"` // when personal data are erased here
+}
+
+// Validate names the first missing field.
+func (d UserDeletedData) Validate() error {
+	return firstMissing(field{"user_id", d.UserID == ""}, field{"occurred_at", d.OccurredAt.IsZero()},
+		field{"erase_at", d.EraseAt.IsZero()})
+}
+
+func (d UserDeletedData) checkIDs() error { return checkUserID(d.UserID) }
+
 // InvitationMail is the data of invitation.requested: a token to be mailed. The envelope's project_id is
 // that of the batch.
 type InvitationMail struct {

@@ -107,7 +107,7 @@ func (r *Requests) findOld(ctx context.Context, email string) (old oldCode, err 
 	var expires sql.NullTime
 	err = r.DB.Conn(ctx).QueryRowContext(ctx, `
 		SELECT id, username, password_hash, otp, otp_expired_at FROM users
-		WHERE lower(username) = lower($1) AND deleted_at IS NULL AND is_active IS NOT TRUE`, email).
+		WHERE lower(username) = lower($1) AND deleted_at IS NULL AND disabled_at IS NULL AND is_active IS NOT TRUE`, email).
 		Scan(&old.userID, &old.email, &hash, &digits, &expires)
 	if database.IsNotFound(err) || err == nil && !expires.Valid {
 		return oldCode{}, nil
@@ -129,7 +129,7 @@ func saveDigits(ctx context.Context, tx database.Querier, eventID string, d even
 	_, err := tx.ExecContext(ctx, `
 		UPDATE users SET otp = $2, otp_expired_at = $3, username = $4,
 			password_hash = COALESCE((SELECT password_hash FROM code_requests WHERE event_id = $5), password_hash)
-		WHERE id = $1 AND deleted_at IS NULL AND is_active IS NOT TRUE`,
+		WHERE id = $1 AND deleted_at IS NULL AND disabled_at IS NULL AND is_active IS NOT TRUE`,
 		d.UserID, d.OTPCode, truncate(d.ExpiresAt), d.Recipient, eventID)
 	if err != nil {
 		return fmt.Errorf("legacy: storing a code for the previous release: %w", err)

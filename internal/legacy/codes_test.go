@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/authentication/usecase"
@@ -99,7 +100,8 @@ func eachFlow(t *testing.T, phase Phase, test func(f flow)) {
 		}
 		f.client = authentication.Client{Browsers: []string{authentication.NewBrowser()}, Locale: "en"}
 		f.UseCase = usecase.New(usecase.Deps{
-			Tx: db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{}, Sessions: sqldb.NewSessions(db),
+			Audit: &audittest.Recorder{},
+			Tx:    db, Users: f.users, Requests: requests, Guard: noGuard{}, Passwords: plaintext{}, Tokens: tokens{}, Sessions: sqldb.NewSessions(db),
 			Trials: f.trials, Events: d.publisher(phase), Clock: d.clock, CodeKeys: authentication.CodeKeys{codeKey},
 		})
 		test(f)
@@ -274,6 +276,32 @@ func TestRequests(t *testing.T) {
 			digits, expires = f.oldReads(email)
 			require.True(f, f.clock.Now().Add(authentication.CodeLifetime).Equal(expires.Time))
 			require.NoError(f, f.elsewhere().verify(digits.String))
+		})
+	})
+
+	t.Run("in prepare no pod of the previous release can revive a disabled user", func(t *testing.T) {
+		t.Parallel()
+		eachFlow(t, Prepare, func(f flow) {
+			u := f.pending(email)
+			f.oldStores(u.ID, "012345", start)
+			u.DisabledAt = f.clock.Now()
+			require.NoError(f, f.users.Update(context.Background(), u))
+			digits, expires := f.oldReads(email)
+			require.False(f, digits.Valid || expires.Valid)
+			require.ErrorIs(f, f.verify("012345"), authentication.ErrOtherBrowser, "there is no such code any more")
+
+			f.register("a stranger's own")
+			digits, _ = f.oldReads(email)
+			require.False(f, digits.Valid, "no code of ours is where the previous release looks")
+			for _, revived := range []string{"is_active = TRUE", "password_hash = 'x'", "otp = '012345'"} {
+				_, err := f.db.Exec(context.Background(), "reviving", "UPDATE users SET "+revived+" WHERE id = $1", u.ID)
+				require.Error(f, err, revived)
+			}
+			u.DisabledAt = time.Time{}
+			require.NoError(f, f.users.Update(context.Background(), u))
+			enabled, err := f.users.ByEmail(context.Background(), email)
+			require.NoError(f, err)
+			require.Equal(f, password, enabled.PasswordHash)
 		})
 	})
 

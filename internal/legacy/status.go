@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/heartbeat"
@@ -51,6 +52,7 @@ type Ladder struct {
 type ToolDeps struct {
 	DB            *database.DB
 	Clock         Clock
+	Audit         audit.Recorder
 	Connection    rabbitmq.Options
 	ManagementURL string        // of the broker's management API; see rabbitmq.NewInspector
 	Queues        []event.Queue // all of this service
@@ -124,6 +126,9 @@ type Cleanup struct {
 	Removed []string // in their order; of a dry run, what would have been
 }
 
+// cleaned is what the record calls it.
+const cleaned audit.Action = "fanout.cleaned"
+
 // CleanUp deletes the previous release's queue and exchange if JudgeCleanup permits it, or only says what it would
 // delete. It looks twice, as far apart as the management API's figures can be late: what is in flight at the first look
 // shows in the second. What is deleted before an error stays in Removed. While neither exists there is nothing to judge.
@@ -146,7 +151,14 @@ func (t *Tool) CleanUp(ctx context.Context, dryRun bool) (c Cleanup, err error) 
 			return c, nil
 		}
 	}
-	c.Removed, err = t.remove(ctx, f, dryRun)
+	if !dryRun { // recorded before, because the broker knows no transaction
+		err = t.deps.DB.WithinTx(ctx, func(ctx context.Context) error {
+			return t.deps.Audit.Record(ctx, audit.Entry{Action: cleaned, SubjectID: Exchange})
+		})
+	}
+	if err == nil {
+		c.Removed, err = t.remove(ctx, f, dryRun)
+	}
 	return c, err
 }
 

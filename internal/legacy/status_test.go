@@ -10,6 +10,7 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/eventtest"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
@@ -55,7 +56,8 @@ func newField(t *testing.T) *field {
 	require.NoError(t, errors.Join(err, conn.Close()))
 	require.NoError(t, Declare(f.ch))
 	f.Tool = NewTool(ToolDeps{
-		DB: f.db, Clock: newClock(), Connection: options(broker, t.Name(), nil), ManagementURL: eventtest.LongUp(t, managementURL(t)),
+		Audit: &audittest.Recorder{},
+		DB:    f.db, Clock: newClock(), Connection: options(broker, t.Name(), nil), ManagementURL: eventtest.LongUp(t, managementURL(t)),
 		Queues: queues, Email: "identity.email", Legacy: "identity.legacy",
 	})
 	return f

@@ -51,7 +51,7 @@ func (i *Identifier) Identify(ctx context.Context, c authentication.Claims) (aut
 		return authentication.Identity{}, err
 	}
 	tooOld := !user.TokensValidAfter.IsZero() && !c.IssuedAt.After(user.TokensValidAfter.Add(endedSlack))
-	if err != nil || !user.Active || tooOld {
+	if err != nil || !user.Admitted() || tooOld {
 		return authentication.Identity{}, authentication.ErrUnauthenticated
 	}
 	var ended bool

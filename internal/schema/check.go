@@ -39,6 +39,7 @@ var needs = []database.Need{
 	need("code_request_browsers", "SELECT INSERT DELETE"),
 	need("account_notices", "SELECT INSERT UPDATE DELETE"),
 	need("limits", "SELECT INSERT UPDATE DELETE"),
+	need("audit_entries", "SELECT INSERT UPDATE"),
 	need("sessions", "SELECT INSERT UPDATE DELETE"),
 	need("ended_tokens", "SELECT INSERT DELETE"),
 	need("plans", "SELECT INSERT UPDATE"),

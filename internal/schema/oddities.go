@@ -58,7 +58,7 @@ var oddKinds = []oddKind{
 		"users", livingUsers + " AND (created_at IS NULL OR updated_at IS NULL)", nil,
 	},
 	{
-		"users without a role", "they are plain users; `api admin promote` makes an administrator",
+		"users without a role", "they are plain users; `api user promote` makes an administrator",
 		"users", livingUsers + " AND COALESCE(role_hash, '') = ''", nil,
 	},
 	{

@@ -42,6 +42,7 @@ type Change struct {
 	Notice   Notice
 	Reason   string // empty for a cancellation by a person, who may give one
 	AdminID  string // the administrator who did it for the user; empty otherwise
+	ActorID  string // the user who did it, for the record; empty for services and time
 }
 
 type step struct{ from, to Status }

@@ -1,6 +1,7 @@
 package httpserver
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -85,4 +86,16 @@ func unknownField(err error) (name string, ok bool) {
 		return "one of the fields", true
 	}
 	return name, true
+}
+
+// HasBody reports whether r has a body. It peeks at the first byte, because a chunked body has no length; the next
+// reader still gets that byte, or the error.
+func HasBody(r *http.Request) bool {
+	body := bufio.NewReader(r.Body)
+	_, err := body.Peek(1)
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{body, r.Body}
+	return !errors.Is(err, io.EOF)
 }

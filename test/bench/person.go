@@ -38,7 +38,7 @@ func (b *bench) newAdministrator(ctx context.Context, s *harness.System, email s
 	if err != nil {
 		return nil, err
 	}
-	out, err := s.Command(ctx, nil, harness.API, "admin", "promote", p.email)
+	out, err := s.Command(ctx, nil, harness.API, "user", "promote", p.email, "--by", "a test")
 	if err == nil && out.Code != 0 {
 		err = errors.New(out.Stderr)
 	}

@@ -203,7 +203,7 @@ func oldAdministrator(t *testing.T, s *harness.TestSystem) {
 		people = append(people, p)
 	}
 	admin, victim := people[0], people[1]
-	require.Zero(t, s.Command(nil, harness.API, "admin", "promote", admin.email).Code)
+	require.Zero(t, s.Command(nil, harness.API, "user", "promote", admin.email, "--by", "a test").Code)
 	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, true))
 	want(t, http.StatusOK)(admin.client.Call(t.Context(), http.MethodGet, "/users", nil))
 	_, err := s.DB.ExecContext(t.Context(), "UPDATE users SET role_hash = NULL WHERE username = $1", admin.email)

@@ -26,7 +26,7 @@ import (
 func TestCommands(t *testing.T) {
 	t.Parallel()
 	t.Run("migrate up, status and down", migrateCommand)
-	t.Run("admin promote", promoteCommand)
+	t.Run("user promote", promoteCommand)
 	t.Run("user show and mail resend", supportCommands)
 	t.Run("outbox retry", outboxCommand)
 	t.Run("versions, typing errors and health", commandLines)
@@ -81,10 +81,10 @@ func promoteCommand(t *testing.T) {
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1})
 	p := verified(t, s)
 	require.Equal(t, "USER", role(t, p))
-	out := s.Command(nil, harness.API, "admin", "promote", strings.ToUpper(p.email))
+	out := s.Command(nil, harness.API, "user", "promote", strings.ToUpper(p.email), "--by", "a test")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Equal(t, "ADMIN", role(t, p))
-	out = s.Command(nil, harness.API, "admin", "promote", "nobody@example.com")
+	out = s.Command(nil, harness.API, "user", "promote", "nobody@example.com", "--by", "a test")
 	require.Equal(t, 1, out.Code)
 	require.Contains(t, out.Stderr, "User not found")
 

@@ -114,7 +114,7 @@ func TestDatabaseRefusals(t *testing.T) {
 		s.NewConsumer()
 		require.NoError(t, s.StartAll(t.Context()))
 		admin := verified(t, s)
-		require.Zero(t, s.Command(nil, harness.API, "admin", "promote", admin.email).Code)
+		require.Zero(t, s.Command(nil, harness.API, "user", "promote", admin.email, "--by", "a test").Code)
 		want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
 		var uploads sync.WaitGroup
 		statuses := make(chan int, 30)

@@ -75,7 +75,7 @@ func exactEnd(t *testing.T) {
 	people := []*person{owner}
 	for range watchers - 1 {
 		admin := verified(t, s)
-		require.Zero(t, s.Command(nil, harness.API, "admin", "promote", admin.email).Code)
+		require.Zero(t, s.Command(nil, harness.API, "user", "promote", admin.email, "--by", "a test").Code)
 		want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
 		people = append(people, admin)
 	}

@@ -37,7 +37,7 @@ func startWithAdministrator(t *testing.T, perSecond string) (*harness.TestSystem
 func administrator(t *testing.T, s *harness.TestSystem) *person {
 	t.Helper()
 	admin := verified(t, s)
-	out := s.Command(nil, harness.API, "admin", "promote", admin.email)
+	out := s.Command(nil, harness.API, "user", "promote", admin.email, "--by", "a test")
 	require.Zero(t, out.Code, out.Stderr)
 	want(t, http.StatusOK)(admin.client.Login(t.Context(), admin.email, harness.Password, false))
 	return admin

@@ -80,7 +80,7 @@ func TestPreviousRows(t *testing.T) {
 		login(t, old)
 		getCode(t, pending)
 		require.Equal(t, 1, s.Count("SELECT count(*) FROM plans"))
-		out := s.Command(nil, harness.API, "admin", "promote", old)
+		out := s.Command(nil, harness.API, "user", "promote", old, "--by", "a test")
 		require.Zero(t, out.Code, out.Stderr)
 	})
 
@@ -90,7 +90,7 @@ func TestPreviousRows(t *testing.T) {
 		} {
 			store(t, email, true)
 			login(t, email)
-			out := s.Command(nil, harness.API, "admin", "promote", email)
+			out := s.Command(nil, harness.API, "user", "promote", email, "--by", "a test")
 			require.Zero(t, out.Code, out.Stderr)
 			getCodeFrom := ".." + email
 			store(t, getCodeFrom, false)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -13,21 +14,26 @@ import (
 func Consumer() *cobra.Command {
 	root := newRoot(config.Consumer, "Event side of the SMAP Identity Service", "Consume the queues and relay events", stdout,
 		func(i invocation) (*app.App, error) { return app.NewConsumer(i.Context(), i.cfg, version(), i.log) })
-	root.AddCommand(deadLetters(), state(), outboxCommand(), legacy.Command(withLegacyTool), healthCommand(config.Consumer))
+	root.AddCommand(deadLetters(), state(), outboxCommand(), migration(), healthCommand(config.Consumer))
 	return strict(root)
 }
 
 func state() *cobra.Command {
 	group := &cobra.Command{Use: "state", Short: "Look after the shared state in Redis"}
-	group.AddCommand(&cobra.Command{
+	rebuild := &cobra.Command{
 		Use: "rebuild", Short: "Write subscription states and the progress of invitations to Redis again, from the database",
 		Args: cobra.NoArgs,
 		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+			if err := app.RecordOperation(i.Context(), db, operatorOf(i.Command), audit.StateRebuilt, "", ""); err != nil {
+				return err
+			}
 			r, err := app.RebuildState(i.Context(), i.cfg, db, i.log)
 			printRebuilt(i, r)
 			return err
 		}),
-	})
+	}
+	nameOperator(rebuild)
+	group.AddCommand(rebuild)
 	return group
 }
 
@@ -40,22 +46,45 @@ func printRebuilt(i invocation, r app.Rebuilt) {
 
 func outboxCommand() *cobra.Command {
 	group := &cobra.Command{Use: "outbox", Short: "Look after the outbox"}
-	group.AddCommand(&cobra.Command{
+	retry := &cobra.Command{
 		Use: "retry", Short: "Make the rows the relay has given up due again", Args: cobra.NoArgs,
 		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
-			n, err := app.RetryOutbox(i.Context(), db)
+			n, err := app.RetryOutbox(i.Context(), db, operatorOf(i.Command))
 			if err == nil {
 				i.print("%d rows are due again", n)
 			}
 			return err
 		}),
-	})
+	}
+	nameOperator(retry)
+	group.AddCommand(retry)
+	return group
+}
+
+// nameOperator adds the flag for who repairs something. In an emergency it can be left out.
+func nameOperator(c *cobra.Command) {
+	c.Flags().String("by", "not said", "who you are, for the record")
+}
+
+func operatorOf(c *cobra.Command) string { return c.Flags().Lookup("by").Value.String() }
+
+// migration is what operators see and do on the way from the previous release.
+func migration() *cobra.Command {
+	group := legacy.Command(withLegacyTool)
+	for _, c := range group.Commands() {
+		if c.Name() == "cleanup" {
+			nameOperator(c)
+		}
+	}
 	return group
 }
 
 // withLegacyTool runs a function with the tool of the configured servers.
 func withLegacyTool(cmd *cobra.Command, run func(*legacy.Tool) error) error {
 	return onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+		if cmd.Flags().Lookup("by") != nil {
+			cmd.SetContext(audit.WithOrigin(cmd.Context(), audit.Origin{Operator: operatorOf(cmd)}))
+		}
 		tool, err := app.LegacyTool(i.Context(), i.cfg, db)
 		if err != nil {
 			return err

@@ -13,9 +13,11 @@ import (
 
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/terminal"
@@ -75,7 +77,9 @@ func (f *deadLetterFlags) commands() *cobra.Command {
 	for _, c := range []*cobra.Command{replay, discard} {
 		c.Flags().IntVar(&f.perSecond, "rate", 0, "how many a second at most (default: no limit)")
 	}
-	discard.Flags().StringVar(&f.why, "reason", "", "why, for the log")
+	discard.Flags().StringVar(&f.why, "reason", "", "why, for the log and the record")
+	nameOperator(replay)
+	nameOperator(discard)
 	group.AddCommand(list, show, replay, discard)
 	return group
 }
@@ -175,6 +179,9 @@ func (f *deadLetterFlags) replay(i invocation, db *database.DB) error {
 	if err != nil {
 		return err
 	}
+	if err := f.record(i, db, audit.DeadLettersReplayed); err != nil {
+		return err
+	}
 	return f.printOutcomes(i.OutOrStdout(), func(each func(app.Outcome) error) error {
 		return d.Replay(i.Context(), f.Selection, each)
 	})
@@ -188,6 +195,12 @@ func (f *deadLetterFlags) discard(i invocation) error {
 	if f.why == "" {
 		return errors.New("say why with --reason; it is written to the log")
 	}
+	err = app.WithDatabase(i.Context(), config.Consumer, i.cfg, i.log, func(db *database.DB) error {
+		return f.record(i, db, audit.DeadLettersDiscarded)
+	})
+	if err != nil {
+		return err
+	}
 	return f.printOutcomes(i.OutOrStdout(), func(each func(app.Outcome) error) error {
 		return d.Discard(i.Context(), f.Selection, func(o app.Outcome) error {
 			// Without a level: LOGGER_LEVEL must not swallow the only record there is.
@@ -196,6 +209,17 @@ func (f *deadLetterFlags) discard(i invocation) error {
 			return each(o)
 		})
 	})
+}
+
+// record writes what is about to be done to a queue, to which letters, and why.
+func (f *deadLetterFlags) record(i invocation, db *database.DB, action audit.Action) error {
+	reason := f.why
+	i.Flags().Visit(func(flag *pflag.Flag) {
+		if flag.Name != "by" && flag.Name != "reason" && flag.Name != "json" {
+			reason += " --" + flag.Name + " " + flag.Value.String()
+		}
+	})
+	return app.RecordOperation(i.Context(), db, operatorOf(i.Command), action, i.args[0], reason)
 }
 
 // printOutcomes prints what is done, as it is done.

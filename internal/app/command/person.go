@@ -17,13 +17,6 @@ import (
 	"github.com/smap-platform/identity/pkg/terminal"
 )
 
-// userCommand is `api user`, for the database of role.
-func userCommand(role config.Role) *cobra.Command {
-	group := &cobra.Command{Use: "user", Short: "Look at people"}
-	group.AddCommand(showPerson(role))
-	return group
-}
-
 // showPerson is `api user show`.
 func showPerson(role config.Role) *cobra.Command {
 	var asJSON bool

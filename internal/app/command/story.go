@@ -153,7 +153,7 @@ const (
 	adminCredentials = `{"email":"` + adminEmail + `","password":"a battery of staples"}`
 )
 
-// addPlan makes an administrator, as `api admin promote` does, who adds a plan.
+// addPlan makes an administrator, as `api user promote` does, who adds a plan.
 func (st *story) addPlan(ctx context.Context) error {
 	admin := newClient()
 	register := "/authentication/register"

@@ -124,6 +124,139 @@ func (mr *MockUserRepositoryMockRecorder) Update(ctx, u interface{}) *gomock.Cal
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockUserRepository)(nil).Update), ctx, u)
 }
 
+// MockAdministeredRepository is a mock of AdministeredRepository interface.
+type MockAdministeredRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockAdministeredRepositoryMockRecorder
+}
+
+// MockAdministeredRepositoryMockRecorder is the mock recorder for MockAdministeredRepository.
+type MockAdministeredRepositoryMockRecorder struct {
+	mock *MockAdministeredRepository
+}
+
+// NewMockAdministeredRepository creates a new mock instance.
+func NewMockAdministeredRepository(ctrl *gomock.Controller) *MockAdministeredRepository {
+	mock := &MockAdministeredRepository{ctrl: ctrl}
+	mock.recorder = &MockAdministeredRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockAdministeredRepository) EXPECT() *MockAdministeredRepositoryMockRecorder {
+	return m.recorder
+}
+
+// ByEmail mocks base method.
+func (m *MockAdministeredRepository) ByEmail(ctx context.Context, email string) (authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ByEmail", ctx, email)
+	ret0, _ := ret[0].(authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ByEmail indicates an expected call of ByEmail.
+func (mr *MockAdministeredRepositoryMockRecorder) ByEmail(ctx, email interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ByEmail", reflect.TypeOf((*MockAdministeredRepository)(nil).ByEmail), ctx, email)
+}
+
+// Delete mocks base method.
+func (m *MockAdministeredRepository) Delete(ctx context.Context, id string, now time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Delete", ctx, id, now)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Delete indicates an expected call of Delete.
+func (mr *MockAdministeredRepositoryMockRecorder) Delete(ctx, id, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Delete", reflect.TypeOf((*MockAdministeredRepository)(nil).Delete), ctx, id, now)
+}
+
+// LockAdmins mocks base method.
+func (m *MockAdministeredRepository) LockAdmins(ctx context.Context) ([]authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LockAdmins", ctx)
+	ret0, _ := ret[0].([]authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// LockAdmins indicates an expected call of LockAdmins.
+func (mr *MockAdministeredRepositoryMockRecorder) LockAdmins(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockAdmins", reflect.TypeOf((*MockAdministeredRepository)(nil).LockAdmins), ctx)
+}
+
+// LockByID mocks base method.
+func (m *MockAdministeredRepository) LockByID(ctx context.Context, id string) (authentication.User, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LockByID", ctx, id)
+	ret0, _ := ret[0].(authentication.User)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// LockByID indicates an expected call of LockByID.
+func (mr *MockAdministeredRepositoryMockRecorder) LockByID(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockByID", reflect.TypeOf((*MockAdministeredRepository)(nil).LockByID), ctx, id)
+}
+
+// Update mocks base method.
+func (m *MockAdministeredRepository) Update(ctx context.Context, u authentication.User) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Update", ctx, u)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Update indicates an expected call of Update.
+func (mr *MockAdministeredRepositoryMockRecorder) Update(ctx, u interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockAdministeredRepository)(nil).Update), ctx, u)
+}
+
+// MockSubscriptionEnder is a mock of SubscriptionEnder interface.
+type MockSubscriptionEnder struct {
+	ctrl     *gomock.Controller
+	recorder *MockSubscriptionEnderMockRecorder
+}
+
+// MockSubscriptionEnderMockRecorder is the mock recorder for MockSubscriptionEnder.
+type MockSubscriptionEnderMockRecorder struct {
+	mock *MockSubscriptionEnder
+}
+
+// NewMockSubscriptionEnder creates a new mock instance.
+func NewMockSubscriptionEnder(ctrl *gomock.Controller) *MockSubscriptionEnder {
+	mock := &MockSubscriptionEnder{ctrl: ctrl}
+	mock.recorder = &MockSubscriptionEnderMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockSubscriptionEnder) EXPECT() *MockSubscriptionEnderMockRecorder {
+	return m.recorder
+}
+
+// EndSubscription mocks base method.
+func (m *MockSubscriptionEnder) EndSubscription(ctx context.Context, userID, actorID string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EndSubscription", ctx, userID, actorID)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EndSubscription indicates an expected call of EndSubscription.
+func (mr *MockSubscriptionEnderMockRecorder) EndSubscription(ctx, userID, actorID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndSubscription", reflect.TypeOf((*MockSubscriptionEnder)(nil).EndSubscription), ctx, userID, actorID)
+}
+
 // MockUserDirectory is a mock of UserDirectory interface.
 type MockUserDirectory struct {
 	ctrl     *gomock.Controller
@@ -943,6 +1076,21 @@ func (m *MockSessionRepository) End(ctx context.Context, userID, id string, now 
 func (mr *MockSessionRepositoryMockRecorder) End(ctx, userID, id, now interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "End", reflect.TypeOf((*MockSessionRepository)(nil).End), ctx, userID, id, now)
+}
+
+// EndAll mocks base method.
+func (m *MockSessionRepository) EndAll(ctx context.Context, now time.Time) (int64, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EndAll", ctx, now)
+	ret0, _ := ret[0].(int64)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// EndAll indicates an expected call of EndAll.
+func (mr *MockSessionRepositoryMockRecorder) EndAll(ctx, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EndAll", reflect.TypeOf((*MockSessionRepository)(nil).EndAll), ctx, now)
 }
 
 // EndOthers mocks base method.

@@ -10,13 +10,17 @@ import (
 // the trial, in the transaction of ctx and under the user's lock. The caller has proof of the address. It opens a session,
 // which is worth something once the transaction has committed.
 //
-// Activate returns ErrUserNotFound, or ErrAlreadyVerified for a user who is active already and keeps their password.
+// Activate returns ErrUserNotFound, also for a user who is disabled, or ErrAlreadyVerified for a user who is active already
+// and keeps their password.
 func (uc *UseCase) Activate(
 	ctx context.Context, userID, passwordHash string, client authentication.Client,
 ) (authentication.Login, error) {
 	user, err := uc.deps.Users.LockByID(ctx, userID)
 	if err != nil {
 		return authentication.Login{}, err
+	}
+	if user.Disabled() {
+		return authentication.Login{}, authentication.ErrUserNotFound
 	}
 	if user.Active {
 		return authentication.Login{}, authentication.ErrAlreadyVerified

@@ -70,7 +70,7 @@ func (uc *UseCase) prove(ctx context.Context, email, password string) (found pro
 	}
 	if known && ok {
 		found.user, found.outdated = user, outdated
-		if user.Active {
+		if user.Active || user.Disabled() {
 			return found, true, nil
 		}
 	}

@@ -3,6 +3,7 @@ package usecase
 import (
 	"context"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -50,7 +51,7 @@ func (uc *UseCase) changePassword(
 		if err != nil {
 			return err
 		}
-		if !changed.Active || changed.PasswordHash != who.User.PasswordHash { // of a moment ago
+		if !changed.Admitted() || changed.PasswordHash != who.User.PasswordHash { // of a moment ago
 			return authentication.ErrWrongPassword
 		}
 		now := uc.deps.Clock.Now()
@@ -58,13 +59,16 @@ func (uc *UseCase) changePassword(
 		if err := uc.deps.Users.Update(ctx, changed); err != nil {
 			return err
 		}
-		if err := uc.endResets(ctx, changed.Email, ""); err != nil {
+		if err := endResets(ctx, uc.deps.Requests, changed.Email, ""); err != nil {
 			return err
 		}
 		if err := uc.endSessions(ctx, changed, ""); err != nil {
 			return err
 		}
 		if err := uc.notify(ctx, changed, event.NoticePasswordChanged, now); err != nil {
+			return err
+		}
+		if err := uc.record(ctx, audit.UserPasswordChanged, changed.ID); err != nil {
 			return err
 		}
 		login, err = uc.openSession(ctx, changed, who.Session.Remember, client)

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
 // DirectoryDeps are the dependencies of a [Directory]. All are required.
 type DirectoryDeps struct {
+	Tx    authentication.Transactor
 	Users authentication.UserDirectory
+	Audit audit.Recorder
 	Clock authentication.Clock
 }
 

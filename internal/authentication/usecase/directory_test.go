@@ -20,7 +20,7 @@ var (
 func newDirectory(t *testing.T) (*usecase.Directory, *mock.MockUserDirectory) {
 	t.Helper()
 	users := mock.NewMockUserDirectory(gomock.NewController(t))
-	return usecase.NewDirectory(usecase.DirectoryDeps{Users: users, Clock: &fakeClock{now: start}}), users
+	return usecase.NewDirectory(usecase.DirectoryDeps{Tx: &fakeTx{}, Users: users, Audit: &fakeAudit{}, Clock: &fakeClock{now: start}}), users
 }
 
 func TestDirectory(t *testing.T) {

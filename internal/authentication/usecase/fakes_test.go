@@ -11,6 +11,7 @@ import (
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/mock"
 	"github.com/smap-platform/identity/internal/authentication/usecase"
@@ -101,6 +102,29 @@ type fixture struct {
 	events    *txRecorder
 	clock     *fakeClock
 	reused    []authentication.Session
+	audit     *fakeAudit
+}
+
+// fakeAudit is an audit.Recorder that insists on a transaction.
+type fakeAudit struct {
+	entries []audit.Entry
+	err     error
+}
+
+func (a *fakeAudit) Record(ctx context.Context, e audit.Entry) error {
+	if ctx.Value(inTx{}) == nil {
+		return errors.New("recorded outside a transaction")
+	}
+	a.entries = append(a.entries, e)
+	return a.err
+}
+
+// actions returns what was recorded.
+func (a *fakeAudit) actions() (actions []audit.Action) {
+	for _, e := range a.entries {
+		actions = append(actions, e.Action)
+	}
+	return actions
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -117,6 +141,7 @@ func newFixture(t *testing.T) *fixture {
 		trials:    mock.NewMockTrialStarter(ctrl),
 		events:    &txRecorder{},
 		clock:     &fakeClock{now: start},
+		audit:     &fakeAudit{},
 	}
 	f.guardedBy(f.guard)
 	return f
@@ -127,6 +152,7 @@ func (f *fixture) guardedBy(g authentication.Guard) {
 	f.UseCase = usecase.New(usecase.Deps{
 		Tx: f.tx, Users: f.users, Requests: f.requests, Guard: g, Passwords: f.passwords, Tokens: f.tokens,
 		Trials: f.trials, Events: f.events, Clock: f.clock, CodeKeys: authentication.CodeKeys{codeKey}, Sessions: f.sessions, SessionPolicy: policy,
+		Audit:  f.audit,
 		Reused: func(_ context.Context, s authentication.Session) { f.reused = append(f.reused, s) },
 	})
 }

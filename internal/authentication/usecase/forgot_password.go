@@ -36,18 +36,27 @@ func (uc *UseCase) ForgotPassword(
 		Network:   client.Network(),
 		CreatedAt: now,
 	}
-	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		if err := uc.deps.Guard.Send(ctx, email, client, authentication.SendReset); err != nil {
-			return err
-		}
-		user, err := uc.deps.Users.LockByEmail(ctx, email)
-		if err != nil && !errors.Is(err, authentication.ErrUserNotFound) {
-			return err
-		}
-		return uc.request(ctx, request, user, browser)
-	})
+	err = uc.deps.Guard.MaySend(ctx, email, client, authentication.SendReset)
+	if err == nil {
+		err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error { return uc.forgot(ctx, request, client, browser) })
+	}
 	if errors.Is(err, authentication.ErrTooSoon) || err != nil && apperror.KindOf(err) == apperror.RateLimited {
 		err = nil
 	}
 	return browser, err
+}
+
+// forgot counts the request and stores it.
+func (uc *UseCase) forgot(
+	ctx context.Context, request authentication.CodeRequest, client authentication.Client, browser string,
+) error {
+	email := request.Email
+	if err := uc.deps.Guard.Send(ctx, email, client, authentication.SendReset); err != nil {
+		return err
+	}
+	user, err := uc.deps.Users.LockByEmail(ctx, email)
+	if err != nil && !errors.Is(err, authentication.ErrUserNotFound) {
+		return err
+	}
+	return uc.request(ctx, request, user, browser)
 }

@@ -2,9 +2,12 @@ package usecase
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"slices"
 	"time"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
@@ -14,6 +17,11 @@ type GuardDeps struct {
 	Limits authentication.LimitRepository
 	Clock  authentication.Clock
 	Keys   authentication.CodeKeys
+	// Users finds whose address it is that is refused, for the record.
+	Users interface {
+		ByEmail(ctx context.Context, email string) (authentication.User, error)
+	}
+	Audit audit.Recorder
 	// Refused is called when something was refused.
 	Refused func(ctx context.Context, kind authentication.LimitKind)
 }
@@ -38,7 +46,7 @@ func loginKeys(c authentication.Client) (own, strangers, known authentication.Li
 
 // Login counts a password that is about to be compared, or returns an error while none may be. Tries from a network that is
 // not known, in the sense of [authentication.Client.Network], count as those of strangers only. Who has to wait anyway
-// locks nothing and writes nothing.
+// locks nothing and writes nothing, but for the first time, which is recorded.
 func (g *Guard) Login(ctx context.Context, email string, c authentication.Client) error {
 	digests, now := g.deps.Keys.LimitDigests(email), g.deps.Clock.Now()
 	limits, keys, err := g.findLogin(ctx, digests, c)
@@ -46,7 +54,9 @@ func (g *Guard) Login(ctx context.Context, email string, c authentication.Client
 		return err
 	}
 	wait := loginWait(limits, keys, now)
-	if wait == 0 {
+	if wait > 0 {
+		err = g.record(ctx, audit.LoginLocked, email, digests, limits, keys)
+	} else {
 		err = g.changeLogin(ctx, digests, keys, func(limits map[authentication.LimitKey]authentication.Limit) {
 			if wait = loginWait(limits, keys, now); wait > 0 { // others were first
 				return
@@ -191,16 +201,23 @@ func (s sends) wait(
 	return max(wait, spacing), soon
 }
 
-// MaySend returns what Send would, and neither locks nor counts.
+// MaySend returns what Send would, and neither locks nor counts. It records the first refusal in a row, which Send, whose
+// transaction a refusal rolls back, cannot.
 func (g *Guard) MaySend(
 	ctx context.Context, email string, c authentication.Client, kind authentication.SendKind,
 ) error {
-	s := sendsOf(c, kind)
-	limits, err := g.deps.Limits.Find(ctx, g.deps.Keys.LimitDigests(email), append(s.keys(), s.code, s.known)...)
+	s, digests := sendsOf(c, kind), g.deps.Keys.LimitDigests(email)
+	limits, err := g.deps.Limits.Find(ctx, digests, append(s.keys(), s.code, s.known)...)
 	if err != nil {
 		return err
 	}
-	return g.refuseSend(ctx, s, limits, kind, g.deps.Clock.Now())
+	now := g.deps.Clock.Now()
+	if wait, soon := s.wait(limits, kind, now); wait > 0 && !soon {
+		if err := g.record(ctx, audit.CodesLocked, email, digests, limits, s.keys()); err != nil {
+			return err
+		}
+	}
+	return g.refuseSend(ctx, s, limits, kind, now)
 }
 
 // Send counts a code, or says why there is none.
@@ -276,6 +293,42 @@ func (g *Guard) CodeFailed(ctx context.Context, email string) error {
 func (g *Guard) CodeSucceeded(ctx context.Context, email string) error {
 	ctx = context.WithoutCancel(ctx)
 	return g.deps.Limits.Forget(ctx, g.deps.Keys.LimitDigests(email), of(authentication.LimitCode, ""))
+}
+
+// record writes one entry for refusals in a row: the limits remember that there is one until they let a try through.
+func (g *Guard) record(
+	ctx context.Context, action audit.Action, email string, digests [][]byte,
+	found map[authentication.LimitKey]authentication.Limit, keys []authentication.LimitKey,
+) error {
+	recorded := func(limits map[authentication.LimitKey]authentication.Limit) bool {
+		return !slices.ContainsFunc(keys, func(k authentication.LimitKey) bool { return !limits[k].Refused })
+	}
+	if recorded(found) {
+		return nil
+	}
+	return g.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		limits, err := g.deps.Limits.Lock(ctx, digests, g.deps.Clock.Now(), keys...)
+		if err != nil || recorded(limits) {
+			return err
+		}
+		for key, l := range limits {
+			l.Refused = true
+			limits[key] = l
+		}
+		if err := g.deps.Limits.Save(ctx, digests, limits); err != nil {
+			return err
+		}
+		user, err := g.deps.Users.ByEmail(ctx, email)
+		if err != nil && !errors.Is(err, authentication.ErrUserNotFound) {
+			return err
+		}
+		return g.deps.Audit.Record(ctx, audit.Entry{
+			Action:  action,
+			Outcome: audit.Refused,
+			UserID:  user.ID,
+			Details: audit.Details{Address: email},
+		})
+	})
 }
 
 // refuse returns the error of a client that has to wait, nil when it need not.

@@ -11,6 +11,8 @@ import (
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
+	auditcase "github.com/smap-platform/identity/internal/audit/usecase"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/mock"
 	"github.com/smap-platform/identity/internal/authentication/repository/sqldb"
@@ -35,6 +37,7 @@ func eachGuarded(t *testing.T, test func(g *guarded)) {
 		g := &guarded{T: t, db: db, clock: &fakeClock{start}, refused: map[authentication.LimitKind]int{}}
 		g.Guard = usecase.NewGuard(usecase.GuardDeps{
 			Tx: db, Limits: sqldb.NewLimits(db), Clock: g.clock, Keys: authentication.CodeKeys{codeKey},
+			Users: sqldb.NewUsers(db), Audit: auditcase.NewRecorder(auditsql.NewEntries(db), g.clock),
 			Refused: func(_ context.Context, kind authentication.LimitKind) {
 				g.mu.Lock()
 				defer g.mu.Unlock()
@@ -80,6 +83,53 @@ func TestGuard(t *testing.T) {
 			require.NoError(g, g.Login(g.Context(), "other@example.com", from("203.0.113.7")), "another address")
 			g.clock.now = start.Add(15 * time.Minute)
 			require.NoError(g, g.wrongPassword("203.0.113.7"))
+		})
+	})
+
+	t.Run("records the first refusal in a row", func(t *testing.T) {
+		t.Parallel()
+		eachGuarded(t, func(g *guarded) {
+			require.NoError(g, sqldb.NewUsers(g.db).Create(g.Context(), activeUser()))
+			recorded := func() (actions []string) {
+				all, err := database.All(g.Context(), g.db, "reading", database.Text,
+					"SELECT action || ' ' || address || ' ' || COALESCE(CAST(user_id AS text), '') FROM audit_entries ORDER BY at, id")
+				require.NoError(g, err)
+				return all
+			}
+			lock := func(address, ip string) {
+				for range authentication.LoginTries {
+					require.NoError(g, g.Login(g.Context(), address, from(ip)))
+				}
+				var all sync.WaitGroup
+				for range 3 {
+					all.Go(func() { _ = g.Login(g.Context(), address, from(ip)) })
+				}
+				all.Wait()
+				require.ErrorIs(g, g.Login(g.Context(), address, from(ip)), errLimited)
+			}
+			lock(email, "203.0.113.7")
+			want := []string{"login.locked " + email + " " + userID}
+			require.Equal(g, want, recorded())
+			lock("nobody@example.com", "203.0.113.7")
+			want = append(want, "login.locked nobody@example.com ")
+			require.Equal(g, want, recorded(), "of an unknown address as well")
+
+			g.clock.now = start.Add(authentication.LoginPause)
+			require.NoError(g, g.wrongPassword("203.0.113.7"))
+			for range authentication.LoginTries - 1 {
+				require.NoError(g, g.wrongPassword("203.0.113.7"))
+			}
+			require.ErrorIs(g, g.wrongPassword("203.0.113.7"), errLimited)
+			want = append(want, "login.locked "+email+" "+userID)
+			require.Equal(g, want, recorded(), "the next row of refusals")
+
+			for range authentication.SendsPerHour {
+				require.NoError(g, g.send("203.0.113.7", authentication.SendRegistration))
+			}
+			for range 2 {
+				require.ErrorIs(g, g.send("203.0.113.7", authentication.SendRegistration), errLimited)
+			}
+			require.Equal(g, append(want, "codes.locked "+email+" "+userID), recorded())
 		})
 	})
 

@@ -18,7 +18,7 @@ func (uc *UseCase) Identify(ctx context.Context, c authentication.Claims) (authe
 		return authentication.Identity{}, unauthenticated(err)
 	}
 	now := uc.deps.Clock.Now()
-	if !user.Active || user.ID != c.UserID || !uc.deps.SessionPolicy.Living(session, now) {
+	if !user.Admitted() || user.ID != c.UserID || !uc.deps.SessionPolicy.Living(session, now) {
 		return authentication.Identity{}, authentication.ErrUnauthenticated
 	}
 	if session.Unseen(now, c.IssuedAt) {

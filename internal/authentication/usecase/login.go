@@ -8,7 +8,7 @@ import (
 )
 
 // Login opens a session that lasts for days instead of hours when remember is set. It returns ErrInvalidEmail,
-// ErrWrongPassword (also for an unknown address), ErrBusy, an error of the Guard, or – to a password that waits for its
+// ErrWrongPassword (also for an unknown address), ErrDisabled, to the password of the account only, ErrBusy, an error of the Guard, or – to a password that waits for its
 // code, whether the address has an account or not – ErrNotVerified.
 func (uc *UseCase) Login(
 	ctx context.Context, c authentication.Credentials, remember bool, client authentication.Client,
@@ -18,8 +18,11 @@ func (uc *UseCase) Login(
 		if err != nil {
 			return authentication.Login{}, err
 		}
-		if found.request != nil || !found.user.Active {
+		if found.request != nil || !found.user.Admitted() {
 			uc.undoLogin(ctx, found.email(), client)
+			if found.request == nil && found.user.Disabled() {
+				return authentication.Login{}, authentication.ErrDisabled
+			}
 			return authentication.Login{}, authentication.ErrNotVerified
 		}
 		login, err := uc.login(ctx, found, c.Password, remember, client)
@@ -61,7 +64,13 @@ func (uc *UseCase) login(
 		if err != nil {
 			return err
 		}
-		if !user.Active || user.PasswordHash != verified.user.PasswordHash {
+		if user.PasswordHash != verified.user.PasswordHash {
+			return errPasswordReplaced
+		}
+		if user.Disabled() {
+			return authentication.ErrDisabled
+		}
+		if !user.Active {
 			return errPasswordReplaced
 		}
 		if hash != "" {

@@ -1,8 +1,12 @@
 package usecase
 
 import (
+	"cmp"
 	"context"
 
+	"github.com/google/uuid"
+
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
@@ -24,12 +28,12 @@ func (uc *UseCase) Renew(ctx context.Context, c authentication.Claims) (authenti
 			return unauthenticated(err)
 		}
 		now := uc.deps.Clock.Now()
-		if !user.Active || user.ID != c.UserID || !uc.deps.SessionPolicy.Living(session, now) {
+		if !user.Admitted() || user.ID != c.UserID || !uc.deps.SessionPolicy.Living(session, now) {
 			return authentication.ErrUnauthenticated
 		}
 		if session.Reused(c, now) {
 			reused = session
-			return authentication.ErrUnauthenticated
+			return uc.recordReuse(ctx, session, c) // which is committed, and refused below
 		}
 		login = authentication.Login{User: user}
 		if !c.Stale(user, now) {
@@ -42,9 +46,21 @@ func (uc *UseCase) Renew(ctx context.Context, c authentication.Claims) (authenti
 	})
 	if reused.ID != "" {
 		uc.deps.Reused(ctx, reused)
+		login, err = authentication.Login{}, cmp.Or(err, error(authentication.ErrUnauthenticated))
 	}
 	if err != nil {
 		return authentication.Login{}, err
 	}
 	return login, nil
+}
+
+// recordReuse records once per token that a copy of it came back.
+func (uc *UseCase) recordReuse(ctx context.Context, s authentication.Session, c authentication.Claims) error {
+	return uc.deps.Audit.Record(ctx, audit.Entry{
+		ID:        uuid.NewSHA1(uuid.NameSpaceOID, []byte("token.reused\x00"+s.ID+"\x00"+c.ID)).String(),
+		Action:    audit.TokenReused,
+		Outcome:   audit.Refused,
+		UserID:    s.UserID,
+		SubjectID: s.ID,
+	})
 }

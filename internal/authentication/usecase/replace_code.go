@@ -30,7 +30,7 @@ func (m *CodeMailSender) replace(ctx context.Context, eventID, userID, locale st
 		}
 		now := m.deps.Clock.Now()
 		last := request.Code
-		done := request.Purpose == authentication.PurposeVerification && user.Active
+		done := user.Disabled() || request.Purpose == authentication.PurposeVerification && user.Active
 		if done || !last.UsedAt.IsZero() || !last.Replaceable(now) {
 			return nil
 		}

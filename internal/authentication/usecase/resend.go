@@ -95,7 +95,7 @@ func (r *Resender) find(
 	for _, kind := range []struct {
 		purpose authentication.Purpose
 		mailed  bool
-	}{{authentication.PurposeVerification, !user.Active}, {authentication.PurposeReset, user.ID != ""}} {
+	}{{authentication.PurposeVerification, !user.Active && !user.Disabled()}, {authentication.PurposeReset, user.ID != "" && !user.Disabled()}} {
 		if !kind.mailed {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -64,7 +65,8 @@ func (uc *UseCase) reset(
 	now := uc.deps.Clock.Now()
 	spent, refusal, err := uc.spendCode(ctx, email, authentication.PurposeReset, digits, client, now)
 	used := errors.Is(refusal, authentication.ErrAlreadyVerified)
-	if err == nil && !known && (refusal == nil || used) { // nobody was mailed the code of an unknown address
+	// Nobody was mailed the code of an unknown address, and none is good for a disabled account.
+	if err == nil && (!known || user.Disabled()) && (refusal == nil || used) {
 		refusal = authentication.ErrWrongCode
 	}
 	if err != nil || refusal != nil {
@@ -80,10 +82,13 @@ func (uc *UseCase) reset(
 	if err != nil {
 		return authentication.User{}, nil, err
 	}
-	if err := uc.endResets(ctx, email, spent.ID); err != nil {
+	if err := endResets(ctx, uc.deps.Requests, email, spent.ID); err != nil {
 		return authentication.User{}, nil, err
 	}
 	if err := uc.endSessions(ctx, user, ""); err != nil {
+		return authentication.User{}, nil, err
+	}
+	if err := uc.record(ctx, audit.UserPasswordReset, user.ID); err != nil {
 		return authentication.User{}, nil, err
 	}
 	return user, nil, uc.notify(ctx, user, event.NoticePasswordReset, now)
@@ -91,8 +96,8 @@ func (uc *UseCase) reset(
 
 // endResets ends the codes for a new password that an address still has, but for the request with the id spent: a
 // person who has read one of them could undo what its owner has just done. The caller holds the lock of the user.
-func (uc *UseCase) endResets(ctx context.Context, email, spent string) error {
-	requests, err := uc.deps.Requests.OfAddress(ctx, email, authentication.PurposeReset)
+func endResets(ctx context.Context, stored authentication.CodeRequestRepository, email, spent string) error {
+	requests, err := stored.OfAddress(ctx, email, authentication.PurposeReset)
 	if err != nil {
 		return err
 	}
@@ -102,12 +107,16 @@ func (uc *UseCase) endResets(ctx context.Context, email, spent string) error {
 			ids = append(ids, r.ID)
 		}
 	}
-	return uc.deps.Requests.Delete(ctx, ids)
+	return stored.Delete(ctx, ids)
 }
 
 // notify has the user told what was done to their account, in case it was not they who did it.
 func (uc *UseCase) notify(ctx context.Context, user authentication.User, kind string, now time.Time) error {
-	return uc.deps.Events.Publish(ctx, event.Event{
+	return uc.deps.Events.Publish(ctx, securityNotice(user, kind, now))
+}
+
+func securityNotice(user authentication.User, kind string, now time.Time) event.Event {
+	return event.Event{
 		ID:   event.NewID(),
 		Key:  event.EmailSecurityNoticeRequested,
 		Time: now,
@@ -118,5 +127,5 @@ func (uc *UseCase) notify(ctx context.Context, user authentication.User, kind st
 			Kind:       kind,
 			OccurredAt: now,
 		},
-	})
+	}
 }

@@ -18,7 +18,7 @@ import (
 // no code is made: this browser can spend the last one. Addresses with an account are as in [UseCase.Register].
 //
 // SendCode returns ErrInvalidEmail, ErrWrongPassword, ErrBusy, an error of the Guard, or – to an active user's own
-// password only – ErrAlreadyVerified.
+// password only – ErrAlreadyVerified or ErrDisabled.
 func (uc *UseCase) SendCode(
 	ctx context.Context, c authentication.Credentials, client authentication.Client,
 ) (browser string, err error) {
@@ -27,20 +27,24 @@ func (uc *UseCase) SendCode(
 		return "", err
 	}
 	uc.undoLogin(ctx, found.email(), client)
+	if found.request == nil && found.user.Disabled() {
+		return "", authentication.ErrDisabled
+	}
 	if found.request == nil && found.user.Active {
 		return "", authentication.ErrAlreadyVerified
 	}
 	browser = client.Browser()
 	email := found.email()
-	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		now := uc.deps.Clock.Now()
-		again, kind := false, authentication.SendRegistration // makes the first request
-		if last := found.request; last != nil {
-			again, kind = last.Code.CanResend(now) || last.Code.Dead(), authentication.SendResend
-			if last.Code.Dead() {
-				kind = authentication.SendReplacement
-			}
+	now := uc.deps.Clock.Now()
+	again, kind := found.sends(now)
+	if found.request == nil || again {
+		err := uc.deps.Guard.MaySend(ctx, email, client, kind)
+		if err != nil && !errors.Is(err, authentication.ErrTooSoon) {
+			return "", err
 		}
+	}
+	err = uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		again := again
 		if found.request == nil || again {
 			switch err := uc.deps.Guard.Send(ctx, email, client, kind); {
 			case errors.Is(err, authentication.ErrTooSoon):
@@ -52,6 +56,17 @@ func (uc *UseCase) SendCode(
 		return uc.resend(ctx, found, again, browser, client, now)
 	})
 	return browser, err
+}
+
+// sends reports whether another code is made in the request, and of which kind a new one is.
+func (p *proven) sends(now time.Time) (again bool, kind authentication.SendKind) {
+	switch {
+	case p.request == nil:
+		return false, authentication.SendRegistration // makes the first request
+	case p.request.Code.Dead():
+		return true, authentication.SendReplacement
+	}
+	return p.request.Code.CanResend(now), authentication.SendResend
 }
 
 // resend binds the browser to the request that was found, and makes another code in it when again is set. For a user of
@@ -67,7 +82,7 @@ func (uc *UseCase) resend(
 		return err
 	}
 	if found.request == nil {
-		if user.Active || user.PasswordHash != found.user.PasswordHash {
+		if user.Active || user.Disabled() || user.PasswordHash != found.user.PasswordHash {
 			return authentication.ErrWrongPassword // of a moment ago
 		}
 		return uc.request(ctx, authentication.CodeRequest{
@@ -113,8 +128,9 @@ type issuer struct {
 }
 
 // issue stores a request with a new code and puts its mail into the outbox. It returns the event that mails it. requestedAt
-// is when the person asked for it. The code of a verification is mailed to nobody when the user is active: they get a
-// notice. user is the zero User when there is none: then no code for a new password is mailed.
+// is when the person asked for it. The code of a verification is mailed to nobody when the user is active or disabled: they
+// get a notice. user is the zero User when there is none: then no code for a new password is mailed, nor to one who is
+// disabled.
 func (i issuer) issue(
 	ctx context.Context, r authentication.CodeRequest, user authentication.User, locale string, requestedAt, now time.Time,
 ) (eventID string, err error) {
@@ -137,12 +153,12 @@ func (i issuer) issue(
 		ExpiresAt: r.Code.ExpiresAt,
 	}
 	switch {
-	case r.Purpose == authentication.PurposeReset && user.ID == "":
+	case r.Purpose == authentication.PurposeReset && (user.ID == "" || user.Disabled()):
 		return "", nil
 	case r.Purpose == authentication.PurposeReset:
 		mail.Recipient = user.Email
 		e.Key, e.Data = event.EmailPasswordResetRequested, event.PasswordResetRequested(mail)
-	case user.Active:
+	case user.Active || user.Disabled():
 		e.Key = event.EmailAccountExistsRequested
 		e.Data = event.AccountExistsMail{UserID: user.ID, Recipient: user.Email, Locale: cmp.Or(user.Locale, locale)}
 	default:

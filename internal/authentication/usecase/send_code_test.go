@@ -48,7 +48,7 @@ func TestSendCode(t *testing.T) {
 			"after exactly a minute": {age: time.Minute, user: invitedUser()},
 			"after it has expired":   {age: time.Hour, user: invitedUser()},
 			"at once when wrong tries have ended it": {
-				change: func(r *authentication.CodeRequest) { r.Code.WrongTries = 5 }, user: invitedUser(), kind: "send replacement",
+				change: func(r *authentication.CodeRequest) { r.Code.WrongTries = 5 }, user: invitedUser(), kind: "replacement",
 			},
 			"for a user who is gone": {age: time.Minute},
 			"for an account, whose owner gets a notice": {
@@ -76,11 +76,11 @@ func TestSendCode(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, browser, value)
 				f.requireTx(t, 1, 0)
-				kind := "send resend"
+				kind := "resend"
 				if tc.kind != "" {
 					kind = tc.kind
 				}
-				require.Equal(t, []string{"login", "login undone", kind}, f.guard.calls)
+				require.Equal(t, []string{"login", "login undone", "may send " + kind, "send " + kind}, f.guard.calls)
 
 				events := f.events.Events()
 				require.Len(t, events, 1)
@@ -141,7 +141,7 @@ func TestSendCode(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "stored hash", saved.PasswordHash, "the password they have")
 		require.Equal(t, codeKey.PasswordTag(email, password), saved.PasswordTag)
-		require.Equal(t, []string{"login", "login undone", "send registration"}, f.guard.calls, "is counted, however soon")
+		require.Equal(t, []string{"login", "login undone", "may send registration", "send registration"}, f.guard.calls, "is counted, however soon")
 		require.Len(t, f.events.Events(), 1)
 	})
 
@@ -174,7 +174,7 @@ func TestSendCode(t *testing.T) {
 				f.clock.now = start.Add(time.Minute)
 				f.guard.refuse = map[string]error{"send resend": limit}
 				f.expectPending(invitedUser(), storedRequest())
-			}, want: limit, rollbacks: 1, guard: []string{"login", "login undone", "send resend"}},
+			}, want: limit, rollbacks: 1, guard: []string{"login", "login undone", "may send resend", "send resend"}},
 			"a request that was pushed out in the meantime": {expect: func(f *fixture) {
 				f.expectPending(invitedUser(), storedRequest())
 				f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
@@ -183,7 +183,7 @@ func TestSendCode(t *testing.T) {
 			"a user of the previous release who verified in the meantime": {expect: func(f *fixture) {
 				f.expectPassword(pendingUser())
 				f.users.EXPECT().LockByEmail(inside, email).Return(activeUser(), nil)
-			}, want: authentication.ErrWrongPassword, rollbacks: 1, guard: []string{"login", "login undone", "send registration"}},
+			}, want: authentication.ErrWrongPassword, rollbacks: 1, guard: []string{"login", "login undone", "may send registration", "send registration"}},
 			"everybody while the pool is full": {expect: func(f *fixture) {
 				f.users.EXPECT().ByEmail(outside, email).Return(pendingUser(), nil)
 				f.requests.EXPECT().OfPassword(outside, email, gomock.Any())
@@ -203,7 +203,7 @@ func TestSendCode(t *testing.T) {
 				f.users.EXPECT().LockByEmail(inside, email).Return(invitedUser(), nil)
 				f.requests.EXPECT().OfAddress(inside, email, purpose).Return([]authentication.CodeRequest{storedRequest()}, nil)
 				f.requests.EXPECT().Save(inside, gomock.Any())
-			}, want: errBroken, rollbacks: 1, guard: []string{"login", "login undone", "send resend"}},
+			}, want: errBroken, rollbacks: 1, guard: []string{"login", "login undone", "may send resend", "send resend"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
@@ -28,7 +29,17 @@ func (uc *UseCase) Sessions(ctx context.Context, userID string) ([]authenticatio
 
 // EndSession ends a session of the user. It returns ErrSessionNotFound, also for another user's.
 func (uc *UseCase) EndSession(ctx context.Context, userID, id string) error {
-	return uc.deps.Sessions.End(ctx, userID, id, uc.deps.Clock.Now())
+	return uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		if err := uc.deps.Sessions.End(ctx, userID, id, uc.deps.Clock.Now()); err != nil {
+			return err
+		}
+		return uc.deps.Audit.Record(ctx, audit.Entry{
+			Action:    audit.SessionEnded,
+			ActorID:   userID,
+			UserID:    userID,
+			SubjectID: id,
+		})
+	})
 }
 
 // EndOtherSessions ends every session of the caller but the present one, and every token of theirs that belongs to no
@@ -39,7 +50,7 @@ func (uc *UseCase) EndOtherSessions(
 	var login authentication.Login
 	err := uc.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
 		user, err := uc.deps.Users.LockByID(ctx, who.User.ID)
-		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Active {
+		if errors.Is(err, authentication.ErrUserNotFound) || err == nil && !user.Admitted() {
 			return authentication.ErrUnauthenticated
 		}
 		if err != nil {
@@ -49,6 +60,9 @@ func (uc *UseCase) EndOtherSessions(
 		now := uc.deps.Clock.Now()
 		user.TokensValidAfter, user.UpdatedAt = now, now
 		if err := uc.deps.Users.Update(ctx, user); err != nil {
+			return err
+		}
+		if err := uc.record(ctx, audit.SessionsEnded, user.ID); err != nil {
 			return err
 		}
 		if err := uc.endSessions(ctx, user, who.Session.ID); err != nil || who.Session.ID != "" {

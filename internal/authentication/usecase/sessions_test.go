@@ -27,7 +27,7 @@ func TestSessions(t *testing.T) {
 	t.Run("end one by one", func(t *testing.T) {
 		t.Parallel()
 		f := newFixture(t)
-		f.sessions.EXPECT().End(outside, userID, "id", start).Return(authentication.ErrSessionNotFound)
+		f.sessions.EXPECT().End(inside, userID, "id", start).Return(authentication.ErrSessionNotFound)
 		require.ErrorIs(t, f.EndSession(context.Background(), userID, "id"), authentication.ErrSessionNotFound)
 	})
 

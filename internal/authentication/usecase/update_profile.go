@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 )
 
@@ -20,9 +21,18 @@ func (d *Directory) UpdateProfile(
 	if p == (authentication.Profile{}) {
 		return user, nil
 	}
-	changed, err := d.deps.Users.UpdateProfile(ctx, user.ID, p, d.deps.Clock.Now())
+	var changed authentication.User
+	err = d.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
+		if changed, err = d.deps.Users.UpdateProfile(ctx, user.ID, p, d.deps.Clock.Now()); err != nil {
+			return err
+		}
+		return d.deps.Audit.Record(ctx, audit.Entry{Action: audit.UserProfileChanged, ActorID: user.ID, UserID: user.ID})
+	})
 	if errors.Is(err, authentication.ErrUserNotFound) {
-		return authentication.User{}, authentication.ErrUnauthenticated
+		err = authentication.ErrUnauthenticated
 	}
-	return changed, err
+	if err != nil {
+		return authentication.User{}, err
+	}
+	return changed, nil
 }

@@ -1,7 +1,7 @@
 // Package usecase owns what happens to an account, one file per verb: [UseCase] is what people do through the API
 // (register, ask for another code, verify, log in, see and end their sessions) and activates accounts for other domains,
-// [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, and [Promoter] makes
-// administrators from the command line.
+// [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, and [Administration] is
+// what administrators and operators do.
 //
 // A stored code and its event are in one commit, a wrong try is counted although the request fails, and no password is
 // hashed inside a transaction. What it does for an address it does for every address, known or not, with the same
@@ -11,6 +11,7 @@ package usecase
 import (
 	"context"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -26,6 +27,7 @@ type Deps struct {
 	Tokens    authentication.TokenIssuer
 	Trials    authentication.TrialStarter
 	Events    event.Publisher
+	Audit     audit.Recorder
 	Clock     authentication.Clock
 	CodeKeys  authentication.CodeKeys
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -81,6 +82,9 @@ func (uc *UseCase) verify(
 	}
 	now := uc.deps.Clock.Now()
 	request, refusal, err := uc.spendCode(ctx, email, authentication.PurposeVerification, digits, client, now)
+	if err == nil && user.Disabled() && (refusal == nil || errors.Is(refusal, authentication.ErrAlreadyVerified)) {
+		refusal = authentication.ErrWrongCode // as if it had never been mailed
+	}
 	if err == nil && refusal == nil && user.Active { // the address has been proved in another way meanwhile
 		refusal = authentication.ErrAlreadyVerified
 	}
@@ -129,7 +133,7 @@ func (uc *UseCase) activate(
 			return authentication.User{}, err
 		}
 		user = created // or one of a registration that was first
-		if user.Active {
+		if user.Active || user.Disabled() {
 			return authentication.User{}, authentication.ErrAlreadyVerified
 		}
 	}
@@ -142,10 +146,18 @@ func (uc *UseCase) activate(
 	if err := uc.deps.Trials.StartTrial(ctx, user.ID, user.Email); err != nil {
 		return authentication.User{}, err
 	}
+	if err := uc.record(ctx, audit.UserVerified, user.ID); err != nil {
+		return authentication.User{}, err
+	}
 	return user, uc.deps.Events.Publish(ctx, event.Event{
 		ID:   event.NewID(),
 		Key:  event.UserVerified,
 		Time: now,
 		Data: event.UserVerifiedData{UserID: user.ID, OccurredAt: now},
 	})
+}
+
+// record writes what users do to their own account.
+func (uc *UseCase) record(ctx context.Context, action audit.Action, userID string) error {
+	return uc.deps.Audit.Record(ctx, audit.Entry{Action: action, ActorID: userID, UserID: userID})
 }

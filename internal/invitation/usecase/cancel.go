@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/invitation"
 )
 
@@ -40,8 +41,10 @@ func (uc *UseCase) Cancel(ctx context.Context, actor invitation.Actor, batchID s
 		if err := uc.closeGap(ctx, next); err != nil {
 			return err
 		}
-		total, err = uc.deps.Invitations.CountCancelled(ctx, batchID)
-		return err
+		if total, err = uc.deps.Invitations.CountCancelled(ctx, batchID); err != nil {
+			return err
+		}
+		return uc.record(ctx, audit.InvitationsCancelled, actor, batchID)
 	})
 	if err != nil {
 		return 0, err
@@ -55,6 +58,11 @@ func (uc *UseCase) Cancel(ctx context.Context, actor invitation.Actor, batchID s
 		return nil
 	})
 	return total, nil
+}
+
+// record writes what an administrator does to a batch.
+func (uc *UseCase) record(ctx context.Context, action audit.Action, actor invitation.Actor, batchID string) error {
+	return uc.deps.Audit.Record(ctx, audit.Entry{Action: action, ActorID: actor.UserID, SubjectID: batchID})
 }
 
 // withdraw returns the items that will never be sent.

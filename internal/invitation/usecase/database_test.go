@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
@@ -261,6 +262,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 	f.admin = f.createAdmin("admin@example.com")
 	f.actor = invitation.Actor{UserID: f.admin.ID, Admin: true}
 	f.people = authentications.New(authentications.Deps{
+		Audit:     &audittest.Recorder{},
 		Tx:        db,
 		Users:     f.users,
 		Requests:  authsql.NewCodeRequests(db),
@@ -276,6 +278,7 @@ func newFlow(t *testing.T, db *database.DB) flow {
 	finder := accounts{f.users, f.people}
 	batches, invited := sqldb.NewBatches(db), authentications.NewInvited(f.users)
 	f.deps = usecase.Deps{
+		Audit:         &audittest.Recorder{},
 		Tx:            db,
 		LongTx:        db.WithTxTimeout(time.Minute),
 		Batches:       batches,

@@ -10,6 +10,7 @@ import (
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/invitation"
@@ -116,6 +117,7 @@ func newFixture(t *testing.T, options ...func(*usecase.Deps)) *fixture {
 		progress:    mock.NewMockProgress(ctrl),
 	}
 	deps := usecase.Deps{
+		Audit:         &audittest.Recorder{},
 		Tx:            f.tx,
 		LongTx:        f.longTx,
 		Batches:       f.batches,

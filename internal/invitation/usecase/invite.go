@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/invitation"
 )
@@ -117,7 +118,10 @@ func (uc *UseCase) storeBatch(
 			report:  report,
 			seen:    map[[16]byte]struct{}{},
 		}
-		return w.write(ctx)
+		if err := w.write(ctx); err != nil {
+			return err
+		}
+		return uc.record(ctx, audit.InvitationsMade, actor, id)
 	})
 	if err != nil || repeated {
 		updateProgress(ctx, func(ctx context.Context) error { return uc.deps.Progress.Forget(ctx, id) })

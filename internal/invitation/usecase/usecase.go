@@ -9,6 +9,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/invitation"
 )
@@ -25,6 +26,7 @@ type Deps struct {
 	Owners      invitation.AccountFinder
 	Passwords   invitation.PasswordHasher
 	Events      event.Publisher
+	Audit       audit.Recorder
 	Outbox      invitation.Outbox
 	Progress    invitation.Progress
 	Clock       invitation.Clock

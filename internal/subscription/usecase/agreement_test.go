@@ -12,6 +12,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/internal/subscription"
@@ -59,7 +60,8 @@ func newWorld(t *testing.T, db *database.DB, seed uint64) *world {
 	t.Cleanup(func() { _ = w.redis.Close() })
 	repo, plans := sqldb.NewSubscriptions(db), sqldb.NewPlans(db)
 	w.lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
-		Tx: db, Clock: w.clock, Subscriptions: repo, Plans: plans, Users: everyone{}, Trials: sqldb.NewTrials(db), TrialKey: trialKey, Events: w.events, PastDueGrace: grace,
+		Audit: &audittest.Recorder{},
+		Tx:    db, Clock: w.clock, Subscriptions: repo, Plans: plans, Users: everyone{}, Trials: sqldb.NewTrials(db), TrialKey: trialKey, Events: w.events, PastDueGrace: grace,
 	})
 	w.projection = usecase.NewProjection(usecase.ProjectionDeps{
 		Clock: w.clock, Subscriptions: repo, States: redisdb.New(w.redis), PastDueGrace: grace,

@@ -57,6 +57,9 @@ func (l *Lifecycle) apply(ctx context.Context, userID string, b subscription.Bil
 	if err != nil {
 		return subscription.Subscription{}, err
 	}
+	if err := l.requireUser(ctx, userID); err != nil { // again: deleting takes the lock as well
+		return subscription.Subscription{}, err
+	}
 	s, err := l.current(ctx, userID)
 	if err != nil {
 		return subscription.Subscription{}, err

@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/schema/schematest"
@@ -66,6 +67,7 @@ func TestLifecycleOnSQL(t *testing.T) {
 			for range 10 {
 				events := &committed{db: db}
 				l := usecase.NewLifecycle(usecase.LifecycleDeps{
+					Audit:         &audittest.Recorder{},
 					PastDueGrace:  grace,
 					Tx:            db,
 					Clock:         database.NewClock(db),
@@ -118,6 +120,7 @@ func TestOneTrialPerPerson(t *testing.T) {
 		trials := sqldb.NewTrials(db)
 		events := &committed{db: db}
 		l := usecase.NewLifecycle(usecase.LifecycleDeps{
+			Audit:         &audittest.Recorder{},
 			PastDueGrace:  grace,
 			Tx:            db,
 			Clock:         database.NewClock(db),

@@ -32,6 +32,9 @@ func (l *Lifecycle) Create(
 		if _, err := l.deps.Subscriptions.Lock(ctx, d.UserID); err != nil {
 			return err
 		}
+		if err := l.requireUser(ctx, d.UserID); err != nil { // again: deleting takes the lock as well
+			return err
+		}
 		plan, err := l.deps.Plans.UseByID(ctx, d.PlanID)
 		if err != nil {
 			return err
@@ -49,7 +52,7 @@ func (l *Lifecycle) Create(
 		if err := l.endOverdue(ctx, d.UserID, now); err != nil {
 			return err
 		}
-		return l.begin(ctx, &s, change)
+		return l.begin(ctx, &s, byActor(change, s, actor, ""))
 	})
 	if err != nil {
 		return subscription.Subscription{}, err

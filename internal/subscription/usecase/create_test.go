@@ -30,7 +30,7 @@ func draft(status subscription.Status) subscription.Draft {
 
 // knowsUser expects a use case to ask for user-1 and for the plan pro.
 func (f fixture) knowsUser() {
-	f.users.EXPECT().Exists(gomock.Any(), "user-1").Return(true, nil)
+	f.users.EXPECT().Exists(gomock.Any(), "user-1").Return(true, nil).MinTimes(1)
 }
 
 func TestCreate(t *testing.T) {
@@ -169,6 +169,28 @@ func TestCreate(t *testing.T) {
 			f := newFixture(t)
 			_, err := f.Create(context.Background(), owner, draft("active"))
 			require.ErrorIs(t, err, subscription.ErrForbidden)
+		})
+		t.Run("a user who is deleted meanwhile", func(t *testing.T) {
+			t.Parallel()
+			for _, verb := range []func(f fixture) error{
+				func(f fixture) error {
+					_, err := f.Create(context.Background(), admin, draft("active"))
+					return err
+				},
+				func(f fixture) error {
+					_, err := f.Apply(context.Background(), "user-1", subscription.Bill{PlanCode: "pro", Status: "active", OccurredAt: now})
+					return err
+				},
+			} {
+				f := newFixture(t)
+				gomock.InOrder(
+					f.users.EXPECT().Exists(gomock.Any(), "user-1").Return(true, nil),
+					f.repo.EXPECT().Lock(inATx(), "user-1").Return(subscription.Billed{}, nil),
+					f.users.EXPECT().Exists(inATx(), "user-1").Return(false, nil),
+				)
+				require.ErrorIs(t, verb(f), subscription.ErrNoUser)
+				f.requireNoEvent(t, "rollback")
+			}
 		})
 		t.Run("an unknown user, an unknown plan", func(t *testing.T) {
 			t.Parallel()

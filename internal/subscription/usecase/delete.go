@@ -3,6 +3,7 @@ package usecase
 import (
 	"context"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
@@ -31,6 +32,9 @@ func (l *Lifecycle) Delete(ctx context.Context, actor subscription.Actor, id str
 				return err
 			}
 		}
-		return l.deps.Subscriptions.Delete(ctx, id, now)
+		if err := l.deps.Subscriptions.Delete(ctx, id, now); err != nil {
+			return err
+		}
+		return l.audit(ctx, audit.SubscriptionDeleted, s, actor.UserID, "")
 	})
 }

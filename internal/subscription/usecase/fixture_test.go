@@ -9,6 +9,7 @@ import (
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/eventtest"
 	"github.com/smap-platform/identity/internal/subscription"
@@ -79,6 +80,7 @@ type fixture struct {
 	trials *mock.MockTrialRepository
 	users  *mock.MockUsers
 	events *publisher
+	audit  *audittest.Recorder
 }
 
 func newFixture(t *testing.T) fixture {
@@ -90,6 +92,7 @@ func newFixture(t *testing.T) fixture {
 		trials: mock.NewMockTrialRepository(ctrl),
 		users:  mock.NewMockUsers(ctrl),
 		events: &publisher{},
+		audit:  &audittest.Recorder{},
 	}
 	f.Lifecycle = usecase.NewLifecycle(usecase.LifecycleDeps{
 		PastDueGrace:  grace,
@@ -101,6 +104,7 @@ func newFixture(t *testing.T) fixture {
 		TrialKey:      trialKey,
 		Users:         f.users,
 		Events:        f.events,
+		Audit:         f.audit,
 	})
 	return f
 }

@@ -10,6 +10,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/subscription"
 )
@@ -24,7 +25,8 @@ type LifecycleDeps struct {
 	TrialKey      subscription.TrialKey
 	Users         subscription.Users
 	Events        event.Publisher // must join the transactions of Tx
-	PastDueGrace  time.Duration   // see [subscription.Subscription.EffectiveUntil]
+	Audit         audit.Recorder
+	PastDueGrace  time.Duration // see [subscription.Subscription.EffectiveUntil]
 }
 
 // Lifecycle starts, shows and changes subscriptions. Safe for concurrent use.
@@ -81,12 +83,35 @@ func (l *Lifecycle) record(
 	if err := store(ctx, *s); err != nil {
 		return err
 	}
-	return l.deps.Events.Publish(ctx, changeEvent(*s, c, l.deps.PastDueGrace))
+	if err := l.deps.Events.Publish(ctx, changeEvent(*s, c, l.deps.PastDueGrace)); err != nil {
+		return err
+	}
+	action := audit.SubscriptionChanged
+	switch c.Notice {
+	case subscription.NoticeCreated:
+		action = audit.SubscriptionCreated
+	case subscription.NoticeCancelled:
+		action = audit.SubscriptionCancelled
+	}
+	return l.audit(ctx, action, *s, c.ActorID, c.Reason)
+}
+
+func (l *Lifecycle) audit(
+	ctx context.Context, action audit.Action, s subscription.Subscription, actorID, reason string,
+) error {
+	return l.deps.Audit.Record(ctx, audit.Entry{
+		Action:    action,
+		ActorID:   actorID,
+		UserID:    s.UserID,
+		SubjectID: s.ID,
+		Details:   audit.Details{Reason: reason},
+	})
 }
 
 // byActor returns the change with its reason, and the administrator who made it for the user. Administrators may change
 // a subscription of their own: then they are users. Only a cancellation has a reason of a person.
 func byActor(c subscription.Change, s subscription.Subscription, actor subscription.Actor, reason string) subscription.Change {
+	c.ActorID = actor.UserID
 	switch {
 	case c.Notice != subscription.NoticeCancelled:
 	case actor.UserID == s.UserID:

@@ -5,6 +5,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/subscription"
 )
 
@@ -13,6 +14,7 @@ type CatalogDeps struct {
 	Tx    subscription.Transactor
 	Clock subscription.Clock
 	Plans subscription.PlanRepository
+	Audit audit.Recorder
 }
 
 // Catalog shows and changes the plans. Safe for concurrent use.
@@ -50,8 +52,10 @@ func (c *Catalog) CreatePlan(ctx context.Context, actor subscription.Actor, f su
 		return p, err
 	}
 	err = c.deps.Tx.WithinTxRetry(ctx, func(ctx context.Context) error {
-		p, err = c.deps.Plans.Create(ctx, created)
-		return err
+		if p, err = c.deps.Plans.Create(ctx, created); err != nil {
+			return err
+		}
+		return c.audit(ctx, audit.PlanCreated, actor, p.ID)
 	})
 	if err != nil {
 		return subscription.Plan{}, err
@@ -87,7 +91,10 @@ func (c *Catalog) UpdatePlan(
 			}
 		}
 		p.UpdatedAt = c.deps.Clock.Now()
-		return c.deps.Plans.Update(ctx, p)
+		if err := c.deps.Plans.Update(ctx, p); err != nil {
+			return err
+		}
+		return c.audit(ctx, audit.PlanChanged, actor, id)
 	})
 	if err != nil {
 		return subscription.Plan{}, err
@@ -112,8 +119,15 @@ func (c *Catalog) DeletePlan(ctx context.Context, actor subscription.Actor, id s
 		if err := inUse(p, used, err, "id"); err != nil {
 			return err
 		}
-		return c.deps.Plans.Delete(ctx, id, now)
+		if err := c.deps.Plans.Delete(ctx, id, now); err != nil {
+			return err
+		}
+		return c.audit(ctx, audit.PlanDeleted, actor, id)
 	})
+}
+
+func (c *Catalog) audit(ctx context.Context, action audit.Action, actor subscription.Actor, planID string) error {
+	return c.deps.Audit.Record(ctx, audit.Entry{Action: action, ActorID: actor.UserID, SubjectID: planID})
 }
 
 // inUse returns err, or [subscription.ErrPlanInUse] about field when p is used or the plan of every trial.

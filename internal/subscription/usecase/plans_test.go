@@ -8,6 +8,7 @@ import (
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit/audittest"
 	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/internal/subscription/mock"
 	"github.com/smap-platform/identity/internal/subscription/usecase"
@@ -16,7 +17,7 @@ import (
 
 func newCatalog(t *testing.T) (*usecase.Catalog, *mock.MockPlanRepository) {
 	plans := mock.NewMockPlanRepository(gomock.NewController(t))
-	return usecase.NewCatalog(usecase.CatalogDeps{Tx: &transactor{}, Clock: clock{}, Plans: plans}), plans
+	return usecase.NewCatalog(usecase.CatalogDeps{Tx: &transactor{}, Clock: clock{}, Plans: plans, Audit: &audittest.Recorder{}}), plans
 }
 
 func TestCatalog(t *testing.T) {

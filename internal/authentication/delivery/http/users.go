@@ -159,27 +159,33 @@ func (o *optional) UnmarshalJSON(raw []byte) error {
 
 // accountResponse is a user in the responses below /users. Times are RFC 3339 in UTC.
 type accountResponse struct {
-	ID        string    `json:"id"`
-	Username  string    `json:"username"`
-	FullName  string    `json:"full_name,omitempty"`
-	AvatarURL string    `json:"avatar_url,omitempty"`
-	Role      string    `json:"role"`
-	IsActive  bool      `json:"is_active"`
-	CreatedAt time.Time `json:"created_at"`
-	UpdatedAt time.Time `json:"updated_at"`
+	ID        string `json:"id"`
+	Username  string `json:"username"`
+	FullName  string `json:"full_name,omitempty"`
+	AvatarURL string `json:"avatar_url,omitempty"`
+	Role      string `json:"role"`
+	IsActive  bool   `json:"is_active"`
+	// DisabledAt is when an administrator took the account out of use; then it is not active.
+	DisabledAt *time.Time `json:"disabled_at,omitempty"`
+	CreatedAt  time.Time  `json:"created_at"`
+	UpdatedAt  time.Time  `json:"updated_at"`
 }
 
 func presentAccount(u authentication.User) accountResponse {
-	return accountResponse{
+	response := accountResponse{
 		ID:        u.ID,
 		Username:  u.Email,
 		FullName:  u.FullName,
 		AvatarURL: u.AvatarURL,
 		Role:      string(u.Role),
-		IsActive:  u.Active,
+		IsActive:  u.Admitted(),
 		CreatedAt: u.CreatedAt,
 		UpdatedAt: u.UpdatedAt,
 	}
+	if u.Disabled() {
+		response.DisabledAt = &u.DisabledAt
+	}
+	return response
 }
 
 // respondUser returns a function that responds with the result of a verb.

@@ -33,7 +33,7 @@ func (r *Users) List(
 	return users, total, err
 }
 
-// CountByState returns how many users are active, not_verified and deleted. It reads every row.
+// CountByState returns how many users are active, not_verified, disabled and deleted. It reads every row.
 func (r *Users) CountByState(ctx context.Context) (map[string]int, error) {
 	type group struct {
 		state string
@@ -42,9 +42,9 @@ func (r *Users) CountByState(ctx context.Context) (map[string]int, error) {
 	groups, err := database.All(ctx, r.db, "authentication: counting users", func(row database.Row) (g group, err error) {
 		err = row.Scan(&g.state, &g.users)
 		return g, err
-	}, `SELECT CASE WHEN deleted_at IS NOT NULL THEN 'deleted' WHEN is_active IS TRUE THEN 'active' ELSE 'not_verified' END AS state,
+	}, `SELECT CASE WHEN deleted_at IS NOT NULL THEN 'deleted' WHEN disabled_at IS NOT NULL THEN 'disabled' WHEN is_active IS TRUE THEN 'active' ELSE 'not_verified' END AS state,
 	count(*) FROM users GROUP BY 1`)
-	counts := map[string]int{"active": 0, "not_verified": 0, "deleted": 0}
+	counts := map[string]int{"active": 0, "not_verified": 0, "disabled": 0, "deleted": 0}
 	for _, g := range groups {
 		counts[g.state] = g.users
 	}

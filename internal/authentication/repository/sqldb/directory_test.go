@@ -27,7 +27,7 @@ func TestCountByState(t *testing.T) {
 		s.exec("UPDATE users SET is_active = NULL WHERE username = 'binh@example.com'")
 		counts, err := s.users.CountByState(context.Background())
 		require.NoError(s, err)
-		require.Equal(s, map[string]int{"active": 1, "not_verified": 2, "deleted": 1}, counts)
+		require.Equal(s, map[string]int{"active": 1, "not_verified": 2, "disabled": 0, "deleted": 1}, counts)
 		id, at, err := s.users.LastDeleted(context.Background(), "MAI@example.com")
 		require.NoError(s, err)
 		require.Equal(s, gone.ID, id)

@@ -15,7 +15,7 @@ import (
 const (
 	unused        = `CASE WHEN deleted_at IS NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
 	unusedDeleted = `CASE WHEN deleted_at IS NOT NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
-	neverUsed     = `is_active IS NOT TRUE AND COALESCE(password_hash, '') = ''`
+	neverUsed     = `is_active IS NOT TRUE AND disabled_at IS NULL AND COALESCE(password_hash, '') = ''`
 )
 
 // CreateInvited returns the addresses of the users it created. It returns database.ErrNoTx outside a transaction.

@@ -18,7 +18,7 @@ type Limits struct{ db *database.DB }
 // NewLimits returns a repository on db.
 func NewLimits(db *database.DB) *Limits { return &Limits{db} }
 
-const limitColumns = "kind, network, count, last_at, hour_at, hour_count, day_at, day_count"
+const limitColumns = "kind, network, count, last_at, hour_at, hour_count, day_at, day_count, refused"
 
 // Find returns those of the limits that are stored.
 func (r *Limits) Find(
@@ -59,7 +59,7 @@ func (r *Limits) Save(
 	statement, args := insertLimits(digests[:1], keys, limits)
 	_, err := r.db.ExecTx(ctx, "authentication: storing limits", statement+` DO UPDATE SET count = excluded.count,
 	last_at = excluded.last_at, hour_at = excluded.hour_at, hour_count = excluded.hour_count, day_at = excluded.day_at,
-	day_count = excluded.day_count`, args...)
+	day_count = excluded.day_count, refused = excluded.refused`, args...)
 	if err != nil || len(digests) == 1 {
 		return err
 	}
@@ -105,7 +105,7 @@ func (r *Limits) limits(
 		var key authentication.LimitKey
 		var l authentication.Limit
 		err := row.Scan(&key.Kind, &key.Network, &l.Count, database.UTC(&l.LastAt), database.UTC(&l.Hour.Start),
-			&l.Hour.Count, database.UTC(&l.Day.Start), &l.Day.Count)
+			&l.Hour.Count, database.UTC(&l.Day.Start), &l.Day.Count, &l.Refused)
 		found[key] = found[key].Merge(l)
 		return struct{}{}, err
 	}, query, args...)
@@ -134,9 +134,9 @@ func insertLimits(
 		for _, key := range keys {
 			l := limits[key]
 			args = append(args, digest, string(key.Kind), key.Network, l.Count, database.Truncate(l.LastAt),
-				database.Truncate(l.Hour.Start), l.Hour.Count, database.Truncate(l.Day.Start), l.Day.Count)
+				database.Truncate(l.Hour.Start), l.Hour.Count, database.Truncate(l.Day.Start), l.Day.Count, l.Refused)
 		}
 	}
-	return "INSERT INTO limits (digest, " + limitColumns + ") VALUES " + database.Rows(len(digests)*len(keys), 9) +
+	return "INSERT INTO limits (digest, " + limitColumns + ") VALUES " + database.Rows(len(digests)*len(keys), 10) +
 		" ON CONFLICT (digest, kind, network)", args
 }

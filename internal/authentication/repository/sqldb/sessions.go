@@ -92,6 +92,17 @@ WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL`,
 	return err
 }
 
+// EndAll ends every session, and every token of before: users.tokens_valid_after ends those without one.
+func (r *Sessions) EndAll(ctx context.Context, now time.Time) (int64, error) {
+	const doing = "authentication: ending all sessions"
+	if _, err := r.db.ExecTx(ctx, doing, "UPDATE users SET tokens_valid_after = $1 WHERE deleted_at IS NULL",
+		database.Truncate(now)); err != nil {
+		return 0, err
+	}
+	return r.db.Exec(ctx, doing, "UPDATE sessions SET ended_at = $1 WHERE ended_at IS NULL AND expires_at > $1",
+		database.Truncate(now))
+}
+
 // List returns sessions that nobody has ended and that have not expired, the one used last first.
 func (r *Sessions) List(
 	ctx context.Context, userID string, now time.Time, limit int,

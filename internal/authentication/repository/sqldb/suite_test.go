@@ -16,13 +16,14 @@ import (
 )
 
 var (
-	_ authentication.UserRepository        = (*sqldb.Users)(nil)
-	_ authentication.UserDirectory         = (*sqldb.Users)(nil)
-	_ authentication.InvitedRepository     = (*sqldb.Users)(nil)
-	_ authentication.CodeRequestRepository = (*sqldb.CodeRequests)(nil)
-	_ authentication.SessionRepository     = (*sqldb.Sessions)(nil)
-	_ authentication.LimitRepository       = (*sqldb.Limits)(nil)
-	_ authentication.NoticeRepository      = (*sqldb.Notices)(nil)
+	_ authentication.UserRepository         = (*sqldb.Users)(nil)
+	_ authentication.UserDirectory          = (*sqldb.Users)(nil)
+	_ authentication.AdministeredRepository = (*sqldb.Users)(nil)
+	_ authentication.InvitedRepository      = (*sqldb.Users)(nil)
+	_ authentication.CodeRequestRepository  = (*sqldb.CodeRequests)(nil)
+	_ authentication.SessionRepository      = (*sqldb.Sessions)(nil)
+	_ authentication.LimitRepository        = (*sqldb.Limits)(nil)
+	_ authentication.NoticeRepository       = (*sqldb.Notices)(nil)
 )
 
 const purpose = authentication.PurposeVerification

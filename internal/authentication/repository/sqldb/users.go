@@ -7,6 +7,7 @@ package sqldb
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/smap-platform/identity/internal/authentication"
@@ -19,10 +20,12 @@ type Users struct{ db *database.DB }
 // NewUsers returns a repository on db.
 func NewUsers(db *database.DB) *Users { return &Users{db} }
 
-// userColumns reads rows of the previous release as well: there every column but the id and the name can be NULL.
+// userColumns reads rows of the previous release as well: there every column but the id and the name can be NULL. What a
+// disabled user's row hides from that release is in columns of its own.
 const userColumns = `users.id, users.username, COALESCE(users.full_name, ''), COALESCE(users.avatar_url, ''),
-COALESCE(users.password_hash, ''), COALESCE(users.role_hash, ''), COALESCE(users.locale, ''), users.is_active IS TRUE,
-users.tokens_valid_after, users.created_at, users.updated_at`
+CASE WHEN users.disabled_at IS NULL THEN COALESCE(users.password_hash, '') ELSE COALESCE(users.disabled_hash, '') END,
+COALESCE(users.role_hash, ''), COALESCE(users.locale, ''), COALESCE(users.disabled_active, users.is_active) IS TRUE,
+users.disabled_at, users.tokens_valid_after, users.created_at, users.updated_at`
 
 const selectUser = "SELECT " + userColumns + " FROM users WHERE deleted_at IS NULL AND "
 
@@ -84,13 +87,47 @@ func (r *Users) lock(ctx context.Context, where, arg string) (authentication.Use
 // Update stores everything but ID, AvatarURL and CreatedAt, and of Email the case of letters. It returns ErrUserNotFound
 // when there is none with this address.
 func (r *Users) Update(ctx context.Context, u authentication.User) error {
+	hash, active, hidden := u.PasswordHash, u.Active, sql.NullBool{}
+	disabledHash := ""
+	if u.Disabled() {
+		hash, active, disabledHash, hidden = "", false, u.PasswordHash, sql.NullBool{Bool: u.Active, Valid: true}
+	}
 	changed, err := r.db.Exec(ctx, "authentication: updating a user", `UPDATE users
 SET username = $2, full_name = NULLIF($3, ''), password_hash = NULLIF($4, ''), role_hash = $5, locale = NULLIF($6, ''),
-	is_active = $7, provisional = CASE WHEN $7 THEN NULL ELSE provisional END, updated_at = $8,
-	tokens_valid_after = $9
+	is_active = $7, provisional = CASE WHEN $8 THEN NULL ELSE provisional END, updated_at = $9,
+	tokens_valid_after = $10, disabled_at = $11, disabled_hash = NULLIF($12, ''), disabled_active = $13,
+	otp = CASE WHEN $14 THEN NULL ELSE otp END, otp_expired_at = CASE WHEN $14 THEN NULL ELSE otp_expired_at END
 WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
-		database.UUID(u.ID), u.Email, u.FullName, u.PasswordHash, roleHash(u.Role), u.Locale, u.Active,
-		database.Truncate(u.UpdatedAt), database.NullTime(u.TokensValidAfter))
+		database.UUID(u.ID), u.Email, u.FullName, hash, roleHash(u.Role), u.Locale, active, u.Active,
+		database.Truncate(u.UpdatedAt), database.NullTime(u.TokensValidAfter), database.NullTime(u.DisabledAt), disabledHash,
+		hidden, u.Disabled())
+	if err == nil && changed == 0 {
+		return authentication.ErrUserNotFound
+	}
+	return err
+}
+
+// LockAdmins returns the administrators, locked in the order of their ids. It returns database.ErrNoTx outside a
+// transaction.
+func (r *Users) LockAdmins(ctx context.Context) ([]authentication.User, error) {
+	if _, err := r.db.Tx(ctx); err != nil {
+		return nil, err
+	}
+	return database.All(ctx, r.db, "authentication: locking the administrators", scanUser,
+		selectUser+"role_hash = $1 ORDER BY id"+r.db.Dialect().ForUpdate(), adminHash)
+}
+
+// Admins returns the administrators, in the order of their addresses.
+func (r *Users) Admins(ctx context.Context) ([]authentication.User, error) {
+	return database.All(ctx, r.db, "authentication: listing the administrators", scanUser,
+		selectUser+"role_hash = $1 ORDER BY lower(username)", adminHash)
+}
+
+// Delete hides a user: the row stays until the user is erased. It returns ErrUserNotFound when there is none.
+func (r *Users) Delete(ctx context.Context, id string, now time.Time) error {
+	changed, err := r.db.ExecTx(ctx, "authentication: deleting a user", `UPDATE users
+SET deleted_at = $2, tokens_valid_after = $2, updated_at = $2 WHERE id = $1 AND deleted_at IS NULL`,
+		database.UUID(id), database.Truncate(now))
 	if err == nil && changed == 0 {
 		return authentication.ErrUserNotFound
 	}
@@ -101,7 +138,7 @@ WHERE id = $1 AND deleted_at IS NULL AND lower(username) = lower($2)`,
 const purgeBatch = 1000
 
 // neverProven is the condition of users whom nothing keeps.
-const neverProven = `provisional AND is_active IS NOT TRUE AND created_at < $1
+const neverProven = `provisional AND is_active IS NOT TRUE AND disabled_at IS NULL AND created_at < $1
 AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = users.id)
 AND NOT EXISTS (SELECT 1 FROM invitations i WHERE i.user_id = users.id AND i.cancelled_at IS NULL AND i.accepted_at IS NULL)
 AND NOT EXISTS (SELECT 1 FROM code_requests q WHERE lower(q.email) = lower(users.username) AND q.purpose = $2)`
@@ -139,7 +176,7 @@ func scanUser(row database.Row) (u authentication.User, err error) {
 func scanUserBehind(row database.Row, others ...any) (u authentication.User, err error) {
 	var role string
 	err = row.Scan(append(others, &u.ID, &u.Email, &u.FullName, &u.AvatarURL, &u.PasswordHash, &role, &u.Locale, &u.Active,
-		database.UTC(&u.TokensValidAfter), database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))...)
+		database.UTC(&u.DisabledAt), database.UTC(&u.TokensValidAfter), database.UTC(&u.CreatedAt), database.UTC(&u.UpdatedAt))...)
 	database.FillTimes(&u.CreatedAt, &u.UpdatedAt)
 	u.Role = roleOf(role)
 	return u, err

@@ -3,6 +3,8 @@ package sqldb_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -311,6 +313,102 @@ func TestUsers(t *testing.T) {
 	})
 
 	// The hashes were computed apart from this program: printf 'ADMIN:smap:role' | openssl dgst -sha256 -binary | base64
+	t.Run("hide what they were from the previous release while they are disabled", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			for name, active := range map[string]bool{"active@example.com": true, "pending@example.com": false} {
+				u := newUser(name)
+				u.Active = active
+				require.NoError(s, s.users.Create(s.Context(), u))
+				s.exec("UPDATE users SET otp = '123456', otp_expired_at = $2 WHERE id = $1", u.ID, now)
+				disabled := u
+				disabled.DisabledAt = now
+				require.NoError(s, s.users.Update(s.Context(), disabled))
+				for _, hidden := range []string{"password_hash", "otp", "otp_expired_at"} {
+					require.False(s, s.column(hidden, u.ID).Valid, hidden)
+				}
+				var isActive bool
+				row := s.db.Conn(s.Context()).QueryRowContext(s.Context(), "SELECT is_active FROM users WHERE id = $1", u.ID)
+				require.NoError(s, row.Scan(&isActive))
+				require.False(s, isActive)
+
+				got, err := s.users.ByEmail(s.Context(), name)
+				require.NoError(s, err)
+				require.Equal(s, disabled, got)
+				got.FullName = "An B" // and they are changed as others are
+				require.NoError(s, s.users.Update(s.Context(), got))
+				got.DisabledAt = time.Time{}
+				require.NoError(s, s.users.Update(s.Context(), got))
+				again, err := s.users.ByID(s.Context(), u.ID)
+				require.NoError(s, err)
+				require.Equal(s, got, again)
+				require.Equal(s, u.PasswordHash, s.column("password_hash", u.ID).String)
+				require.False(s, s.column("disabled_hash", u.ID).Valid)
+			}
+		})
+	})
+
+	t.Run("are not taken for unused or unproven ones while they are disabled", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			u := newUser("an@example.com")
+			u.Active = false
+			require.NoError(s, s.users.Create(s.Context(), u))
+			u.DisabledAt = now
+			require.NoError(s, s.users.Update(s.Context(), u))
+			n, err := s.users.PurgeProvisional(s.Context(), now.Add(time.Hour))
+			require.NoError(s, err)
+			require.Zero(s, n)
+			n, err = s.users.DeleteInvited(s.Context(), []string{u.ID}, now)
+			require.NoError(s, err)
+			require.Zero(s, n)
+		})
+	})
+
+	t.Run("who administer are locked in the order of their ids, those who are deleted left out", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			var want []authentication.User
+			for _, name := range []string{"c@example.com", "B@example.com", "gone@example.com"} {
+				u := newUser(name)
+				u.Role = authentication.RoleAdmin
+				require.NoError(s, s.users.Create(s.Context(), u))
+				want = append(want, u)
+			}
+			plain := newUser("user@example.com")
+			plain.Role = authentication.RoleUser
+			require.NoError(s, s.users.Create(s.Context(), plain))
+			require.NoError(s, s.within(func(ctx context.Context) error { return s.users.Delete(ctx, want[2].ID, now) }))
+			found, err := s.users.Admins(s.Context())
+			require.NoError(s, err)
+			require.Equal(s, []authentication.User{want[1], want[0]}, found)
+			require.NoError(s, s.within(func(ctx context.Context) error {
+				locked, err := s.users.LockAdmins(ctx)
+				require.ElementsMatch(s, want[:2], locked)
+				require.True(s, slices.IsSortedFunc(locked, func(a, b authentication.User) int { return strings.Compare(a.ID, b.ID) }))
+				return err
+			}))
+			_, err = s.users.LockAdmins(s.Context())
+			require.ErrorIs(s, err, database.ErrNoTx)
+		})
+	})
+
+	t.Run("are deleted, and leave their address to others", func(t *testing.T) {
+		t.Parallel()
+		each(t, func(s suite) {
+			u := s.createUser("an@example.com")
+			remove := func(ctx context.Context) error { return s.users.Delete(ctx, u.ID, now) }
+			require.ErrorIs(s, remove(s.Context()), database.ErrNoTx)
+			require.NoError(s, s.within(remove))
+			require.ErrorIs(s, s.within(remove), authentication.ErrUserNotFound)
+			_, err := s.users.ByID(s.Context(), u.ID)
+			require.ErrorIs(s, err, authentication.ErrUserNotFound)
+			require.True(s, s.column("deleted_at", u.ID).Valid)
+			require.True(s, s.column("tokens_valid_after", u.ID).Valid)
+			s.createUser("an@example.com")
+		})
+	})
+
 	t.Run("have roles spelt as the previous release does", func(t *testing.T) {
 		t.Parallel()
 		const admin, user = "0zSAZYTmciCygbBTf9Oy3uv4NOZ5ofqp1cIUNJ20uuc=", "Qo/0rRZsRtxX/swtnaZUEuxYysrbsb1ts6QzdXycMnQ="

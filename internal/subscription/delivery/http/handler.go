@@ -152,7 +152,7 @@ func (h handler) cancel(c echo.Context) error {
 	var request struct {
 		Reason string `json:"reason"`
 	}
-	if hasBody(c.Request()) {
+	if httpserver.HasBody(c.Request()) {
 		if err := httpserver.Bind(c, &request, subscription.ErrBody); err != nil {
 			return err
 		}

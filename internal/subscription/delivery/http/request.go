@@ -1,10 +1,7 @@
 package http
 
 import (
-	"bufio"
 	"encoding/json"
-	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -40,18 +37,6 @@ func idOf(c echo.Context, malformed error) (string, error) {
 		return "", malformed
 	}
 	return id.String(), nil
-}
-
-// hasBody reports whether r has a body. It peeks at the first byte, because a chunked body has no length; the next
-// reader still gets that byte, or the error.
-func hasBody(r *http.Request) bool {
-	body := bufio.NewReader(r.Body)
-	_, err := body.Peek(1)
-	r.Body = struct {
-		io.Reader
-		io.Closer
-	}{body, r.Body}
-	return !errors.Is(err, io.EOF)
 }
 
 // moment is a time of a request, as the database can store it. Absent and null differ in given.
