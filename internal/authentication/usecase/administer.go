@@ -106,7 +106,7 @@ const maxReason = 500 // characters
 
 // checkReason returns ErrProfile for a reason that cannot be stored. It may have several lines.
 func checkReason(reason string) error {
-	problem := ""
+	var problem string
 	switch {
 	case utf8.RuneCountInString(reason) > maxReason:
 		problem = "must have at most 500 characters"
