@@ -69,6 +69,9 @@ type HTTP struct {
 	Host         string
 	AppPort      int
 	ConsumerPort int // health and metrics of the consumer
+	// InternalPort is where the api serves other services, metrics and the details of health, and AppPort does not. nil:
+	// AppPort serves them as well.
+	InternalPort *int
 
 	Origins      []string // other origins whose pages may call, as browsers write them
 	LocalOrigins bool     // pages of this machine may call, from any port: while Origins is empty in development and test

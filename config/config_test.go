@@ -167,7 +167,7 @@ func TestLoad(t *testing.T) {
 
 	t.Run("ignores servers and allows any port in the standalone", func(t *testing.T) {
 		setenv(t, complete(), map[string]string{
-			"SMTP_TLS": "tls", "SMTP_USERNAME": "real", "APP_PORT": "0", "CONSUMER_PORT": "0", "SMTP_PORT": "0", "INBOX_PORT": "0",
+			"SMTP_TLS": "tls", "SMTP_USERNAME": "real", "APP_PORT": "0", "INTERNAL_PORT": "0", "CONSUMER_PORT": "0", "SMTP_PORT": "0", "INBOX_PORT": "0",
 		})
 		cfg, err := Load(Standalone)
 		require.NoError(t, err)
@@ -177,14 +177,14 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, "127.0.0.1", cfg.SMTP.Host, "no real mail from a laptop")
 		require.Equal(t, "none", cfg.SMTP.TLS)
 		require.Empty(t, cfg.SMTP.Username)
-		require.Zero(t, cfg.HTTP.AppPort+cfg.HTTP.ConsumerPort+cfg.SMTP.Port+cfg.Embedded.InboxPort)
+		require.Zero(t, *cfg.HTTP.InternalPort+cfg.HTTP.AppPort+cfg.HTTP.ConsumerPort+cfg.SMTP.Port+cfg.Embedded.InboxPort)
 		require.Equal(t, Secret(jwt), cfg.Secrets.JWT, "secrets that are set are kept")
 	})
 
 	t.Run("reads every value", func(t *testing.T) {
 		setenv(t, complete(), map[string]string{
 			"ENV": "Staging", "LOGGER_LEVEL": "DEBUG", "LOGGER_FORMAT": " json ", "START_TIMEOUT": "0s",
-			"SHUTDOWN_TIMEOUT": "1m30s", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel:4318", "HOST": "::1", "APP_PORT": "1",
+			"SHUTDOWN_TIMEOUT": "1m30s", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://otel:4318", "HOST": "::1", "APP_PORT": "1", "INTERNAL_PORT": "2",
 			"POSTGRES_PORT": "2", "POSTGRES_SSLMODE": "verify-full", "POSTGRES_MAX_CONNS": "3", "DB_AUTO_MIGRATE": "false",
 			"POSTGRES_EXEC_MODE": "exec",
 			"REDIS_HOST":         "cache:7000", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_PASSWORD": " r ", "REDIS_STATE_DB": "4",
@@ -197,7 +197,7 @@ func TestLoad(t *testing.T) {
 			Env: "staging", ShutdownTimeout: 90 * time.Second, DrainDelay: 3 * time.Second, OTLPEndpoint: "https://otel:4318",
 		}, cfg.Service)
 		require.Equal(t, Log{Level: "debug", Format: "json"}, cfg.Log)
-		require.Equal(t, HTTP{Host: "::1", AppPort: 1, Proxies: insideRanges}, cfg.HTTP)
+		require.Equal(t, HTTP{Host: "::1", AppPort: 1, InternalPort: new(2), Proxies: insideRanges}, cfg.HTTP)
 		require.Equal(t, Postgres{
 			Host: "db", Port: 2, User: "identity", Password: Secret(password), Database: "identity",
 			SSLMode: "verify-full", MaxConns: 3, ExecMode: "exec",
@@ -249,6 +249,11 @@ func TestLoad(t *testing.T) {
 			{Consumer, "RABBITMQ_MANAGEMENT_URL", "http://u:hunter2@mq:x", "is not an HTTP URL", "15672", "", ""},
 			{API, "APP_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
 			{API, "APP_PORT", "http", `is "http"`, "whole number", "", ""},
+			{API, "INTERNAL_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
+			{API, "INTERNAL_PORT", ":9090", `is ":9090"`, "whole number", "", ""},
+			{API, "INTERNAL_PORT", "8080", "is the same as APP_PORT", "unset it", "", ""},
+			{API, "INTERNAL_PORT", "9090", "is the same as APP_PORT", "unset it", "APP_PORT", "9090"},
+			{Standalone, "INTERNAL_PORT", "8081", "is the same as CONSUMER_PORT", "unset it", "", ""},
 			{Consumer, "CONSUMER_PORT", "-1", `is "-1"`, "whole number", "", ""},
 			{API, "POSTGRES_HOST", "postgres://u:hunter2@db", "is a URL", "host name alone", "", ""},
 			{API, "POSTGRES_PORT", "0", `is "0"`, "from 1 to 65535", "", ""},

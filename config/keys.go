@@ -37,6 +37,7 @@ var variables = []variable{
 
 	{"HOST", "0.0.0.0", "127.0.0.1", servers},
 	{"APP_PORT", "8080", "", web},
+	{"INTERNAL_PORT", "", "", web},
 	{"CONSUMER_PORT", "8081", "", worker},
 	{"CORS_ORIGINS", "", "", web},
 	{"TRUSTED_PROXIES", "", "", web},

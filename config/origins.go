@@ -20,6 +20,9 @@ func readHTTP(r *reader) HTTP {
 			"write each as browsers do: https://app.smap.example, with :PORT where it is not the usual one, without path and *"),
 		Proxies: proxies(r),
 	}
+	if r.role.uses("INTERNAL_PORT") && r.text("INTERNAL_PORT") != "" {
+		h.InternalPort = new(r.integer("INTERNAL_PORT", 0, maxPort))
+	}
 	local := slices.Contains([]string{"development", "test"}, strings.ToLower(r.text("ENV")))
 	h.LocalOrigins = local && r.role.uses("CORS_ORIGINS") && r.text("CORS_ORIGINS") == ""
 	return h

@@ -33,12 +33,18 @@ func (s Service) Validate() Problems {
 	)
 }
 
-// Validate checks the host to listen on.
+// Validate checks the host to listen on, and that what is not for everyone has a port of its own.
 func (h HTTP) Validate() Problems {
-	return check(rule{
-		isHostAlone(h.Host),
-		"HOST", "is not a host", "set it to an address of this machine without port, 0.0.0.0 for all of them",
-	})
+	const fix = "set it to a port that nothing else on HOST has, or unset it"
+	own := func(other int) bool { return h.InternalPort == nil || *h.InternalPort == 0 || *h.InternalPort != other }
+	return check(
+		rule{
+			isHostAlone(h.Host),
+			"HOST", "is not a host", "set it to an address of this machine without port, 0.0.0.0 for all of them",
+		},
+		rule{own(h.AppPort), "INTERNAL_PORT", "is the same as APP_PORT", fix},
+		rule{own(h.ConsumerPort), "INTERNAL_PORT", "is the same as CONSUMER_PORT", fix},
+	)
 }
 
 // tokenPlace is where the token goes in INVITATION_URL.

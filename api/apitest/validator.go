@@ -47,10 +47,30 @@ var registerStreams = sync.OnceFunc(func() {
 // Routes returns every route of the document as echo writes it ("POST /subscriptions/:id/cancel"), sorted. The pages
 // that show the contract itself (/docs, /openapi.yaml and the like) are not among them.
 func (v *Validator) Routes() []string {
+	return v.routes(func(*openapi3.Operation) bool { return true })
+}
+
+// Internal returns those of Routes that take the internal key, whatever their path.
+func (v *Validator) Internal() []string {
+	return v.routes(func(o *openapi3.Operation) bool {
+		security := v.document.Security
+		if o.Security != nil {
+			security = *o.Security
+		}
+		return slices.ContainsFunc(security, func(r openapi3.SecurityRequirement) bool {
+			_, ok := r["internalKey"]
+			return ok
+		})
+	})
+}
+
+func (v *Validator) routes(with func(o *openapi3.Operation) bool) []string {
 	var routes []string
 	for path, item := range v.document.Paths.Map() {
-		for method := range item.Operations() {
-			routes = append(routes, method+" "+strings.NewReplacer("{", ":", "}", "").Replace(path))
+		for method, operation := range item.Operations() {
+			if with(operation) {
+				routes = append(routes, method+" "+strings.NewReplacer("{", ":", "}", "").Replace(path))
+			}
 		}
 	}
 	slices.Sort(routes)

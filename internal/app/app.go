@@ -66,6 +66,9 @@ type App struct {
 	authentication *authentications.UseCase
 	web            *echo.Echo
 	apiListener    net.Listener
+	// internal is web unless INTERNAL_PORT is set.
+	internal         *echo.Echo
+	internalListener net.Listener
 
 	// The consumer's side.
 	sweeper         *projects.Sweeper
@@ -227,7 +230,7 @@ func (a *App) assembleAPI(events event.Publisher) {
 		Reused:        a.tokenReused,
 	})
 	accounts := administration(a.cfg, a.db, a.tx, a.clock, lifecycle, events)
-	a.web = a.newWeb(services{
+	a.web, a.internal = a.newWeb(services{
 		authentication: a.authentication,
 		directory: authentications.NewDirectory(authentications.DirectoryDeps{
 			Tx:    a.tx,
@@ -382,6 +385,8 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 	a.health.consuming = a.consumer.Err
 	a.health.lanes = a.lanes
 	a.monitor = a.newEcho(nil, nil)
+	a.health.register(a.monitor, detailed)
+	a.registerMetrics(a.monitor)
 	return nil
 }
 
@@ -444,6 +449,9 @@ func (in *infra) newRepairer(p *progress) *invitations.Repairer {
 func (a *App) bind(ctx context.Context) (err error) {
 	if a.web != nil {
 		a.apiListener, err = a.listen(ctx, "APP_PORT", a.cfg.HTTP.AppPort, "api is serving")
+	}
+	if port := a.cfg.HTTP.InternalPort; a.web != nil && port != nil && err == nil {
+		a.internalListener, err = a.listen(ctx, "INTERNAL_PORT", *port, "api is serving other services and operators")
 	}
 	if a.monitor != nil && err == nil {
 		a.monitorListener, err = a.listen(ctx, "CONSUMER_PORT", a.cfg.HTTP.ConsumerPort, "consumer is running")

@@ -136,6 +136,14 @@ func (in *infra) pass(d time.Duration) {
 // APIURL is where people are served.
 func (s *Standalone) APIURL() string { return "http://" + s.apiListener.Addr().String() }
 
+// InternalURL is where other services and operators are served.
+func (s *Standalone) InternalURL() string {
+	if s.internalListener == nil {
+		return s.APIURL()
+	}
+	return "http://" + s.internalListener.Addr().String()
+}
+
 // MonitorURL is where health and metrics of the consumer's side are.
 func (s *Standalone) MonitorURL() string { return "http://" + s.monitorListener.Addr().String() }
 

@@ -167,12 +167,20 @@ type dependency struct {
 // ok reports whether the dependency is healthy, or none.
 func (d *dependency) ok() bool { return d == nil || d.Status == healthy }
 
-func (h *health) register(e *echo.Echo) {
+// extent is how much a server tells about the health of the process.
+type extent int
+
+const (
+	detailed extent = iota // why, for operators
+	brief                  // the state alone, for everybody
+)
+
+func (h *health) register(e *echo.Echo, x extent) {
 	getOrHead(e, "/live", h.live)
-	getOrHead(e, "/ready", h.ready)
-	getOrHead(e, "/health", h.overall)
-	getOrHead(e, "/health/redis", single(h.redis))
-	getOrHead(e, "/health/rabbitmq", single(h.rabbitmq))
+	getOrHead(e, "/ready", h.ready(x))
+	getOrHead(e, "/health", h.overall(x))
+	getOrHead(e, "/health/redis", single(h.redis, x))
+	getOrHead(e, "/health/rabbitmq", single(h.rabbitmq, x))
 }
 
 // getOrHead registers h for GET, and for HEAD, of which net/http leaves the body out.
@@ -187,37 +195,51 @@ func (h *health) live(c echo.Context) error {
 
 // ready reports whether to send work here (docs/architecture.md). Broker and Redis are reported, not required, of an api:
 // the outbox and the projection catch up. A consumer needs its queues.
-func (h *health) ready(c echo.Context) error {
-	all := h.checkAll(c, readyPatience)
-	status := "ready"
-	switch {
-	case h.draining.Load():
-		status = "draining"
-	case all.Database.Status == unhealthy, h.consuming != nil && h.consuming() != nil:
-		status = "not ready"
+func (h *health) ready(x extent) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		all := h.checkAll(c, readyPatience)
+		status := "ready"
+		switch {
+		case h.draining.Load():
+			status = "draining"
+		case all.Database.Status == unhealthy, h.consuming != nil && h.consuming() != nil:
+			status = "not ready"
+		}
+		return respond(c, status == "ready", h.report(status, all, x))
 	}
-	return respond(c, status == "ready", report{Status: status, Version: h.version, Details: all})
+}
+
+func (h *health) report(status string, all *dependencies, x extent) report {
+	if x == brief {
+		all = nil
+	}
+	return report{Status: status, Version: h.version, Details: all}
 }
 
 // overall is for people: unhealthy when the service cannot do its work, degraded when part of it waits.
-func (h *health) overall(c echo.Context) error {
-	all := h.checkAll(c, askerTimeout)
-	status := healthy
-	switch {
-	case all.Database.Status == unhealthy:
-		status = unhealthy
-	case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), !all.SMTP.ok(), len(all.Database.Warnings) > 0:
-		status = degraded
+func (h *health) overall(x extent) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		all := h.checkAll(c, askerTimeout)
+		status := healthy
+		switch {
+		case all.Database.Status == unhealthy:
+			status = unhealthy
+		case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), !all.SMTP.ok(), len(all.Database.Warnings) > 0:
+			status = degraded
+		}
+		return respond(c, status != unhealthy, h.report(status, all, x))
 	}
-	return respond(c, status != unhealthy, report{Status: status, Version: h.version, Details: all})
 }
 
 // single returns the handler that reports one dependency.
-func single(check *check) echo.HandlerFunc {
+func single(check *check, x extent) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		ctx, cancel := context.WithTimeout(c.Request().Context(), askerTimeout)
 		defer cancel()
 		d := check.state(ctx)
+		if x == brief {
+			d = dependency{Status: d.Status}
+		}
 		return respond(c, d.ok(), d)
 	}
 }

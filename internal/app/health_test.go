@@ -79,7 +79,7 @@ func TestHealthOfWhatHangs(t *testing.T) {
 			return dependency{Status: unhealthy, Error: "does not answer"}
 		})
 		e := echo.New()
-		e.GET("/", single(c))
+		e.GET("/", single(c, detailed))
 		get := func() int {
 			response := httptest.NewRecorder()
 			e.ServeHTTP(response, httptest.NewRequest(http.MethodGet, "/", nil))
@@ -120,7 +120,7 @@ func TestHealth(t *testing.T) {
 			h := &health{database: state(good), redis: state(good), rabbitmq: state(good), sealing: func() error { return nil }}
 			test.change(h)
 			e := echo.New()
-			h.register(e)
+			h.register(e, detailed)
 			for path, want := range map[string]int{"/ready": test.ready, "/health": test.health} {
 				for _, method := range []string{http.MethodGet, http.MethodHead} {
 					response := httptest.NewRecorder()

@@ -51,14 +51,50 @@ type services struct {
 	tokens         *token.Issuer
 }
 
-// newWeb returns the api's HTTP side: every route of the service.
-func (in *infra) newWeb(s services) *echo.Echo {
+// newWeb returns the api's HTTP side, every route of the service: the server of people, and the one of other services and
+// operators. Without INTERNAL_PORT both are the same.
+func (in *infra) newWeb(s services) (public, internal *echo.Echo) {
 	routes := projecthttp.Limits()
 	maps.Copy(routes, invitationhttp.Limits())
 	in.logCallers()
-	e := in.newEcho(in.metrics.registry, routes)
-	e.Use(hashInTurns, recordOrigin)
-	root := e.Group("")
+	public = in.newEcho(in.metrics.registry, routes)
+	public.Use(hashInTurns, recordOrigin)
+	internal = public
+	separate := in.cfg.HTTP.InternalPort != nil
+	if separate {
+		internal = in.newEcho(in.metrics.registry, routes)
+		internal.Use(recordOrigin)
+	}
+	in.registerMetrics(internal)
+	in.registerForServices(internal.Group(""), s)
+	if separate {
+		hide(public, internal)
+		in.health.register(public, brief)
+	}
+	in.health.register(internal, detailed)
+	in.registerForPeople(public.Group(""), s)
+	registerDocs(public)
+	return public, internal
+}
+
+// hide has every route of internal be a 404 on public, whatever the method. Without that, some would be found to be
+// another one: echo takes /users/internal/1 for /users/:id.
+func hide(public, internal *echo.Echo) {
+	for _, r := range internal.Routes() {
+		public.Any(r.Path, echo.NotFoundHandler)
+		public.RouteNotFound(r.Path, echo.NotFoundHandler)
+	}
+}
+
+// registerForServices registers what takes the internal key.
+func (in *infra) registerForServices(root *echo.Group, s services) {
+	key := httpserver.InternalKey(string(in.cfg.Secrets.Internal), string(in.cfg.Secrets.InternalPrevious))
+	authhttp.RegisterInternal(root, s.directory, key)
+	subscriptionhttp.RegisterInternal(root, s.subscriptions, key)
+	projecthttp.RegisterInternal(root, s.counting, s.reading, key)
+}
+
+func (in *infra) registerForPeople(root *echo.Group, s services) {
 	auth := authhttp.Authentication{
 		Tokens:     s.tokens,
 		Identifier: in.legacy.identifier(s.authentication, authsql.NewUsers(in.db)),
@@ -72,18 +108,14 @@ func (in *infra) newWeb(s services) *echo.Echo {
 		LogoutFailed: in.logoutFailed,
 	}
 	authenticated := authhttp.Authenticate(auth)
-	internal := httpserver.InternalKey(string(in.cfg.Secrets.Internal), string(in.cfg.Secrets.InternalPrevious))
 	authhttp.Register(root, s.authentication, auth)
-	authhttp.RegisterUsers(root, s.directory, authenticated, internal)
+	authhttp.RegisterUsers(root, s.directory, authenticated)
 	authhttp.RegisterAdministration(root, s.administration, s.deleter, auth)
 	audithttp.Register(root, s.audit, authenticated)
 	invitationhttp.Register(root, s.invitations, invitationLogin{auth}, authenticated)
-	subscriptionhttp.Register(root, s.subscriptions, authenticated, internal)
+	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	subscriptionhttp.RegisterPlans(root, s.plans, authenticated)
 	projecthttp.Register(root, s.reading, authenticated, auth.Still)
-	projecthttp.RegisterInternal(root, s.counting, s.reading, internal)
-	registerDocs(e)
-	return e
 }
 
 // hashInTurns has the passwords of a request hashed in its network's turn. All clients without a known address share one.
@@ -134,9 +166,9 @@ func (in *infra) logCallers() {
 	}
 }
 
-// newEcho returns a server with health and metrics. durations, where there is one, measures its requests.
+// newEcho returns a server without routes. durations, where there is one, measures its requests.
 func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]httpserver.Limits) *echo.Echo {
-	e := httpserver.New(httpserver.Options{
+	return httpserver.New(httpserver.Options{
 		Log:     in.log,
 		Prefix:  "/identity",
 		Origins: httpserver.Origins{Listed: in.cfg.HTTP.Origins, Local: in.cfg.HTTP.LocalOrigins},
@@ -150,10 +182,11 @@ func (in *infra) newEcho(durations prometheus.Registerer, routes map[string]http
 		Explain:       database.Explain, // a database that is unavailable is no fault of ours
 		Wordings:      map[string]httpserver.Wording{"vi": vietnamese},
 	})
-	in.health.register(e)
+}
+
+func (in *infra) registerMetrics(e *echo.Echo) {
 	getOrHead(e, "/metrics", echo.WrapHandler(promhttp.HandlerFor(
 		in.metrics.registry, promhttp.HandlerOpts{Registry: in.metrics.registry})))
-	return e
 }
 
 // registerDocs serves the contract and a page to read it with; nothing is loaded from elsewhere.
@@ -182,4 +215,13 @@ func (in *infra) serve(e *echo.Echo, l net.Listener) run {
 			Timeout: in.cfg.Service.ShutdownTimeout / 2,
 		})
 	}
+}
+
+// serveInternal serves other services and operators where they have a port of their own.
+func (a *App) serveInternal(ctx context.Context) error {
+	if a.internalListener == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return a.serve(a.internal, a.internalListener)(ctx)
 }

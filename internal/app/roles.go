@@ -40,6 +40,7 @@ var roles = []struct {
 	role  func(a *App) run
 }{
 	{"http", serving, inAPI | inStandalone, func(a *App) run { return a.serve(a.web, a.apiListener) }},
+	{"internal http", serving, inAPI | inStandalone, func(a *App) run { return a.serveInternal }},
 	{"monitor", serving, inConsumer | inStandalone, func(a *App) run { return a.serve(a.monitor, a.monitorListener) }},
 	{"consumer", serving, inConsumer | inStandalone, func(a *App) run { return a.consumer.Run }},
 	{"legacy consumer", serving, inConsumer, func(a *App) run { return a.legacy.readOldQueue }},

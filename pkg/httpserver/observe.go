@@ -12,7 +12,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
 	"github.com/rs/zerolog"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
@@ -32,20 +31,35 @@ type observer struct {
 
 // newObserver registers nothing when o.Metrics is nil.
 func newObserver(o Options) *observer {
-	metrics := promauto.With(o.Metrics)
 	return &observer{
 		log:    o.Log,
 		tracer: o.Tracer,
-		durations: metrics.NewHistogramVec(prometheus.HistogramOpts{
+		durations: shared(o.Metrics, prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "http_request_duration_seconds",
 			Help:    "Duration of requests, by method, route pattern and status.",
 			Buckets: prometheus.DefBuckets,
-		}, []string{"method", "route", "status"}),
-		streams: metrics.NewGaugeVec(prometheus.GaugeOpts{
+		}, []string{"method", "route", "status"})),
+		streams: shared(o.Metrics, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "http_streams_open",
 			Help: "Streams that are open now, by route pattern.",
-		}, []string{"route"}),
+		}, []string{"route"})),
 	}
+}
+
+// shared registers c and returns it, or the same metric of another server on r. It panics when r has something else of
+// that name.
+func shared[C prometheus.Collector](r prometheus.Registerer, c C) C {
+	if r == nil {
+		return c
+	}
+	err := r.Register(c)
+	if known, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		return known.ExistingCollector.(C)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return c
 }
 
 func (o *observer) middleware(next echo.HandlerFunc) echo.HandlerFunc {

@@ -38,7 +38,7 @@ type Options struct {
 	// Wordings are by locale ([Locale]); what they lack is English. [none]
 	Wordings map[string]Wording
 	Tracer   trace.Tracer // [none] a span per request, a child of the caller's traceparent
-	// Metrics gets http_request_duration_seconds and http_streams_open. New panics when two servers share one. [none]
+	// Metrics gets http_request_duration_seconds and http_streams_open, those of all servers that share it. [none]
 	Metrics prometheus.Registerer
 }
 

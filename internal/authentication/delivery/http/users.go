@@ -23,16 +23,19 @@ type Directory interface {
 
 type users struct{ directory Directory }
 
-// RegisterUsers puts the routes below /users on g. authenticated is [Authenticate]; internal must admit other services
-// only.
-func RegisterUsers(g *echo.Group, d Directory, authenticated, internal echo.MiddlewareFunc) {
+// RegisterUsers puts the routes of people below /users on g. authenticated is [Authenticate].
+func RegisterUsers(g *echo.Group, d Directory, authenticated echo.MiddlewareFunc) {
 	u := users{d}
 	g.GET("/users/me", u.me, authenticated)
 	g.PUT("/users/me", u.updateMe, authenticated)
 	g.GET("/users", u.list, authenticated)
 	g.GET("/users/page", u.page, authenticated)
 	g.GET("/users/:id", u.find, authenticated)
-	g.GET("/users/internal/:id", u.findForService, internal)
+}
+
+// RegisterInternal puts the routes of other services on g. The middleware internal must admit these only.
+func RegisterInternal(g *echo.Group, d Directory, internal echo.MiddlewareFunc) {
+	g.GET("/users/internal/:id", users{d}.findForService, internal)
 }
 
 func (u users) me(c echo.Context) error {

@@ -77,7 +77,8 @@ const fullJSON = `{"id":"` + userID + `","username":"an@example.com","full_name"
 // serveUsers sends r through the whole server, as a request of a user who is logged in and of a service.
 func serveUsers(d *directory, r *http.Request) *http.Response {
 	e := httpserver.New(httpserver.Options{Log: zerolog.Nop()})
-	delivery.RegisterUsers(e.Group(""), d, (&people{}).authenticate(), httpserver.InternalKey("the key"))
+	delivery.RegisterUsers(e.Group(""), d, (&people{}).authenticate())
+	delivery.RegisterInternal(e.Group(""), d, httpserver.InternalKey("the key"))
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)
 	return w.Result()

@@ -31,8 +31,8 @@ type Lifecycle interface {
 type handler struct{ lifecycle Lifecycle }
 
 // Register registers the routes of subscriptions on g. The middleware authenticated must set the principal or refuse the
-// request; internal must admit other services only.
-func Register(g *echo.Group, l Lifecycle, authenticated, internal echo.MiddlewareFunc) {
+// request.
+func Register(g *echo.Group, l Lifecycle, authenticated echo.MiddlewareFunc) {
 	h := handler{l}
 	g.GET("/subscriptions/me", h.current, authenticated)
 	g.GET("/subscriptions", h.list, authenticated)
@@ -42,9 +42,6 @@ func Register(g *echo.Group, l Lifecycle, authenticated, internal echo.Middlewar
 	g.PUT("/subscriptions/:id", h.update, authenticated)
 	g.DELETE("/subscriptions/:id", h.remove, authenticated)
 	g.POST("/subscriptions/:id/cancel", h.cancel, authenticated)
-	g.GET("/subscriptions/internal/users/:id", h.currentForService, internal)
-	g.GET("/internal/users/:id/entitlement", h.entitlement, internal)
-	g.PUT("/internal/subscriptions/users/:id", h.bill, internal)
 }
 
 func (h handler) current(c echo.Context) error {

@@ -145,7 +145,8 @@ func serve(l *lifecycle, principal *httpserver.Principal, r *http.Request) (*htt
 			return next(c)
 		}
 	}
-	delivery.Register(e.Group(""), l, authenticated, httpserver.InternalKey(key))
+	delivery.Register(e.Group(""), l, authenticated)
+	delivery.RegisterInternal(e.Group(""), l, httpserver.InternalKey(key))
 	delivery.RegisterPlans(e.Group(""), catalog{l}, authenticated)
 	w := httptest.NewRecorder()
 	e.ServeHTTP(w, r)

@@ -12,6 +12,14 @@ import (
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
+// RegisterInternal registers the routes of other services on g. The middleware internal must admit these only.
+func RegisterInternal(g *echo.Group, l Lifecycle, internal echo.MiddlewareFunc) {
+	h := handler{l}
+	g.GET("/subscriptions/internal/users/:id", h.currentForService, internal)
+	g.GET("/internal/users/:id/entitlement", h.entitlement, internal)
+	g.PUT("/internal/subscriptions/users/:id", h.bill, internal)
+}
+
 func (h handler) currentForService(c echo.Context) error {
 	id, err := idOf(c, subscription.ErrUserID)
 	if err != nil {
