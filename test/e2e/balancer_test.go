@@ -3,34 +3,43 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/api/apitest"
 	"github.com/smap-platform/identity/test/harness"
 )
 
 // TestBalancer replaces the apis behind nginx, which does not ask whether they are ready, one after the other. Not one of
-// the requests fails, with and without keep-alive. None may be sent twice: a POST is not.
+// the requests fails, with and without keep-alive. None may be sent twice: a POST is not. The stream of a project is asked
+// for again as a browser does, and shows each step and the end.
 func TestBalancer(t *testing.T) {
 	t.Parallel()
 	balancer := harness.NewBalancer(t)
 	// The stop is shorter than by default: two seconds, and at most another until new connections are refused.
-	s := harness.New(t, harness.Options{Env: map[string]string{"DRAIN_DELAY": "2s", "SHUTDOWN_TIMEOUT": "4s", "LOGGER_LEVEL": "info"}})
+	s := harness.New(t, harness.Options{
+		Consumers: 1,
+		Env:       map[string]string{"DRAIN_DELAY": "2s", "SHUTDOWN_TIMEOUT": "4s", "LOGGER_LEVEL": "info"},
+	})
 	for _, env := range balancer.APIs {
 		s.NewAPI(env...)
 	}
 	require.NoError(t, s.StartAll(t.Context()))
+	watched := watchBehind(t, s, balancer)
 
 	const clients, perClient = 16, 50 // requests a second of each
 	stop := make(chan struct{})
@@ -60,11 +69,133 @@ func TestBalancer(t *testing.T) {
 			s.Terminate(api)
 			require.NoError(t, api.Start(t.Context()))
 			s.Ready(api)
+			watched.step(t, s)
 		}
 	}
+	watched.step(t, s)
 	close(stop)
 	running.Wait()
-	t.Logf("%d requests", sent.Load())
+	connections := <-watched.ended
+	require.Greater(t, connections, 1, "the api of the first has been replaced")
+	t.Logf("%d requests, %d connections of the stream", sent.Load(), connections)
+}
+
+// watched is a project of five items whose stream comes through nginx.
+type watched struct {
+	id    string
+	steps int
+	seen  chan progress // done counts up
+	ended chan int      // the connections that the stream took until it said that the project is complete
+}
+
+// watchBehind begins a project and opens its stream, as often as the api behind it goes away.
+func watchBehind(t *testing.T, s *harness.TestSystem, balancer *harness.Balancer) *watched {
+	t.Helper()
+	browser := balancer.Client()
+	p := &person{email: harness.Email(), client: browser}
+	want(t, http.StatusCreated)(browser.Register(t.Context(), p.email, harness.Password))
+	p.id = userID(t, s, p.email)
+	p.readMail(t, s)
+	p.verify(t) // which logs in
+	w := &watched{id: "proj_" + p.id, seen: make(chan progress, 100), ended: make(chan int, 1)}
+	want(t, http.StatusOK)(s.Client().Call(t.Context(), http.MethodPost, "/internal/projects/"+w.id,
+		map[string]any{"user_id": p.id, "total": 5}, "X-Internal-Key", os.Getenv("INTERNAL_KEY")))
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		var last progress
+		for connections := 1; ctx.Err() == nil; connections++ {
+			err := browser.Stream(ctx, "/projects/"+w.id+"/progress/stream", func(e harness.ServerEvent) {
+				var have progress
+				assert.NoError(t, e.Decode(&have), e.Data)
+				assert.GreaterOrEqual(t, have.Done, last.Done, "progress does not go backwards")
+				last = have
+				w.seen <- have
+			})
+			if last.Status == "DONE" {
+				w.ended <- connections
+				return
+			}
+			if ctx.Err() == nil && !assert.NoError(t, err, "connection %d", connections) {
+				break
+			}
+			select { // a browser waits as well
+			case <-time.After(200 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		}
+		close(w.ended)
+	})
+	t.Cleanup(func() { cancel(); watching.Wait() })
+	w.await(t, 0)
+	return w
+}
+
+// step counts an item and waits until the stream shows it.
+func (w *watched) step(t *testing.T, s *harness.TestSystem) {
+	t.Helper()
+	w.steps++
+	want(t, http.StatusOK)(s.Client().Call(t.Context(), http.MethodPost, "/internal/projects/"+w.id+"/items",
+		map[string]any{"items": []any{map[string]any{"item_id": fmt.Sprint(w.steps)}}}, "X-Internal-Key", os.Getenv("INTERNAL_KEY")))
+	w.await(t, w.steps)
+}
+
+func (w *watched) await(t *testing.T, done int) {
+	t.Helper()
+	patience := time.After(harness.Patience)
+	for {
+		select {
+		case have := <-w.seen:
+			if have.Done == done {
+				return
+			}
+		case <-patience:
+			require.FailNow(t, "the stream does not show the item", "%d", done)
+		}
+	}
+}
+
+// TestBalancerHidesInternalRoutes checks that nginx lets nobody outside reach what is for other services and operators,
+// however it is written, while the apis serve it on the same port.
+func TestBalancerHidesInternalRoutes(t *testing.T) {
+	t.Parallel()
+	balancer := harness.NewBalancer(t)
+	s := harness.New(t, harness.Options{})
+	for _, env := range balancer.APIs {
+		s.NewAPI(env...)
+	}
+	require.NoError(t, s.StartAll(t.Context()))
+	outside := balancer.Client()
+	internal := append(apitest.New(t).Internal(), "GET /metrics")
+	require.Greater(t, len(internal), 5)
+	for _, pattern := range internal {
+		method, path, _ := strings.Cut(pattern, " ")
+		path = strings.NewReplacer(":id", uuid.NewString()).Replace(path)
+		if path != "/metrics" {
+			a, err := s.Client().Call(t.Context(), method, path, `{}`, "X-Internal-Key", os.Getenv("INTERNAL_KEY"))
+			require.NoError(t, err)
+			require.NotContains(t, []int{http.StatusUnauthorized, http.StatusNotFound, http.StatusMethodNotAllowed}, a.ErrorCode,
+				"the api itself serves %s", pattern)
+		}
+		for _, written := range []string{
+			path, "/identity" + path, path + "/", path + "?a=b", "/" + path, "/identity/" + path, "/live/.." + path, "/." + path,
+			strings.Replace(path, "internal", "%69nternal", 1), strings.Replace(path, "metrics", "metric%73", 1),
+			"/identity%2f" + path[1:], strings.ReplaceAll(path, "/", "/./"),
+		} {
+			a, err := outside.Call(t.Context(), method, written, `{}`, "X-Internal-Key", os.Getenv("INTERNAL_KEY"))
+			require.NoError(t, err, written)
+			require.Equal(t, http.StatusNotFound, a.Status, "%s: %s", written, a.Raw)
+			require.Equal(t, http.StatusNotFound, a.ErrorCode, "it is not what the service says of a thing: %s", written)
+		}
+	}
+	want(t, http.StatusOK)(outside.Call(t.Context(), http.MethodGet, "/plans", nil))
+	want(t, http.StatusOK)(outside.Call(t.Context(), http.MethodGet, "/identity/live", nil))
+	// Paths that only begin alike are the service's own business.
+	for _, path := range []string{"/metricsx", "/internals", "/users/internalx"} {
+		a, err := outside.Call(t.Context(), http.MethodGet, path, nil)
+		require.NoError(t, err)
+		require.NotEmpty(t, a.Header.Get("X-Request-Id"), "%s comes from the service", path)
+	}
 }
 
 // TestBalancerTellsClientsApart checks that the apis behind nginx limit the client that floods login, and not the one that

@@ -6,14 +6,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// Balancer is an nginx with the configuration of compose.yaml before two apis that keep their addresses. It asks none of
-// them whether it is ready: it learns that one stops when that refuses a connection.
+// Balancer is an nginx with the configuration of compose.yaml, addresses apart, before two apis that keep theirs. It asks
+// none of them whether it is ready: it learns that one stops when that refuses a connection.
 type Balancer struct {
 	URL string
 	// APIs are the environments of the two ("NAME=value").
@@ -40,21 +41,10 @@ func NewBalancer(tb testing.TB) *Balancer {
 	for i, host := range []string{first, second} {
 		b.APIs[i] = []string{"HOST=" + host, "APP_PORT=" + ports[i]}
 	}
-	own := freePort(tb, "127.0.0.1")
-	b.URL = "http://127.0.0.1:" + own
-	dir := tb.TempDir()
-	text := string(config)
-	for from, to := range map[string]string{
-		"api-1:8080":        first + ":" + ports[0],
-		"api-2:8080":        second + ":" + ports[1],
-		"listen 8080":       "listen 127.0.0.1:" + own,
-		"/tmp/nginx.pid":    filepath.Join(dir, "pid"),
-		"/dev/stdout short": "off",
-	} {
-		require.Contains(tb, text, from)
-		text = strings.ReplaceAll(text, from, to)
-	}
-	path := filepath.Join(dir, "nginx.conf")
+	own := "127.0.0.1:" + freePort(tb, "127.0.0.1")
+	b.URL = "http://" + own
+	text := moved(tb, string(config), own, first+":"+ports[0], second+":"+ports[1])
+	path := filepath.Join(tb.TempDir(), "nginx.conf")
 	require.NoError(tb, os.WriteFile(path, []byte(text), 0o600)) //nolint:gosec // G703: a folder of the test
 
 	log := newLog()
@@ -68,8 +58,39 @@ func NewBalancer(tb testing.TB) *Balancer {
 			tb.Logf("the last lines of nginx:\n  %s", strings.Join(lines[max(0, len(lines)-shownLines):], "\n  "))
 		}
 	})
-	Soon(tb, func() error { return listens("127.0.0.1:" + own) })
+	Soon(tb, func() error { return listens(own) })
 	return b
+}
+
+// moved returns nginx's configuration with other addresses. Nothing but the line in which it listens and those of its
+// upstreams is another one.
+func moved(tb testing.TB, config, own string, apis ...string) string {
+	tb.Helper()
+	listen, servers := regexp.MustCompile(`^ *listen `), regexp.MustCompile(`^ *server api-[12]:8080 `)
+	lines := strings.Split(config, "\n")
+	var changed []string
+	for i, line := range lines {
+		switch {
+		case listen.MatchString(line):
+			lines[i] = "    listen " + own + ";"
+		case servers.MatchString(line):
+			require.NotEmpty(tb, apis, "nginx.conf has an api more")
+			lines[i] = regexp.MustCompile(`api-[12]:8080`).ReplaceAllLiteralString(line, apis[0])
+			apis = apis[1:]
+		default:
+			continue
+		}
+		changed = append(changed, strings.TrimSpace(line))
+	}
+	require.Equal(tb, []string{
+		"server api-1:8080 max_fails=1 fail_timeout=1s;", "server api-2:8080 max_fails=1 fail_timeout=1s;", "listen 8080;",
+	}, changed, "the lines that differ from nginx.conf")
+	return strings.Join(lines, "\n")
+}
+
+// Client returns a new client without cookies whose requests go through nginx.
+func (b *Balancer) Client() *Client {
+	return newClient([]*Process{{Name: "nginx", url: b.URL}})
 }
 
 // freePort returns a port of host that nobody listens on.

@@ -43,13 +43,15 @@ type Client struct {
 }
 
 // Client returns a new client without cookies, of the current apis.
-func (s *System) Client() *Client {
+func (s *System) Client() *Client { return newClient(slices.Clone(s.APIs)) }
+
+func newClient(apis []*Process) *Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {
 		panic(err) // only for options that are not set here
 	}
 	return &Client{
-		apis: slices.Clone(s.APIs),
+		apis: apis,
 		http: &http.Client{Transport: direct.Transport, Timeout: direct.Timeout, Jar: jar},
 	}
 }
