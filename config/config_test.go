@@ -249,6 +249,8 @@ func TestLoad(t *testing.T) {
 			{Consumer, "RABBITMQ_MANAGEMENT_URL", "http://u:hunter2@mq:x", "is not an HTTP URL", "15672", "", ""},
 			{API, "APP_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
 			{API, "APP_PORT", "http", `is "http"`, "whole number", "", ""},
+			{API, "REDIS_PASSWORD", "", "is not set although REDIS_USERNAME is", "unset REDIS_USERNAME", "REDIS_USERNAME", "identity"},
+			{API, "REDIS_TLS", "perhaps", `is "perhaps"`, "true or false", "", ""},
 			{API, "INTERNAL_PORT", "65536", `is "65536"`, "from 0 to 65535", "", ""},
 			{API, "INTERNAL_PORT", ":9090", `is ":9090"`, "whole number", "", ""},
 			{API, "INTERNAL_PORT", "8080", "is the same as APP_PORT", "unset it", "", ""},

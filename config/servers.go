@@ -159,6 +159,11 @@ func (r Redis) Validate() Problems {
 			err != nil || convErr == nil && n > 0,
 			"REDIS_HOST", "has a port that is not a number from 1 to 65535", fix,
 		},
+		rule{
+			r.Username == "" || r.Password != "",
+			"REDIS_PASSWORD", "is not set although REDIS_USERNAME is",
+			"set it, or unset REDIS_USERNAME: without a password nobody is logged in, and the default user is used",
+		},
 	)
 }
 

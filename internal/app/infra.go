@@ -20,6 +20,7 @@ import (
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification/render"
 	progressredis "github.com/smap-platform/identity/internal/project/repository/redisdb"
+	"github.com/smap-platform/identity/internal/project/repository/redispubsub"
 	"github.com/smap-platform/identity/internal/schema"
 	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
 	"github.com/smap-platform/identity/pkg/database"
@@ -142,7 +143,8 @@ func openState(c config.Redis) *goredis.Client {
 // probeKey is the key that this process's health check writes.
 func (in *infra) probeKey() string { return "identity:probe:" + in.process.name() }
 
-// checkRedis is [redis.Check] for both databases: of the one for live progress it only asks whether it is there.
+// checkRedis is [redis.Check] for both databases: of the one for live progress it only asks whether its channels can be
+// used.
 func (in *infra) checkRedis(ctx context.Context) (warnings []string, err error) {
 	const other = "probe" // no project and no user of this id: these keys are named, not written
 	warnings, err = redis.Check(ctx, in.state, in.probeKey(),
@@ -153,8 +155,8 @@ func (in *infra) checkRedis(ctx context.Context) (warnings []string, err error) 
 	case err != nil:
 		return nil, err
 	}
-	if err := in.cache.Ping(ctx).Err(); err != nil {
-		return nil, fmt.Errorf("live progress (REDIS_CACHE_DB): redis %s", redis.Reason(err))
+	if err := redis.CheckChannels(ctx, in.cache, redispubsub.Patterns()...); err != nil {
+		return nil, fmt.Errorf("live progress (REDIS_CACHE_DB): %w", err)
 	}
 	return warnings, nil
 }

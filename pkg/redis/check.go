@@ -50,8 +50,28 @@ func Check(ctx context.Context, c redis.UniversalClient, key string, others ...s
 	return warningsIn(info), nil
 }
 
+// CheckChannels returns an error, in plain words, when the user may not use the channels of these patterns. It listens to
+// them for a moment on a connection of its own, and publishes nothing.
+func CheckChannels(ctx context.Context, c *redis.Client, patterns ...string) error {
+	listening := c.PSubscribe(ctx)
+	defer func() { _ = listening.Close() }()
+	err := listening.PSubscribe(ctx, patterns...)
+	for confirmed := 0; err == nil && confirmed < len(patterns); {
+		var received any
+		if received, err = listening.Receive(ctx); err == nil {
+			if _, ok := received.(*redis.Subscription); ok { // and no message between two of them
+				confirmed++
+			}
+		}
+	}
+	if err != nil {
+		return errors.New("redis " + Reason(err))
+	}
+	return nil
+}
+
 const (
-	denied   = "denies the user a command or a key: extend the rights of REDIS_USERNAME"
+	denied   = "denies the user a command, a key or a channel: extend the rights of REDIS_USERNAME"
 	password = "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME"
 )
 

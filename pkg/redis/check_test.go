@@ -68,6 +68,25 @@ func TestCheck(t *testing.T) {
 		require.Len(t, warnings, 2)
 	})
 
+	t.Run("finds out whether the user may listen, and leaves nobody listening", func(t *testing.T) {
+		t.Parallel()
+		m := miniredis.RunT(t)
+		c := Open(Options{Addr: m.Addr()})
+		t.Cleanup(func() { require.NoError(t, c.Close()) })
+		require.NoError(t, CheckChannels(context.Background(), c, "project:*", "user_noti:*"))
+		require.Eventually(t, func() bool { return m.PubSubNumPat() == 0 }, 10*time.Second, time.Millisecond)
+		m.Server().SetPreHook(func(p *server.Peer, cmd string, _ ...string) bool {
+			if cmd == "PSUBSCRIBE" {
+				p.WriteError("NOPERM No permissions to access a channel")
+			}
+			return cmd == "PSUBSCRIBE"
+		})
+		err := CheckChannels(context.Background(), c, "project:*", "user_noti:*")
+		require.EqualError(t, err, "redis denies the user a command, a key or a channel: extend the rights of REDIS_USERNAME")
+		m.Close()
+		require.ErrorContains(t, CheckChannels(context.Background(), c, "project:*"), "redis does not answer")
+	})
+
 	t.Run("says in plain words what a server refuses", func(t *testing.T) {
 		t.Parallel()
 		m := miniredis.RunT(t)
@@ -78,7 +97,7 @@ func TestCheck(t *testing.T) {
 			"WRONGPASS invalid username-password pair or user is disabled.":          "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
 			"ERR Client sent AUTH, but no password is set":                           "refuses the password: check REDIS_PASSWORD and REDIS_USERNAME",
 			"ERR DB index is out of range":                                           "has no database of that number: check REDIS_STATE_DB and REDIS_CACHE_DB",
-			"NOPERM this user has no permissions to run the 'evalsha' command":       "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+			"NOPERM this user has no permissions to run the 'evalsha' command":       "denies the user a command, a key or a channel: extend the rights of REDIS_USERNAME",
 			"READONLY You can't write against a read only replica.":                  "is read-only: it is a replica",
 			"NOREPLICAS Not enough good replicas to write.":                          "refuses writes: it has too few replicas",
 			"OOM command not allowed when used memory > 'maxmemory'.":                "refuses writes: it is out of memory (maxmemory)",
@@ -87,7 +106,7 @@ func TestCheck(t *testing.T) {
 			"LOADING Redis is loading the dataset in memory":                         "is loading its data",
 			"BUSY Redis is busy running a script.":                                   "is busy with a script",
 			"SOMETHING hunter2 at 10.0.0.1":                                          "refuses commands (SOMETHING)",
-			"ERR The user executing the script can't run this command or subcommand": "denies the user a command or a key: extend the rights of REDIS_USERNAME",
+			"ERR The user executing the script can't run this command or subcommand": "denies the user a command, a key or a channel: extend the rights of REDIS_USERNAME",
 			"ERR max number of clients reached":                                      "has no connection left (maxclients)",
 			"ERR SELECT is not allowed in cluster mode":                              "is a cluster, which is not supported",
 			"-hunter2": "refuses commands",

@@ -37,6 +37,9 @@ const (
 	userPattern    = userPrefix + "*"
 )
 
+// Patterns returns the patterns of all channels, which a user of Redis needs the right to.
+func Patterns() []string { return []string{projectPattern, userPattern} }
+
 // of returns the channels for a project of owner. Receivers find the owner by the id in a token, so that the channel has
 // it in the form which tokens have.
 func (c Channels) of(projectID, owner string) []string {

@@ -31,7 +31,7 @@ func (s *Subscriber) listen(ctx context.Context) error {
 	defer func() { _ = subscription.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = subscription.Close() }) // a blocked receive does not watch ctx
 	defer stop()
-	if err := subscription.PSubscribe(ctx, projectPattern, userPattern); err != nil {
+	if err := subscription.PSubscribe(ctx, Patterns()...); err != nil {
 		return fmt.Errorf("project: subscribing to progress: %w", err)
 	}
 	for pinged := false; ; {
