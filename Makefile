@@ -63,7 +63,11 @@ run-consumer: ## Run the consumer on the stack
 
 .PHONY: need-browser
 need-browser:
-	@deployments/stack.sh browser
+	@deployments/stack.sh need browser
+
+.PHONY: need-promtool
+need-promtool:
+	@deployments/stack.sh need promtool
 
 .PHONY: test-integration
 test-integration: need-cc need-browser stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes

@@ -87,13 +87,20 @@ EOT
   exit 1
 }
 
-# Installs the browser of the tests where it is absent. The servers do not need it, and it is large: make
-# test-integration asks for it, make stack-up does not.
-install_browser() {
-  if browser_installed; then return; fi
+# Installs a tool of some checks where it is absent: need_tool NAME PACKAGE "WHAT NEEDS IT". The servers do without, and
+# these are large: who needs one asks for it, make stack-up does not.
+need_tool() {
+  if "$1_installed"; then return; fi
   if may_install; then
-    say "installing chromium (log: .stack/log/install.log)"
-    install_packages chromium || say "apt-get failed: $(tail -n 1 "$stack/log/install.log")"
+    say "installing $2 (log: .stack/log/install.log)"
+    install_packages "$2" || say "apt-get failed: $(tail -n 1 "$stack/log/install.log")"
   fi
-  browser_installed || die "the end-to-end tests need Chromium or Chrome on the PATH: install one (Debian: sudo apt-get install chromium)"
+  "$1_installed" || die "$3 on the PATH: install it (Debian: sudo apt-get install $2)"
 }
+
+promtool_installed() { command -v promtool >/dev/null; }
+debootstrap_installed() { [ -x /usr/sbin/debootstrap ] || command -v debootstrap >/dev/null; }
+
+need_browser() { need_tool browser chromium "the end-to-end tests need Chromium or Chrome"; }
+need_promtool() { need_tool promtool prometheus "the checks of the alerts need promtool"; }
+need_debootstrap() { need_tool debootstrap debootstrap "RABBITMQ_SERIES=4 needs debootstrap"; }
