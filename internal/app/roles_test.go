@@ -26,8 +26,8 @@ func TestRoles(t *testing.T) {
 	t.Run("each process runs its own", func(t *testing.T) {
 		t.Parallel()
 		require.Equal(t, []string{
-			"http", "relay", "progress publisher", "progress subscriber", "legacy relay", "rabbitmq publisher", "legacy publisher",
-			"heartbeat", "database clock",
+			"http", "internal http", "relay", "progress publisher", "progress subscriber", "legacy relay", "rabbitmq publisher",
+			"legacy publisher", "heartbeat", "database clock",
 		}, in(inAPI))
 		require.Equal(t, []string{
 			"monitor", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper", "scheduler",
