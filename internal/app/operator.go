@@ -14,6 +14,7 @@ import (
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/event/outbox"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
@@ -51,7 +52,7 @@ type Operator struct {
 }
 
 // NewOperator returns the operator who calls themselves name, on the database of role. With the configuration of
-// [config.Migrate] those of its verbs can be used that publish nothing.
+// [config.Migrate] those of its verbs can be used that have no mail sent.
 func NewOperator(
 	ctx context.Context, role config.Role, cfg config.Config, db *database.DB, log zerolog.Logger, name string,
 ) (*Operator, error) {
@@ -59,7 +60,7 @@ func NewOperator(
 	if err != nil {
 		return nil, err
 	}
-	var events event.Publisher
+	var events event.Publisher = outbox.NewPublisher(db, nil, clock, func() {}) // which can seal no mail
 	if role != config.Migrate {
 		if _, events, err = publishing(ctx, cfg, db, log); err != nil {
 			return nil, err

@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
@@ -334,9 +335,10 @@ func onThisRelease(ctx context.Context, cfg *config.Config, db *database.DB) (*d
 	return startClock(ctx, db)
 }
 
-// ResendMail has another code mailed to a person who waits for one, and returns what it is for and its event.
+// ResendMail has another code mailed to a person who waits for one, and returns what it is for and its event. operator is
+// who asked for it.
 func ResendMail(
-	ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger, email string,
+	ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger, operator, email string,
 ) (purpose, eventID string, err error) {
 	in, events, err := publishing(ctx, cfg, db, log)
 	if err != nil {
@@ -348,9 +350,10 @@ func ResendMail(
 		Requests: authsql.NewCodeRequests(db),
 		Guard:    in.newGuard(),
 		Events:   events,
+		Audit:    newRecorder(db, in.clock),
 		Clock:    in.clock,
 		CodeKeys: codeKeys(in.cfg.Secrets),
-	}).Resend(ctx, email)
+	}).Resend(audit.WithOrigin(ctx, audit.Origin{Operator: operator}), email)
 	return string(p), eventID, err
 }
 

@@ -70,16 +70,17 @@ func TestSupport(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, shown, rotated, "the key before finds its mails")
 
-	_, _, err = ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), an)
+	_, _, err = ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), "a test", an)
 	require.ErrorContains(t, err, "try again in", "within the limits")
 	aMinuteAgo := p.clock.Now().Add(-time.Minute)
 	for _, statement := range []string{"UPDATE code_requests SET code_at = $1", "UPDATE limits SET last_at = $1"} {
 		_, err = p.db.Exec(t.Context(), "ageing", statement, aMinuteAgo)
 		require.NoError(t, err)
 	}
-	purpose, eventID, err := ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), an)
+	purpose, eventID, err := ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), "a test", an)
 	require.NoError(t, err)
 	require.Equal(t, "verification", purpose)
+	require.Equal(t, "a test verification", p.text(t, "SELECT operator || ' ' || reason FROM audit_entries WHERE subject_id = $1", eventID))
 	mails, err = p.Inbox().Wait(t.Context(), an, 2)
 	require.NoError(t, err)
 	require.Contains(t, mails[0].MessageID+mails[1].MessageID, eventID)
@@ -98,7 +99,7 @@ func TestSupport(t *testing.T) {
 	require.Equal(t, "used", shown.Requests[0].State)
 	require.Len(t, shown.Mails, 2)
 	require.Equal(t, eventID, shown.Mails[0].EventID, "the newest first")
-	_, _, err = ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), an)
+	_, _, err = ResendMail(t.Context(), p.cfg, p.db, zerolog.Nop(), "a test", an)
 	require.ErrorIs(t, err, authentications.ErrNothingToResend)
 
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/login", fields{"email": an, "password": password})

@@ -253,10 +253,12 @@ func (p *program) replaceCode(t *testing.T) {
 		Requests: authsql.NewCodeRequests(p.db),
 		Guard:    p.newGuard(),
 		Events:   outbox.NewPublisher(p.db, p.sealer, p.clock, p.relay.Wake),
+		Audit:    newRecorder(p.db, p.clock),
 		Clock:    p.clock,
 		CodeKeys: authentication.CodeKeys{p.cfg.Secrets.CodeHMAC},
 	}).Resend(t.Context(), email)
 	require.NoError(t, err)
+	require.Equal(t, 1, p.number(t, "SELECT count(*) FROM audit_entries WHERE action = $1", string(audit.MailResent)))
 	mails, err := p.Inbox().Wait(t.Context(), email, 3)
 	require.NoError(t, err)
 	p.ok(t, http.StatusOK, http.MethodPost, "/authentication/verify-otp",

@@ -42,9 +42,18 @@ const (
 	DeadLettersDiscarded  Action = "deadletters.discarded"
 	OutboxRetried         Action = "outbox.retried"
 	StateRebuilt          Action = "state.rebuilt"
+	MailResent            Action = "mail.resent"
 	LoginLocked           Action = "login.locked"
 	CodesLocked           Action = "codes.locked"
 )
+
+// Actions are all of them. The migration has one of its own.
+var Actions = []Action{
+	UserVerified, UserPasswordChanged, UserPasswordReset, UserProfileChanged, UserRoleChanged, UserDisabled, UserEnabled,
+	UserDeleted, SubscriptionCreated, SubscriptionChanged, SubscriptionCancelled, SubscriptionDeleted, PlanCreated, PlanChanged,
+	PlanDeleted, InvitationsMade, InvitationsCancelled, SessionEnded, SessionsEnded, TokenReused, DeadLettersReplayed,
+	DeadLettersDiscarded, OutboxRetried, StateRebuilt, MailResent, LoginLocked, CodesLocked,
+}
 
 // Outcome is what became of it.
 type Outcome string

@@ -21,7 +21,9 @@ func TestActions(t *testing.T) {
 	require.Greater(t, len(actions), 20)
 	for _, action := range actions {
 		require.Contains(t, string(page), "`"+action[1]+"`", "docs/operations.md describes every action")
+		require.Contains(t, audit.Actions, audit.Action(action[1]))
 	}
+	require.Len(t, audit.Actions, len(actions))
 }
 
 func TestOrigin(t *testing.T) {

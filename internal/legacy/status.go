@@ -126,8 +126,8 @@ type Cleanup struct {
 	Removed []string // in their order; of a dry run, what would have been
 }
 
-// cleaned is what the record calls it.
-const cleaned audit.Action = "fanout.cleaned"
+// Cleaned is what the record calls it.
+const Cleaned audit.Action = "fanout.cleaned"
 
 // CleanUp deletes the previous release's queue and exchange if JudgeCleanup permits it, or only says what it would
 // delete. It looks twice, as far apart as the management API's figures can be late: what is in flight at the first look
@@ -153,7 +153,7 @@ func (t *Tool) CleanUp(ctx context.Context, dryRun bool) (c Cleanup, err error) 
 	}
 	if !dryRun { // recorded before, because the broker knows no transaction
 		err = t.deps.DB.WithinTx(ctx, func(ctx context.Context) error {
-			return t.deps.Audit.Record(ctx, audit.Entry{Action: cleaned, SubjectID: Exchange})
+			return t.deps.Audit.Record(ctx, audit.Entry{Action: Cleaned, SubjectID: Exchange})
 		})
 	}
 	if err == nil {

@@ -154,7 +154,7 @@ func supportCommands(t *testing.T) {
 		t.Helper()
 		out := s.Command([]string{
 			"JWT_SECRET=", "TRIAL_DIGEST_KEY=", "RABBITMQ_URL=", "REDIS_HOST=", "SMTP_HOST=",
-		}, harness.API, "mail", "resend", p.email)
+		}, harness.API, "mail", "resend", p.email, "--by", "a test")
 		require.Equal(t, code, out.Code, out.Stderr)
 		return out
 	}
@@ -172,6 +172,7 @@ func supportCommands(t *testing.T) {
 
 	for _, words := range [][]string{
 		{"user", "shw"}, {"user", "show"}, {"user", "show", harness.Email()}, {"mail", "resend"}, {"mail", "send", p.email},
+		{"mail", "resend", p.email},
 	} {
 		require.Equal(t, 1, s.Command(nil, harness.API, words...).Code, "%v", words)
 	}

@@ -1,7 +1,9 @@
 package command
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -9,7 +11,8 @@ import (
 
 // strict returns root with every group of commands, cobra's own help and completion among them, refusing a word that is
 // none of its commands, for which cobra would print the help and report success, and every command refusing a flag with an
-// empty text: it is a variable that is not set, and a filter that filters nothing.
+// empty text: it is a variable that is not set, and a filter that filters nothing. What is wrong with a command line ends in
+// where its help is.
 func strict(root *cobra.Command) *cobra.Command {
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
@@ -18,7 +21,16 @@ func strict(root *cobra.Command) *cobra.Command {
 			c.Args = helpTopic
 		}
 	}
+	root.SetFlagErrorFunc(helped)
 	return strictGroups(root)
+}
+
+// helped returns err with what to do about it.
+func helped(c *cobra.Command, err error) error {
+	if err != nil && !strings.Contains(err.Error(), " --help") {
+		err = fmt.Errorf("%w; see %s --help", err, c.CommandPath())
+	}
+	return err
 }
 
 // helpTopic returns an error unless args name a command.
@@ -43,7 +55,12 @@ func strictGroups(c *cobra.Command) *cobra.Command {
 		}
 		return c
 	}
-	c.PreRunE = refuseEmpty
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error { return helped(c, check(c, args)) }
+	}
+	c.PreRunE = func(c *cobra.Command, args []string) error {
+		return helped(c, cmp.Or(refuseEmpty(c, args), c.ValidateRequiredFlags()))
+	}
 	return c
 }
 

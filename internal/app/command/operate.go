@@ -9,12 +9,14 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
+	"github.com/smap-platform/identity/internal/legacy"
 	"github.com/smap-platform/identity/pkg/apperror"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/terminal"
@@ -32,7 +34,7 @@ func (o operating) commands() []*cobra.Command {
 			func(i invocation, op *app.Operator, reason string) error {
 				return op.Disable(i.Context(), i.args[0], reason)
 			}),
-		o.verb(o.changing, "enable EMAIL", "Take an account that was disabled into use again", "enabled",
+		o.verb(o.reading, "enable EMAIL", "Take an account that was disabled into use again", "enabled",
 			func(i invocation, op *app.Operator, _ string) error { return op.Enable(i.Context(), i.args[0]) }),
 		o.verb(o.changing, "delete EMAIL", "Delete an account; its data are erased after ERASE_AFTER", "deleted",
 			func(i invocation, op *app.Operator, reason string) error {
@@ -60,6 +62,11 @@ func by(c *cobra.Command) *string {
 	name := c.Flags().String("by", "", "who you are, for the record")
 	_ = c.MarkFlagRequired("by") // there is such a flag
 	return name
+}
+
+// onlyLooks adds the same flag to a command that changes nothing: who gives it everywhere need not tell them apart.
+func onlyLooks(c *cobra.Command) {
+	c.Flags().String("by", "", "who you are; nothing is recorded, because nothing is changed")
 }
 
 // verb returns a command that does something to one account, and prints done. One that may be told why has --reason.
@@ -96,6 +103,7 @@ func withFields(err error) error {
 func (o operating) list() *cobra.Command {
 	c := &cobra.Command{Use: "list", Short: "List the administrators", Args: cobra.NoArgs}
 	admins := c.Flags().Bool("admins", false, "those who are administrators; required")
+	onlyLooks(c)
 	c.RunE = onDatabase(o.reading, func(i invocation, db *database.DB) error {
 		if !*admins {
 			return errors.New("say whom to list: --admins; GET /users lists everybody")
@@ -167,16 +175,14 @@ func (o operating) audit() *cobra.Command {
 	c.Flags().StringVar(&until, "until", "", "before this time")
 	c.Flags().IntVar(&f.Limit, "limit", 100, "how many at most")
 	c.MarkFlagsMutuallyExclusive("user", "user-id")
+	onlyLooks(c)
 	c.RunE = onDatabase(o.reading, func(i invocation, db *database.DB) (err error) {
 		f.Action = audit.Action(action)
-		if f.Since, err = parseTime("since", since); err != nil {
+		var wrong [2]error
+		f.Since, wrong[0] = parseTime("since", since)
+		f.Until, wrong[1] = parseTime("until", until)
+		if err := errors.Join(checkFilter(f), wrong[0], wrong[1]); err != nil {
 			return err
-		}
-		if f.Until, err = parseTime("until", until); err != nil {
-			return err
-		}
-		if f.Limit < 1 {
-			return errors.New("--limit is below 1")
 		}
 		op, err := app.NewOperator(i.Context(), o.reading, i.cfg, db, i.log, "")
 		if err != nil {
@@ -189,6 +195,22 @@ func (o operating) audit() *cobra.Command {
 		return printEntries(i, entries, total)
 	})
 	return c
+}
+
+// checkFilter returns an error for a filter that can select nothing.
+func checkFilter(f audit.Filter) (err error) {
+	if actions := slices.Concat(audit.Actions, []audit.Action{legacy.Cleaned}); f.Action != "" && !slices.Contains(actions, f.Action) {
+		err = fmt.Errorf("--action %q is no action; there are %v", f.Action, actions)
+	}
+	for _, id := range []struct{ flag, text string }{{"user-id", f.UserID}, {"actor-id", f.ActorID}} {
+		if id.text != "" && uuid.Validate(id.text) != nil {
+			err = errors.Join(err, fmt.Errorf("--%s is no id, such as `user show` shows", id.flag))
+		}
+	}
+	if f.Limit < 1 {
+		err = errors.Join(err, errors.New("--limit is below 1"))
+	}
+	return err
 }
 
 // parseTime returns the time of a flag, zero when it is not set.

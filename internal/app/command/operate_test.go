@@ -45,7 +45,9 @@ func TestOperate(t *testing.T) {
 		require.ErrorContains(t, err, want, out)
 	}
 
-	fails(`"by" not set`, "user", "disable", "an@example.com")
+	fails(`"by" not set; see standalone user disable --help`, "user", "disable", "an@example.com")
+	fails(`"by" not set; see standalone mail resend --help`, "mail", "resend", "an@example.com")
+	fails("nobody waits for a code", "mail", "resend", "an@example.com", "--by", "binh")
 	fails("--by is empty", "user", "disable", "an@example.com", "--by", "")
 	fails("User not found", "user", "disable", "nobody@example.com", "--by", "binh")
 	fails("not a valid e-mail", "user", "enable", "an", "--by", "binh")
@@ -53,7 +55,8 @@ func TestOperate(t *testing.T) {
 	does("disabled", "user", "disable", " AN@example.com", "--by", "binh", "--reason", "fraud\n?")
 	does("enabled", "user", "enable", "an@example.com", "--by", "binh")
 	does("promoted", "user", "promote", "an@example.com", "--by", "binh")
-	does("an@example.com", "user", "list", "--admins")
+	does("an@example.com", "user", "list", "--admins", "--by", "binh")
+	does("an@example.com", "user", "show", "an@example.com", "--by", "binh")
 	fails("--admins", "user", "list")
 	does("demoted", "user", "demote", "chi@example.com", "--by", "binh")
 	fails("last active administrator", "user", "demote", "an@example.com", "--by", "binh")
@@ -72,7 +75,9 @@ func TestOperate(t *testing.T) {
 	for _, part := range []string{"operator binh", "user.disabled", "fraud ?", "USER to ADMIN", "sessions.ended"} {
 		require.Contains(t, out, part)
 	}
-	does("asked for it", "audit", "--action", "user.deleted", "--since", "2020-01-01T00:00:00Z")
+	does("asked for it", "audit", "--action", "user.deleted", "--since", "2020-01-01T00:00:00Z", "--by", "binh")
+	fails("there are [user.verified", "audit", "--action", "user.disbled")
+	fails("--actor-id is no id", "audit", "--actor-id", "an@example.com")
 	does("1 of 7 entries", "audit", "--limit", "1")
 	fails("--until is no time", "audit", "--until", "yesterday")
 	fails("--limit is below 1", "audit", "--limit", "0")

@@ -37,24 +37,27 @@ func showPerson(role config.Role) *cobra.Command {
 		}),
 	}
 	show.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	onlyLooks(show)
 	return show
 }
 
 // mailCommand is `api mail`, for the database of role.
 func mailCommand(role config.Role) *cobra.Command {
 	group := &cobra.Command{Use: "mail", Short: "Look after people's mails"}
-	group.AddCommand(&cobra.Command{
+	resend := &cobra.Command{
 		Use: "resend EMAIL", Short: "Have another code mailed to a person who waits for one", Args: cobra.ExactArgs(1),
 		Long: "The browser that asked last can use the code, and no other. It counts as if the person had asked there, within\n" +
 			"the same limits.",
-		RunE: onDatabase(role, func(i invocation, db *database.DB) error {
-			purpose, eventID, err := app.ResendMail(i.Context(), i.cfg, db, i.log, i.args[0])
-			if err == nil {
-				i.print("a code for %s is on its way: %s", strings.ReplaceAll(purpose, "_", " "), eventID)
-			}
-			return err
-		}),
+	}
+	name := by(resend)
+	resend.RunE = onDatabase(role, func(i invocation, db *database.DB) error {
+		purpose, eventID, err := app.ResendMail(i.Context(), i.cfg, db, i.log, *name, i.args[0])
+		if err == nil {
+			i.print("a code for %s is on its way: %s", strings.ReplaceAll(purpose, "_", " "), eventID)
+		}
+		return err
 	})
+	group.AddCommand(resend)
 	return group
 }
 

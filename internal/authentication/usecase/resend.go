@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/event"
 )
@@ -22,6 +23,7 @@ type ResenderDeps struct {
 	Requests authentication.CodeRequestRepository
 	Guard    authentication.Guard
 	Events   event.Publisher
+	Audit    audit.Recorder
 	Clock    authentication.Clock
 	CodeKeys authentication.CodeKeys
 }
@@ -33,8 +35,8 @@ type Resender struct{ deps ResenderDeps }
 func NewResender(d ResenderDeps) *Resender { return &Resender{deps: d} }
 
 // Resend makes another code in the request of this address that had one last, and has it mailed: the browser that asked can
-// spend it, and no other. It counts like a code that the person asked for from there. It returns what the code proves, and
-// the event that mails it.
+// spend it, and no other. It counts like a code that the person asked for from there, and is recorded. It returns what the
+// code proves, and the event that mails it.
 //
 // Resend returns ErrInvalidEmail, [ErrNothingToResend], or the error of [authentication.TryAgainIn].
 func (r *Resender) Resend(ctx context.Context, email string) (p authentication.Purpose, eventID string, err error) {
@@ -77,7 +79,15 @@ func (r *Resender) issueAnother(
 		now := r.deps.Clock.Now()
 		eventID, err = issuer{r.deps.Requests, r.deps.Events, r.deps.CodeKeys}.
 			issue(ctx, request, user, cmp.Or(request.Locale, user.Locale, "en"), now, now)
-		return err
+		if err != nil {
+			return err
+		}
+		return r.deps.Audit.Record(ctx, audit.Entry{
+			Action:    audit.MailResent,
+			UserID:    user.ID,
+			SubjectID: eventID,
+			Details:   audit.Details{Address: request.Email, Reason: string(request.Purpose)},
+		})
 	})
 	return eventID, err
 }

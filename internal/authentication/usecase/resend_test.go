@@ -8,6 +8,7 @@ import (
 	"github.com/golang/mock/gomock"
 	"github.com/stretchr/testify/require"
 
+	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/authentication"
 	"github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
@@ -15,7 +16,7 @@ import (
 
 func (f *fixture) resender() *usecase.Resender {
 	return usecase.NewResender(usecase.ResenderDeps{
-		Tx: f.tx, Users: f.users, Requests: f.requests, Guard: f.guard, Events: f.events, Clock: f.clock, CodeKeys: authentication.CodeKeys{codeKey},
+		Tx: f.tx, Users: f.users, Requests: f.requests, Guard: f.guard, Events: f.events, Audit: f.audit, Clock: f.clock, CodeKeys: authentication.CodeKeys{codeKey},
 	})
 }
 
@@ -83,6 +84,10 @@ func TestResend(t *testing.T) {
 			require.Equal(t, eventID, events[0].ID)
 			require.Equal(t, test.key, events[0].Key)
 			require.Equal(t, []string{"send " + string(test.kind)}, f.guard.calls)
+			require.Equal(t, []audit.Entry{{
+				Action: audit.MailResent, UserID: test.user.ID, SubjectID: eventID,
+				Details: audit.Details{Address: email, Reason: string(p)},
+			}}, f.audit.entries)
 		})
 	}
 
@@ -115,6 +120,7 @@ func TestResend(t *testing.T) {
 			_, _, err := f.resender().Resend(context.Background(), email)
 			require.Equal(t, test.want, err)
 			require.Empty(t, f.events.Events())
+			require.Empty(t, f.audit.entries)
 		})
 	}
 }
