@@ -1,10 +1,13 @@
 package app
 
 import (
+	"bufio"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -34,7 +37,7 @@ func (p *program) entriesOf(t *testing.T, userID string) (entries []string) {
 // An administrator's morning: a disabled account opens to nobody, and is as it was when it is enabled.
 func TestDisabledAccount(t *testing.T) {
 	const email, password, guessed = "mai@example.com", "a long enough one", "a guessed long one"
-	p := start(t, t.TempDir())
+	p := start(t, t.TempDir(), func(a *App) { a.streamCheck = 10 * time.Millisecond })
 	id := p.verified(t, email, 1)
 	owner, stranger := p.surfer(t, "198.51.100.7"), p.surfer(t, "203.0.113.7")
 	login := func(s *surfer, password string) []int {
@@ -46,14 +49,32 @@ func TestDisabledAccount(t *testing.T) {
 	events, untap := p.Tap("user.#")
 	defer untap()
 
+	newcomer := p.surfer(t, "198.51.100.9")
+	unproven := fields{"email": "an@example.com", "password": password}
+	require.Equal(t, []int{201, 0}, newcomer.verdict(t, "/authentication/register", unproven))
+	code := newcomer.newest(t, "an@example.com", 1)
+	streamEnded := owner.watch(t, id)
+
 	p.loginAdmin(t)
 	adminID := p.text(t, "SELECT id FROM users WHERE username = $1", admin)
+	p.ok(t, http.StatusAccepted, http.MethodPost, "/users/invitations", "email\nlan@example.com\n", "Content-Type", "text/csv")
+	invited, err := p.Inbox().Wait(t.Context(), "lan@example.com", 1)
+	require.NoError(t, err)
+	for _, email := range []string{"an@example.com", "lan@example.com"} {
+		require.NoError(t, p.operator(t).Disable(t.Context(), email, ""))
+	}
+	select {
+	case <-streamEnded:
+		require.Fail(t, "the stream ends although its user is logged in")
+	default:
+	}
 	answer := p.ok(t, http.StatusOK, http.MethodPost, "/users/"+id+"/disable", fields{"reason": "a test"})
 	require.Contains(t, string(answer), `"is_active":false,"disabled_at":"`)
 	mails, err := p.Inbox().Wait(t.Context(), email, 3)
 	require.NoError(t, err)
 	require.Contains(t, mails[0].Subject, "disabled")
 
+	<-streamEnded
 	require.Equal(t, http.StatusUnauthorized, owner.me(t))
 	require.Equal(t, []int{403, 20019}, login(owner, password))
 	require.Equal(t, []int{403, 20019}, owner.verdict(t, "/authentication/send-otp", fields{"email": email, "password": password}))
@@ -65,6 +86,15 @@ func TestDisabledAccount(t *testing.T) {
 	mails, err = p.Inbox().Wait(t.Context(), email, 4)
 	require.NoError(t, err)
 	require.Empty(t, sixDigits.FindString(mails[0].Text), "the owner is told, and nobody gets a code")
+
+	verify := fields{"email": "an@example.com", "otp": code}
+	require.Equal(t, []int{400, 20005}, newcomer.verdict(t, "/authentication/verify-otp", verify), "the right code")
+	acceptance := fields{"token": invitationToken.FindString(invited[0].Text), "password": guessed}
+	require.Equal(t, []int{400, 20012}, stranger.verdict(t, "/authentication/accept-invitation", acceptance))
+	for _, email := range []string{"an@example.com", "lan@example.com"} {
+		require.NoError(t, p.operator(t).Enable(t.Context(), email))
+	}
+	require.Equal(t, []int{200, 0}, stranger.verdict(t, "/authentication/accept-invitation", acceptance))
 
 	p.ok(t, http.StatusOK, http.MethodPost, "/users/"+id+"/enable", nil)
 	require.Equal(t, http.StatusUnauthorized, owner.me(t), "what has ended stays ended")
@@ -82,8 +112,33 @@ func TestDisabledAccount(t *testing.T) {
 	require.Equal(t, []string{
 		"subscription.created done ", "user.verified done " + id, "user.disabled done " + adminID, "user.enabled done " + adminID,
 	}, p.entriesOf(t, id))
-	reason := p.text(t, "SELECT reason FROM audit_entries WHERE action = 'user.disabled'")
+	reason := p.text(t, "SELECT reason FROM audit_entries WHERE action = 'user.disabled' AND user_id = $1", id)
 	require.Equal(t, "a test", reason)
+}
+
+// watch opens a stream of a project of the user, and returns when its first event has come. The channel is closed when the
+// stream has ended.
+func (s *surfer) watch(t *testing.T, userID string) (ended <-chan struct{}) {
+	t.Helper()
+	_, err := s.App.progress.count.Init(t.Context(), "proj_watched", userID, 1)
+	require.NoError(t, err)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.APIURL()+"/projects/proj_watched/progress/stream", nil)
+	require.NoError(t, err)
+	response, err := s.client.Do(request)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	lines := bufio.NewReader(response.Body)
+	for line := ""; line != "event: progress\n"; {
+		line, err = lines.ReadString('\n')
+		require.NoError(t, err)
+	}
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		defer response.Body.Close()
+		_, _ = io.Copy(io.Discard, lines)
+	}()
+	return closed
 }
 
 // A deleted account leaves nothing that opens, and its address to the next person.

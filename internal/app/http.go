@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net"
@@ -115,7 +116,7 @@ func (in *infra) registerForPeople(root *echo.Group, s services) {
 	invitationhttp.Register(root, s.invitations, invitationLogin{auth}, authenticated)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	subscriptionhttp.RegisterPlans(root, s.plans, authenticated)
-	projecthttp.Register(root, s.reading, authenticated, auth.Still)
+	projecthttp.Register(root, s.reading, authenticated, auth.Still, cmp.Or(in.streamCheck, projecthttp.CheckEvery))
 }
 
 // hashInTurns has the passwords of a request hashed in its network's turn. All clients without a known address share one.

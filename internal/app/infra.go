@@ -58,7 +58,8 @@ type infra struct {
 	version string
 	log     zerolog.Logger
 
-	unknownClient sync.Once // the warning about them
+	unknownClient sync.Once     // the warning about them
+	streamCheck   time.Duration // in place of [projecthttp.CheckEvery]; tests have no minute
 
 	db     *database.DB
 	tx     transactor // the use cases' transactions

@@ -101,8 +101,11 @@ func TestSessions(t *testing.T) {
 		status, set = d.me(first)
 		require.Equal(t, http.StatusUnauthorized, status, "expired, and older than one that was presented")
 		require.Empty(t, set)
+		status, _ = d.me(first)
+		require.Equal(t, http.StatusUnauthorized, status)
+		require.Equal(t, 1, p.number(t, "SELECT count(*) FROM audit_entries WHERE action = 'token.reused'"), "once")
 		_, metrics := p.request(t, http.MethodGet, "/metrics", nil)
-		require.Contains(t, string(metrics), "\ntokens_reused_total 1\n")
+		require.Contains(t, string(metrics), "\ntokens_reused_total 2\n")
 		require.Contains(t, p.logs.String(), "a newer one")
 
 		p.clock.Advance(20 * 24 * time.Hour)

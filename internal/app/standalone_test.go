@@ -50,7 +50,7 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-func start(t *testing.T, dir string) *program {
+func start(t *testing.T, dir string, options ...Option) *program {
 	t.Helper()
 	for _, port := range []string{"APP_PORT", "CONSUMER_PORT", "INBOX_PORT", "SMTP_PORT"} {
 		t.Setenv(port, "0")
@@ -60,7 +60,8 @@ func start(t *testing.T, dir string) *program {
 	require.NoError(t, err)
 	logs := &syncBuffer{}
 	transactions := &twice{}
-	s, err := NewStandalone(t.Context(), cfg, "test", zerolog.New(logs).Level(zerolog.DebugLevel), transactions.replace)
+	s, err := NewStandalone(t.Context(), cfg, "test", zerolog.New(logs).Level(zerolog.DebugLevel),
+		append(options, transactions.replace)...)
 	require.NoError(t, err)
 
 	ctx, stop := context.WithCancel(context.Background())

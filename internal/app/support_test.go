@@ -117,6 +117,12 @@ func TestSupport(t *testing.T) {
 		require.Equal(t, "invitation", shown.Mails[0].Kind)
 		require.Equal(t, shown.Invitations[0].EventID, shown.Mails[0].EventID)
 	})
+	t.Run("and administrators see who had a code mailed again", func(t *testing.T) {
+		found := p.ok(t, http.StatusOK, http.MethodGet, "/audit?action=mail.resent", nil)
+		require.Contains(t, string(found), `"operator":"a test"`)
+		require.Contains(t, string(found), `"subject_id":"`+eventID+`"`)
+		require.Contains(t, string(found), `"total":1`)
+	})
 	t.Run("a person who was deleted", func(t *testing.T) {
 		_, err := p.db.Exec(t.Context(), "deleting", "UPDATE users SET deleted_at = $1 WHERE username = 'lan@example.com'", p.clock.Now())
 		require.NoError(t, err)
@@ -184,7 +190,7 @@ func TestWaitingMails(t *testing.T) {
 		an := notification.NewRecipientKey(codeKey).Digest("an@example.com")
 		states := []notification.State{
 			notification.StateOwed, notification.StateSending, notification.StateLegacy, notification.StateAccepted,
-			notification.StateFailed,
+			notification.StateFailed, notification.StateExpired, notification.StateSuperseded,
 		}
 		var entries []notification.Delivery
 		for _, state := range append(states, notification.StateOwed, notification.StateOwed) {
@@ -198,7 +204,7 @@ func TestWaitingMails(t *testing.T) {
 		for _, row := range []struct {
 			event  string
 			failed *time.Time
-		}{{"evt_5", nil}, {"evt_6", &now}} {
+		}{{"evt_7", nil}, {"evt_8", &now}} {
 			_, err := db.Exec(t.Context(), "storing a row", `INSERT INTO outbox (id, event_id, exchange, routing_key, content_type,
 				mandatory, headers, body, sealed, event_time, created_at, available_at, failed_at)
 				VALUES ($1, $2, 'x', 'x', 'x', true, '{}', $3, false, $4, $4, $4, $5)`, uuid.NewString(), row.event, []byte{}, now, row.failed)
@@ -212,12 +218,12 @@ func TestWaitingMails(t *testing.T) {
 		}
 		require.Equal(t, map[string]string{
 			"evt_0": "owed", "evt_1": "sending", "evt_2": "legacy", "evt_3": "accepted", "evt_4": "failed",
-			"evt_5": "outbox", "evt_6": "dead",
+			"evt_5": "expired", "evt_6": "superseded", "evt_7": "outbox", "evt_8": "dead",
 		}, places)
 		var waiting []string
 		for _, m := range p.Waiting {
 			waiting = append(waiting, m.EventID)
 		}
-		require.ElementsMatch(t, []string{"evt_0", "evt_1", "evt_5"}, waiting)
+		require.ElementsMatch(t, []string{"evt_0", "evt_1", "evt_7"}, waiting)
 	})
 }

@@ -106,7 +106,7 @@ func server(c delivery.Counting, r delivery.Reading, principal *httpserver.Princ
 		}
 	}
 	delivery.RegisterInternal(e.Group(""), c, reporter{}, httpserver.InternalKey("the-key"))
-	delivery.Register(e.Group(""), r, as, func(context.Context, echo.Context) bool { return true })
+	delivery.Register(e.Group(""), r, as, func(context.Context, echo.Context) bool { return true }, delivery.CheckEvery)
 	return e
 }
 

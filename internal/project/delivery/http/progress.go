@@ -3,6 +3,7 @@ package http
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -23,12 +24,19 @@ type handler struct {
 	reading Reading
 	streams *httpserver.Places // by user
 	still   Still
+	// checkEvery is how often still is asked of a stream's caller.
+	checkEvery time.Duration
 }
 
+// CheckEvery is within which time the stream of a caller who has logged out ends.
+const CheckEvery = time.Minute
+
 // Register registers GET /projects/:id/progress and GET /projects/:id/progress/stream on g. The middleware
-// authenticated must set the principal or refuse the request.
-func Register(g *echo.Group, r Reading, authenticated echo.MiddlewareFunc, still Still) {
-	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}, still}
+// authenticated must set the principal or refuse the request. A stream's caller is checked every so often.
+func Register(
+	g *echo.Group, r Reading, authenticated echo.MiddlewareFunc, still Still, checkEvery time.Duration,
+) {
+	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}, still, checkEvery}
 	g.GET("/projects/:id/progress", h.progress, authenticated)
 	g.GET(streamRoute, h.stream, authenticated)
 }

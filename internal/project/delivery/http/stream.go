@@ -19,9 +19,8 @@ const (
 	streamLife = time.Hour
 	// maxStreams is how many streams of one user may be open in this process.
 	maxStreams = 20
-	// checkEvery is how often it is checked that a stream's caller is still logged in, and checkTime how long that may take.
-	checkEvery = time.Minute
-	checkTime  = 5 * time.Second
+	// checkTime is how long it may take to check that a stream's caller is still logged in.
+	checkTime = 5 * time.Second
 	// retryMin and retrySpread delay a reconnect, so that clients of a stopped server do not all return at once.
 	retryMin, retrySpread = 2 * time.Second, 3 * time.Second
 	// finalID is the id of a project's last event.
@@ -57,7 +56,9 @@ func (h handler) stream(c echo.Context) error {
 	options := httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}
 	if events, err := httpserver.OpenEvents(c, options); err == nil {
 		ctx := c.Request().Context()
-		sendChanges(ctx, events, watch, func() bool {
+		check := time.NewTicker(h.checkEvery)
+		defer check.Stop()
+		sendChanges(ctx, events, watch, check.C, func() bool {
 			ctx, cancel := context.WithTimeout(ctx, checkTime)
 			defer cancel()
 			return h.still(ctx, c)
@@ -66,14 +67,14 @@ func (h handler) stream(c echo.Context) error {
 	return nil
 }
 
-// sendChanges returns when the stream is over, the client is gone, or the caller is no longer allowed.
-func sendChanges(ctx context.Context, events *httpserver.Events, watch project.Watch, allowed func() bool) {
+// sendChanges returns when the stream is over, the client is gone, or the caller is no longer allowed at a check.
+func sendChanges(
+	ctx context.Context, events *httpserver.Events, watch project.Watch, check <-chan time.Time, allowed func() bool,
+) {
 	ctx, cancel := context.WithTimeout(ctx, streamLife)
 	defer cancel()
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
-	check := time.NewTicker(checkEvery)
-	defer check.Stop()
 	last := watch.Now
 	err := send(events, last)
 	for err == nil && last.Found() && !last.Status.Final() {
@@ -84,7 +85,7 @@ func sendChanges(ctx context.Context, events *httpserver.Events, watch project.W
 			return
 		case <-beat.C:
 			err = events.Beat()
-		case <-check.C:
+		case <-check:
 			if !allowed() {
 				return
 			}

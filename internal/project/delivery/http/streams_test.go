@@ -34,7 +34,7 @@ func newStreams(t *testing.T, r delivery.Reading) *streams {
 			httpserver.SetPrincipal(c, httpserver.Principal{Subject: c.QueryParam("user"), Role: "USER"})
 			return next(c)
 		}
-	}, func(context.Context, echo.Context) bool { return !s.left.Load() })
+	}, func(context.Context, echo.Context) bool { return !s.left.Load() }, delivery.CheckEvery)
 	return s
 }
 
