@@ -431,9 +431,11 @@ func fanoutCleanup(t *testing.T) {
 		return nil
 	})
 	require.Zero(t, s.QueueLength(fanoutQueue), "it is still there")
-	out = cleanup()
+	require.Zero(t, s.Count("SELECT count(*) FROM audit_entries"), "nothing has been done")
+	out = cleanup("--by", "duc")
 	require.Zero(t, out.Code, out.Stderr)
 	require.Contains(t, out.Stdout, fanoutQueue)
+	require.Contains(t, s.Command(nil, harness.API, "audit", "--action", "fanout.cleaned").Stdout, "operator duc")
 	require.Contains(t, out.Stdout, fanoutExchange)
 	require.Zero(t, cleanup().Code, "there is nothing left to do")
 
