@@ -139,6 +139,17 @@ func TestProduction(t *testing.T) {
 		require.NoError(t, cfg.Validate(Standalone))
 	})
 
+	t.Run("names everything it refuses at once", func(t *testing.T) {
+		setenv(t, complete(), everywhere, map[string]string{
+			"COOKIE_SECURE": "false", "POSTGRES_PASSWORD": "hunter2\n", "INTERNAL_KEY": strings.Repeat("s", 32),
+			"JWT_SECRET": "development-only-jwt-secret-32-b", "EVENTS_SEAL_KEY": key1, "ENV": "production",
+		})
+		_, err := Load(API)
+		require.ElementsMatch(t, []string{
+			"COOKIE_SECURE", "POSTGRES_PASSWORD", "INTERNAL_KEY", "JWT_SECRET", "EVENTS_SEAL_KEY",
+		}, variablesOf(err))
+	})
+
 	t.Run("refuses a second internal key without a first", func(t *testing.T) {
 		setenv(t, complete(), map[string]string{"INTERNAL_KEY_PREVIOUS": "an internal key, 2"})
 		_, err := Load(API)
