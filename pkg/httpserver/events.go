@@ -29,7 +29,7 @@ type EventOptions struct {
 //
 // Its route needs Limits{Timeout: NoTimeout}, and its handler calls [Extend] before it. The handler ends the stream by
 // returning: on the first error of a method, which means that the client has disconnected or does not read; when the
-// request's context ends; and when [Draining] is closed.
+// request's context ends; and when [Draining] is closed. It defers [Events.End].
 type Events struct {
 	response   *echo.Response
 	connection *http.ResponseController
@@ -78,8 +78,15 @@ func (e *Events) Send(name, id string, data any) error {
 // disconnected.
 func (e *Events) Beat() error { return e.write([]byte(":\n\n")) }
 
+// End gives the end of the stream time of its own. That of the last event may have passed, and the client would take the
+// stream for one that was cut.
+func (e *Events) End() { e.renew() }
+
+// renew gives what is written next its time. A writer without a connection, as in tests, has no deadline.
+func (e *Events) renew() { _ = e.connection.SetWriteDeadline(time.Now().Add(e.timeout)) }
+
 func (e *Events) write(text []byte) error {
-	_ = e.connection.SetWriteDeadline(time.Now().Add(e.timeout)) // a writer without a connection, as in tests, has none
+	e.renew()
 	_, err := e.response.Write(text)
 	if err == nil {
 		err = e.connection.Flush()

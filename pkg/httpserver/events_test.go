@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -79,6 +80,24 @@ func TestEvents(t *testing.T) {
 		require.Equal(t, "/x/:id", b.line(t)["route"], "it is logged like any other")
 		require.Equal(t, http.StatusBadRequest, b.get("/x/refused").Code)
 		requireObserved(1, 0, "what was refused was never a stream")
+	})
+
+	t.Run("has time to end, however long ago its last event was", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(Options{})
+			w := &connection{ResponseRecorder: httptest.NewRecorder()}
+			b.GET("/x", func(c echo.Context) error {
+				e, err := OpenEvents(c, EventOptions{})
+				require.NoError(t, err)
+				time.Sleep(time.Minute) // of the bubble's clock
+				require.True(t, w.write.Before(time.Now()))
+				e.End()
+				return nil
+			})
+			b.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/x", nil))
+			require.Equal(t, time.Now().Add(defaultEventTimeout), *w.write)
+		})
 	})
 
 	t.Run("ends when the server drains", func(t *testing.T) {

@@ -56,6 +56,7 @@ func (h handler) stream(c echo.Context) error {
 	options := httpserver.EventOptions{Retry: retryMin + rand.N(retrySpread)}
 	if events, err := httpserver.OpenEvents(c, options); err == nil {
 		ctx := c.Request().Context()
+		defer events.End()
 		check := time.NewTicker(h.checkEvery)
 		defer check.Stop()
 		sendChanges(ctx, events, watch, check.C, func() bool {
