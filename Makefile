@@ -92,13 +92,16 @@ build: ## Build all binaries into bin/
 	$(BUILD) -o bin/ ./cmd/...
 
 .PHONY: generate
-generate: ## Generate the mocks
+generate: ## Generate the mocks, and the cluster's copy of the alerts
 	go generate ./...
+	@{ printf '# Generated from deployments/alerts.yaml by make generate. DO NOT EDIT.\n'; \
+	printf 'apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: identity}\nspec:\n'; \
+	sed -n '/^groups:/,$$ s/^/  /p' deployments/alerts.yaml; } >deployments/kubernetes/base/alerts.yaml
 
 .PHONY: verify-generate
 verify-generate: ## Fail when generated files or go.mod are not up to date
 	@state() { git status --porcelain; git diff | git hash-object --stdin; }; \
-	before=$$(state); go generate ./... && go mod tidy; after=$$(state); \
+	before=$$(state); $(MAKE) --no-print-directory generate && go mod tidy && (cd deployments/check && go mod tidy); after=$$(state); \
 	if [ "$$before" != "$$after" ]; then echo "Out of date; run make generate and go mod tidy, and commit:" >&2; git --no-pager diff --stat >&2; exit 1; fi
 
 .PHONY: fmt
@@ -111,7 +114,7 @@ lint: ## Run golangci-lint (pinned), and check imports and the wording of commen
 	go test ./internal/architecture
 
 # What CI runs, in this order. .ci/run calls check.
-CHECKS := lint verify-generate demo test fuzz stack-up test-integration stack-down
+CHECKS := lint verify-generate deploy-check demo test fuzz stack-up test-integration stack-down
 
 .PHONY: check
 check: ## Run exactly what CI runs (about forty minutes)
@@ -120,6 +123,10 @@ check: ## Run exactly what CI runs (about forty minutes)
 		$(MAKE) --no-print-directory $$step || exit; \
 		printf '==> make %s: %d s\n' $$step $$((SECONDS - began)); \
 	done
+
+.PHONY: deploy-check
+deploy-check: ## Render the Kubernetes manifests, load the compose file, and hold both to the settings; no server needed
+	cd deployments/check && go test -count=1 ./...
 
 .PHONY: vuln
 vuln: ## Look for known vulnerabilities in what is called
