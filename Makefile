@@ -132,6 +132,16 @@ deploy-check: ## Render the Kubernetes manifests, load the compose file, and hol
 vuln: ## Look for known vulnerabilities in what is called
 	go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK_VERSION) ./...
 
+##@ A release
+
+.PHONY: release
+release: ## Build static binaries for every platform into bin/release, with checksums and bills of materials
+	@deployments/release.sh build
+
+.PHONY: release-check
+release-check: ## Build the last commit in two folders, and fail when the binaries differ
+	@deployments/release.sh check
+
 .PHONY: clean
 clean: ## Remove what was built; data of the standalone and the stack stays
 	rm -rf bin

@@ -214,6 +214,7 @@ func (cfg Config) problems() Problems {
 		cfg.Invitations.Validate(), cfg.Embedded.Validate(),
 		cfg.Email.validate("EMAIL"), cfg.Invitation.validate("INVITATION"),
 		cfg.Subscription.validate("SUBSCRIPTION"), cfg.Project.validate("PROJECT"),
+		cfg.public(),
 		cfg.production(),
 	)
 }

@@ -9,8 +9,9 @@ import (
 )
 
 const (
-	productionEnv = "production"
-	previous      = "_PREVIOUS" // ends the name of a second key
+	productionEnv  = "production"
+	developmentEnv = "development"
+	previous       = "_PREVIOUS" // ends the name of a second key
 )
 
 // publicSecret begins every secret of deployments/compose.yaml, which everybody can read.
@@ -25,25 +26,36 @@ func (cfg Config) production() (found Problems) {
 		cfg.Cookie.Secure,
 		"COOKIE_SECURE", "is false: logins cross the network in clear", "set it to true and serve over HTTPS, " + elsewhere,
 	})
-	for _, s := range cfg.named() {
-		if isPublic([]byte(s.value)) {
-			found = append(found, Problem{s.variable, "is public: it is one of the compose file's defaults",
-				"change it on the server and set it here, " + elsewhere})
-		}
-	}
 	return append(found, cfg.Secrets.weak()...)
 }
 
 const elsewhere = "or set ENV=development where nobody else can reach the service"
 
-// weak returns a problem for each key that others know or can guess. Of two that are equal it names the second.
+// public returns a problem for each secret that everybody can read. Only ENV=development takes those.
+func (cfg Config) public() (found Problems) {
+	if cfg.Service.Env == developmentEnv {
+		return nil
+	}
+	const wrong = "is public: it is one of the compose file's defaults"
+	for _, k := range cfg.Secrets.keys() {
+		if isPublic(k.value) {
+			found = append(found, Problem{k.variable, wrong, k.make})
+		}
+	}
+	for _, s := range cfg.named() {
+		if isPublic([]byte(s.value)) {
+			found = append(found, Problem{s.variable, wrong, "change it on the server and set it here, " + elsewhere})
+		}
+	}
+	return found
+}
+
+// weak returns a problem for each key that others can guess. Of two that are equal it names the second.
 func (s Secrets) weak() (found Problems) {
 	keys := slices.DeleteFunc(s.keys(), func(k key) bool { return len(k.value) == 0 })
 	for i, k := range keys {
 		same := slices.IndexFunc(keys[:i], func(other key) bool { return isSame(other.value, k.value) })
 		switch {
-		case isPublic(k.value):
-			found = append(found, Problem{k.variable, "is public: it is one of the compose file's defaults", k.make})
 		case slices.ContainsFunc(forms(k.value), isRepeated):
 			found = append(found, Problem{k.variable, "is one byte, repeated", k.make})
 		case same >= 0:

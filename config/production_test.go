@@ -19,6 +19,7 @@ func TestProduction(t *testing.T) {
 		"CODE_HMAC_KEY_PREVIOUS":   base64.StdEncoding.EncodeToString([]byte("a code key of thirty-two bytes..")),
 		"EVENTS_SEAL_KEY_PREVIOUS": base64.StdEncoding.EncodeToString([]byte("a seal key of thirty-two bytes..")),
 	}
+	const isPublic = "is public"
 	refused := func(t *testing.T, role Role, variable, wrong string, changes map[string]string) {
 		t.Helper()
 		setenv(t, complete(), everywhere, changes)
@@ -30,9 +31,15 @@ func TestProduction(t *testing.T) {
 				require.NotContains(t, err.Error(), value)
 			}
 		}
-		t.Setenv("ENV", "staging")
-		_, err = Load(role)
-		require.NoError(t, err)
+		for _, env := range []string{"development", "test", "staging"} {
+			t.Setenv("ENV", env)
+			_, err = Load(role)
+			if wrong == isPublic && env != "development" {
+				require.ErrorContains(t, err, variable+" "+wrong)
+			} else {
+				require.NoError(t, err)
+			}
+		}
 	}
 
 	t.Run("starts with two keys of each", func(t *testing.T) {
@@ -62,18 +69,18 @@ func TestProduction(t *testing.T) {
 		require.NoError(t, err)
 		found := regexp.MustCompile(`(?m)^  ([A-Z_]+): (\S*)\$\{[A-Z_]*(?:PASSWORD|SECRET|KEY):-([^}]+)\}(\S*)$`).
 			FindAllStringSubmatch(string(compose), -1)
-		require.Len(t, found, 8)
+		require.Len(t, found, 9)
 		for _, line := range found {
 			role := API
-			if strings.HasPrefix(line[1], "CODE") {
+			if strings.HasPrefix(line[1], "CODE") || strings.HasPrefix(line[1], "RABBITMQ_MANAGEMENT") {
 				role = Consumer
 			}
-			refused(t, role, line[1], "is public", map[string]string{line[1]: line[2] + line[3] + line[4]})
+			refused(t, role, line[1], isPublic, map[string]string{line[1]: line[2] + line[3] + line[4]})
 		}
-		refused(t, API, "JWT_SECRET_PREVIOUS", "is public", map[string]string{"JWT_SECRET_PREVIOUS": "ZGV2ZWxvcG1lbnQtb25seS1qd3Qtc2VjcmV0LTMyLWI="})
-		refused(t, Consumer, "RABBITMQ_MANAGEMENT_URL", "is public",
+		refused(t, API, "JWT_SECRET_PREVIOUS", isPublic, map[string]string{"JWT_SECRET_PREVIOUS": "ZGV2ZWxvcG1lbnQtb25seS1qd3Qtc2VjcmV0LTMyLWI="})
+		refused(t, Consumer, "RABBITMQ_MANAGEMENT_URL", isPublic,
 			map[string]string{"RABBITMQ_MANAGEMENT_URL": "http://identity:development-only@mq:15672"})
-		refused(t, Migrate, "POSTGRES_PASSWORD", "is public", map[string]string{"POSTGRES_PASSWORD": "development-only"})
+		refused(t, Migrate, "POSTGRES_PASSWORD", isPublic, map[string]string{"POSTGRES_PASSWORD": "development-only"})
 	})
 
 	t.Run("refuses keys of one byte", func(t *testing.T) {
