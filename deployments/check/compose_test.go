@@ -30,7 +30,7 @@ var ours = map[string]config.Role{"api-1": config.API, "api-2": config.API, "con
 
 // fixed are the settings that follow from what stands in the file beside the programs.
 var fixed = []string{
-	"HOST", "APP_PORT", "INTERNAL_PORT", "CONSUMER_PORT",
+	"HOST", "APP_PORT", "CONSUMER_PORT",
 	"POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_DB", "POSTGRES_SSLMODE",
 	"RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL",
 	"REDIS_HOST", "REDIS_PORT", "REDIS_USERNAME", "REDIS_TLS", "REDIS_STATE_DB", "REDIS_CACHE_DB",
