@@ -13,10 +13,9 @@ import (
 	"github.com/smap-platform/identity/test/harness"
 )
 
-// The users of a Redis with an access control list. The first has the rights that docs/redis-runbook.md names.
+// The users of a Redis with an access control list, beside the one of the manifests.
 const (
 	redisSecret   = "redis-secret-1f7c"
-	redisUser     = "identity on >" + redisSecret + " ~smap:* ~identity:* &project:* &user_noti:* +@all -@dangerous +info"
 	redisSilent   = "silent on >" + redisSecret + " ~smap:* ~identity:* +@all -@dangerous +info"
 	redisNoKeys   = "nokeys on >" + redisSecret + " ~other:* &* +@all"
 	redisNoWrites = "nowrites on >" + redisSecret + " ~* &* +@all -@write"
@@ -25,7 +24,7 @@ const (
 // TestSecureRedis runs the service on a Redis that speaks TLS alone and knows named users alone.
 func TestSecureRedis(t *testing.T) {
 	t.Parallel()
-	server := harness.NewSecureRedis(t, redisUser)
+	server := harness.NewSecureRedis(t, redisGrant(t, redisSecret))
 	s := harness.New(t, harness.Options{})
 	env := server.Env("identity", redisSecret)
 	s.NewAPI(env...)
@@ -58,8 +57,8 @@ func TestSecureRedis(t *testing.T) {
 // a secret.
 func TestSecureRedisRefuses(t *testing.T) {
 	t.Parallel()
-	server := harness.NewSecureRedis(t, redisUser, redisSilent, redisNoKeys, redisNoWrites)
-	other := harness.NewSecureRedis(t, redisUser)
+	server := harness.NewSecureRedis(t, redisGrant(t, redisSecret), redisSilent, redisNoKeys, redisNoWrites)
+	other := harness.NewSecureRedis(t, redisGrant(t, redisSecret))
 	for name, test := range map[string]struct {
 		user, password string
 		setting        string // over it
