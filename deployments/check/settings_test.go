@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
 	"github.com/stretchr/testify/require"
 	apps "k8s.io/api/apps/v1"
 	autoscaling "k8s.io/api/autoscaling/v2"
@@ -105,7 +104,7 @@ func TestScaling(t *testing.T) {
 	api := find[*apps.Deployment](all)["identity-api"]
 	consumer := find[*apps.Deployment](all)["identity-consumer"]
 	cfg := load(t, config.Consumer, environment(t, all, consumer.Spec.Template))
-	hpa, scaled := one[*autoscaling.HorizontalPodAutoscaler](t, all), one[*keda.ScaledObject](t, all)
+	hpa, scaled := one[*autoscaling.HorizontalPodAutoscaler](t, all), one[*scaledObject](t, all)
 	limit := func(annotations map[string]string, name string) int {
 		n, err := strconv.Atoi(annotations["identity.smap.example/"+name])
 		require.NoError(t, err)
@@ -122,22 +121,22 @@ func TestScaling(t *testing.T) {
 
 	t.Run("keeps two of each", func(t *testing.T) {
 		require.GreaterOrEqual(t, *hpa.Spec.MinReplicas, int32(2))
-		require.Equal(t, int32(2), *scaled.Spec.MinReplicaCount)
+		require.Equal(t, int32(2), scaled.Spec.MinReplicaCount)
 		require.Nil(t, scaled.Spec.IdleReplicaCount)
 	})
 	t.Run("stays below what the mail server takes", func(t *testing.T) {
-		most := pods(consumer, *scaled.Spec.MaxReplicaCount) * cfg.SMTP.Connections
+		most := pods(consumer, scaled.Spec.MaxReplicaCount) * cfg.SMTP.Connections
 		require.LessOrEqual(t, most, limit(scaled.Annotations, "smtp-connections"))
 	})
 	t.Run("stays below what the database takes", func(t *testing.T) {
 		const migrations = 1
-		most := pods(api, hpa.Spec.MaxReplicas) + pods(consumer, *scaled.Spec.MaxReplicaCount) + migrations
+		most := pods(api, hpa.Spec.MaxReplicas) + pods(consumer, scaled.Spec.MaxReplicaCount) + migrations
 		require.LessOrEqual(t, most*int(cfg.Postgres.MaxConns), limit(hpa.Annotations, "postgres-connections"))
 	})
 	t.Run("follows what is ready in the two queues of mails", func(t *testing.T) {
 		require.Equal(t, consumer.Name, scaled.Spec.ScaleTargetRef.Name)
 		require.Equal(t, api.Name, hpa.Spec.ScaleTargetRef.Name)
-		authentication := one[*keda.TriggerAuthentication](t, all)
+		authentication := one[*triggerAuthentication](t, all)
 		require.Equal(t, find[*core.Secret](all)["identity-secrets"].Name, authentication.Spec.SecretTargetRef[0].Name)
 		require.Equal(t, "RABBITMQ_URL", authentication.Spec.SecretTargetRef[0].Key)
 		var queues []string
