@@ -111,6 +111,7 @@ fmt: ## Format the Go code as lint wants it
 .PHONY: lint
 lint: ## Run golangci-lint (pinned), and check imports and the wording of comments and pages
 	$(GOLANGCI) run
+	cd deployments/check && $(GOLANGCI) run
 	go test ./internal/architecture
 
 # What CI runs, in this order. .ci/run calls check.

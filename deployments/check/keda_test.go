@@ -111,8 +111,8 @@ func refuseOthers(schema map[string]any) {
 func TestDefinitions(t *testing.T) {
 	const kind = "keda.sh/v1alpha1/ScaledObject"
 	for text, want := range map[string]string{
-		`{"spec":{"scaleTargetRef":{"name":"a"},"triggers":[],"minReplicas":2}}`:                             "additional properties 'minReplicas' not allowed",
-		`{"spec":{"scaleTargetRef":{"name":"a"}}}`:                                                           "missing property 'triggers'",
+		`{"spec":{"scaleTargetRef":{"name":"a"},"triggers":[],"minReplicas":2}}`:                            "additional properties 'minReplicas' not allowed",
+		`{"spec":{"scaleTargetRef":{"name":"a"}}}`:                                                          "missing property 'triggers'",
 		`{"spec":{"scaleTargetRef":{"name":"a"},"triggers":[{"type":"rabbitmq","metadata":{"value":50}}]}}`: "got number, want string",
 	} {
 		_, err := decode(kind, []byte(text))

@@ -131,7 +131,7 @@ func TestScaling(t *testing.T) {
 	t.Run("stays below what the database takes", func(t *testing.T) {
 		const migrations = 1
 		most := pods(api, hpa.Spec.MaxReplicas) + pods(consumer, scaled.Spec.MaxReplicaCount) + migrations
-		require.LessOrEqual(t, most*int(cfg.Postgres.MaxConns), limit(hpa.Annotations, "postgres-connections"))
+		require.LessOrEqual(t, most*cfg.Postgres.MaxConns, limit(hpa.Annotations, "postgres-connections"))
 	})
 	t.Run("follows what is ready in the two queues of mails", func(t *testing.T) {
 		require.Equal(t, consumer.Name, scaled.Spec.ScaleTargetRef.Name)
