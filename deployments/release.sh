@@ -37,8 +37,8 @@ materials() {
 
 # check builds the last commit twice: in folders of different length, and the second time with nothing built before.
 check() {
-  local work
-  work=$(mktemp -d)
+  local file
+  work=$(mktemp -d) # not local: the trap runs after this function
   trap 'rm -rf "$work"' EXIT
   mkdir -p "$work/a" "$work/another folder/below"
   git archive HEAD | tar -x -C "$work/a"
