@@ -11,6 +11,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 . "$here/stack/process.sh"
 # shellcheck source=stack/rabbitmq.sh
 . "$here/stack/rabbitmq.sh"
+# shellcheck source=stack/rabbitmq4.sh
+. "$here/stack/rabbitmq4.sh"
 # shellcheck source=stack/redis.sh
 . "$here/stack/redis.sh"
 # shellcheck source=stack/postgres.sh
@@ -26,7 +28,8 @@ servers='epmd rabbitmq redis postgres inbox'
 
 usage() {
   cat <<'EOT'
-deployments/stack.sh up             start what does not run, wait until all answers, write .stack/env
+deployments/stack.sh up             start what does not run, wait until all answers, write .stack/env;
+                                    RABBITMQ_SERIES=4: with RabbitMQ 4 from Debian's next release (root, Linux)
 deployments/stack.sh down           stop what it started; the data stay
 deployments/stack.sh clean          down, then remove .stack and all data (also: down --purge)
 deployments/stack.sh status         what runs where; exit 1 unless all of it answers
@@ -60,6 +63,7 @@ up() {
   if [ "$mode" = docker ]; then
     docker_up
   else
+    choose_series
     # shellcheck disable=SC2086 # a list
     start $servers
   fi
@@ -78,7 +82,7 @@ anything_alive() {
 where() {
   cat <<EOT
 stack: up ($mode)
-  RabbitMQ    amqp://127.0.0.1:$STACK_RABBITMQ_PORT/    management http://127.0.0.1:$STACK_RABBITMQ_MANAGEMENT_PORT (user identity)
+  RabbitMQ $series  amqp://127.0.0.1:$STACK_RABBITMQ_PORT/    management http://127.0.0.1:$STACK_RABBITMQ_MANAGEMENT_PORT (user identity)
   Redis       127.0.0.1:$STACK_REDIS_PORT (state in DB 1)
   PostgreSQL  127.0.0.1:$STACK_POSTGRES_PORT (user and database identity)
   Inbox       http://127.0.0.1:$STACK_INBOX_PORT    SMTP 127.0.0.1:$STACK_SMTP_PORT
@@ -91,6 +95,7 @@ existing() {
   [ -d "$stack" ] || { say "nothing here: 'deployments/stack.sh up' starts it"; exit "$1"; }
   prepare
   mode=$(cat "$stack/mode" 2>/dev/null || echo native)
+  series=$(cat "$stack/series" 2>/dev/null || echo 3)
 }
 
 down() {
@@ -101,9 +106,11 @@ down() {
   else
     stop inbox rabbitmq redis postgres
     stop epmd
+    rm -f "$stack/series" # the next one starts the machine's own broker again
   fi
   if [ -n "${1:-}" ]; then
-    rm -rf "$stack"
+    unmount_all
+    rm -rf --one-file-system "$stack"
     say "down, data removed"
   else
     say "down, data kept in .stack"

@@ -27,8 +27,17 @@ rabbitmq_ready() {
     2>/dev/null <<<"user = \"identity:$RABBITMQ_PASSWORD\""
 }
 
+# The folder of the broker's data and settings, one for each series.
+rabbitmq_home() {
+  case $series in
+    3) echo "$stack/rabbitmq" ;;
+    *) echo "$stack/rabbitmq-$series" ;;
+  esac
+}
+
 rabbitmq_start() {
-  local home=$stack/rabbitmq
+  local home
+  home=$(rabbitmq_home)
   mkdir -p "$home"
   echo '[rabbitmq_management].' >"$home/enabled_plugins"
   # The default user exists from the first boot on; naming one leaves guest out.
@@ -43,17 +52,19 @@ EOT
   await_ready epmd # or Erlang starts one of its own, which nobody would stop
   rabbitmq_environment
   # As under systemd the script execs Erlang, so that our pid is the server's.
-  launch rabbitmq "${node_env[@]}" RUNNING_UNDER_SYSTEMD=true "$rabbitmq_bin/rabbitmq-server"
+  launch rabbitmq "${node_env[@]}" RUNNING_UNDER_SYSTEMD=true "${inside[@]}" "$rabbitmq_bin/rabbitmq-server"
 }
 
 rabbitmq_ctl() {
   rabbitmq_environment
-  env "${node_env[@]}" "$rabbitmq_bin/rabbitmqctl" "$@"
+  env "${node_env[@]}" "${inside[@]}" "$rabbitmq_bin/rabbitmqctl" "$@"
 }
 
-# Sets node_env: what the server and its tools must agree on, and nothing read from /etc or ~.
+# Sets node_env, what the server and its tools must agree on, with nothing read from /etc or ~, and inside.
 rabbitmq_environment() {
-  local home=$stack/rabbitmq
+  local home
+  home=$(rabbitmq_home)
+  enter_series
   node_env=(
     HOME="$home"
     ERL_EPMD_ADDRESS=127.0.0.1
