@@ -73,6 +73,13 @@ need-promtool:
 test-integration: need-cc need-browser stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
 	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 30m -p 1 -tags e2e ./...
 
+.PHONY: test-next-rabbitmq
+test-next-rabbitmq: need-cc ## Run the suites of the broker on RabbitMQ 4, and restart it 25 times (root; about ten minutes)
+	@deployments/stack.sh down && RABBITMQ_SERIES=4 deployments/stack.sh up
+	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 20m -p 1 ./internal/event/rabbitmq ./pkg/rabbitmq && \
+		INTEGRATION=1 go test -race -count=1 -timeout 20m -tags e2e -run '^TestBrokerRestarts$$' ./test/e2e
+	@deployments/stack.sh down
+
 .PHONY: fanout-walk
 fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
 	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/migration
