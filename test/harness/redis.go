@@ -62,7 +62,7 @@ user default off
 		text += "user " + user + "\n"
 	}
 	config := filepath.Join(dir, "redis.conf")
-	require.NoError(tb, os.WriteFile(config, []byte(text), 0o600))
+	require.NoError(tb, os.WriteFile(config, []byte(text), 0o600)) //nolint:gosec // G703: a folder of the test
 
 	log := newLog()
 	command := exec.Command("redis-server", config) //nolint:gosec // G204: a server of the stack
