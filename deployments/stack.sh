@@ -62,6 +62,7 @@ up() {
   save_ports
   if [ "$mode" = docker ]; then
     docker_up
+    series=4 # by compose.yaml
   else
     choose_series
     # shellcheck disable=SC2086 # a list
@@ -109,8 +110,8 @@ down() {
     rm -f "$stack/series" # the next one starts the machine's own broker again
   fi
   if [ -n "${1:-}" ]; then
-    unmount_all
-    rm -rf --one-file-system "$stack"
+    if on_linux; then unmount_all; fi
+    rm -rf "$stack"
     say "down, data removed"
   else
     say "down, data kept in .stack"

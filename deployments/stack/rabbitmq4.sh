@@ -60,7 +60,7 @@ enter_series() {
   fi
 }
 
-# Unmounts what an interrupted installation may have left, before anything is removed.
+# Unmounts what an interrupted installation may have left, before anything is removed: nothing is, unless that succeeds.
 unmount_all() {
   local device point rest
   # shellcheck disable=SC2034 # the other fields
