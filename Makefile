@@ -125,7 +125,7 @@ lint: ## Run golangci-lint (pinned), and check imports and the wording of commen
 CHECKS := lint verify-generate deploy-check demo test fuzz stack-up test-integration stack-down
 
 .PHONY: check
-check: ## Run exactly what CI runs (about forty minutes)
+check: ## Run what CI runs but RabbitMQ 4 (about forty minutes)
 	@for step in $(CHECKS); do \
 		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \
