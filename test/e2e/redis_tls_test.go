@@ -45,6 +45,10 @@ func TestSecureRedis(t *testing.T) {
 	out := s.Command(env, harness.Consumer, "state", "rebuild") // of the subscription, too
 	require.Zero(t, out.Code, "%s%s", out.Stdout, out.Stderr)
 	require.Contains(t, out.Stdout, "subscriptions: read 1")
+	out = s.Command(server.Env("identity", "wrong-"+redisSecret), harness.Consumer, "state", "rebuild")
+	require.Equal(t, 1, out.Code)
+	require.Contains(t, out.Stderr, "WRONGPASS")
+	require.NotContains(t, out.Stdout+out.Stderr, redisSecret)
 	for _, process := range s.Processes() {
 		_, body, err := process.Get(t.Context(), "/health/redis")
 		require.NoError(t, err)
