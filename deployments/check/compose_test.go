@@ -93,6 +93,22 @@ func TestCompose(t *testing.T) {
 			}
 		}
 	})
+	t.Run("every file it names is there, from the root as from deployments", func(t *testing.T) {
+		folder, err := filepath.Abs(root)
+		require.NoError(t, err)
+		for name, s := range project.Services {
+			if s.Build != nil {
+				require.Equal(t, folder, s.Build.Context)
+				require.FileExists(t, filepath.Join(s.Build.Context, s.Build.Dockerfile))
+				require.Contains(t, stages(t), s.Build.Target, name)
+			}
+			for _, v := range s.Volumes {
+				if v.Type == types.VolumeTypeBind {
+					require.FileExists(t, v.Source, name)
+				}
+			}
+		}
+	})
 	t.Run("a stop leaves a program the time it may take", func(t *testing.T) {
 		for name, role := range ours {
 			env := map[string]string{}
