@@ -42,6 +42,27 @@ type AdministeredRepository interface {
 	Delete(ctx context.Context, id string, now time.Time) error
 }
 
+// ErasureRepository finds users who were deleted, and erases what this domain holds of them. All but Due need a
+// transaction in ctx.
+type ErasureRepository interface {
+	// Due returns up to limit users who were deleted at then or before and are not marked as erased, those deleted first
+	// first, and behind after.
+	Due(ctx context.Context, then time.Time, after DeletedUser, limit int) ([]DeletedUser, error)
+	// LockDue holds a user until the transaction ends. Until is zero while nobody else has the address, or has had it since.
+	// ok is false when another transaction holds the user, or they are marked.
+	LockDue(ctx context.Context, id string) (u DeletedUser, ok bool, err error)
+	// Erase removes everything but the id and the times of a user.
+	Erase(ctx context.Context, u DeletedUser) error
+	// MarkErased reports whether the user was not marked before.
+	MarkErased(ctx context.Context, id string, now time.Time) (bool, error)
+}
+
+// DataEraser erases what another domain holds of a user who was deleted. What has come for the address since Until is
+// another's, and stays. It may be called again.
+type DataEraser interface {
+	EraseUser(ctx context.Context, u DeletedUser) error
+}
+
 // SubscriptionEnder ends what a user holds.
 type SubscriptionEnder interface {
 	// EndSubscription cancels the live subscription of a user, and publishes that, in the transaction of ctx. It does nothing
@@ -68,7 +89,7 @@ type InvitedRepository interface {
 	CreateInvited(ctx context.Context, users []User) (created []string, err error)
 	// DeleteInvited deletes those of the users who are still [User.Invited], under their locks, and returns how many.
 	DeleteInvited(ctx context.Context, ids []string, now time.Time) (int64, error)
-	// EraseInvited removes those of the users who were deleted and never used their account.
+	// EraseInvited removes those of the users whom DeleteInvited has deleted.
 	EraseInvited(ctx context.Context, ids []string) error
 }
 
@@ -136,6 +157,13 @@ type LimitRepository interface {
 	Know(ctx context.Context, digests [][]byte, network string, now time.Time) error
 	// Purge removes limits whose last try is older than LimitKept, networks that are no longer known, and returns how many.
 	Purge(ctx context.Context, now time.Time) (int64, error)
+	LimitEraser
+}
+
+// LimitEraser erases what was tried for an address.
+type LimitEraser interface {
+	// Erase removes all limits in which nothing has been counted since then.
+	Erase(ctx context.Context, digests [][]byte, then time.Time) error
 }
 
 // NoticeRepository stores which notice a user was sent last.

@@ -16,11 +16,28 @@ type BatchRepository interface {
 	Create(ctx context.Context, b Batch) (bool, error)
 	// ByKey returns [ErrBatchNotFound] when the administrator has not used the key.
 	ByKey(ctx context.Context, adminID, key string) (Batch, error)
+	ReportRepository
+	BatchLocker
+}
+
+// ReportRepository stores reports in parts. SaveReport needs a transaction in ctx.
+type ReportRepository interface {
 	// SaveReport stores part n, counted from 0, of a report. A part is small enough to be held in memory.
 	SaveReport(ctx context.Context, batchID string, n int, part []byte) error
 	// Report returns nil when there is no such part.
 	Report(ctx context.Context, batchID string, n int) (part []byte, err error)
-	BatchLocker
+}
+
+// ErasureRepository erases what batches hold of a person. Every method needs a transaction in ctx.
+type ErasureRepository interface {
+	// EraseUser removes from the batches of an administrator the keys they chose, from those of before then every key that
+	// names the address, and from all of these, and those by which the user was invited, the digest of the upload.
+	EraseUser(ctx context.Context, userID, email string, then time.Time) error
+	// ReportedBefore returns the ids of the batches with a report that were uploaded before then.
+	ReportedBefore(ctx context.Context, then time.Time) ([]string, error)
+	// DeleteReport deletes all parts of a report.
+	DeleteReport(ctx context.Context, batchID string) error
+	ReportRepository
 }
 
 // BatchLocker changes batches. Every method needs a transaction in ctx.

@@ -51,7 +51,7 @@ var needs = []database.Need{
 	need("processes", "SELECT INSERT UPDATE DELETE"),
 	need("project_completions", "SELECT INSERT DELETE"),
 	need("invitation_batches", "SELECT INSERT UPDATE DELETE"),
-	need("invitation_reports", "SELECT INSERT"),
+	need("invitation_reports", "SELECT INSERT DELETE"),
 	need("invitations", "SELECT INSERT UPDATE"),
 	need("mail_pace", "SELECT INSERT UPDATE"),
 	need("mail_shadows", "SELECT INSERT UPDATE DELETE"),

@@ -220,6 +220,126 @@ func (mr *MockAdministeredRepositoryMockRecorder) Update(ctx, u interface{}) *go
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Update", reflect.TypeOf((*MockAdministeredRepository)(nil).Update), ctx, u)
 }
 
+// MockErasureRepository is a mock of ErasureRepository interface.
+type MockErasureRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockErasureRepositoryMockRecorder
+}
+
+// MockErasureRepositoryMockRecorder is the mock recorder for MockErasureRepository.
+type MockErasureRepositoryMockRecorder struct {
+	mock *MockErasureRepository
+}
+
+// NewMockErasureRepository creates a new mock instance.
+func NewMockErasureRepository(ctrl *gomock.Controller) *MockErasureRepository {
+	mock := &MockErasureRepository{ctrl: ctrl}
+	mock.recorder = &MockErasureRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockErasureRepository) EXPECT() *MockErasureRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Due mocks base method.
+func (m *MockErasureRepository) Due(ctx context.Context, then time.Time, after authentication.DeletedUser, limit int) ([]authentication.DeletedUser, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Due", ctx, then, after, limit)
+	ret0, _ := ret[0].([]authentication.DeletedUser)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Due indicates an expected call of Due.
+func (mr *MockErasureRepositoryMockRecorder) Due(ctx, then, after, limit interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Due", reflect.TypeOf((*MockErasureRepository)(nil).Due), ctx, then, after, limit)
+}
+
+// Erase mocks base method.
+func (m *MockErasureRepository) Erase(ctx context.Context, u authentication.DeletedUser) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Erase", ctx, u)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Erase indicates an expected call of Erase.
+func (mr *MockErasureRepositoryMockRecorder) Erase(ctx, u interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Erase", reflect.TypeOf((*MockErasureRepository)(nil).Erase), ctx, u)
+}
+
+// LockDue mocks base method.
+func (m *MockErasureRepository) LockDue(ctx context.Context, id string) (authentication.DeletedUser, bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "LockDue", ctx, id)
+	ret0, _ := ret[0].(authentication.DeletedUser)
+	ret1, _ := ret[1].(bool)
+	ret2, _ := ret[2].(error)
+	return ret0, ret1, ret2
+}
+
+// LockDue indicates an expected call of LockDue.
+func (mr *MockErasureRepositoryMockRecorder) LockDue(ctx, id interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "LockDue", reflect.TypeOf((*MockErasureRepository)(nil).LockDue), ctx, id)
+}
+
+// MarkErased mocks base method.
+func (m *MockErasureRepository) MarkErased(ctx context.Context, id string, now time.Time) (bool, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "MarkErased", ctx, id, now)
+	ret0, _ := ret[0].(bool)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// MarkErased indicates an expected call of MarkErased.
+func (mr *MockErasureRepositoryMockRecorder) MarkErased(ctx, id, now interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "MarkErased", reflect.TypeOf((*MockErasureRepository)(nil).MarkErased), ctx, id, now)
+}
+
+// MockDataEraser is a mock of DataEraser interface.
+type MockDataEraser struct {
+	ctrl     *gomock.Controller
+	recorder *MockDataEraserMockRecorder
+}
+
+// MockDataEraserMockRecorder is the mock recorder for MockDataEraser.
+type MockDataEraserMockRecorder struct {
+	mock *MockDataEraser
+}
+
+// NewMockDataEraser creates a new mock instance.
+func NewMockDataEraser(ctrl *gomock.Controller) *MockDataEraser {
+	mock := &MockDataEraser{ctrl: ctrl}
+	mock.recorder = &MockDataEraserMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockDataEraser) EXPECT() *MockDataEraserMockRecorder {
+	return m.recorder
+}
+
+// EraseUser mocks base method.
+func (m *MockDataEraser) EraseUser(ctx context.Context, u authentication.DeletedUser) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EraseUser", ctx, u)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EraseUser indicates an expected call of EraseUser.
+func (mr *MockDataEraserMockRecorder) EraseUser(ctx, u interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EraseUser", reflect.TypeOf((*MockDataEraser)(nil).EraseUser), ctx, u)
+}
+
 // MockSubscriptionEnder is a mock of SubscriptionEnder interface.
 type MockSubscriptionEnder struct {
 	ctrl     *gomock.Controller
@@ -712,6 +832,20 @@ func (m *MockLimitRepository) EXPECT() *MockLimitRepositoryMockRecorder {
 	return m.recorder
 }
 
+// Erase mocks base method.
+func (m *MockLimitRepository) Erase(ctx context.Context, digests [][]byte, then time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Erase", ctx, digests, then)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Erase indicates an expected call of Erase.
+func (mr *MockLimitRepositoryMockRecorder) Erase(ctx, digests, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Erase", reflect.TypeOf((*MockLimitRepository)(nil).Erase), ctx, digests, then)
+}
+
 // Find mocks base method.
 func (m *MockLimitRepository) Find(ctx context.Context, digests [][]byte, keys ...authentication.LimitKey) (map[authentication.LimitKey]authentication.Limit, error) {
 	m.ctrl.T.Helper()
@@ -812,6 +946,43 @@ func (m *MockLimitRepository) Save(ctx context.Context, digests [][]byte, limits
 func (mr *MockLimitRepositoryMockRecorder) Save(ctx, digests, limits interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Save", reflect.TypeOf((*MockLimitRepository)(nil).Save), ctx, digests, limits)
+}
+
+// MockLimitEraser is a mock of LimitEraser interface.
+type MockLimitEraser struct {
+	ctrl     *gomock.Controller
+	recorder *MockLimitEraserMockRecorder
+}
+
+// MockLimitEraserMockRecorder is the mock recorder for MockLimitEraser.
+type MockLimitEraserMockRecorder struct {
+	mock *MockLimitEraser
+}
+
+// NewMockLimitEraser creates a new mock instance.
+func NewMockLimitEraser(ctrl *gomock.Controller) *MockLimitEraser {
+	mock := &MockLimitEraser{ctrl: ctrl}
+	mock.recorder = &MockLimitEraserMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockLimitEraser) EXPECT() *MockLimitEraserMockRecorder {
+	return m.recorder
+}
+
+// Erase mocks base method.
+func (m *MockLimitEraser) Erase(ctx context.Context, digests [][]byte, then time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Erase", ctx, digests, then)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// Erase indicates an expected call of Erase.
+func (mr *MockLimitEraserMockRecorder) Erase(ctx, digests, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Erase", reflect.TypeOf((*MockLimitEraser)(nil).Erase), ctx, digests, then)
 }
 
 // MockNoticeRepository is a mock of NoticeRepository interface.

@@ -1,7 +1,7 @@
 // Package usecase owns what happens to an account, one file per verb: [UseCase] is what people do through the API
 // (register, ask for another code, verify, log in, see and end their sessions) and activates accounts for other domains,
-// [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, and [Administration] is
-// what administrators and operators do.
+// [Invited] creates and deletes accounts for them, [CodeMailSender] sends mails in the consumer, [Administration] is
+// what administrators and operators do, and [Eraser] erases those who were deleted.
 //
 // A stored code and its event are in one commit, a wrong try is counted although the request fails, and no password is
 // hashed inside a transaction. What it does for an address it does for every address, known or not, with the same

@@ -3,6 +3,7 @@ package inprocess
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -86,6 +87,15 @@ func (b *Broker) route(m event.Message) (routed, known bool) {
 		return routed, true
 	default:
 		return false, false
+	}
+}
+
+// DropDead removes the dead letters of queue that drop chooses, of which it is called with each, oldest first.
+func (b *Broker) DropDead(queue string, drop func(event.Message) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if q := b.queues[queue]; q != nil {
+		q.dead = slices.DeleteFunc(q.dead, drop)
 	}
 }
 

@@ -70,6 +70,27 @@ func TestBroker(t *testing.T) {
 		require.ErrorContains(t, err, `no queue "other"`)
 		require.Nil(t, b.Dead("other"))
 	})
+	t.Run("dead letters are dropped as they are chosen", func(t *testing.T) {
+		t.Parallel()
+		b, _ := newBroker(time.Second)
+		seen, stop, ended := consume(t, b, func(context.Context, event.Delivery) error {
+			return event.Permanent(event.ReasonInvalid, errors.New("no"))
+		})
+		for _, key := range []string{"a.1", "a.2", "a.3"} {
+			require.NoError(t, b.Send(context.Background(), []event.Message{to(key)})[0])
+			eventtest.Next(t, seen.Seen)
+		}
+		b.DropDead("other", func(event.Message) bool { return true })
+		var shown []string
+		b.DropDead(testQueue.Name, func(m event.Message) bool {
+			shown = append(shown, m.ID)
+			return m.ID == "evt_a.2"
+		})
+		require.Equal(t, []string{"evt_a.1", "evt_a.2", "evt_a.3"}, shown)
+		require.Len(t, b.Dead(testQueue.Name), 2)
+		stop()
+		require.NoError(t, <-ended)
+	})
 	t.Run("a shutdown handles what is ready", func(t *testing.T) {
 		t.Parallel()
 		b, log := newBroker(time.Minute)

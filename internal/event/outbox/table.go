@@ -43,6 +43,18 @@ func (t Table) Retry(ctx context.Context, db *database.DB, now time.Time) (int64
 	return result.RowsAffected()
 }
 
+// DropFailed deletes up to limit rows with personal data that were given up and were stored at then or before, and returns
+// how many. Rows that wait are not among them, however old they are.
+func (t Table) DropFailed(ctx context.Context, db *database.DB, then time.Time, limit int) (int64, error) {
+	personal := ""
+	if t == Rows {
+		personal = " AND sealed"
+	}
+	return db.Exec(ctx, string(t)+": dropping failed rows", "DELETE FROM "+string(t)+" WHERE id IN (SELECT id FROM "+string(t)+
+		" WHERE failed_at IS NOT NULL AND created_at <= $1"+personal+" LIMIT $2"+db.Dialect().ForUpdateSkipLocked()+")",
+		database.Truncate(then), limit)
+}
+
 // Depth is how full a table is.
 type Depth struct {
 	Rows      int           // waiting, due or not

@@ -124,6 +124,153 @@ func (mr *MockBatchRepositoryMockRecorder) SaveReport(ctx, batchID, n, part inte
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SaveReport", reflect.TypeOf((*MockBatchRepository)(nil).SaveReport), ctx, batchID, n, part)
 }
 
+// MockReportRepository is a mock of ReportRepository interface.
+type MockReportRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockReportRepositoryMockRecorder
+}
+
+// MockReportRepositoryMockRecorder is the mock recorder for MockReportRepository.
+type MockReportRepositoryMockRecorder struct {
+	mock *MockReportRepository
+}
+
+// NewMockReportRepository creates a new mock instance.
+func NewMockReportRepository(ctrl *gomock.Controller) *MockReportRepository {
+	mock := &MockReportRepository{ctrl: ctrl}
+	mock.recorder = &MockReportRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockReportRepository) EXPECT() *MockReportRepositoryMockRecorder {
+	return m.recorder
+}
+
+// Report mocks base method.
+func (m *MockReportRepository) Report(ctx context.Context, batchID string, n int) ([]byte, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Report", ctx, batchID, n)
+	ret0, _ := ret[0].([]byte)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Report indicates an expected call of Report.
+func (mr *MockReportRepositoryMockRecorder) Report(ctx, batchID, n interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Report", reflect.TypeOf((*MockReportRepository)(nil).Report), ctx, batchID, n)
+}
+
+// SaveReport mocks base method.
+func (m *MockReportRepository) SaveReport(ctx context.Context, batchID string, n int, part []byte) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "SaveReport", ctx, batchID, n, part)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// SaveReport indicates an expected call of SaveReport.
+func (mr *MockReportRepositoryMockRecorder) SaveReport(ctx, batchID, n, part interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SaveReport", reflect.TypeOf((*MockReportRepository)(nil).SaveReport), ctx, batchID, n, part)
+}
+
+// MockErasureRepository is a mock of ErasureRepository interface.
+type MockErasureRepository struct {
+	ctrl     *gomock.Controller
+	recorder *MockErasureRepositoryMockRecorder
+}
+
+// MockErasureRepositoryMockRecorder is the mock recorder for MockErasureRepository.
+type MockErasureRepositoryMockRecorder struct {
+	mock *MockErasureRepository
+}
+
+// NewMockErasureRepository creates a new mock instance.
+func NewMockErasureRepository(ctrl *gomock.Controller) *MockErasureRepository {
+	mock := &MockErasureRepository{ctrl: ctrl}
+	mock.recorder = &MockErasureRepositoryMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockErasureRepository) EXPECT() *MockErasureRepositoryMockRecorder {
+	return m.recorder
+}
+
+// DeleteReport mocks base method.
+func (m *MockErasureRepository) DeleteReport(ctx context.Context, batchID string) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "DeleteReport", ctx, batchID)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// DeleteReport indicates an expected call of DeleteReport.
+func (mr *MockErasureRepositoryMockRecorder) DeleteReport(ctx, batchID interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "DeleteReport", reflect.TypeOf((*MockErasureRepository)(nil).DeleteReport), ctx, batchID)
+}
+
+// EraseUser mocks base method.
+func (m *MockErasureRepository) EraseUser(ctx context.Context, userID, email string, then time.Time) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "EraseUser", ctx, userID, email, then)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// EraseUser indicates an expected call of EraseUser.
+func (mr *MockErasureRepositoryMockRecorder) EraseUser(ctx, userID, email, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "EraseUser", reflect.TypeOf((*MockErasureRepository)(nil).EraseUser), ctx, userID, email, then)
+}
+
+// Report mocks base method.
+func (m *MockErasureRepository) Report(ctx context.Context, batchID string, n int) ([]byte, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Report", ctx, batchID, n)
+	ret0, _ := ret[0].([]byte)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Report indicates an expected call of Report.
+func (mr *MockErasureRepositoryMockRecorder) Report(ctx, batchID, n interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Report", reflect.TypeOf((*MockErasureRepository)(nil).Report), ctx, batchID, n)
+}
+
+// ReportedBefore mocks base method.
+func (m *MockErasureRepository) ReportedBefore(ctx context.Context, then time.Time) ([]string, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "ReportedBefore", ctx, then)
+	ret0, _ := ret[0].([]string)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// ReportedBefore indicates an expected call of ReportedBefore.
+func (mr *MockErasureRepositoryMockRecorder) ReportedBefore(ctx, then interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "ReportedBefore", reflect.TypeOf((*MockErasureRepository)(nil).ReportedBefore), ctx, then)
+}
+
+// SaveReport mocks base method.
+func (m *MockErasureRepository) SaveReport(ctx context.Context, batchID string, n int, part []byte) error {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "SaveReport", ctx, batchID, n, part)
+	ret0, _ := ret[0].(error)
+	return ret0
+}
+
+// SaveReport indicates an expected call of SaveReport.
+func (mr *MockErasureRepositoryMockRecorder) SaveReport(ctx, batchID, n, part interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "SaveReport", reflect.TypeOf((*MockErasureRepository)(nil).SaveReport), ctx, batchID, n, part)
+}
+
 // MockBatchLocker is a mock of BatchLocker interface.
 type MockBatchLocker struct {
 	ctrl     *gomock.Controller

@@ -40,7 +40,7 @@ func (uc *UseCase) Invite(ctx context.Context, actor invitation.Actor, u invitat
 		if err := batch.CheckDigest(u.Digest); err != nil {
 			return invitation.Receipt{}, err
 		}
-		if err := uc.loadReport(ctx, batch.ID, u.Rejected); err != nil {
+		if err := loadReport(ctx, uc.deps.Batches, batch.ID, u.Rejected); err != nil {
 			return invitation.Receipt{}, err
 		}
 	}

@@ -41,8 +41,12 @@ func newReport(to invitation.Report) (*report, error) {
 	if err := errors.Join(err, to.Truncate(0)); err != nil {
 		return nil, err
 	}
+	return writeReport(to), nil
+}
+
+func writeReport(to io.Writer) *report {
 	buffer := bufio.NewWriter(to)
-	return &report{buffer: buffer, zip: gzip.NewWriter(buffer)}, nil
+	return &report{buffer: buffer, zip: gzip.NewWriter(buffer)}
 }
 
 func (r *report) add(line int, address, reason string) error {
@@ -74,7 +78,7 @@ func abridge(address string) string {
 }
 
 // saveReport stores a report in the transaction of ctx.
-func saveReport(ctx context.Context, batches invitation.BatchRepository, batchID string, report io.ReadSeeker) error {
+func saveReport(ctx context.Context, batches invitation.ReportRepository, batchID string, report io.ReadSeeker) error {
 	if _, err := report.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -94,9 +98,9 @@ func saveReport(ctx context.Context, batches invitation.BatchRepository, batchID
 }
 
 // loadReport writes a stored report to w.
-func (uc *UseCase) loadReport(ctx context.Context, batchID string, w io.Writer) error {
+func loadReport(ctx context.Context, batches invitation.ReportRepository, batchID string, w io.Writer) error {
 	for n := 0; ; n++ {
-		part, err := uc.deps.Batches.Report(ctx, batchID, n)
+		part, err := batches.Report(ctx, batchID, n)
 		if err != nil || part == nil {
 			return err
 		}

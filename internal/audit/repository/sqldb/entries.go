@@ -63,6 +63,27 @@ SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at
 		database.Truncate(then))
 }
 
+// EraseUser removes all details of the entries about a user, and of those before then that name the address; and from where
+// the user did something to others.
+func (r *Entries) EraseUser(ctx context.Context, userID, address string, then time.Time) error {
+	const doing = "audit: erasing details"
+	_, err := r.db.ExecTx(ctx, doing, `UPDATE audit_entries
+SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE user_id = $1 AND `+hasDetails, database.UUID(userID))
+	if err != nil {
+		return err
+	}
+	_, err = r.db.ExecTx(ctx, doing, `UPDATE audit_entries SET ip_address = NULL, user_agent = NULL
+WHERE actor_id = $1 AND (ip_address IS NOT NULL OR user_agent IS NOT NULL)`, database.UUID(userID))
+	if err != nil || address == "" {
+		return err
+	}
+	_, err = r.db.ExecTx(ctx, doing, `UPDATE audit_entries
+SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at < $1 AND `+hasDetails+`
+	AND (lower(address) = lower($2) OR replace(lower(reason), lower($2), '') <> lower(reason))`,
+		database.Truncate(then), address)
+	return err
+}
+
 func scan(row database.Row) (e audit.Entry, err error) {
 	var actor, operator, user, subject, request, address, ip, agent, reason sql.NullString
 	err = row.Scan(&e.ID, database.UTC(&e.At), &e.Action, &e.Outcome, &actor, &operator, &user, &subject, &request,

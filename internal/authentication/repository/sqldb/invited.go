@@ -10,11 +10,12 @@ import (
 )
 
 // unused is [authentication.User.Invited] in SQL, of a live or of a deleted row. A row of the previous release can have
-// NULL or "" where nothing is. No index fits a CASE, on purpose: right after many were invited PostgreSQL knows nothing
-// of them, expects few that are unused, and would search these for every id of a list.
+// NULL or "" where nothing is. An account that was deleted by a person, which ended its tokens, is left to the erasure. No
+// index fits a CASE, on purpose: right after many were invited PostgreSQL knows nothing of them, expects few that are
+// unused, and would search these for every id of a list.
 const (
 	unused        = `CASE WHEN deleted_at IS NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
-	unusedDeleted = `CASE WHEN deleted_at IS NOT NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
+	unusedDeleted = `CASE WHEN deleted_at IS NOT NULL AND tokens_valid_after IS NULL AND ` + neverUsed + ` THEN 1 ELSE 0 END = 1`
 	neverUsed     = `is_active IS NOT TRUE AND disabled_at IS NULL AND COALESCE(password_hash, '') = ''`
 )
 

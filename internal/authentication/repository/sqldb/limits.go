@@ -97,6 +97,17 @@ func (r *Limits) Purge(ctx context.Context, now time.Time) (int64, error) {
 		database.Truncate(now.Add(-authentication.NetworkKnown)), database.Truncate(now.Add(-authentication.LimitKept)))
 }
 
+// Erase removes all limits of an address in which nothing has been counted since then, in the order in which Lock does.
+func (r *Limits) Erase(ctx context.Context, digests [][]byte, then time.Time) error {
+	args := []any{database.Truncate(then)}
+	for _, digest := range digests {
+		args = append(args, digest)
+	}
+	_, err := r.remove(ctx, "authentication: erasing limits", "last_at < $1 AND digest IN ("+
+		database.Placeholders(2, len(digests))+") ORDER BY digest, kind, network"+r.db.Dialect().ForUpdate(), args...)
+	return err
+}
+
 func (r *Limits) limits(
 	ctx context.Context, query string, args ...any,
 ) (map[authentication.LimitKey]authentication.Limit, error) {

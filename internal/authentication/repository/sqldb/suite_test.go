@@ -24,6 +24,7 @@ var (
 	_ authentication.SessionRepository      = (*sqldb.Sessions)(nil)
 	_ authentication.LimitRepository        = (*sqldb.Limits)(nil)
 	_ authentication.NoticeRepository       = (*sqldb.Notices)(nil)
+	_ authentication.ErasureRepository      = (*sqldb.Erasure)(nil)
 )
 
 const purpose = authentication.PurposeVerification

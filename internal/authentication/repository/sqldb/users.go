@@ -138,7 +138,7 @@ SET deleted_at = $2, tokens_valid_after = $2, updated_at = $2 WHERE id = $1 AND 
 const purgeBatch = 1000
 
 // neverProven is the condition of users whom nothing keeps.
-const neverProven = `provisional AND is_active IS NOT TRUE AND disabled_at IS NULL AND created_at < $1
+const neverProven = `provisional AND is_active IS NOT TRUE AND disabled_at IS NULL AND deleted_at IS NULL AND created_at < $1
 AND NOT EXISTS (SELECT 1 FROM subscriptions s WHERE s.user_id = users.id)
 AND NOT EXISTS (SELECT 1 FROM invitations i WHERE i.user_id = users.id AND i.cancelled_at IS NULL AND i.accepted_at IS NULL)
 AND NOT EXISTS (SELECT 1 FROM code_requests q WHERE lower(q.email) = lower(users.username) AND q.purpose = $2)`

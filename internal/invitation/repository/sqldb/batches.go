@@ -15,7 +15,7 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Batches is an [invitation.BatchRepository] and an [invitation.OpenBatchRepository]. It is safe for concurrent use.
+// Batches is an [invitation.BatchRepository], an [invitation.OpenBatchRepository] and an [invitation.ErasureRepository]. It is safe for concurrent use.
 type Batches struct{ db *database.DB }
 
 // NewBatches returns a repository on db.
@@ -76,6 +76,27 @@ func (r *Batches) Report(ctx context.Context, batchID string, n int) (part []byt
 	err = r.db.Conn(ctx).QueryRowContext(ctx, "SELECT data FROM invitation_reports WHERE batch_id = $1 AND part = $2",
 		batchID, n).Scan(&part)
 	return part, database.WrapRow("invitation: reading a report", err, nil)
+}
+
+// EraseUser implements [invitation.ErasureRepository]. It returns database.ErrNoTx outside a transaction.
+func (r *Batches) EraseUser(ctx context.Context, userID, email string, then time.Time) error {
+	const theirs = `(admin_id = $1 OR created_at < $3 AND replace(lower(idempotency_key), lower($2), '') <> lower(idempotency_key))`
+	_, err := r.db.ExecTx(ctx, "invitation: erasing what is known of a user", `UPDATE invitation_batches SET request_digest = NULL,
+	idempotency_key = CASE WHEN `+theirs+` THEN NULL ELSE idempotency_key END
+WHERE `+theirs+` OR id IN (SELECT batch_id FROM invitations WHERE user_id = $1)`, database.UUID(userID), email, database.Truncate(then))
+	return err
+}
+
+// ReportedBefore returns the ids of batches in their order, in which they were uploaded.
+func (r *Batches) ReportedBefore(ctx context.Context, then time.Time) ([]string, error) {
+	return database.All(ctx, r.db, "invitation: looking for reports", database.Text, `SELECT id FROM invitation_batches b
+WHERE created_at < $1 AND EXISTS (SELECT 1 FROM invitation_reports WHERE batch_id = b.id) ORDER BY id`, database.Truncate(then))
+}
+
+// DeleteReport returns database.ErrNoTx outside a transaction.
+func (r *Batches) DeleteReport(ctx context.Context, batchID string) error {
+	_, err := r.db.ExecTx(ctx, "invitation: deleting a report", "DELETE FROM invitation_reports WHERE batch_id = $1", batchID)
+	return err
 }
 
 // ClaimOpen claims batches by a lease of idle.

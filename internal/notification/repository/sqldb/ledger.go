@@ -191,6 +191,18 @@ func (l *Ledger) FailLost(ctx context.Context, then, now time.Time) (int64, erro
 		then, notification.StateFailed, notification.ClassLost, now)
 }
 
+// EraseRecipient removes to whom the mails went that were asked for before then. Their entries stay: they keep an
+// event that comes again from sending its mail twice.
+func (l *Ledger) EraseRecipient(ctx context.Context, digests [][]byte, then time.Time) error {
+	args := []any{then}
+	for _, digest := range digests {
+		args = append(args, digest)
+	}
+	_, err := l.db.ExecTx(ctx, "mail ledger: erasing a recipient", "UPDATE mail_deliveries SET recipient = NULL"+
+		" WHERE created_at < $1 AND recipient IN ("+database.Placeholders(2, len(digests))+")", args...)
+	return err
+}
+
 // PurgeOlderThan deletes the entries that have not changed since then, except those that are owed or under a lease, and
 // returns how many it deleted. No event comes back that late: retries end after an hour, and a replay looks the dead letter
 // up first.

@@ -138,3 +138,26 @@ func TestTo(t *testing.T) {
 		require.Equal(s, []string{"evt_2", "evt_1", "evt_3"}, ids(an), "and those of events")
 	})
 }
+
+func TestEraseRecipient(t *testing.T) {
+	t.Parallel()
+	each(t, func(s suite) {
+		old := notification.NewRecipientKey([]byte("an older key")).Digest("an@example.com")
+		owed := func(id string, recipient []byte, at time.Time) notification.Delivery {
+			d := notification.NewOwed(id, "verification", recipient, at, at)
+			require.NoError(s, s.owe(d))
+			return d
+		}
+		first, second := owed("evt_1", an, now.Add(-time.Second)), owed("evt_2", old, now.Add(-time.Second))
+		later, others := owed("evt_3", an, now), owed("evt_4", binh, now.Add(-time.Second))
+		digests := [][]byte{an, old}
+		require.ErrorIs(s, s.ledger.EraseRecipient(context.Background(), digests, now), database.ErrNoTx)
+		require.NoError(s, s.db.WithinTx(context.Background(), func(ctx context.Context) error {
+			return s.ledger.EraseRecipient(ctx, digests, now)
+		}))
+		first.Recipient, second.Recipient = nil, nil
+		for _, want := range []notification.Delivery{first, second, later, others} {
+			require.Equal(s, want, s.lock(want), "its event can come again")
+		}
+	})
+}

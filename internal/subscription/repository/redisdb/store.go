@@ -62,6 +62,14 @@ func (s *Store) Apply(ctx context.Context, state subscription.State) (bool, erro
 	return applied, nil
 }
 
+// Delete removes the state of a user.
+func (s *Store) Delete(ctx context.Context, userID string) error {
+	if err := s.client.Unlink(ctx, Key(userID)).Err(); err != nil {
+		return fmt.Errorf("subscription: deleting %s from Redis: %w", Key(userID), err)
+	}
+	return nil
+}
+
 func format(t *time.Time) string {
 	if t == nil || t.IsZero() {
 		return ""

@@ -159,6 +159,14 @@ func TestApply(t *testing.T) {
 		require.True(s, s.apply(s.state(9, &recent)))
 		require.Equal(s, recent.AddDate(0, 0, 30).Unix(), s.expiresAt().Unix())
 	})
+	each(t, "is gone after Delete", func(s suite) {
+		ctx := context.Background()
+		require.True(s, s.apply(s.state(3, nil)))
+		for range 2 {
+			require.NoError(s, s.store.Delete(ctx, s.user))
+			require.Empty(s, s.hash())
+		}
+	})
 	each(t, "keeps fields of other services", func(s suite) {
 		ctx := context.Background()
 		require.NoError(s, s.client.HSet(ctx, redisdb.Key(s.user), "note", "theirs").Err())

@@ -141,13 +141,14 @@ func (r *Subscriptions) LatestOf(ctx context.Context, userID string) ([]subscrip
 }
 
 // LatestPerUser implements [subscription.LatestRepository]. It selects the users of the page first and ranks only
-// their rows, so that every page costs the same.
+// their rows, so that every page costs the same. Users who were erased have no state.
 func (r *Subscriptions) LatestPerUser(
 	ctx context.Context, afterUserID string, limit int,
 ) ([]subscription.Subscription, error) {
 	// The UUID of "" is below every id in use.
 	return r.latest(ctx, `user_id IN (SELECT DISTINCT user_id FROM subscriptions
-		WHERE `+counted+` AND user_id > $1 ORDER BY user_id LIMIT $2)`, database.UUID(afterUserID), limit)
+		WHERE `+counted+` AND user_id > $1 AND NOT EXISTS (SELECT 1 FROM users WHERE id = user_id AND erased_at IS NOT NULL)
+		ORDER BY user_id LIMIT $2)`, database.UUID(afterUserID), limit)
 }
 
 func (r *Subscriptions) latest(ctx context.Context, users string, args ...any) ([]subscription.Subscription, error) {

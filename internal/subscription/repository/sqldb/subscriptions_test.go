@@ -221,6 +221,9 @@ func TestLatestPerUser(t *testing.T) {
 		require.Equal(s.t, []subscription.Subscription{wantVersioned, firstOld, secondOld, wantExpired}, page("", 10))
 		require.Equal(s.t, []subscription.Subscription{wantVersioned, firstOld, secondOld}, page("", 2))
 		require.Equal(s.t, []subscription.Subscription{wantExpired}, page(old, 2))
+
+		s.exec("UPDATE users SET username = CAST(id AS text), full_name = NULL, password_hash = NULL, deleted_at = $2, erased_at = $2 WHERE id = $1", old, now)
+		require.Equal(s.t, []subscription.Subscription{wantVersioned, wantExpired}, page("", 2), "erased users have no state")
 		require.Empty(s.t, page(expired, 2))
 		require.Equal(s.t, []subscription.Subscription{wantVersioned}, s.latestOf(versioned))
 		require.Equal(s.t, []subscription.Subscription{firstOld, secondOld}, s.latestOf(old))
