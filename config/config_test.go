@@ -120,8 +120,9 @@ func TestLoad(t *testing.T) {
 		require.Equal(t, Invitations{PerSecond: 20}, cfg.Invitations)
 		require.Equal(t, Events{Phase: "complete", ConsumeLegacy: true}, cfg.Events)
 		require.Equal(t, Secrets{
-			CodeHMAC:   bytes1,
-			EventsSeal: bytes2,
+			CodeHMAC:    bytes1,
+			EventsSeal:  bytes2,
+			TrialDigest: bytes3,
 		}, cfg.Secrets)
 		require.Zero(t, cfg.Cookie)
 		require.Zero(t, cfg.Embedded)

@@ -14,7 +14,6 @@ var (
 	all      = []Role{API, Consumer, Standalone, Migrate, Support, Resend}
 	servers  = []Role{API, Consumer, Standalone}
 	web      = []Role{API, Standalone}
-	changing = []Role{API, Standalone, Resend}
 	worker   = []Role{Consumer, Standalone}
 	database = []Role{API, Consumer, Migrate, Support, Resend} // the standalone's database is a file in DATA_DIR
 	remote   = []Role{API, Consumer}
@@ -69,7 +68,7 @@ var variables = []variable{
 	{"PAST_DUE_GRACE", "336h", "", all},
 	{"PASSWORD_MIN_LENGTH", "8", "", web},
 	{"UNVERIFIED_KEPT_FOR", "168h", "", worker},
-	{"ERASE_AFTER", "720h", "", changing},
+	{"ERASE_AFTER", "720h", "", sealing},
 	{"AUDIT_DETAILS_FOR", "8760h", "", worker},
 	{"SUBSCRIPTION_SCHEDULER", "", "", worker},
 
@@ -101,7 +100,7 @@ var variables = []variable{
 	{"CODE_HMAC_KEY_PREVIOUS", "", "", digests},
 	{"EVENTS_SEAL_KEY", "", "", sealing},
 	{"EVENTS_SEAL_KEY_PREVIOUS", "", "", sealing},
-	{"TRIAL_DIGEST_KEY", "", "", web},
+	{"TRIAL_DIGEST_KEY", "", "", servers},
 	{"INTERNAL_KEY", "", "", web},
 	{"INTERNAL_KEY_PREVIOUS", "", "", web},
 	{"ALLOW_SECRET_WHITESPACE", "false", "", all},

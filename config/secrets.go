@@ -156,7 +156,7 @@ func (s Secrets) missing() Problems {
 		isSet(string(s.JWT), "JWT_SECRET", "set it to at least 32 bytes, the same for all services that verify tokens"),
 		isSet(string(s.CodeHMAC), "CODE_HMAC_KEY", makeKey),
 		isSet(string(s.EventsSeal), "EVENTS_SEAL_KEY", "set it to the same key in api and consumer; "+makeKey),
-		isSet(string(s.TrialDigest), "TRIAL_DIGEST_KEY", "set it to the same key in every api, for ever; "+makeKey),
+		isSet(string(s.TrialDigest), "TRIAL_DIGEST_KEY", "set it to the same key in api and consumer, for ever; "+makeKey),
 	)
 }
 

@@ -88,6 +88,7 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 		return nil, err
 	}
 	in.cfg, in.db, in.broker, in.embedded = cfg, db, embeddedBroker{parts.broker}, parts
+	in.letters = embeddedBroker{parts.broker}
 	in.newConsumer = func(consumers []event.Consumer) consumer { return embeddedConsumer{parts.broker, consumers} }
 	return in, in.prepare(ctx, true)
 }
@@ -108,6 +109,26 @@ func (embeddedBroker) Check(context.Context) (rabbitmq.ExchangeHealth, error) {
 // DeadLetters implements broker.
 func (b embeddedBroker) DeadLetters(_ context.Context, q event.Queue) (int, error) {
 	return len(b.Dead(q.Name)), nil
+}
+
+// Walk implements letterWalker. It replays nothing.
+func (b embeddedBroker) Walk(_ context.Context, queue string,
+	decide func(rabbitmq.Letter) (rabbitmq.Handling, error), settled func(event.DeadLetter)) (seen int, err error) {
+	b.DropDead(queue, func(m event.Message) bool {
+		if err != nil {
+			return false
+		}
+		seen++
+		letter := m.DeadLetter(queue)
+		var handling rabbitmq.Handling
+		handling, err = decide(rabbitmq.Letter{DeadLetter: letter, Message: m})
+		if err != nil || handling != rabbitmq.Remove {
+			return false
+		}
+		settled(letter)
+		return true
+	})
+	return seen, err
 }
 
 type embeddedConsumer struct {

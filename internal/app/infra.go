@@ -70,6 +70,7 @@ type infra struct {
 	broker broker
 	// publisher is the broker in production, as the role that keeps its connection.
 	publisher *rabbitmq.Publisher
+	letters   letterWalker
 	// newConsumer connects queues and handlers to the broker.
 	newConsumer func([]event.Consumer) consumer
 
@@ -111,6 +112,7 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 	}
 	in.publisher = rabbitmq.NewPublisher(connection(p.name()+"-publisher"), topology)
 	in.broker = in.publisher
+	in.letters = rabbitmq.NewDeadLetters(connection(p.name()+"-dlq"), Queues(cfg))
 	in.newConsumer = func(consumers []event.Consumer) consumer {
 		return rabbitmq.NewConsumer(rabbitmq.ConsumerOptions{
 			Connection:   connection(p.name()),

@@ -19,6 +19,9 @@ import (
 	"github.com/smap-platform/identity/pkg/rabbitmq"
 )
 
+// legacyRows is the table of legacy copies.
+const legacyRows = legacy.Rows
+
 // LegacyQueue is where the mails of the previous release's queue are sent from.
 const LegacyQueue = "identity.legacy"
 

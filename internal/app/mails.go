@@ -5,6 +5,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
@@ -15,6 +16,14 @@ import (
 // recipientKey is what the mail ledger knows recipients by.
 func (in *infra) recipientKey() notification.RecipientKey {
 	return notification.NewRecipientKey(in.cfg.Secrets.CodeHMAC)
+}
+
+// recipientDigests are what the mail ledger knows an address by, under each key.
+func recipientDigests(s config.Secrets, email string) (digests [][]byte) {
+	for _, key := range codeKeys(s) {
+		digests = append(digests, notification.NewRecipientKey(key).Digest(email))
+	}
+	return digests
 }
 
 // owing enters the mails that events ask for in the ledger, in the events' transaction.

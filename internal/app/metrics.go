@@ -44,6 +44,8 @@ type metrics struct {
 	sweepsFailed      prometheus.Counter
 	repairsFailed     prometheus.Counter
 	purgesFailed      *prometheus.CounterVec
+	usersErased       prometheus.Counter
+	mailsErased       *prometheus.CounterVec
 	marksMissed       prometheus.Counter
 
 	subscriptionsExpired *prometheus.CounterVec
@@ -96,6 +98,8 @@ func newMetrics() *metrics {
 		sweepsFailed:      counter("project_sweep_failures_total", "Open projects that the sweeper passed over."),
 		repairsFailed:     counter("batch_repair_failures_total", "Batches of invitations that the repairer passed over."),
 		purgesFailed:      counters("purge_failures_total", "Purges of expired rows that failed, or passed over some.", "what"),
+		usersErased:       counter("users_erased_total", "Deleted users whose data this process has erased everywhere."),
+		mailsErased:       counters("mails_erased_total", "Mails that were given up, and dropped because they are older than ERASE_AFTER.", "from"),
 		projectsCompleted: counter("projects_completed_total", "Projects whose job.completed this process has handed to the outbox."),
 		marksMissed:       counter("project_marks_missed_total", "Items that could not be counted when their work ended; they are counted from the database."),
 

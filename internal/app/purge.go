@@ -2,18 +2,25 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/rs/zerolog"
+
+	"github.com/smap-platform/identity/config"
 	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
 	"github.com/smap-platform/identity/internal/authentication"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
+	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/heartbeat"
 	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	"github.com/smap-platform/identity/internal/legacy"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
+	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
@@ -34,10 +41,26 @@ const (
 	processLife = 24 * time.Hour
 )
 
-// purge deletes expired rows once an hour until ctx ends. Any number of processes may do it.
-func (a *App) purge(ctx context.Context) error { return lifecycle.Every(ctx, time.Hour, a.purgeOnce) }
+// purge deletes expired rows, and erases who was deleted, once an hour until ctx ends. Any number of processes may do it.
+func (a *App) purge(ctx context.Context) error {
+	return lifecycle.Every(ctx, time.Hour, func(ctx context.Context) { _ = a.purgeOnce(ctx) })
+}
 
-func (a *App) purgeOnce(ctx context.Context) {
+// Purge does once and at once what every consumer does each hour, and returns what has failed.
+func Purge(ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger) (err error) {
+	in, _, err := publishing(ctx, cfg, db, log)
+	if err != nil {
+		return err
+	}
+	in.longTx, in.state = db.WithTxTimeout(inviteTx), openState(cfg.Redis)
+	defer func() { err = errors.Join(err, in.state.Close()) }()
+	in.letters = rabbitmq.NewDeadLetters(in.legacy.options("purge"), Queues(cfg))
+	return (&App{infra: in}).purgeOnce(ctx)
+}
+
+// purgeOnce logs and counts what fails, and returns it.
+func (a *App) purgeOnce(ctx context.Context) error {
+	var failed []error
 	now := a.clock.Now()
 	a.failLostMails(ctx, now)
 	purger := invitations.NewPurger(invitations.PurgerDeps{
@@ -65,12 +88,16 @@ func (a *App) purgeOnce(ctx context.Context) {
 		}},
 		{"details of the audit", a.cfg.Accounts.AuditDetailsFor, auditsql.NewEntries(a.db).PurgeDetails},
 		{"unverified users", a.cfg.Accounts.UnverifiedKeptFor, a.purgeUnverified},
+		{"deleted users", a.cfg.Accounts.EraseAfter, a.eraseUsers},
+		{"mails given up", a.cfg.Accounts.EraseAfter, a.eraseMails},
+		{"dead letters", a.cfg.Accounts.EraseAfter, a.eraseDeadLetters},
 	} {
 		n, err := p.purge(ctx, now.Add(-p.life))
 		switch {
 		case ctx.Err() != nil:
-			return
+			return ctx.Err()
 		case err != nil:
+			failed = append(failed, fmt.Errorf("%s: %w", p.table, err))
 			a.metrics.purgesFailed.WithLabelValues(p.table).Inc()
 			a.log.Warn().Err(err).Str("what", p.table).Int64("rows", n).
 				Msg("expired rows were not all purged; next try in an hour")
@@ -78,6 +105,7 @@ func (a *App) purgeOnce(ctx context.Context) {
 			a.log.Info().Int64("rows", n).Str("what", p.table).Msg("purged expired rows")
 		}
 	}
+	return errors.Join(failed...)
 }
 
 // purgeUnverified deletes users who have never proven their address; while pods of the previous release serve, nobody.

@@ -139,11 +139,7 @@ func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email s
 	if err := p.readRequests(ctx, db, now); err != nil {
 		return p, err
 	}
-	var digests [][]byte
-	for _, key := range codeKeys(cfg.Secrets) {
-		digests = append(digests, notification.NewRecipientKey(key).Digest(email))
-	}
-	if err := p.readMails(ctx, db, now, digests...); err != nil {
+	if err := p.readMails(ctx, db, now, recipientDigests(cfg.Secrets, email)...); err != nil {
 		return p, err
 	}
 	if p.User == nil && len(p.Requests)+len(p.Mails) == 0 {

@@ -169,7 +169,7 @@ func TestTransactions(t *testing.T) {
 		p.administer(t)
 
 		require.Equal(t, []string{
-			"authentication.CodeFailed", "authentication.EndAllSessions", "authentication.EndOtherSessions", "authentication.EndSession", "authentication.ForgotPassword", "authentication.Register", "authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.UpdateProfile", "authentication.Verify", "authentication.change", "authentication.changeLogin", "authentication.changePassword", "authentication.deleteOwn", "authentication.issueAnother", "authentication.login", "authentication.newest", "authentication.record", "authentication.replace",
+			"authentication.CodeFailed", "authentication.EndAllSessions", "authentication.EndOtherSessions", "authentication.EndSession", "authentication.ForgotPassword", "authentication.Register", "authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.UpdateProfile", "authentication.Verify", "authentication.change", "authentication.changeLogin", "authentication.changePassword", "authentication.deleteOwn", "authentication.eraseRows", "authentication.issueAnother", "authentication.login", "authentication.mark", "authentication.newest", "authentication.record", "authentication.replace",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
 			"notification.updateEntry", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
@@ -331,6 +331,11 @@ func (p *program) administer(t *testing.T) {
 	require.Equal(t, 1, p.number(t, "SELECT count(*) FROM subscriptions WHERE user_id = $1 AND status = 'cancelled'", id))
 	_, err = p.Inbox().Wait(t.Context(), email, 3)
 	require.NoError(t, err)
+	p.clock.Advance(time.Hour)
+	erased, err := p.eraseUsers(t.Context(), p.clock.Now())
+	require.NoError(t, err)
+	require.Positive(t, erased)
+	require.Equal(t, 1, recorded(audit.UserErased))
 }
 
 // lifeOfTrial lets a trial end, and requires that its user is reminded twice and that its end is made known once.

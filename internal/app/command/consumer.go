@@ -14,7 +14,7 @@ import (
 func Consumer() *cobra.Command {
 	root := newRoot(config.Consumer, "Event side of the SMAP Identity Service", "Consume the queues and relay events", stdout,
 		func(i invocation) (*app.App, error) { return app.NewConsumer(i.Context(), i.cfg, version(), i.log) })
-	root.AddCommand(deadLetters(), state(), outboxCommand(), migration(), healthCommand(config.Consumer))
+	root.AddCommand(deadLetters(), state(), outboxCommand(), purge(), migration(), healthCommand(config.Consumer))
 	return strict(root)
 }
 
@@ -42,6 +42,15 @@ func printRebuilt(i invocation, r app.Rebuilt) {
 	s, p := r.States, r.Progress
 	i.print("subscriptions: read %d, written %d, already newer %d, failed %d", s.Read, s.Written, s.Stale, s.Failed)
 	i.print("invitations: %d batches, %d mails that have ended, %d batches failed", p.Batches, p.Items, p.Failed)
+}
+
+func purge() *cobra.Command {
+	return &cobra.Command{
+		Use: "purge", Short: "Delete expired rows, and erase who was deleted, now instead of within the hour", Args: cobra.NoArgs,
+		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
+			return app.Purge(i.Context(), i.cfg, db, i.log)
+		}),
+	}
 }
 
 func outboxCommand() *cobra.Command {
