@@ -48,6 +48,21 @@ func levelName(d time.Duration) string {
 	return strings.ReplaceAll(strings.ReplaceAll(d.String(), "m0s", "m"), "h0m", "h")
 }
 
+// Names returns the names of q, of its retry levels, and of its dead queue.
+func (q Queue) Names() []string {
+	names := []string{q.Name}
+	for i := range q.Retry.Levels {
+		names = append(names, q.RetryQueue(i))
+	}
+	return append(names, q.DeadQueue())
+}
+
+// Depth is what a broker says of one of the queues that stand behind a [Queue].
+type Depth struct {
+	Ready     int // messages that wait for a consumer
+	Consumers int
+}
+
 // Observer sees every delivery, for logs, metrics and traces. Begin runs before the handler and returns the handler's
 // context, and a function that is called once the decision has been carried out.
 type Observer interface {

@@ -20,14 +20,19 @@ const (
 // Clock returns the database's time.
 type Clock interface{ Now() time.Time }
 
-// Deps are what a Heartbeat needs; all but Note are required.
+// reportTimeout bounds what a report asks for, so that the rest of beatTimeout is left to store it.
+const reportTimeout = beatTimeout / 2
+
+// Deps are what a Heartbeat needs; all but Note and Report are required.
 type Deps struct {
 	DB      *database.DB
 	Clock   Clock
 	Role    string // api or consumer
 	Version string
 	Note    string // stored with the row as it is
-	Log     zerolog.Logger
+	// Report returns what only the process itself knows. It is stored with every beat as it is.
+	Report func(ctx context.Context) string
+	Log    zerolog.Logger
 }
 
 // Heartbeat keeps the row of this process.
@@ -47,6 +52,9 @@ func New(d Deps) *Heartbeat {
 		Note:    d.Note,
 	}}
 }
+
+// ID returns the id of this process.
+func (h *Heartbeat) ID() string { return h.self.ID }
 
 // Run beats at once and every BeatEvery until ctx ends, records that the process has stopped, and returns nil. A write
 // that fails is logged once per outage.
@@ -72,6 +80,7 @@ func (h *Heartbeat) Run(ctx context.Context) error {
 func (h *Heartbeat) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatTimeout)
 	defer cancel()
+	h.self.Report = h.report(ctx)
 	h.self.SeenAt = h.deps.Clock.Now()
 	err := save(ctx, h.deps.DB, h.self)
 	switch {
@@ -81,4 +90,13 @@ func (h *Heartbeat) beat(ctx context.Context) {
 		h.deps.Log.Info().Msg("heartbeat recovered")
 	}
 	h.failing = err != nil
+}
+
+func (h *Heartbeat) report(ctx context.Context) string {
+	if h.deps.Report == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+	defer cancel()
+	return h.deps.Report(ctx)
 }

@@ -30,7 +30,8 @@ func eachPulse(t *testing.T, test func(p *pulse)) {
 	t.Helper()
 	schematest.Each(t, func(t *testing.T, db *database.DB) {
 		p := &pulse{T: t, db: db, clock: &handClock{now: start}, ticks: make(chan time.Time), ended: make(chan error, 1)}
-		h := New(Deps{DB: db, Clock: p.clock, Role: "api", Version: "1.2.3", Note: "dual", Log: zerolog.New(&p.log)})
+		h := New(Deps{DB: db, Clock: p.clock, Role: "api", Version: "1.2.3", Note: "dual", Log: zerolog.New(&p.log),
+			Report: func(context.Context) string { return p.clock.Now().String() }})
 		h.ticks = p.ticks
 		ctx, stop := context.WithCancel(context.Background())
 		p.stop = stop
@@ -68,13 +69,13 @@ func TestHeartbeat(t *testing.T) {
 			p.beaten()
 			first := p.self()
 			require.NotEmpty(p, first.ID)
-			require.Equal(p, Process{first.ID, "api", "1.2.3", "dual", start, start, nil}, first)
+			require.Equal(p, Process{first.ID, "api", "1.2.3", "dual", start.String(), start, start, nil}, first)
 
 			p.beaten()
 			p.clock.advance(BeatEvery)
 			p.beaten() // whose beat came before or after the change of clock
 			p.beaten()
-			require.Equal(p, Process{first.ID, "api", "1.2.3", "dual", start, start.Add(BeatEvery), nil}, p.self())
+			require.Equal(p, Process{first.ID, "api", "1.2.3", "dual", start.Add(BeatEvery).String(), start, start.Add(BeatEvery), nil}, p.self())
 
 			p.stop()
 			require.NoError(p, eventtest.Next(p, p.ended))
@@ -98,6 +99,28 @@ func TestHeartbeat(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, found, 2, "each start is a process")
 			require.Equal(t, start, *found[0].StoppedAt)
+		})
+	})
+	t.Run("does not wait for a report", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			ctx, stop := context.WithCancel(context.Background())
+			stop()
+			h := New(Deps{
+				DB:    db,
+				Clock: &handClock{now: start},
+				Role:  "api",
+				Log:   zerolog.Nop(),
+				Report: func(ctx context.Context) string {
+					<-ctx.Done() // as a database does that hangs
+					return "late"
+				},
+			})
+			require.NoError(t, h.Run(ctx))
+			found, err := List(context.Background(), db, start)
+			require.NoError(t, err)
+			require.Len(t, found, 1)
+			require.Equal(t, []string{h.ID(), "late"}, []string{found[0].ID, found[0].Report})
 		})
 	})
 	t.Run("outlives an outage of the database, logged once", func(t *testing.T) {

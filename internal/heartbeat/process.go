@@ -23,6 +23,7 @@ type Process struct {
 	Role      string     `json:"role"`
 	Version   string     `json:"version"`
 	Note      string     `json:"phase"` // what the process was told to note of itself; this package does not read it
+	Report    string     `json:"-"`     // what the process last said of itself; the same
 	StartedAt time.Time  `json:"started_at"`
 	SeenAt    time.Time  `json:"seen_at"`
 	StoppedAt *time.Time `json:"stopped_at,omitempty"` // set by an orderly stop
@@ -36,7 +37,7 @@ func (p Process) Alive(now time.Time) bool {
 // List returns the processes that were seen at since or later, alive or not, by role and start.
 func List(ctx context.Context, db *database.DB, since time.Time) ([]Process, error) {
 	rows, err := db.Conn(ctx).QueryContext(ctx, `
-		SELECT id, role, version, phase, started_at, seen_at, stopped_at FROM processes WHERE seen_at >= $1
+		SELECT id, role, version, phase, report, started_at, seen_at, stopped_at FROM processes WHERE seen_at >= $1
 		ORDER BY role, started_at, id`, since.UTC())
 	if err != nil {
 		return nil, fmt.Errorf("heartbeat: listing: %w", err)
@@ -45,7 +46,7 @@ func List(ctx context.Context, db *database.DB, since time.Time) ([]Process, err
 	all := []Process{}
 	for rows.Next() {
 		var p Process
-		if err := rows.Scan(&p.ID, &p.Role, &p.Version, &p.Note, &p.StartedAt, &p.SeenAt, &p.StoppedAt); err != nil {
+		if err := rows.Scan(&p.ID, &p.Role, &p.Version, &p.Note, &p.Report, &p.StartedAt, &p.SeenAt, &p.StoppedAt); err != nil {
 			return nil, fmt.Errorf("heartbeat: listing: %w", err)
 		}
 		p.StartedAt = p.StartedAt.UTC()
@@ -74,9 +75,10 @@ func Purge(ctx context.Context, db *database.DB, then time.Time) (int64, error) 
 // save stores p, or what changes of it.
 func save(ctx context.Context, db *database.DB, p Process) error {
 	_, err := db.Conn(ctx).ExecContext(ctx, `
-		INSERT INTO processes (id, role, version, phase, started_at, seen_at, stopped_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)
-		ON CONFLICT (id) DO UPDATE SET seen_at = excluded.seen_at, stopped_at = excluded.stopped_at`,
-		p.ID, p.Role, p.Version, p.Note, p.StartedAt, p.SeenAt, p.StoppedAt)
+		INSERT INTO processes (id, role, version, phase, report, started_at, seen_at, stopped_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (id) DO UPDATE
+		SET report = excluded.report, seen_at = excluded.seen_at, stopped_at = excluded.stopped_at`,
+		p.ID, p.Role, p.Version, p.Note, p.Report, p.StartedAt, p.SeenAt, p.StoppedAt)
 	return err
 }

@@ -76,9 +76,9 @@ func TestListAndPurge(t *testing.T) {
 		}
 		require.Equal(t, []Process{}, list(time.Time{}), "JSON has a list")
 		stopped := start.Add(time.Minute)
-		api1 := Process{"019c1000-0000-7000-8000-000000000001", "api", "1.0", "dual", start, start.Add(time.Minute), nil}
-		api2 := Process{"019c1000-0000-7000-8000-000000000002", "api", "1.1", "", start.Add(time.Second), stopped, &stopped}
-		consumer := Process{"019c1000-0000-7000-8000-000000000000", "consumer", "1.1", "prepare", start, start, nil}
+		api1 := Process{"019c1000-0000-7000-8000-000000000001", "api", "1.0", "dual", "{}", start, start.Add(time.Minute), nil}
+		api2 := Process{"019c1000-0000-7000-8000-000000000002", "api", "1.1", "", "", start.Add(time.Second), stopped, &stopped}
+		consumer := Process{"019c1000-0000-7000-8000-000000000000", "consumer", "1.1", "prepare", "", start, start, nil}
 		for _, p := range []Process{consumer, api2, api1} {
 			require.NoError(t, save(context.Background(), db, p))
 		}

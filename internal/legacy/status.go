@@ -85,7 +85,7 @@ func (t *Tool) Facts(ctx context.Context, since time.Duration) (f Facts, err err
 	f.Waiting = depth.Rows + depth.Failed
 	names := []string{Queue}
 	for _, q := range t.deps.Queues {
-		names = append(names, namesOf(q)...)
+		names = append(names, q.Names()...)
 	}
 	found, err := eventmq.NewInspector(t.deps.Connection, t.deps.ManagementURL).Inspect(ctx, Exchange, names)
 	if err != nil {
@@ -98,19 +98,11 @@ func (t *Tool) Facts(ctx context.Context, since time.Duration) (f Facts, err err
 	for _, q := range t.deps.Queues {
 		if ladder := map[string]*Ladder{t.deps.Email: &f.Email, t.deps.Legacy: &f.Legacy}[q.Name]; ladder != nil {
 			ladder.fill(found, q)
-			shown = append(shown, namesOf(q)...)
+			shown = append(shown, q.Names()...)
 		}
 	}
 	f.Others = slices.DeleteFunc(found.Queues, func(q eventmq.QueueState) bool { return slices.Contains(shown, q.Name) })
 	return f, nil
-}
-
-func namesOf(q event.Queue) []string {
-	names := []string{q.Name}
-	for i := range q.Retry.Levels {
-		names = append(names, q.RetryQueue(i))
-	}
-	return append(names, q.DeadQueue())
 }
 
 func (l *Ladder) fill(found eventmq.Inspection, q event.Queue) {

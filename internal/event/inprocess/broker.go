@@ -113,3 +113,26 @@ func (b *Broker) Dead(queue string) []event.DeadLetter {
 	}
 	return letters
 }
+
+// Depths returns how full the queues of these names are. One that does not exist is not in it.
+func (b *Broker) Depths(names []string) map[string]event.Depth {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	all := map[string]event.Depth{}
+	for _, q := range b.queues {
+		all[q.Name] = event.Depth{Ready: len(q.ready), Consumers: q.consumers}
+		all[q.DeadQueue()] = event.Depth{Ready: len(q.dead)}
+		for w := range q.waiting {
+			level := all[w.level]
+			level.Ready++
+			all[w.level] = level
+		}
+	}
+	found := map[string]event.Depth{}
+	for _, name := range names {
+		if _, known := b.ways[name]; known {
+			found[name] = all[name]
+		}
+	}
+	return found
+}

@@ -19,6 +19,8 @@ func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error 
 		}
 	}
 	b.setClosing(false)
+	b.attend(consumers, 1)
+	defer b.attend(consumers, -1)
 	handlers, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	var running sync.WaitGroup
@@ -37,6 +39,15 @@ func (b *Broker) Consume(ctx context.Context, consumers []event.Consumer) error 
 	running.Wait()
 	b.reportLoss()
 	return nil
+}
+
+// attend adds n to the consumers of each queue.
+func (b *Broker) attend(consumers []event.Consumer, n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, c := range consumers {
+		b.queues[c.Queue.Name].consumers += n * c.Queue.Workers
+	}
 }
 
 // next waits for a ready message. It returns none once handlers has ended, and once the broker is closing and nothing is

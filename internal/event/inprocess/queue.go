@@ -14,12 +14,15 @@ type queue struct {
 	arrived *sync.Cond // signals every message that becomes ready, and the beginning of a stop
 	ready   []event.Delivery
 	running int // handlers at work
+
+	consumers int // of Consume
 	waiting map[*waiting]struct{}
 	dead    []event.Message
 }
 
 // waiting is a message in a retry level.
 type waiting struct {
+	level   string
 	message event.Message
 	due     time.Time
 	timer   *time.Timer
@@ -43,9 +46,9 @@ func (q *queue) giveBack(d event.Delivery) {
 	q.arrived.Signal()
 }
 
-// wait makes a message ready after a level's delay, which began at now.
-func (q *queue) wait(m event.Message, delay time.Duration, now time.Time) {
-	w := &waiting{message: m, due: now.Add(delay)}
+// wait makes a message ready after the delay of level, which began at now.
+func (q *queue) wait(level string, m event.Message, delay time.Duration, now time.Time) {
+	w := &waiting{level: level, message: m, due: now.Add(delay)}
 	q.waiting[w] = struct{}{}
 	w.timer = time.AfterFunc(delay, func() {
 		q.arrived.L.Lock()
@@ -71,7 +74,8 @@ func (q *queue) ways(now func() time.Time) map[string]func(event.Message) {
 		q.DeadQueue(): func(m event.Message) { q.dead = append(q.dead, m) },
 	}
 	for i, delay := range q.Retry.Levels {
-		ways[q.RetryQueue(i)] = func(m event.Message) { q.wait(m, delay, now()) }
+		level := q.RetryQueue(i)
+		ways[level] = func(m event.Message) { q.wait(level, m, delay, now()) }
 	}
 	return ways
 }

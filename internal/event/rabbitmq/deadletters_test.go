@@ -73,9 +73,11 @@ func deadLetterHandlings(t *testing.T) {
 	require.Equal(t, 4, seen)
 	require.Equal(t, []string{"remove", "replay"}, gone)
 	require.Equal(t, []string{"keep", "untouched"}, deadIDs(t, q))
-	lying, err := p.DeadLetters(context.Background(), q)
+	const absent = "identity.test-absent"
+	depths, err := p.Depths(context.Background(), []string{absent, q.Name, absent, q.DeadQueue()})
 	require.NoError(t, err)
-	require.Equal(t, 2, lying)
+	require.Equal(t, map[string]event.Depth{q.Name: {}, q.DeadQueue(): {Ready: 2}}, depths,
+		"a queue that does not exist costs a channel and no figure")
 
 	again := startConsumer(t, brokerURL(t), p, time.Second, q, func(context.Context, event.Delivery) error {
 		return errors.New("fails as if for the first time")

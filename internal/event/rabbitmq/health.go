@@ -74,23 +74,39 @@ func (p *Publisher) checkExchange(ctx context.Context, conn *amqp.Connection) (l
 	return lacks, nil
 }
 
-// DeadLetters returns how many messages lie in q's dead queue, at most as late as ctx.
-func (p *Publisher) DeadLetters(ctx context.Context, q event.Queue) (int, error) {
+// Depths returns how full the queues of these names are, at most as late as ctx. One that does not exist is not in it.
+func (p *Publisher) Depths(ctx context.Context, names []string) (map[string]event.Depth, error) {
 	s := p.live.Load()
 	if s == nil {
-		return 0, ErrNotConnected
+		return nil, ErrNotConnected
 	}
 	if err := s.alarm.Err(); err != nil { // the broker reads nothing from us now: every question would only wait
-		return 0, err
+		return nil, err
 	}
-	return Within(ctx, func() (messages int, err error) {
-		err = OnChannel(s.conn, func(ch *amqp.Channel) error {
-			state, err := ch.QueueDeclarePassive(q.DeadQueue(), true, false, false, false, nil)
-			messages = state.Messages
-			return about(q.DeadQueue(), err)
+	return Within(ctx, func() (map[string]event.Depth, error) { return depths(s.conn, names) })
+}
+
+// depths asks on a channel of its own, and on another one after each queue that does not exist: that closes the channel.
+func depths(conn *amqp.Connection, names []string) (map[string]event.Depth, error) {
+	found := make(map[string]event.Depth, len(names))
+	for asked := 0; asked < len(names); {
+		err := OnChannel(conn, func(ch *amqp.Channel) error {
+			for asked < len(names) {
+				name := names[asked]
+				asked++
+				q, err := ch.QueueDeclarePassive(name, true, false, false, false, nil)
+				if err != nil {
+					return about(name, err)
+				}
+				found[name] = event.Depth{Ready: q.Messages, Consumers: q.Consumers}
+			}
+			return nil
 		})
-		return messages, err
-	})
+		if err != nil && !missing(err) {
+			return nil, err
+		}
+	}
+	return found, nil
 }
 
 // Within returns what ask returns, or ErrNoAnswer when it has not returned by the end of ctx. The library's questions

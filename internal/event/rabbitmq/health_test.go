@@ -43,12 +43,12 @@ func TestCheck(t *testing.T) {
 		s.alarm.Watch(notices, zerolog.Nop())
 		_, err := check(p, time.Second)
 		require.ErrorContains(t, err, "low on memory")
-		_, err = p.DeadLetters(context.Background(), event.Queue{})
+		_, err = p.Depths(context.Background(), nil)
 		require.ErrorContains(t, err, "low on memory", "asked on a connection the broker does not read, it would wait")
 	})
-	t.Run("dead letters are unknown without a connection", func(t *testing.T) {
+	t.Run("how full queues are is unknown without a connection", func(t *testing.T) {
 		t.Parallel()
-		_, err := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}).DeadLetters(context.Background(), event.Queue{})
+		_, err := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}).Depths(context.Background(), nil)
 		require.ErrorIs(t, err, ErrNotConnected)
 	})
 }
