@@ -59,6 +59,7 @@ type App struct {
 
 	relay     *outbox.Relay
 	heartbeat *heartbeat.Heartbeat
+	started   time.Time
 	progress  *progress
 
 	// The api's side.
@@ -131,8 +132,11 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 		Role:    in.process.name(),
 		Version: in.version,
 		Note:    string(in.phase()),
+		Report:  func(ctx context.Context) string { return a.report(ctx).String() },
 		Log:     in.log,
 	})
+	a.started = in.clock.Now()
+	a.watchStatus()
 	a.progress = in.newProgress(events)
 	if in.process&(inAPI|inStandalone) != 0 {
 		a.assembleAPI(events)
@@ -390,11 +394,11 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 	return nil
 }
 
-// newScheduler returns what does to subscriptions what time does. Its lag is shown where it runs.
+// newScheduler returns what does to subscriptions what time does.
 func (in *infra) newScheduler(events event.Publisher) *subscriptions.Scheduler {
 	grace := in.cfg.Subscriptions.PastDueGrace
 	due := subscriptionsql.NewDue(in.db, grace)
-	s := subscriptions.NewScheduler(subscriptions.SchedulerDeps{
+	return subscriptions.NewScheduler(subscriptions.SchedulerDeps{
 		Tx:           in.tx,
 		Clock:        in.clock,
 		Due:          due,
@@ -405,10 +409,6 @@ func (in *infra) newScheduler(events event.Publisher) *subscriptions.Scheduler {
 		Observer:     &schedulerObserver{in.log, in.metrics},
 		PastDueGrace: grace,
 	})
-	if in.cfg.Subscriptions.Scheduler {
-		in.metrics.registry.MustRegister(in.schedulerGauges(s))
-	}
-	return s
 }
 
 // schedule runs the scheduler, unless it is off.

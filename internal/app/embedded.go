@@ -106,9 +106,9 @@ func (embeddedBroker) Check(context.Context) (rabbitmq.ExchangeHealth, error) {
 	return rabbitmq.ExchangeHealth{Name: event.Exchange, Type: "topic", Durable: false}, nil
 }
 
-// DeadLetters implements broker.
-func (b embeddedBroker) DeadLetters(_ context.Context, q event.Queue) (int, error) {
-	return len(b.Dead(q.Name)), nil
+// Depths implements broker.
+func (b embeddedBroker) Depths(_ context.Context, names []string) (map[string]event.Depth, error) {
+	return b.Broker.Depths(names), nil
 }
 
 // Walk implements letterWalker. It replays nothing.

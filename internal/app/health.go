@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/schema"
+	"github.com/smap-platform/identity/internal/status"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
@@ -49,18 +51,15 @@ type health struct {
 	sealing func() error
 
 	database, redis, rabbitmq *check
+
+	// facts is how the whole service is.
+	facts *cached[status.Facts]
 }
 
 func newHealth(in *infra) *health {
 	h := &health{version: in.version, risks: in.cfg.Risks()}
 	broker := checkedBroker{in.broker, in.legacy.connection}
-	h.database = newCheck(func(ctx context.Context) dependency {
-		d := checkDatabase(ctx, in.db)
-		if owed, err := readOwedMails(ctx, in.db, in.clock); err == nil {
-			d.owed = &owed
-		}
-		return d
-	})
+	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
 	h.redis = newCheck(func(ctx context.Context) dependency {
 		warnings, err := in.checkRedis(ctx)
 		switch {
@@ -77,50 +76,11 @@ func newHealth(in *infra) *health {
 	return h
 }
 
-// check asks a dependency, at most once in checkEvery and once at a time.
-type check struct {
-	ask func(ctx context.Context) dependency
-
-	mu    sync.Mutex
-	last  dependency
-	at    time.Time     // of last; zero: there is none
-	asked chan struct{} // closed when the question under way has ended; nil: there is none
-}
+// check asks a dependency.
+type check = cached[dependency]
 
 func newCheck(ask func(ctx context.Context) dependency) *check {
-	return &check{ask: ask, last: dependency{Status: unhealthy, Error: "has not answered yet"}}
-}
-
-// state returns how the dependency is. When ctx ends before it has answered, that is how it was.
-func (c *check) state(ctx context.Context) dependency {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.at.IsZero() && time.Since(c.at) < checkEvery {
-		return c.last
-	}
-	if c.asked == nil {
-		c.asked = make(chan struct{})
-		go c.update(context.WithoutCancel(ctx)) // others wait for it as well
-	}
-	asked := c.asked
-	c.mu.Unlock()
-	select {
-	case <-asked:
-	case <-ctx.Done():
-	}
-	c.mu.Lock()
-	return c.last
-}
-
-func (c *check) update(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
-	defer cancel()
-	d := c.ask(ctx)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.last, c.at = d, time.Now()
-	close(c.asked)
-	c.asked = nil
+	return &check{every: checkEvery, ask: ask, last: dependency{Status: unhealthy, Error: "has not answered yet"}}
 }
 
 // report is the data of a health response.
@@ -140,7 +100,15 @@ type dependencies struct {
 	// Settings is there when one of them leaves a door open. It makes nothing unhealthy.
 	Settings *settings `json:"settings,omitempty"`
 	// Mails is missing while the database cannot be read.
-	Mails *owedMails `json:"mails,omitempty"`
+	Mails *status.Mails `json:"mails,omitempty"`
+	// Service is there when people wait, or work stands still, wherever that is.
+	Service *serviceHealth `json:"service,omitempty"`
+}
+
+// serviceHealth is what is wrong with the service, the worst first.
+type serviceHealth struct {
+	Status   string           `json:"status"`
+	Problems []status.Problem `json:"problems"`
 }
 
 // settings is what those who run the service should change.
@@ -160,8 +128,10 @@ type dependency struct {
 	Phase    string `json:"phase,omitempty"` // EVENTS_MIGRATION_PHASE of this process
 
 	Lanes []event.LaneState `json:"lanes,omitempty"`
+}
 
-	owed *owedMails // the database's
+func (d dependency) asStatus() status.Dependency {
+	return status.Dependency{Status: d.Status, Error: d.Error}
 }
 
 // ok reports whether the dependency is healthy, or none.
@@ -224,7 +194,8 @@ func (h *health) overall(x extent) echo.HandlerFunc {
 		switch {
 		case all.Database.Status == unhealthy:
 			status = unhealthy
-		case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), !all.SMTP.ok(), len(all.Database.Warnings) > 0:
+		case !all.Database.ok(), !all.Redis.ok(), !all.RabbitMQ.ok(), !all.SMTP.ok(), len(all.Database.Warnings) > 0,
+			all.Service != nil:
 			status = degraded
 		}
 		return respond(c, status != unhealthy, h.report(status, all, x))
@@ -255,8 +226,8 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 	var checks sync.WaitGroup
 	checks.Go(func() { all.Redis = h.redis.state(short) })
 	checks.Go(func() { all.RabbitMQ = h.rabbitmq.state(short) })
+	checks.Go(func() { all.Mails, all.Service = h.service(short) })
 	all.Database = h.database.state(ctx)
-	all.Mails = all.Database.owed
 	checks.Wait()
 	if err := h.sealing(); err != nil && all.Database.ok() {
 		all.Database.Warnings = []string{err.Error()}
@@ -271,6 +242,22 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 		all.Settings = &settings{h.risks}
 	}
 	return &all
+}
+
+var well = status.Dependency{Status: status.Healthy}
+
+// service returns what people wait for, and what is wrong with the service as a whole; nil where nothing is.
+func (h *health) service(ctx context.Context) (*status.Mails, *serviceHealth) {
+	f := h.facts.state(ctx)
+	if f.At.IsZero() {
+		return nil, nil
+	}
+	f.Database, f.RabbitMQ, f.Redis = well, well, well // the response has a later word on each
+	problems := slices.DeleteFunc(status.Judge(f), func(p status.Problem) bool { return !p.Page })
+	if len(problems) == 0 {
+		return f.Mails, nil
+	}
+	return f.Mails, &serviceHealth{degraded, problems}
 }
 
 // mail returns how the mail server is, by what it has done with the mails of each queue. It is not asked.

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/status"
 )
 
 func TestHealthCheck(t *testing.T) {
@@ -97,10 +98,14 @@ func TestHealth(t *testing.T) {
 	state := func(d dependency) *check { return newCheck(func(context.Context) dependency { return d }) }
 	good, bad := dependency{Status: healthy}, dependency{Status: unhealthy, Error: "redis is read-only: it is a replica"}
 	paused := event.NewLane("identity.email", event.DefaultProbing, time.Now, nil)
+	facts := func(f status.Facts) *cached[status.Facts] {
+		return &cached[status.Facts]{ask: func(context.Context) status.Facts { return f }}
+	}
+	now := time.Now()
 	for name, test := range map[string]struct {
 		change          func(h *health)
 		ready, health   int
-		status, details string
+		overall, details string
 	}{
 		"all is well":              {func(*health) {}, 200, 200, healthy, `"redis":{"status":"healthy"}`},
 		"the database is away":     {func(h *health) { h.database = state(bad) }, 503, 503, unhealthy, bad.Error},
@@ -114,10 +119,27 @@ func TestHealth(t *testing.T) {
 			func(h *health) { h.consuming = func() error { return nil }; h.lanes = []*event.Lane{paused} },
 			200, 200, healthy, `"lanes":[{"queue":"identity.email","paused":false}]`,
 		},
+		"a role is gone": {
+			func(h *health) {
+				h.facts = facts(status.Facts{At: now, Roles: []string{"consumer"}, Processes: []status.Group{}})
+			}, 200, 200, degraded, `"service":{"status":"degraded","problems":[{"alert":"RoleGone","what":"no process`,
+		},
+		"mails are owed for long": {
+			func(h *health) { h.facts = facts(status.Facts{At: now, Mails: &status.Mails{Owed: 3, Oldest: 121}}) },
+			200, 200, degraded, "3 mails are owed, the oldest for 2m1s",
+		},
+		"a dead letter lies there": {
+			func(h *health) {
+				h.facts = facts(status.Facts{At: now, Mails: &status.Mails{}, Queues: []status.Queue{{Name: EmailQueue, Dead: new(1)}}})
+			}, 200, 200, healthy, `"mails":{"owed":0,"oldest_owed_seconds":0}`,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := &health{database: state(good), redis: state(good), rabbitmq: state(good), sealing: func() error { return nil }}
+			h := &health{
+				database: state(good), redis: state(good), rabbitmq: state(good), facts: facts(status.Facts{}),
+				sealing: func() error { return nil },
+			}
 			test.change(h)
 			e := echo.New()
 			h.register(e, detailed)
@@ -128,7 +150,7 @@ func TestHealth(t *testing.T) {
 					require.Equal(t, want, response.Code, path)
 					require.Contains(t, response.Body.String(), test.details)
 					if path == "/health" {
-						require.Contains(t, strings.ReplaceAll(response.Body.String(), " ", ""), `"data":{"status":"`+test.status)
+						require.Contains(t, strings.ReplaceAll(response.Body.String(), " ", ""), `"data":{"status":"`+test.overall)
 					}
 				}
 			}

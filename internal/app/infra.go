@@ -36,7 +36,7 @@ const statePool = 32
 type broker interface {
 	event.Sender
 	Check(ctx context.Context) (rabbitmq.ExchangeHealth, error)
-	DeadLetters(ctx context.Context, q event.Queue) (int, error)
+	Depths(ctx context.Context, names []string) (map[string]event.Depth, error)
 }
 
 // consumer runs the handlers of queues until its context ends.
@@ -215,7 +215,7 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 		return err
 	}
 	in.metrics = newMetrics()
-	in.metrics.registry.MustRegister(in.outboxGauges(), in.mailGauges(), in.userGauges(), in.deadLetterGauges())
+	in.metrics.registry.MustRegister(in.userGauges())
 	in.legacy = newWing(in)
 	in.health = newHealth(in)
 	for _, risk := range in.cfg.Risks() {

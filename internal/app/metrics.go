@@ -13,7 +13,6 @@ import (
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/notification"
-	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 )
 
 // metrics are the process's own. Their names and labels are what dashboards and alerts are written against.
@@ -33,7 +32,6 @@ type metrics struct {
 	retries       *prometheus.CounterVec
 	deadLetters   *prometheus.CounterVec
 	staleAcks     *prometheus.CounterVec
-	lanePaused    *prometheus.GaugeVec
 
 	loginsMixed       prometheus.Counter
 	tokensReused      prometheus.Counter
@@ -86,9 +84,6 @@ func newMetrics() *metrics {
 		retries:     counters("event_retries_total", "Events moved to a retry queue.", "queue", "routing_key"),
 		deadLetters: counters("event_dead_letters_total", "Events moved to a dead queue.", "queue", "reason"),
 		staleAcks:   counters("event_stale_acks_total", "Acknowledgements dropped because their connection had gone.", "queue"),
-		lanePaused: factory.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "lane_paused", Help: "1 while this process sends nothing from the queue because the mail server refuses it.",
-		}, []string{"queue"}),
 
 		loginsMixed:       counter("logins_mixed_total", "Requests with valid tokens of different users."),
 		tokensReused:      counter("tokens_reused_total", "Expired tokens that came back after a newer one of their session."),
@@ -145,22 +140,10 @@ func (m *metrics) watchSealing(foreign func() int) {
 	}, func() float64 { return float64(foreign()) })
 }
 
-var (
-	outboxRows   = prometheus.NewDesc("outbox_rows", "Rows waiting in the outbox, due or not.", nil, nil)
-	outboxFailed = prometheus.NewDesc("outbox_failed_rows", "Rows given up; `consumer outbox retry` makes them due again.", nil, nil)
-	outboxAge    = prometheus.NewDesc("outbox_oldest_due_seconds", "How long the oldest due row has been due; 0 when none is.", nil, nil)
-	outboxUp     = prometheus.NewDesc("outbox_up", "1 when the outbox could be read at this scrape.", nil, nil)
-
-	schedulerLag = prometheus.NewDesc("subscription_scheduler_lag_seconds",
-		"How long the subscription has been due that should have been expired first; 0 when none is.", nil, nil)
-
-	usersByState = prometheus.NewDesc("users", "Users by state, counted once in 5 minutes.", []string{"state"}, nil)
-
-	deadLetterDepth = prometheus.NewDesc("dead_letters", "Messages in the dead queue of a queue.", []string{"queue"}, nil)
-)
+var usersByState = prometheus.NewDesc("users", "Users by state, counted once in 5 minutes.", []string{"state"}, nil)
 
 // scrapeTimeout bounds what is asked for the sake of a scrape.
-const scrapeTimeout = 2 * time.Second
+const scrapeTimeout = askerTimeout
 
 // gauges is a collector that asks for its values at each scrape.
 type gauges struct {
@@ -186,37 +169,6 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	})
 }
 
-// outboxGauges reads the outbox: every process reports the same, whichever relay does the work.
-func (in *infra) outboxGauges() gauges {
-	return gauges{
-		[]*prometheus.Desc{outboxRows, outboxFailed, outboxAge, outboxUp},
-		func(ctx context.Context, set setGauge) {
-			depth, err := outboxDepth(ctx, in.db, in.clock.Now())
-			if err != nil {
-				set(outboxUp, 0)
-				return
-			}
-			set(outboxUp, 1)
-			set(outboxRows, float64(depth.Rows))
-			set(outboxFailed, float64(depth.Failed))
-			set(outboxAge, depth.OldestDue.Seconds())
-		},
-	}
-}
-
-// schedulerGauges asks how far behind the scheduler is: every process where it runs reports the same. While the database
-// cannot be read there is no figure.
-func (in *infra) schedulerGauges(s *subscriptions.Scheduler) gauges {
-	return gauges{
-		[]*prometheus.Desc{schedulerLag},
-		func(ctx context.Context, set setGauge) {
-			if lag, err := s.Lag(ctx); err == nil {
-				set(schedulerLag, lag.Seconds())
-			}
-		},
-	}
-}
-
 // countUsersEvery is how long a count of the users is kept: it reads all of them.
 const countUsersEvery = 5 * time.Minute
 
@@ -239,21 +191,6 @@ func (in *infra) userGauges() gauges {
 			}
 			for state, n := range counts {
 				set(usersByState, float64(n), state)
-			}
-		},
-	}
-}
-
-// deadLetterGauges asks the broker how many messages each dead queue holds: the broker moves some there by itself. While
-// it does not respond there is no figure.
-func (in *infra) deadLetterGauges() gauges {
-	return gauges{
-		[]*prometheus.Desc{deadLetterDepth},
-		func(ctx context.Context, set setGauge) {
-			for _, q := range Queues(in.cfg) {
-				if n, err := in.broker.DeadLetters(ctx, q); err == nil {
-					set(deadLetterDepth, float64(n), q.Name)
-				}
 			}
 		},
 	}

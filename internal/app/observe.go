@@ -88,17 +88,15 @@ var levels = map[event.Action]zerolog.Level{
 	event.Dead:    zerolog.ErrorLevel,
 }
 
-// laneChanged logs and counts that a lane pauses or opens.
+// laneChanged logs that a lane pauses or opens.
 func (in *infra) laneChanged(s event.LaneState) {
 	log := in.log.With().Str("queue", s.Queue).Logger()
 	if s.Paused {
-		in.metrics.lanePaused.WithLabelValues(s.Queue).Set(1)
 		log.Warn().Str("error_class", s.Class).Time("next_probe", s.Next).
 			Msg("mail is paused: the mail server cannot be reached or refuses us; check SMTP_HOST, SMTP_PORT, SMTP_TLS and the " +
 				"account there; messages wait in the queue and leave once the server accepts one")
 		return
 	}
-	in.metrics.lanePaused.WithLabelValues(s.Queue).Set(0)
 	log.Info().Dur("paused_ms", s.Lasted).Msg("mail is sent again")
 }
 

@@ -148,6 +148,5 @@ func (in *infra) newLane(q event.Queue) *event.Lane {
 	}
 	lane := event.NewLane(q.Name, event.DefaultProbing, in.clock.Now, in.laneChanged)
 	in.lanes = append(in.lanes, lane)
-	in.metrics.lanePaused.WithLabelValues(q.Name).Set(0)
 	return lane
 }

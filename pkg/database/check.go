@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
@@ -55,6 +56,23 @@ func (db *DB) Check(ctx context.Context, needs []Need) error {
 		return nil
 	}
 	return &CheckError{Readable: true, Reasons: reasons}
+}
+
+// OldestSnapshot returns how long the oldest transaction has been open that keeps deleted rows from being vacuumed; zero
+// when there is none. Of other users it sees only what the server shows: all with pg_read_all_stats. known is false for a
+// database that keeps no deleted rows.
+func (db *DB) OldestSnapshot(ctx context.Context) (age time.Duration, known bool, err error) {
+	if db.dialect != Postgres {
+		return 0, false, nil
+	}
+	var seconds float64
+	err = db.pool.QueryRowContext(ctx, `
+		SELECT COALESCE(max(extract(epoch FROM clock_timestamp() - since)), 0)::float8 FROM (
+			SELECT xact_start AS since FROM pg_stat_activity
+			WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type <> 'autovacuum worker'
+			  AND (backend_xmin IS NOT NULL OR backend_xid IS NOT NULL)
+			UNION ALL SELECT prepared FROM pg_prepared_xacts WHERE database = current_database()) open`).Scan(&seconds)
+	return time.Duration(max(0, seconds) * float64(time.Second)), true, Wrap("looking for the oldest snapshot", err)
 }
 
 // refusals returns what the server would refuse.

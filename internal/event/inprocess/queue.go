@@ -16,8 +16,8 @@ type queue struct {
 	running int // handlers at work
 
 	consumers int // of Consume
-	waiting map[*waiting]struct{}
-	dead    []event.Message
+	waiting   map[*waiting]struct{}
+	dead      []event.Message
 }
 
 // waiting is a message in a retry level.

@@ -1,0 +1,201 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What is too long, in seconds. The alerts of deployments/alerts.yaml have the same figures.
+const (
+	MailOwedFor    = 120
+	OutboxDueFor   = 60
+	SchedulerLate  = 60
+	SnapshotOldFor = 600
+)
+
+// Problem is something that is wrong, and what to do about it.
+type Problem struct {
+	// Alert is the alert of the same cause in deployments/alerts.yaml, and with that the section of docs/runbook.md.
+	Alert string `json:"alert"`
+	What  string `json:"what"`
+	Next  string `json:"next"`
+	// Page says that people wait, or that work stands still. Everything else waits for a person who has time.
+	Page bool `json:"page"`
+}
+
+// Runbook returns where the problem is described.
+func (p Problem) Runbook() string { return "docs/runbook.md#" + Anchor(p.Alert) }
+
+// Anchor returns the anchor of an alert's section: RoleGone is at role-gone.
+func Anchor(alert string) string {
+	var b strings.Builder
+	for i, r := range alert {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			b.WriteByte('-')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToLower(b.String())
+}
+
+// Judge returns what is wrong, the worst first. What is unknown is not judged: the server that should have said it
+// is unhealthy, and that is.
+func Judge(f Facts) []Problem {
+	problems := slices.Concat(f.servers(), f.roles(), f.queues(), f.mail(), f.waiting())
+	slices.SortStableFunc(problems, func(a, b Problem) int {
+		switch {
+		case a.Page == b.Page:
+			return 0
+		case a.Page:
+			return -1
+		default:
+			return 1
+		}
+	})
+	return problems
+}
+
+func (f Facts) servers() (found []Problem) {
+	for _, server := range []struct {
+		is          Dependency
+		alert, name string
+		next        string
+	}{
+		{f.Database, "DatabaseUnavailable", "the database", "Repair PostgreSQL, or the grants of POSTGRES_USER"},
+		{f.RabbitMQ, "BrokerUnavailable", "RabbitMQ", "Look at its alarms and at RABBITMQ_URL; events wait in the outbox"},
+		{f.Redis, "RedisRefusesWrites", "Redis", "docs/redis-runbook.md; what is not written now is written later"},
+	} {
+		if server.is.Status != Healthy {
+			found = append(found, Problem{
+				Alert: server.alert,
+				What:  fmt.Sprintf("%s is %s: %s", server.name, server.is.Status, server.is.Error),
+				Next:  server.next,
+				Page:  true,
+			})
+		}
+	}
+	return found
+}
+
+// roles returns the roles that no process has. While the processes are unknown there is none.
+func (f Facts) roles() (found []Problem) {
+	if f.Processes == nil {
+		return nil
+	}
+	for _, role := range f.Roles {
+		if f.Alive(role) == 0 {
+			found = append(found, Problem{
+				Alert: "RoleGone",
+				What:  "no process of the role " + role + " lives",
+				Next:  "Read the last lines of its log and start it: " + role + " serve",
+				Page:  true,
+			})
+		}
+	}
+	return found
+}
+
+func (f Facts) queues() (found []Problem) {
+	var unread, missing []string
+	for _, q := range f.Queues {
+		switch {
+		case q.Exists != nil && !*q.Exists:
+			missing = append(missing, q.Name)
+		case q.Consumers != nil && *q.Consumers == 0:
+			unread = append(unread, fmt.Sprintf("%s (%d ready)", q.Name, deref(q.Ready)))
+		}
+	}
+	const next = "Start a consumer, or read in the log of one why it does not consume: GET /ready says it, too"
+	if len(unread) > 0 {
+		what := "nobody consumes " + strings.Join(unread, ", ")
+		found = append(found, Problem{Alert: "QueueWithoutConsumer", What: what, Next: next, Page: true})
+	}
+	if len(missing) > 0 {
+		what := "these queues do not exist: " + strings.Join(missing, ", ")
+		found = append(found, Problem{Alert: "QueueWithoutConsumer", What: what, Next: next, Page: true})
+	}
+	return found
+}
+
+func (f Facts) mail() (found []Problem) {
+	for _, lane := range f.Lanes {
+		if lane.Paused {
+			found = append(found, Problem{
+				Alert: "MailIsPaused",
+				What: fmt.Sprintf("mails of %s have waited since %s: the mail server refuses the service, or is not reached (%s)",
+					lane.Queue, lane.Since.UTC().Format(time.DateTime), lane.Class),
+				Next: "Repair the mail server or SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USERNAME, SMTP_PASSWORD; mails leave by themselves",
+				Page: true,
+			})
+		}
+	}
+	if f.Mails != nil && f.Mails.Oldest > MailOwedFor {
+		found = append(found, Problem{
+			Alert: "MailIsOwed",
+			What:  fmt.Sprintf("%d mails are owed, the oldest for %s", f.Mails.Owed, duration(f.Mails.Oldest)),
+			Next:  "See where it waits: the outbox, a queue, a retry queue, a paused lane; api user show EMAIL names one person's",
+			Page:  true,
+		})
+	}
+	return found
+}
+
+func (f Facts) waiting() (found []Problem) {
+	if f.Outbox != nil && f.Outbox.OldestDue > OutboxDueFor {
+		found = append(found, Problem{
+			Alert: "OutboxIsNotMoving",
+			What:  fmt.Sprintf("events have been due for %s and nobody publishes them", duration(f.Outbox.OldestDue)),
+			Next:  "Look at /health/rabbitmq of the api; a broker under a memory or disk alarm takes no messages",
+			Page:  true,
+		})
+	}
+	if f.Outbox != nil && f.Outbox.Failed > 0 {
+		found = append(found, Problem{
+			Alert: "OutboxRowsGivenUp",
+			What:  fmt.Sprintf("%d rows of the outbox were given up", f.Outbox.Failed),
+			Next:  "Find the cause in event_publish_failures_total, then: consumer outbox retry",
+		})
+	}
+	for _, q := range f.Queues {
+		if deref(q.Dead) > 0 {
+			found = append(found, Problem{
+				Alert: "DeadLetters",
+				What:  fmt.Sprintf("%s has %d dead letters", q.Name, *q.Dead),
+				Next:  "consumer dlq list " + q.Name,
+			})
+		}
+	}
+	if deref(f.SchedulerLag) > SchedulerLate {
+		found = append(found, Problem{
+			Alert: "SubscriptionsEndLate",
+			What:  fmt.Sprintf("a subscription ended %s ago and is not expired", duration(*f.SchedulerLag)),
+			Next:  "The log of the consumers says what fails; people keep what they hold",
+		})
+	}
+	if deref(f.OldestSnapshot) > SnapshotOldFor {
+		found = append(found, Problem{
+			Alert: "OldSnapshot",
+			What:  fmt.Sprintf("a transaction is open for %s: nothing deleted since is vacuumed", duration(*f.OldestSnapshot)),
+			Next:  "Find and end it: SELECT pid, usename, state, xact_start FROM pg_stat_activity ORDER BY xact_start",
+		})
+	}
+	return found
+}
+
+// duration returns seconds as people read them.
+func duration(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
+	switch {
+	case d >= time.Hour:
+		d = d.Round(time.Minute)
+	default:
+		d = d.Round(time.Second)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "h0m0s") || strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	return text
+}
