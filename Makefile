@@ -121,8 +121,14 @@ lint: ## Run golangci-lint (pinned), and check imports and the wording of commen
 	cd deployments/check && $(GOLANGCI) run
 	go test ./internal/architecture
 
+.PHONY: alerts-check
+alerts-check: ## Check the alerts, and try whether each one fires when it should
+	@command -v promtool >/dev/null || { echo "Checking alerts needs promtool: install Prometheus (Debian/Ubuntu: apt-get install --no-install-recommends prometheus)" >&2; exit 1; }
+	promtool check rules deployments/alerts.yaml
+	promtool test rules deployments/alerts_test.yaml
+
 # What CI runs, in this order. .ci/run calls check.
-CHECKS := lint verify-generate deploy-check demo test fuzz stack-up test-integration stack-down
+CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down
 
 .PHONY: check
 check: ## Run what CI runs but RabbitMQ 4 (about forty minutes)

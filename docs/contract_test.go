@@ -78,11 +78,6 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s: there is no metric %s", where, metric)
 		}
 	}
-	for _, m := range regexp.MustCompile(`expr: (.*)`).FindAllStringSubmatch(read(t, "deployments/alerts.yaml"), -1) {
-		for _, metric := range name.FindAllString(labels.ReplaceAllString(m[1], ""), -1) {
-			exists("deployments/alerts.yaml", metric)
-		}
-	}
 	_, section, ok := strings.Cut(read(t, "docs/operations.md"), "## Metrics")
 	require.True(t, ok)
 	section, _, _ = strings.Cut(section, "\n## ")
