@@ -60,20 +60,23 @@ func newHealth(in *infra) *health {
 	h := &health{version: in.version, risks: in.cfg.Risks()}
 	broker := checkedBroker{in.broker, in.legacy.connection}
 	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
-	h.redis = newCheck(func(ctx context.Context) dependency {
-		warnings, err := in.checkRedis(ctx)
-		switch {
-		case err != nil:
-			return dependency{Status: unhealthy, Error: err.Error() +
-				"; state is not updated, it catches up by retries or `consumer state rebuild`"}
-		case in.embedded != nil:
-			return dependency{Status: healthy} // nobody could act on the warnings
-		default:
-			return dependency{Status: healthy, Warnings: warnings}
-		}
-	})
+	h.redis = newCheck(in.lookAtRedis)
 	h.rabbitmq = newCheck(func(ctx context.Context) dependency { return checkRabbitMQ(ctx, broker, string(in.phase())) })
 	return h
+}
+
+// lookAtRedis asks Redis whether state can be kept there.
+func (in *infra) lookAtRedis(ctx context.Context) dependency {
+	warnings, err := in.checkRedis(ctx)
+	switch {
+	case err != nil:
+		return dependency{Status: unhealthy, Error: err.Error() +
+			"; state is not updated, it catches up by retries or `consumer state rebuild`"}
+	case in.embedded != nil:
+		return dependency{Status: healthy} // nobody could act on the warnings
+	default:
+		return dependency{Status: healthy, Warnings: warnings}
+	}
 }
 
 // check asks a dependency.
@@ -252,7 +255,7 @@ func (h *health) service(ctx context.Context) (*status.Mails, *serviceHealth) {
 	if f.At.IsZero() {
 		return nil, nil
 	}
-	f.Database, f.RabbitMQ, f.Redis = well, well, well // the response has a later word on each
+	f.Database, f.RabbitMQ, f.Redis, f.Troubles = well, well, well, nil // the response has a later word on each
 	problems := slices.DeleteFunc(status.Judge(f), func(p status.Problem) bool { return !p.Page })
 	if len(problems) == 0 {
 		return f.Mails, nil

@@ -103,8 +103,8 @@ func TestHealth(t *testing.T) {
 	}
 	now := time.Now()
 	for name, test := range map[string]struct {
-		change          func(h *health)
-		ready, health   int
+		change           func(h *health)
+		ready, health    int
 		overall, details string
 	}{
 		"all is well":              {func(*health) {}, 200, 200, healthy, `"redis":{"status":"healthy"}`},

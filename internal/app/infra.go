@@ -143,6 +143,17 @@ func openState(c config.Redis) *goredis.Client {
 	})
 }
 
+// openCache returns a client of the cache database.
+func openCache(c config.Redis) *goredis.Client {
+	return redis.Open(redis.Options{
+		Addr:     c.Addr(),
+		Username: c.Username,
+		Password: string(c.Password),
+		TLS:      c.TLS,
+		DB:       c.CacheDB,
+	})
+}
+
 // probeKey is the key that this process's health check writes.
 func (in *infra) probeKey() string { return "identity:probe:" + in.process.name() }
 
@@ -181,14 +192,7 @@ func (in *infra) warnAboutRedis(ctx context.Context) {
 // prepare waits for the database, migrates it where asked to, and adds what both kinds of infrastructure share.
 func (in *infra) prepare(ctx context.Context, migrate bool) error {
 	in.tx, in.longTx = in.db, in.db.WithTxTimeout(inviteTx)
-	in.state = openState(in.cfg.Redis)
-	in.cache = redis.Open(redis.Options{
-		Addr:     in.cfg.Redis.Addr(),
-		Username: in.cfg.Redis.Username,
-		Password: string(in.cfg.Redis.Password),
-		TLS:      in.cfg.Redis.TLS,
-		DB:       in.cfg.Redis.CacheDB,
-	})
+	in.state, in.cache = openState(in.cfg.Redis), openCache(in.cfg.Redis)
 	if err := waitForDatabase(ctx, in.db, in.cfg.Service.StartTimeout, in.log); err != nil {
 		return err
 	}

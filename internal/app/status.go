@@ -8,17 +8,25 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
 
+	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/event"
+	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/heartbeat"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	progressredis "github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/internal/status"
 	"github.com/smap-platform/identity/pkg/database"
+	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 	"github.com/smap-platform/identity/pkg/redis"
 )
 
 // factsEvery is how long facts are kept: every process asks the servers for them no more often.
 const factsEvery = 10 * time.Second
+
+// connectingFor is how long a process may take to connect before it reports that it cannot.
+const connectingFor = heartbeat.BeatEvery
 
 // report returns what this process says of itself with its heartbeat.
 func (a *App) report(ctx context.Context) status.Report {
@@ -29,6 +37,17 @@ func (a *App) report(ctx context.Context) status.Report {
 	if a.scheduler != nil && a.cfg.Subscriptions.Scheduler {
 		if lag, err := a.scheduler.Lag(ctx); err == nil {
 			r.SchedulerLag = new(lag.Seconds())
+		}
+	}
+	if a.clock.Now().Sub(a.started) < connectingFor {
+		return r
+	}
+	for server, check := range map[string]*check{"rabbitmq": a.health.rabbitmq, "redis": a.health.redis} {
+		if d := check.state(ctx); !d.ok() && ctx.Err() == nil {
+			if r.Troubles == nil {
+				r.Troubles = map[string]string{}
+			}
+			r.Troubles[server] = d.Error
 		}
 	}
 	return r
@@ -50,7 +69,7 @@ func (a *App) processes(ctx context.Context) ([]heartbeat.Process, error) {
 	}
 	all, err := readProcesses(ctx, a.db, now)
 	all = slices.DeleteFunc(all, func(p heartbeat.Process) bool { return p.ID == self.ID })
-	return append(all, self), err
+	return append(all, self), plain(err)
 }
 
 // readProcesses returns those that have reported of late, alive or not.
@@ -71,6 +90,60 @@ func (a *App) watchStatus() {
 	}
 	a.health.facts = &cached[status.Facts]{every: factsEvery, ask: sources.Gather}
 	a.metrics.registry.MustRegister(statusGauges(a.health.facts))
+}
+
+// statusTimeout is how long `consumer status` waits for the slowest server.
+const statusTimeout = 5 * time.Second
+
+// ReadStatus returns how the service is, as far as the servers that cfg names say it. None of them has to be there.
+func ReadStatus(ctx context.Context, cfg config.Config, version string) (f status.Facts, err error) {
+	db, err := database.Open(database.Options{
+		Dialect:  database.Postgres,
+		DSN:      cfg.Postgres.DSN(),
+		MaxConns: 2,
+		ExecMode: database.ExecMode(cfg.Postgres.ExecMode),
+	})
+	if err != nil {
+		return f, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	in := &infra{cfg: cfg, process: inConsumer, version: version, log: zerolog.Nop(), db: db, clock: database.NewClock(db)}
+	in.state, in.cache = openState(cfg.Redis), openCache(cfg.Redis)
+	defer func() { err = errors.Join(err, in.state.Close(), in.cache.Close(), db.Close()) }()
+	_ = in.clock.Sync(ctx) // else the database is unhealthy, which is said
+	return in.askFromOutside().Gather(ctx), nil
+}
+
+// askFromOutside returns the sources of a command, which is none of the processes.
+func (in *infra) askFromOutside() status.Sources {
+	s := in.sources()
+	inspector := eventmq.NewInspector(rabbitconn.Options{
+		URL: string(in.cfg.RabbitMQ.URL), Name: "identity-status", Log: in.log,
+	}, string(in.cfg.RabbitMQ.ManagementURL))
+	var depths map[string]event.Depth
+	var refusal error
+	s.RabbitMQ = func(ctx context.Context) status.Dependency {
+		var names []string
+		for _, q := range s.Queues {
+			names = append(names, q.Names()...)
+		}
+		if _, depths, refusal = inspector.Look(ctx, names); refusal != nil {
+			return status.Dependency{Status: unhealthy, Error: refusal.Error()}
+		}
+		return status.Dependency{Status: healthy}
+	}
+	s.Depths = func(context.Context, []string) (map[string]event.Depth, error) { return depths, refusal }
+	if in.cfg.RabbitMQ.ManagementURL != "" {
+		s.Unacked = inspector.Unacked
+	}
+	s.Database = func(ctx context.Context) status.Dependency { return checkDatabase(ctx, in.db).asStatus() }
+	s.Redis = func(ctx context.Context) status.Dependency { return in.lookAtRedis(ctx).asStatus() }
+	s.Processes = func(ctx context.Context) ([]heartbeat.Process, error) {
+		all, err := readProcesses(ctx, in.db, in.clock.Now())
+		return all, plain(err)
+	}
+	return s
 }
 
 // sources are those that a process and a command have in common.

@@ -25,6 +25,7 @@ type Facts struct {
 	RabbitMQ  Dependency `json:"rabbitmq"`
 	Redis     Dependency `json:"redis"`
 	Processes []Group    `json:"processes"` // those that live, by role and version
+	Troubles  []Trouble  `json:"troubles"`  // what living processes say of servers that this one may find healthy
 	Queues    []Queue    `json:"queues"`
 	Outbox    *Outbox    `json:"outbox"`
 	Mails     *Mails     `json:"mails"`
@@ -54,6 +55,14 @@ type Group struct {
 	Version string    `json:"version"`
 	Count   int       `json:"count"`
 	Since   time.Time `json:"since"` // the start of the oldest
+}
+
+// Trouble is what processes of a role say of a server.
+type Trouble struct {
+	Role   string `json:"role"`
+	Server string `json:"server"` // rabbitmq or redis
+	Error  string `json:"error"`
+	Count  int    `json:"count"` // of the processes
 }
 
 // Queue is a queue with those that stand behind it. Every figure is nil when unknown, as those of a queue that does not
@@ -99,6 +108,7 @@ type Projects struct {
 type Report struct {
 	Lanes        []event.LaneState `json:"lanes,omitempty"`
 	SchedulerLag *float64          `json:"scheduler_lag_seconds,omitempty"`
+	Troubles     map[string]string `json:"troubles,omitempty"` // the error of each server where its work cannot be done
 }
 
 // String returns r as a heartbeat carries it.
@@ -214,6 +224,7 @@ func queueOf(q event.Queue, depths map[string]event.Depth, held map[string]int) 
 func (f *Facts) addProcesses(all []heartbeat.Process) {
 	f.Processes = []Group{}
 	f.Lanes = []Lane{}
+	f.Troubles = []Trouble{}
 	for _, p := range all {
 		if !p.Alive(f.At) {
 			continue
@@ -226,12 +237,18 @@ func (f *Facts) addProcesses(all []heartbeat.Process) {
 		for _, lane := range r.Lanes {
 			f.addLane(lane)
 		}
+		for server, err := range r.Troubles {
+			f.addTrouble(Trouble{p.Role, server, err, 1})
+		}
 		if r.SchedulerLag != nil {
 			f.SchedulerLag = new(max(*r.SchedulerLag, deref(f.SchedulerLag)))
 		}
 	}
 	slices.SortFunc(f.Processes, func(a, b Group) int {
 		return strings.Compare(a.Role+" "+a.Version, b.Role+" "+b.Version)
+	})
+	slices.SortFunc(f.Troubles, func(a, b Trouble) int {
+		return strings.Compare(a.Server+" "+a.Role+" "+a.Error, b.Server+" "+b.Role+" "+b.Error)
 	})
 	slices.SortFunc(f.Lanes, func(a, b Lane) int { return strings.Compare(a.Queue, b.Queue) })
 }
@@ -247,6 +264,16 @@ func (f *Facts) addProcess(p heartbeat.Process) {
 	if p.StartedAt.Before(g.Since) {
 		g.Since = p.StartedAt
 	}
+}
+
+// addTrouble counts those that say the same.
+func (f *Facts) addTrouble(t Trouble) {
+	same := func(o Trouble) bool { return o.Role == t.Role && o.Server == t.Server && o.Error == t.Error }
+	if i := slices.IndexFunc(f.Troubles, same); i >= 0 {
+		f.Troubles[i].Count += t.Count
+		return
+	}
+	f.Troubles = append(f.Troubles, t)
 }
 
 // addLane joins the lanes of all processes: one that is paused anywhere is paused, since the first of them is.

@@ -43,7 +43,7 @@ func Anchor(alert string) string {
 // Judge returns what is wrong, the worst first. What is unknown is not judged: the server that should have said it
 // is unhealthy, and that is.
 func Judge(f Facts) []Problem {
-	problems := slices.Concat(f.servers(), f.roles(), f.queues(), f.mail(), f.waiting())
+	problems := slices.Concat(f.servers(), f.roles(), f.queues(), f.mail(), f.work())
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		switch {
 		case a.Page == b.Page:
@@ -57,23 +57,28 @@ func Judge(f Facts) []Problem {
 	return problems
 }
 
+// servers returns the servers that cannot be worked on: as found here, or as processes say of theirs.
 func (f Facts) servers() (found []Problem) {
 	for _, server := range []struct {
-		is          Dependency
-		alert, name string
-		next        string
+		is         Dependency
+		key, alert string
+		name, next string
 	}{
-		{f.Database, "DatabaseUnavailable", "the database", "Repair PostgreSQL, or the grants of POSTGRES_USER"},
-		{f.RabbitMQ, "BrokerUnavailable", "RabbitMQ", "Look at its alarms and at RABBITMQ_URL; events wait in the outbox"},
-		{f.Redis, "RedisRefusesWrites", "Redis", "docs/redis-runbook.md; what is not written now is written later"},
+		{f.Database, "database", "DatabaseUnavailable", "the database", "Repair PostgreSQL, or the grants of POSTGRES_USER"},
+		{f.RabbitMQ, "rabbitmq", "BrokerUnavailable", "RabbitMQ", "Look at its alarms and at RABBITMQ_URL; events wait in the outbox"},
+		{f.Redis, "redis", "RedisRefusesWrites", "Redis", "See docs/redis-runbook.md; what is not written now is written later"},
 	} {
+		says := func(what string) {
+			found = append(found, Problem{Alert: server.alert, What: server.name + what, Next: server.next, Page: true})
+		}
 		if server.is.Status != Healthy {
-			found = append(found, Problem{
-				Alert: server.alert,
-				What:  fmt.Sprintf("%s is %s: %s", server.name, server.is.Status, server.is.Error),
-				Next:  server.next,
-				Page:  true,
-			})
+			says(fmt.Sprintf(" is %s: %s", server.is.Status, server.is.Error))
+			continue
+		}
+		for _, t := range f.Troubles {
+			if t.Server == server.key {
+				says(fmt.Sprintf(": %s (%d of the role %s)", t.Error, t.Count, t.Role))
+			}
 		}
 	}
 	return found
@@ -104,10 +109,10 @@ func (f Facts) queues() (found []Problem) {
 		case q.Exists != nil && !*q.Exists:
 			missing = append(missing, q.Name)
 		case q.Consumers != nil && *q.Consumers == 0:
-			unread = append(unread, fmt.Sprintf("%s (%d ready)", q.Name, deref(q.Ready)))
+			unread = append(unread, q.Name+waiting(q))
 		}
 	}
-	const next = "Start a consumer, or read in the log of one why it does not consume: GET /ready says it, too"
+	const next = "Start a consumer, or read in its log why it does not consume"
 	if len(unread) > 0 {
 		what := "nobody consumes " + strings.Join(unread, ", ")
 		found = append(found, Problem{Alert: "QueueWithoutConsumer", What: what, Next: next, Page: true})
@@ -119,14 +124,22 @@ func (f Facts) queues() (found []Problem) {
 	return found
 }
 
+// waiting returns how many messages wait in q, where any do.
+func waiting(q Queue) string {
+	if n := deref(q.Ready) + deref(q.Retry); n > 0 {
+		return fmt.Sprintf(" (%d wait)", n)
+	}
+	return ""
+}
+
 func (f Facts) mail() (found []Problem) {
 	for _, lane := range f.Lanes {
 		if lane.Paused {
 			found = append(found, Problem{
 				Alert: "MailIsPaused",
-				What: fmt.Sprintf("mails of %s have waited since %s: the mail server refuses the service, or is not reached (%s)",
+				What: fmt.Sprintf("%s is paused since %s: the mail server refuses us or cannot be reached (%s)",
 					lane.Queue, lane.Since.UTC().Format(time.DateTime), lane.Class),
-				Next: "Repair the mail server or SMTP_HOST, SMTP_PORT, SMTP_TLS, SMTP_USERNAME, SMTP_PASSWORD; mails leave by themselves",
+				Next: "Repair the mail server, or the SMTP_ settings; mails leave by themselves then",
 				Page: true,
 			})
 		}
@@ -135,14 +148,14 @@ func (f Facts) mail() (found []Problem) {
 		found = append(found, Problem{
 			Alert: "MailIsOwed",
 			What:  fmt.Sprintf("%d mails are owed, the oldest for %s", f.Mails.Owed, duration(f.Mails.Oldest)),
-			Next:  "See where it waits: the outbox, a queue, a retry queue, a paused lane; api user show EMAIL names one person's",
+			Next:  "See below where they wait: outbox, queue, retry, lane; for one person: api user show EMAIL",
 			Page:  true,
 		})
 	}
 	return found
 }
 
-func (f Facts) waiting() (found []Problem) {
+func (f Facts) work() (found []Problem) {
 	if f.Outbox != nil && f.Outbox.OldestDue > OutboxDueFor {
 		found = append(found, Problem{
 			Alert: "OutboxIsNotMoving",

@@ -142,7 +142,7 @@ func otherRows(f Facts) [][]string {
 		projects = fmt.Sprintf("%d open, the longest without a change for %s", p.Open, duration(p.Idle))
 	}
 	return append(rows,
-		[]string{"scheduler", seconds(f.SchedulerLag) + " late"},
+		[]string{"scheduler lag", seconds(f.SchedulerLag)},
 		[]string{"projects", projects},
 		[]string{"database", server(f.Database) + ", the oldest snapshot " + seconds(f.OldestSnapshot)},
 		[]string{"rabbitmq", server(f.RabbitMQ)},

@@ -192,3 +192,41 @@ func about(name string, err error) error {
 	}
 	return nil
 }
+
+// Look checks the exchange as [Publisher.Check] does, and returns how full the queues of these names are. One that does not
+// exist is not in it. An alarm it does not see: the broker tells only those who publish.
+func (i *Inspector) Look(ctx context.Context, names []string) (h ExchangeHealth, found map[string]event.Depth, err error) {
+	h.Name = event.Exchange
+	conn, err := rabbitmq.Dial(ctx, i.options)
+	if err != nil {
+		return h, nil, err
+	}
+	found, err = Within(ctx, func() (map[string]event.Depth, error) {
+		if h.Lacks, err = checkExchange(conn); err != nil {
+			return nil, err
+		}
+		return depths(conn, names)
+	})
+	return h, found, rabbitmq.Plain(errors.Join(err, conn.Close()))
+}
+
+// Unacked returns how many messages the consumers of each queue hold, by the management API. A queue that it has no figure
+// for yet is not in it.
+func (i *Inspector) Unacked(ctx context.Context, names []string) (map[string]int, error) {
+	api, err := openManagement(i.options.URL, i.management)
+	if err != nil {
+		return nil, err
+	}
+	queues := make([]QueueState, len(names))
+	for i, name := range names {
+		queues[i] = QueueState{Name: name, Exists: true}
+	}
+	err = api.queues(ctx, queues)
+	found := map[string]int{}
+	for _, q := range queues {
+		if q.Unacked != nil {
+			found[q.Name] = *q.Unacked
+		}
+	}
+	return found, err
+}
