@@ -117,7 +117,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 		set(a)
 	}
 	// Events leave through the outbox, in the transaction of what they report.
-	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{log: in.log, metrics: in.metrics},
+	a.relay = outbox.NewRelay(in.db, in.sealer, in.clock, in.broker, &publishObserver{in.log, in.tracer(), in.metrics},
 		float64(in.cfg.Invitations.PerSecond), in.log)
 	in.metrics.watchSealing(func() int { return a.relay.Foreign() + in.legacy.relay.Foreign() })
 	in.health.sealing = func() error { return errors.Join(a.relay.KeyError(), in.legacy.relay.KeyError()) }

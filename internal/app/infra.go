@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/event"
@@ -231,7 +232,13 @@ func (in *infra) prepare(ctx context.Context, migrate bool) error {
 // handlerTimeout bounds every handler. It is twice the mail server's own deadline, for the conversation and its record.
 func (in *infra) handlerTimeout() time.Duration { return 2 * in.cfg.SMTP.Timeout }
 
-func (in *infra) tracer() trace.Tracer { return in.tracing.Tracer("github.com/smap-platform/identity") }
+// tracer returns what begins spans; in a command none.
+func (in *infra) tracer() trace.Tracer {
+	if in.tracing == nil {
+		return noop.NewTracerProvider().Tracer("")
+	}
+	return in.tracing.Tracer("github.com/smap-platform/identity")
+}
 
 // close closes what the roles have used, after they have ended.
 func (in *infra) close() {

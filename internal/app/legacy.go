@@ -48,7 +48,7 @@ func newWing(in *infra) *wing {
 		Clock:    in.clock,
 		Sealer:   in.sealer,
 		Send:     w.connection.Send,
-		Observer: w.metrics.Observe(&publishObserver{log: in.log, metrics: in.metrics}, in.log),
+		Observer: w.metrics.Observe(&publishObserver{in.log, in.tracer(), in.metrics}, in.log),
 		Log:      in.log,
 	})
 	return w

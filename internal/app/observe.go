@@ -143,9 +143,10 @@ func (in *infra) tryRefused(ctx context.Context, kind authentication.LimitKind) 
 		Msg("an address has reached a limit from this client's network; other networks have their own")
 }
 
-// publishObserver writes one line and the metrics of every row the relay handles.
+// publishObserver writes one line, the metrics and one span of every row the relay handles.
 type publishObserver struct {
 	log     zerolog.Logger
+	tracer  trace.Tracer
 	metrics *metrics
 }
 
@@ -153,7 +154,14 @@ type publishObserver struct {
 func (o *publishObserver) Published(m event.Message, took time.Duration) {
 	o.metrics.published.WithLabelValues(keyOf(m)).Inc()
 	o.metrics.publishDuration.Observe(took.Seconds())
-	log := logger.WithTrace(traceOf(m), o.log)
+	ctx := traceOf(m)
+	now := time.Now()
+	_, span := o.tracer.Start(ctx, "publish "+keyOf(m), trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithTimestamp(now.Add(-took)), trace.WithAttributes(
+			attribute.String("messaging.system", "rabbitmq"), attribute.String("messaging.message.id", m.ID),
+			attribute.String("messaging.destination.name", m.Exchange)))
+	span.End(trace.WithTimestamp(now))
+	log := logger.WithTrace(ctx, o.log)
 	log.Info().Str("event_id", m.ID).Str("routing_key", keyOf(m)).
 		Float64("duration_ms", float64(took.Microseconds())/1000).Msg("event published")
 }

@@ -47,7 +47,7 @@ func Open(o Options) *redis.Client {
 		host, _, _ := net.SplitHostPort(o.Addr)
 		encryption = &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}
 	}
-	return redis.NewClient(&redis.Options{
+	client := redis.NewClient(&redis.Options{
 		Addr:       o.Addr,
 		Username:   o.Username,
 		Password:   o.Password,
@@ -69,4 +69,6 @@ func Open(o Options) *redis.Client {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
+	client.AddHook(spans{})
+	return client
 }

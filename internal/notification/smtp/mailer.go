@@ -8,8 +8,11 @@ import (
 	"fmt"
 	"strings"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/pkg/mailer"
+	"github.com/smap-platform/identity/pkg/tracing"
 )
 
 // Mailer sends by SMTP.
@@ -20,6 +23,7 @@ func New(m *mailer.Mailer) *Mailer { return &Mailer{m} }
 
 // Send implements notification.Mailer.
 func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func(context.Context) error) error {
+	ctx, end := tracing.Begin(ctx, "smtp send", trace.SpanKindClient)
 	err := m.mailer.Send(ctx, mailer.Mail{
 		MessageID: mail.MessageID,
 		To:        mail.To,
@@ -30,6 +34,7 @@ func (m *Mailer) Send(ctx context.Context, mail notification.Mail, accepted func
 		HTML:      mail.HTML,
 		Bulk:      mail.Bulk,
 	}, accepted)
+	end(err)
 	if failure, ok := errors.AsType[*mailer.Error](err); ok {
 		return &notification.SendError{Class: classOf(failure), Where: where(failure), Err: err}
 	}
