@@ -21,7 +21,7 @@ func TestCommands(t *testing.T) {
 	t.Run("every command and flag in a page exists", func(t *testing.T) {
 		t.Parallel()
 		checked := 0
-		line := regexp.MustCompile(`^\s*(?:\$ )?(?:bin/)?(api|consumer|standalone) ([^#;>&]+)`)
+		line := regexp.MustCompile(`^\s*(?:\$ )?(?:bin/)?(api|consumer|standalone) ([^ #;>&][^#;>&]*)`)
 		for page, text := range doctest.Pages(t) {
 			for _, c := range code(text) {
 				if m := line.FindStringSubmatch(c); m != nil {

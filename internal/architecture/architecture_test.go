@@ -62,6 +62,7 @@ func TestWhoMayImportWhom(t *testing.T) {
 		{"internal/event/rabbitmq", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/heartbeat", []string{"pkg/"}, []string{"*"}},
+		{"internal/status", []string{"internal/event", "internal/heartbeat", "pkg/terminal"}, nil},
 		{"internal/legacy", []string{
 			"internal/event", "internal/event/outbox", "internal/event/rabbitmq", "internal/heartbeat", "internal/authentication",
 			"internal/audit",

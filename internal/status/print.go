@@ -63,10 +63,10 @@ func Write(out io.Writer, f Facts, problems []Problem) error {
 	for _, gap := range f.Unknown {
 		p.line("  unknown: %s", gap)
 	}
-	p.line("")
-	p.table(processRows(f))
-	p.table(queueRows(f))
-	p.table(otherRows(f))
+	for _, rows := range [][][]string{processRows(f), queueRows(f), otherRows(f)} {
+		p.line("")
+		p.table(rows)
+	}
 	return p.err
 }
 
@@ -90,7 +90,6 @@ func (p *printer) table(rows [][]string) {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
 	p.err = errors.Join(p.err, w.Flush())
-	p.line("")
 }
 
 func processRows(f Facts) [][]string {

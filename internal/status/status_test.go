@@ -244,7 +244,6 @@ projects             2 open, the longest without a change for 1h7m
 database             healthy, the oldest snapshot 0s
 rabbitmq             healthy
 redis                healthy
-
 `, "\n"), out.String())
 	})
 	t.Run("gives programs null for what is unknown", func(t *testing.T) {

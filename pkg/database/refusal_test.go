@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -216,5 +217,38 @@ func TestWithinTxRetry(t *testing.T) {
 			}))
 			require.Equal(t, 2, runs, "and no more than once")
 		})
+	})
+}
+
+func TestOldestSnapshot(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	t.Run("is as old as the transaction that holds it", func(t *testing.T) {
+		t.Parallel()
+		schematest.OnPostgres(t, func(t *testing.T, dsn string) {
+			db := prepare(t, database.Options{Dialect: database.Postgres, DSN: dsn})
+			age, known, err := db.OldestSnapshot(ctx)
+			require.NoError(t, err)
+			require.True(t, known)
+			require.Zero(t, age)
+			require.NoError(t, db.WithinTx(ctx, func(holding context.Context) error {
+				_, err := db.Exec(holding, "writing", "INSERT INTO things (name) VALUES ('a')")
+				require.NoError(t, err)
+				first, _, err := db.OldestSnapshot(ctx)
+				require.NoError(t, err)
+				require.Positive(t, first)
+				later, _, err := db.OldestSnapshot(ctx)
+				require.NoError(t, err)
+				require.Greater(t, later, first)
+				return nil
+			}))
+		})
+	})
+	t.Run("is unknown to SQLite, which keeps no deleted rows", func(t *testing.T) {
+		t.Parallel()
+		db := open(t, database.Options{Dialect: database.SQLite, DSN: filepath.Join(t.TempDir(), "test.db")})
+		_, known, err := db.OldestSnapshot(ctx)
+		require.NoError(t, err)
+		require.False(t, known)
 	})
 }

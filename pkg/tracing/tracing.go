@@ -1,4 +1,4 @@
-// Package tracing adds spans below those that somebody else has begun.
+// Package tracing adds spans below those that a caller has begun.
 package tracing
 
 import (

@@ -12,6 +12,7 @@ import (
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/docs/doctest"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/status"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
 )
@@ -43,6 +44,13 @@ func TestPages(t *testing.T) {
 		require.NoError(t, printPerson(cmd.OutOrStdout(), aPerson()))
 		doctest.Equal(t, "user-show", "$ api user show an@example.com\n"+out.String())
 	})
+	t.Run("consumer status", func(t *testing.T) {
+		t.Parallel()
+		out, cmd := output(t)
+		f := aNight()
+		require.NoError(t, status.Write(cmd.OutOrStdout(), f, status.Judge(f)))
+		doctest.Equal(t, "status", "$ consumer status\n"+out.String()+"consumer: "+status.ErrNotWell.Error()+"\n")
+	})
 	t.Run("consumer state rebuild", func(t *testing.T) {
 		t.Parallel()
 		out, cmd := output(t)
@@ -51,6 +59,33 @@ func TestPages(t *testing.T) {
 		})
 		doctest.Equal(t, "state-rebuild", "$ consumer state rebuild\n"+out.String())
 	})
+}
+
+// aNight is one in which the last consumer has died.
+func aNight() status.Facts {
+	fine := status.Dependency{Status: status.Healthy}
+	queue := func(name string, ready, dead int) status.Queue {
+		return status.Queue{
+			Name: name, Exists: new(true), Ready: &ready, Unacked: new(0), Consumers: new(0), Retry: new(0), Dead: &dead,
+		}
+	}
+	at := time.Date(2026, 1, 31, 3, 10, 0, 0, time.UTC)
+	return status.Facts{
+		At:        at,
+		Roles:     []string{"api", "consumer"},
+		Database:  fine,
+		RabbitMQ:  fine,
+		Redis:     fine,
+		Processes: []status.Group{{Role: "api", Version: "v1.4.0", Count: 3, Since: at.Add(-50 * time.Hour)}},
+		Queues: []status.Queue{
+			queue("identity.email", 41, 0), queue("identity.invitation", 0, 2), queue("identity.subscription", 12, 0),
+			queue("identity.project", 0, 0), queue("identity.legacy", 0, 0),
+		},
+		Outbox:         &status.Outbox{},
+		Mails:          &status.Mails{Owed: 41, Oldest: 1260},
+		Projects:       &status.Projects{Open: 3, Idle: 95},
+		OldestSnapshot: new(0.1),
+	}
 }
 
 // aPerson has registered; the first code was refused for a while, the second is on its way.
