@@ -122,8 +122,7 @@ lint: ## Run golangci-lint (pinned), and check imports and the wording of commen
 	go test ./internal/architecture
 
 .PHONY: alerts-check
-alerts-check: ## Check the alerts, and try whether each one fires when it should
-	@command -v promtool >/dev/null || { echo "Checking alerts needs promtool: install Prometheus (Debian/Ubuntu: apt-get install --no-install-recommends prometheus)" >&2; exit 1; }
+alerts-check: need-promtool ## Check the alerts, and try whether each one fires when it should
 	promtool check rules deployments/alerts.yaml
 	promtool test rules deployments/alerts_test.yaml
 
