@@ -76,7 +76,7 @@ func deadLetterHandlings(t *testing.T) {
 	const absent = "identity.test-absent"
 	depths, err := p.Depths(context.Background(), []string{absent, q.Name, absent, q.DeadQueue()})
 	require.NoError(t, err)
-	require.Equal(t, map[string]event.Depth{q.Name: {}, q.DeadQueue(): {Ready: 2}}, depths,
+	require.Equal(t, map[string]event.Depth{q.Name: {Ready: 1}, q.DeadQueue(): {Ready: 2}}, depths,
 		"a queue that does not exist costs a channel and no figure")
 
 	again := startConsumer(t, brokerURL(t), p, time.Second, q, func(context.Context, event.Delivery) error {
