@@ -53,9 +53,10 @@ const (
 // Actions are all of them. The migration has one of its own.
 var Actions = []Action{
 	UserVerified, UserPasswordChanged, UserPasswordReset, UserProfileChanged, UserRoleChanged, UserDisabled, UserEnabled,
-	UserDeleted, SubscriptionCreated, SubscriptionChanged, SubscriptionCancelled, SubscriptionDeleted, PlanCreated, PlanChanged,
-	PlanDeleted, InvitationsMade, InvitationsCancelled, SessionEnded, SessionsEnded, TokenReused, DeadLettersReplayed,
-	DeadLettersDiscarded, OutboxRetried, StateRebuilt, MailResent, LoginLocked, CodesLocked,
+	UserDeleted, UserErased, SubscriptionCreated, SubscriptionChanged, SubscriptionCancelled, SubscriptionDeleted, PlanCreated,
+	PlanChanged, PlanDeleted, InvitationsMade, InvitationsCancelled, SessionEnded, SessionsEnded, TokenReused,
+	DeadLettersReplayed, DeadLettersDiscarded, DeadLettersErased, OutboxRetried, OutboxErased, StateRebuilt, MailResent,
+	LoginLocked, CodesLocked,
 }
 
 // Outcome is what became of it.
