@@ -54,9 +54,8 @@ const (
 var Actions = []Action{
 	UserVerified, UserPasswordChanged, UserPasswordReset, UserProfileChanged, UserRoleChanged, UserDisabled, UserEnabled,
 	UserDeleted, UserErased, SubscriptionCreated, SubscriptionChanged, SubscriptionCancelled, SubscriptionDeleted, PlanCreated,
-	PlanChanged, PlanDeleted, InvitationsMade, InvitationsCancelled, SessionEnded, SessionsEnded, TokenReused,
-	DeadLettersReplayed, DeadLettersDiscarded, DeadLettersErased, OutboxRetried, OutboxErased, StateRebuilt, MailResent,
-	LoginLocked, CodesLocked,
+	PlanChanged, PlanDeleted, InvitationsMade, InvitationsCancelled, SessionEnded, SessionsEnded, TokenReused, DeadLettersReplayed,
+	DeadLettersDiscarded, DeadLettersErased, OutboxRetried, OutboxErased, StateRebuilt, MailResent, LoginLocked, CodesLocked,
 }
 
 // Outcome is what became of it.

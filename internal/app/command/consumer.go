@@ -45,12 +45,15 @@ func printRebuilt(i invocation, r app.Rebuilt) {
 }
 
 func purge() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use: "purge", Short: "Delete expired rows, and erase who was deleted, now instead of within the hour", Args: cobra.NoArgs,
 		RunE: onDatabase(config.Consumer, func(i invocation, db *database.DB) error {
-			return app.Purge(i.Context(), i.cfg, db, i.log)
+			ctx := audit.WithOrigin(i.Context(), audit.Origin{Operator: operatorOf(i.Command)})
+			return app.Purge(ctx, i.cfg, db, i.log)
 		}),
 	}
+	nameOperator(c)
+	return c
 }
 
 func outboxCommand() *cobra.Command {
