@@ -251,18 +251,6 @@ func TestDocs(t *testing.T) {
 			require.Contains(t, string(document), "`"+word+"`")
 		}
 	})
-
-	// What docs/migration-guide.md shows to the authors of other services is what is compiled.
-	t.Run("migration-guide.md shows the compiled examples", func(t *testing.T) {
-		t.Parallel()
-		guide, err := os.ReadFile("../docs/migration-guide.md")
-		require.NoError(t, err)
-		for language, path := range map[string]string{"go": "main.go", "python": "consumer.py"} {
-			example, err := os.ReadFile("../docs/examples/consumer/" + path)
-			require.NoError(t, err)
-			require.Contains(t, string(guide), "```"+language+"\n"+string(example)+"```\n")
-		}
-	})
 }
 
 // reference is `$ref: …`.

@@ -89,13 +89,51 @@ func TestBlocks(t *testing.T) {
 			require.True(t, shown[name], "no page shows %s", name)
 		}
 	})
-	t.Run("the programs in the migration guide are those of docs/examples", func(t *testing.T) {
+	t.Run("the programs in integrate.md are those of docs/examples", func(t *testing.T) {
 		t.Parallel()
-		for language, file := range map[string]string{"go": "main.go", "python": "consumer.py"} {
-			program := read(t, "docs/examples/consumer/"+file)
+		programs, err := filepath.Glob(filepath.Join(doctest.Root(t), "docs/examples/*/*"))
+		require.NoError(t, err)
+		require.NotEmpty(t, programs)
+		languages := map[string]string{".go": "go", ".py": "python"}
+		shown := 0
+		for _, file := range programs {
+			program, err := os.ReadFile(file)
+			require.NoError(t, err)
 			require.True(t, slices.ContainsFunc(blocks, func(b doctest.Block) bool {
-				return b.Page == "docs/migration-guide.md" && b.Info == language && b.Text == program
+				return b.Page == "docs/integrate.md" && b.Info == languages[filepath.Ext(file)] && b.Text == string(program)
 			}), file)
+		}
+		for _, b := range blocks {
+			if b.Page == "docs/integrate.md" && (b.Info == "go" || b.Info == "python") {
+				shown++
+			}
+		}
+		require.Len(t, programs, shown, "every program of the page is compiled")
+	})
+	t.Run("a walk runs every command that the runbook and integrate.md show", func(t *testing.T) {
+		t.Parallel()
+		scripts, err := filepath.Glob(filepath.Join(doctest.Root(t), "test/walks/*.sh"))
+		require.NoError(t, err)
+		walked := map[string]bool{}
+		for _, file := range scripts {
+			script, err := os.ReadFile(file)
+			require.NoError(t, err)
+			for _, m := range regexp.MustCompile(`(?m)^\s*block "?(\S+?)"? ([a-z-]+)`).FindAllStringSubmatch(string(script), -1) {
+				walked[m[2]] = true
+			}
+		}
+		names := map[string]bool{}
+		for _, b := range blocks {
+			if b.Info != "sh" || b.Name == "" && b.Page != "docs/runbook.md" && b.Page != "docs/integrate.md" {
+				continue
+			}
+			if !walked[b.Name] {
+				t.Errorf("%s:%d: no script of test/walks runs this block (<!-- run: %s -->)", b.Page, b.Line, b.Name)
+			}
+			names[b.Name] = true
+		}
+		for name := range walked {
+			require.True(t, names[name], "no page has a block <!-- run: %s -->", name)
 		}
 	})
 }

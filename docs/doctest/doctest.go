@@ -2,6 +2,7 @@
 //
 // A page shows commands and their output in a block fenced as console, preceded by a comment: <!-- output: NAME -->.
 // The test that runs those commands calls [Equal] with the name; the tests of package docs fail when a block has none.
+// A block of commands that a script of test/walks runs as it stands is preceded by <!-- run: NAME -->.
 // It does not run commands, and it does not normalise: a test that produces output fixes ids and times.
 package doctest
 
@@ -71,7 +72,7 @@ func exists(path string) bool {
 
 var (
 	fence  = regexp.MustCompile("^( *)(`{3,})([^`]*)$")
-	marker = regexp.MustCompile(`^ *<!-- output: (\S+) -->$`)
+	marker = regexp.MustCompile(`^ *<!-- (?:output|run): (\S+) -->$`)
 )
 
 // Blocks returns the blocks of all pages.

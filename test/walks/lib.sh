@@ -41,7 +41,8 @@ page() { awk -v name="<!-- run: $2 -->" '
   inside && /^ *```$/ { exit }
   inside { print }
   found && /^ *```/ { inside = 1 }
-  $0 == name { found = 1 }' "$1"; }
+  { line = $0; sub(/^ +/, "", line) }
+  line == name { found = 1 }' "$1" | sed 's/^   //'; }
 
 # program PAGE FILE TARGET – saves the program that a page shows below the line "`FILE`:" (or "And `FILE`:") as TARGET.
 program() {
