@@ -84,6 +84,10 @@ test-next-rabbitmq: need-cc ## Run the suites of the broker on RabbitMQ 4, and r
 fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
 	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/migration
 
+.PHONY: walks
+walks: ## Walk the ways of the pages from a clean copy with servers of its own: newcomer, integrator, operator, deployer
+	@test/walks/run.sh
+
 .PHONY: bench
 bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
 	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench

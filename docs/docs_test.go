@@ -31,8 +31,10 @@ func code(text string) (all []string) {
 	return all
 }
 
-// foreign are names that look like settings: of AMQP, and of another service's status.
-var foreign = []string{"PRECONDITION_FAILED", "PROCESSING_WAIT"}
+// foreign are names that look like settings: of AMQP, of statuses, and of the settings of other services.
+var foreign = []string{
+	"ACCESS_REFUSED", "PRECONDITION_FAILED", "NOT_FOUND", "PROCESSING_WAIT", "IDENTITY_URL", "BILLING_PASSWORD",
+}
 
 func TestSettings(t *testing.T) {
 	t.Parallel()

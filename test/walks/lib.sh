@@ -61,12 +61,12 @@ sees() { grep -qE -- "$1" "$out" || stumble "the last output does not have: $1";
 # sees_not PATTERN
 sees_not() { ! grep -qE -- "$1" "$out" || stumble "the last output has: $1"; }
 
-# await PATTERN COMMAND – repeats a command until its output has the pattern, a minute at most, and shows the last time.
+# await PATTERN COMMAND – repeats a command until its output has the pattern, ninety seconds at most, and shows the last time.
 await() {
-  local deadline=$((SECONDS + 60))
+  local deadline=$((SECONDS + 90))
   shown "$2"
   until (eval "$2") >"$out" 2>&1; grep -qE -- "$1" "$out"; do
-    ((SECONDS < deadline)) || stumble "after a minute there is still no: $1"
+    ((SECONDS < deadline)) || stumble "after 90 seconds there is still no: $1"
     sleep 0.3
   done
   cat "$out"
@@ -93,7 +93,7 @@ stop() {
   unset "pids[$1]"
 }
 
-# ended FILE – shows the end of what a program has printed.
+# tails NAME [LINES] – shows the end of what a program has printed.
 tails() { run "tail -n ${2:-5} $logs/$1"; }
 
 finish() {
