@@ -48,19 +48,6 @@ python=/usr/bin/python3 # Debian's, which sees Debian's packages
 mkdir python
 for file in access.py entitlement.py server.py consumer.py counter.py; do program "$page" "$file" "python/$file"; done
 
-# person ADDRESS – registers one and proves the address, in the jar $jar.
-person() {
-  local code='' json='Content-Type: application/json'
-  jar=$(mktemp -p "$work")
-  curl -s -o "$out" -c "$jar" "$IDENTITY_URL/authentication/register" -H "$json" -d "{\"email\":\"$1\",\"password\":\"correct horse\"}"
-  until [ "$code" ]; do
-    code=$(curl -s "$INBOX_URL/api/messages?to=$1" | grep -oE '\b[0-9]{6}\b' | head -n 1)
-  done
-  curl -s -o "$out" -b "$jar" -c "$jar" "$IDENTITY_URL/authentication/verify-otp" -H "$json" -d "{\"email\":\"$1\",\"otp\":\"$code\"}"
-  user=$(curl -s -b "$jar" "$IDENTITY_URL/authentication/me" | grep -oE '[0-9a-f-]{36}' | head -n 1)
-  printf '# %s has registered and proven the address\n' "$1"
-}
-
 # service LANGUAGE CONSUMER SERVER COUNTER – the same with the programs of either language.
 service() {
   local consumer=$2 server=$3 counter=$4

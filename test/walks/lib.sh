@@ -96,6 +96,19 @@ stop() {
 # tails NAME [LINES] – shows the end of what a program has printed.
 tails() { run "tail -n ${2:-5} $logs/$1"; }
 
+# person ADDRESS – registers one with the api of $APP_PORT and proves the address, in the jar $jar; the id is $user then.
+person() {
+  local code='' api=http://127.0.0.1:$APP_PORT json='Content-Type: application/json'
+  jar=$(mktemp -p "$work")
+  curl -s -o "$out" -c "$jar" "$api/authentication/register" -H "$json" -d "{\"email\":\"$1\",\"password\":\"correct horse\"}"
+  until [ "$code" ]; do
+    code=$(curl -s "$INBOX_URL/api/messages?to=$1" | grep -oE '\b[0-9]{6}\b' | head -n 1)
+  done
+  curl -s -o "$out" -b "$jar" -c "$jar" "$api/authentication/verify-otp" -H "$json" -d "{\"email\":\"$1\",\"otp\":\"$code\"}"
+  user=$(curl -s -b "$jar" "$api/authentication/me" | grep -oE '[0-9a-f-]{36}' | head -n 1)
+  printf '# %s has registered and proven the address\n' "$1"
+}
+
 finish() {
   local status=$? name
   trap - EXIT ERR

@@ -27,9 +27,7 @@ block $runbook shell
 await '"status":"healthy"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/health'
 block $runbook health
 await '^identity.subscription\s+0\s+0\s+1' 'rabbitmqctl list_queues name messages_ready messages_unacknowledged consumers | grep -v retry'
-run 'register an@example.com'
-sees 201
-await verification 'mail an@example.com'
+person an@example.com
 
 say "No mails: the mail server is down."
 stop_inbox() { kill "$(cat .stack/run/inbox.pid)"; }
@@ -76,9 +74,9 @@ say "A queue refuses: someone has set a policy."
 run "rabbitmqctl set_policy short '^identity\\.email\$' '{\"max-length\":0}' --apply-to queues"
 await 'max-length' 'rabbitmqctl list_policies'
 block $runbook policies
-sees 'identity.email.*short'
+sees 'no queue has a limit'
 stop consumer
-run 'register giang@example.com'
+run 'register giang@example.com; register hoa@example.com   # the first one still fits'
 await 'refused' 'metric $APP_PORT event_publish_failures_total'
 block $runbook outbox
 sees 'verification.*refused'
@@ -103,6 +101,8 @@ block $runbook dead-letters
 block $runbook dead-letter
 sees 'discarded|1'
 block $runbook outbox-retry
+
+await verification 'mail hoa@example.com'   # the row that was refused pauses for a minute at most
 
 say "PostgreSQL is read-only."
 run 'psql -c "ALTER DATABASE identity SET default_transaction_read_only = on" -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"'
@@ -132,27 +132,27 @@ run "cd $work"
 block "$OLDPWD/$runbook" backup
 run "cd $OLDPWD"
 mv "$work/identity.dump" identity.dump
-person=$(psql -Atc "SELECT id FROM users WHERE username = 'an@example.com'")
 plan='{"plan_code":"free","status":"active","ends_at":null,"occurred_at":"'$(date -u +%FT%TZ)'"}'
-run 'curl -s -X PUT http://127.0.0.1:$APP_PORT/internal/subscriptions/users/$person -H "X-Internal-Key: $INTERNAL_KEY" -H "Content-Type: application/json" -d "$plan"'
-await 'active' 'r hget smap:sub:$person status'
+run 'curl -s -X PUT http://127.0.0.1:$APP_PORT/internal/subscriptions/users/$user -H "X-Internal-Key: $INTERNAL_KEY" -H "Content-Type: application/json" -d "$plan"'
+await 'active' 'r hget smap:sub:$user status'
 run 'register minh@example.com'
 await verification 'mail minh@example.com'
 stop api
 stop consumer
 block $runbook restore
-sees 'up to date|applied'
+sees '00018'
+sees_not pending
 USER=walk
 block $runbook after-restore
-run 'r exists smap:sub:$person'
+run 'r exists smap:sub:$user'
 sees '^0'
 servers
 block $runbook rebuild
 sees 'failed 0'
 run 'psql -Atc "SELECT count(*) FROM users WHERE username = '"'minh@example.com'"'"'
 sees '^0'
-run 'curl -s -X PUT http://127.0.0.1:$APP_PORT/internal/subscriptions/users/$person -H "X-Internal-Key: $INTERNAL_KEY" -H "Content-Type: application/json" -d "$plan"'
-await '^1000[0-9]{3}$' 'r hget smap:sub:$person version'
+run 'curl -s -X PUT http://127.0.0.1:$APP_PORT/internal/subscriptions/users/$user -H "X-Internal-Key: $INTERNAL_KEY" -H "Content-Type: application/json" -d "$plan"'
+await '^1000[0-9]{3}$' 'r hget smap:sub:$user version'
 run 'register minh@example.com'
 sees 201
 block $runbook definitions
