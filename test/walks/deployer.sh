@@ -15,18 +15,18 @@ sees 'INTERNAL_KEY'
 sees 'COOKIE_SECURE'
 sees_not '12345678'
 
-say "The schema, as a step of its own: an api waits for it."
-run 'api migrate status'
+say "The schema, as a step of its own: an api that is earlier is not ready until then."
+fails 'api migrate status'
 sees 'pending'
-fails 'START_TIMEOUT=2s APP_PORT=$first api serve'
+start api-1 "env APP_PORT=$first INTERNAL_PORT=$((first + 10)) api serve"
+await '503$' "curl -s -w '%{http_code}' http://127.0.0.1:$first/ready"
 run 'api migrate up'
 sees 'schema migrated|applied'
 run 'api migrate up && api migrate status'
 sees_not 'pending$'
 
 say "Two api, two consumers, and the proxy of the repository: only its ports, and the names of the api, are others."
-start api-1 "env APP_PORT=$first api serve"
-start api-2 "env APP_PORT=$second api serve"
+start api-2 "env APP_PORT=$second INTERNAL_PORT=$((second + 10)) api serve"
 start consumer-1 'consumer serve'
 start consumer-2 "env CONSUMER_PORT=$((CONSUMER_PORT + 10)) consumer serve"
 for port in $first $second; do await '"status":"ready"' "curl -s http://127.0.0.1:$port/ready"; done
@@ -47,6 +47,11 @@ run "curl -s http://127.0.0.1:$edge/identity/internal/users/019c1000-0000-7000-8
 sees '"error_code":40[14]'
 run "curl -s http://127.0.0.1:$edge/health"
 sees_not 'exchange'
+run "curl -s http://127.0.0.1:$first/metrics"
+sees '"error_code":404'
+run "curl -s http://127.0.0.1:$((first + 10))/metrics | grep -c '^outbox_'"
+run "curl -s http://127.0.0.1:$((first + 10))/health"
+sees 'exchange'
 
 say "The first administrator. With COOKIE_SECURE=true and no browser, the registration's value takes the place of the cookie."
 json='Content-Type: application/json'
@@ -78,7 +83,7 @@ for n in 1 2; do
   [ $n = 1 ] || port=$second
   run "kill -TERM ${pids[api-$n]}"
   wait "${pids[api-$n]}" || true
-  start "api-$n" "env APP_PORT=$port api serve"
+  start "api-$n" "env APP_PORT=$port INTERNAL_PORT=$((port + 10)) api serve"
   await '"status":"ready"' "curl -s http://127.0.0.1:$port/ready"
   # The other one leaves only once the proxy has this one back (fail_timeout).
   await "$port" "curl -s -o /dev/null http://127.0.0.1:$edge/plans; tail -n 20 $logs/nginx"
@@ -96,10 +101,10 @@ me() { curl -s -o /dev/null -w '%{http_code}\n' "http://127.0.0.1:$1/authenticat
 old=$(login "$first")
 new_secret=$(head -c 48 /dev/urandom | base64 -w0)
 stop api-2
-start api-2 "env APP_PORT=$second JWT_SECRET_PREVIOUS=\$new_secret api serve"
+start api-2 "env APP_PORT=$second INTERNAL_PORT=$((second + 10)) JWT_SECRET_PREVIOUS=\$new_secret api serve"
 await '"status":"ready"' "curl -s http://127.0.0.1:$second/ready"
 stop api-1
-start api-1 "env APP_PORT=$first JWT_SECRET=\$new_secret JWT_SECRET_PREVIOUS=\$JWT_SECRET api serve"
+start api-1 "env APP_PORT=$first INTERNAL_PORT=$((first + 10)) JWT_SECRET=\$new_secret JWT_SECRET_PREVIOUS=\$JWT_SECRET api serve"
 await '"status":"ready"' "curl -s http://127.0.0.1:$first/ready"
 new=$(login "$first")
 run 'me $first "$old"; me $second "$old"; me $first "$new"; me $second "$new"'
