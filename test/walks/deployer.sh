@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A platform engineer: README, deployments/README.md and docs/operations.md, with ENV=production, two api behind the proxy of
 # deployments/nginx.conf, and two consumers.
+# shellcheck disable=SC2016,SC2034 # run shows commands as they are typed, and evaluates them
 . test/walks/lib.sh
 
 export PATH=$PWD/bin:$PATH

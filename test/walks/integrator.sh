@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # The developer of another service: docs/integrate.md alone, in Go and in Python, from an empty folder.
+# shellcheck disable=SC2016,SC2034 # run shows commands as they are typed, and evaluates them
 . test/walks/lib.sh
 
 identity=$PWD page=$PWD/docs/integrate.md

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # A newcomer: README alone, Go and make.
+# shellcheck disable=SC2016,SC2034 # run shows commands as they are typed, and evaluates them
 . test/walks/lib.sh
 
 # The README's ports, moved.

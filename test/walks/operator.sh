@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # An operator at 3 a.m.: docs/runbook.md, with each fault in turn on real servers.
+# shellcheck disable=SC2016,SC2034 # run shows commands as they are typed, and evaluates them
 . test/walks/lib.sh
 
 runbook=docs/runbook.md
@@ -28,6 +29,9 @@ await '"status":"healthy"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/health'
 block $runbook health
 await '^identity.subscription\s+0\s+0\s+1' 'rabbitmqctl list_queues name messages_ready messages_unacknowledged consumers | grep -v retry'
 person an@example.com
+
+block $runbook processes
+sees consumer
 
 say "No mails: the mail server is down."
 stop_inbox() { kill "$(cat .stack/run/inbox.pid)"; }

@@ -41,7 +41,7 @@ func (o operating) commands() []*cobra.Command {
 				return op.Delete(i.Context(), i.args[0], reason)
 			}),
 		o.verb(o.reading, "promote EMAIL", "Make a registered user an administrator",
-			"promoted; the role is in tokens from the next login on",
+			"promoted; the role counts from the next request on",
 			func(i invocation, op *app.Operator, _ string) error {
 				return op.ChangeRole(i.Context(), i.args[0], authentication.RoleAdmin)
 			}),
