@@ -9,6 +9,11 @@ export PATH=$PWD/bin:$PATH
 export ENV=production COOKIE_SECURE=true DB_AUTO_MIGRATE=false SMTP_FROM=no-reply@smap.example
 first=$((8082 + STACK_PORT_OFFSET)) second=$((8083 + STACK_PORT_OFFSET)) edge=$((8084 + STACK_PORT_OFFSET))
 
+say "A database of its own, empty, owned by the service's user."
+export PGHOST=$POSTGRES_HOST PGPORT=$POSTGRES_PORT PGUSER=$POSTGRES_USER PGPASSWORD=$POSTGRES_PASSWORD PGDATABASE=$POSTGRES_DB
+run 'psql -c "CREATE DATABASE deployed"'
+export POSTGRES_DB=deployed
+
 say "A start with secrets that everybody knows names each of them, and what to do."
 fails 'JWT_SECRET=secret INTERNAL_KEY=12345678 COOKIE_SECURE=false api serve'
 sees 'JWT_SECRET'

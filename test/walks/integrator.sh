@@ -7,8 +7,8 @@ identity=$PWD page=$PWD/docs/integrate.md
 start api 'make -s run-api'
 start consumer 'make -s run-consumer'
 . .stack/env
-await '"status":"healthy"' 'curl -s http://127.0.0.1:$APP_PORT/health'
-await ready 'curl -s http://127.0.0.1:$CONSUMER_PORT/ready'
+await '"data":\{"status":"healthy"' 'curl -s http://127.0.0.1:$APP_PORT/health'
+await '"status":"ready"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/ready'
 broker() { (cd "$identity" && deployments/stack.sh rabbitmqctl -q "$@"); }
 
 say "The operator makes an account at the broker for us. It can bind everything but what carries addresses and codes."

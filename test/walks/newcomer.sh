@@ -14,7 +14,7 @@ sees 'stack-up'
 
 say "The whole service in one process."
 start standalone 'make run'
-await '"status":"healthy"' "curl -s http://127.0.0.1:$APP_PORT/health"
+await '"data":\{"status":"healthy"' "curl -s http://127.0.0.1:$APP_PORT/health"
 tails standalone 20
 sees "http://127.0.0.1:$INBOX_PORT"
 

@@ -25,7 +25,7 @@ metric() { curl -s "http://127.0.0.1:$1/metrics" | grep -E "^$2"; }
 say "The shell, and whether it is well."
 servers
 block $runbook shell
-await '"status":"healthy"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/health'
+await '"data":\{"status":"healthy"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/health'
 block $runbook health
 await '^identity.subscription\s+0\s+0\s+1' 'rabbitmqctl list_queues name messages_ready messages_unacknowledged consumers | grep -v retry'
 person an@example.com

@@ -7,6 +7,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 root=${here%/test/walks}
 work=$(mktemp -d "${TMPDIR:-/tmp}/identity-walks.XXXXXX")
 export work root
+unset MAKEFLAGS MAKELEVEL # or make would say which folder it enters
 # Ports: those of the pages, moved, so that a stack and a standalone of this clone may run meanwhile.
 export STACK_PORT_OFFSET=${WALKS_PORT_OFFSET:-250}
 
@@ -28,7 +29,13 @@ mask() {
     -e 's/(127\.0\.0\.1|localhost):[0-9]+/\1:PORT/g' \
     -e 's/\b(pid|port) [0-9]+/\1 N/g' \
     -e "s|$work|WORK|g" \
-    -e 's/\b[0-9]+(\.[0-9]+)?(ms|µs|s)\b/TIME/g'
+    -e 's/\b[0-9]+(\.[0-9]+)? ?(ms|µs|s)\b/TIME/g' \
+    -e 's/[0-9]{2}:[0-9]{2} UTC on [0-9]+ [A-Z][a-z]+ [0-9]{4}/TIME/g' \
+    -e 's/("registration":")[^"]+/\1VALUE/g' \
+    -e 's/\b00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}\b/TRACE/g' \
+    -e 's/("(trace|span)_id":")[^"]+/\1ID/g' \
+    -e 's/^retry: [0-9]+/retry: N/' \
+    -e 's/\x1b\[[0-9;]*m//g'
 }
 
 mkdir "$work/identity"

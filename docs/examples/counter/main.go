@@ -82,7 +82,7 @@ func once(ctx context.Context, method, project, path string, body []byte) (p pro
 	if err != nil {
 		return p, time.Second, err // it may have been counted, which does no harm
 	}
-	defer response.Body.Close() //nolint:errcheck // it was read
+	defer response.Body.Close()
 	var decoded struct {
 		Message string
 		Data    progress

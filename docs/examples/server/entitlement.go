@@ -33,7 +33,7 @@ func entitlementOf(ctx context.Context, userID string) (entitlement, error) {
 	if err != nil {
 		return entitlement{}, err
 	}
-	defer response.Body.Close() //nolint:errcheck // it was read
+	defer response.Body.Close()
 	switch response.StatusCode {
 	case http.StatusOK:
 		var body struct{ Data entitlement }
