@@ -27,6 +27,8 @@ servers
 block $runbook shell
 await '"data":\{"status":"healthy"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/health'
 block $runbook health
+block $runbook is-it-well
+sees 'consumer +dev +1'
 await '^identity.subscription\s+0\s+0\s+1' 'rabbitmqctl list_queues name messages_ready messages_unacknowledged consumers | grep -v retry'
 person an@example.com
 
@@ -51,6 +53,7 @@ say "No mails: no consumer runs."
 stop consumer KILL
 run 'register chi@example.com'
 await '^identity.email\s+1\s+0\s+0' 'rabbitmqctl list_queues name messages_ready messages_unacknowledged consumers | grep -v retry'
+await 'nobody consumes|no process of the role consumer' 'consumer status'
 start consumer 'consumer serve'
 await verification 'mail chi@example.com'
 
