@@ -130,16 +130,18 @@ alerts-check: need-promtool ## Check the alerts, and try whether each one fires 
 	promtool check rules deployments/alerts.yaml
 	promtool test rules deployments/alerts_test.yaml
 
-# What CI runs, in this order. .ci/run calls check.
-CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down
+# What CI runs, in this order. .ci/run calls check, with RABBITMQ_4=yes.
+CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down release-check \
+	$(if $(filter yes,$(RABBITMQ_4)),test-next-rabbitmq)
 
 .PHONY: check
-check: ## Run what CI runs but RabbitMQ 4 (about forty minutes)
-	@for step in $(CHECKS); do \
+check: ## Run what CI runs but RabbitMQ 4, and print the slowest steps (about forty minutes)
+	@took=; for step in $(CHECKS); do \
 		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \
+		took="$$took$$((SECONDS - began)) s  make $$step\n"; \
 		printf '==> make %s: %d s\n' $$step $$((SECONDS - began)); \
-	done
+	done; printf '\n==> the slowest steps\n'; printf "$$took" | sort -rn | head -n 5
 
 .PHONY: deploy-check
 deploy-check: ## Render the Kubernetes manifests, load the compose file, and hold both to the settings; no server needed
