@@ -90,6 +90,7 @@ sees 'verification.*refused'
 block $runbook clear-policy
 start consumer 'consumer serve'
 await verification 'mail giang@example.com'
+await verification 'mail hoa@example.com'
 
 say "A missing right."
 run "rabbitmqctl set_permissions identity '.*' '^identity' '.*'"

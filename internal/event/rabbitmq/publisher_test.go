@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
 
+	rabbithole "github.com/michaelklishin/rabbit-hole/v3"
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/stretchr/testify/require"
 
@@ -59,6 +62,7 @@ func TestPublisher(t *testing.T) {
 		"a deleted binding is returned, then healed":               deletedBinding,
 		"an exchange that is in no topology is never published to": unknownExchange,
 		"a full queue refuses":                                     refused,
+		"a limit that is gone refuses nothing any more":            refusalEnds,
 		"a message delayed by an alarm is sent again":              underAlarm,
 		"check: connected, frozen, gone":                           checkConnection,
 		"check: wrong exchange":                                    checkWrongExchange,
@@ -298,4 +302,30 @@ func refused(t *testing.T) {
 	results := eventtest.SendAll(t, p, m, m, m)
 	require.NoError(t, results[0])
 	require.ErrorIs(t, errors.Join(results[1:]...), event.ErrRefused)
+}
+
+// refusalEnds: a limit that a policy has set is gone, and so is what the broker remembers of it for a channel.
+func refusalEnds(t *testing.T) {
+	q := newQueue(t, 1, 1)
+	p := startPublisher(t, brokerURL(t), q)
+	eventtest.SendAll(t, p, messageTo(q, "warm"))
+	m, err := openManagement(brokerURL(t), os.Getenv("RABBITMQ_MANAGEMENT_URL"))
+	require.NoError(t, err)
+	response, err := m.client.PutPolicy(m.vhost, q.Name, rabbithole.Policy{
+		Pattern: "^" + regexp.QuoteMeta(q.Name) + "$", ApplyTo: "queues", Definition: rabbithole.PolicyDefinition{"max-length": 0},
+	})
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	remove := func() {
+		if response, err := m.client.DeletePolicy(m.vhost, q.Name); err == nil {
+			_ = response.Body.Close()
+		}
+	}
+	t.Cleanup(remove)
+	send := func() error { return p.Send(context.Background(), []event.Message{messageTo(q, "limited")})[0] }
+	require.Eventually(t, func() bool { return errors.Is(send(), event.ErrRefused) }, 30*time.Second, 100*time.Millisecond)
+	remove()
+	live := p.live.Load()
+	require.Eventually(t, func() bool { return send() == nil }, 30*time.Second, 100*time.Millisecond)
+	require.Same(t, live, p.live.Load(), "on the same connection")
 }

@@ -19,6 +19,8 @@ const (
 	window = 1024
 	// confirmTimeout is how long a confirm may take before the connection counts as dead.
 	confirmTimeout = 10 * time.Second
+	// refusalLife is how long a channel that refuses is used at least: in a batch for a full queue each message is refused.
+	refusalLife = time.Second
 )
 
 var (
@@ -115,6 +117,11 @@ func (s *publishSession) reopen(cause error) error {
 	}
 	s.publisher.options.Log.Warn().Err(rabbitmq.Plain(cause)).
 		Msg("the broker closed the channel that publishes; looking for the message it is about")
+	return s.replace()
+}
+
+// replace has what follows sent on a new channel. The one before is closed by collect, after its last confirm.
+func (s *publishSession) replace() error {
 	ctx, cancel := context.WithTimeout(context.Background(), confirmTimeout)
 	defer cancel()
 	opened, err := Within(ctx, func() (*link, error) { return openLink(s.conn) })
@@ -133,6 +140,12 @@ func (s *publishSession) publishOne(r request) error {
 	if err := s.refuse(*r.message); err != nil {
 		r.done(err)
 		return nil
+	}
+	if s.link.refuses.Load() && time.Since(s.link.opened) > refusalLife {
+		if err := s.replace(); err != nil {
+			r.done(fmt.Errorf("%w: %w", event.ErrUnavailable, err))
+			return err
+		}
 	}
 	confirm, err := s.link.publish(*r.message)
 	if err != nil { // it was not sent, so it is not what the channel was closed for
@@ -162,7 +175,12 @@ func (s *publishSession) refuse(m event.Message) error {
 func (s *publishSession) collect() {
 	timer := time.NewTimer(confirmTimeout)
 	defer timer.Stop()
+	var last *link
 	for p := range s.inflight {
+		if last != nil && last != p.link {
+			go func(ch *amqp.Channel) { _ = ch.Close() }(last.channel) // which waits for the broker; it may have closed it itself
+		}
+		last = p.link
 		p.done(s.await(p, timer))
 	}
 }
@@ -201,6 +219,7 @@ func (s *publishSession) outcome(p pending) error {
 	case p.link.channel.IsClosed():
 		return errChannelClosed
 	default:
+		p.link.refuses.Store(true)
 		return event.ErrRefused
 	}
 }
@@ -208,6 +227,8 @@ func (s *publishSession) outcome(p pending) error {
 // link is a channel that confirms.
 type link struct {
 	channel  *amqp.Channel
+	opened   time.Time
+	refuses  atomic.Bool // RabbitMQ 3.10 remembers for the life of a channel that a quorum queue was full, though the limit is gone
 	closed   <-chan *amqp.Error
 	returns  <-chan amqp.Return
 	returned map[string]int // messages that came back, by their copyKey
@@ -222,7 +243,7 @@ func openLink(conn *amqp.Connection) (*link, error) {
 		return nil, fmt.Errorf("rabbitmq: switching confirms on: %w", err)
 	}
 	return &link{
-		channel: ch, returned: map[string]int{}, closed: ch.NotifyClose(make(chan *amqp.Error, 1)),
+		channel: ch, opened: time.Now(), returned: map[string]int{}, closed: ch.NotifyClose(make(chan *amqp.Error, 1)),
 		// Every message in flight can come back: those in the window, the one whose confirm is awaited and the one that
 		// waits for a place. With room for all of them the library's reader never waits for us, and never drops one.
 		returns: ch.NotifyReturn(make(chan amqp.Return, window+2)),
