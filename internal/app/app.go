@@ -4,52 +4,30 @@ import (
 	"context"
 	"errors"
 	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
-	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
-	audits "github.com/smap-platform/identity/internal/audit/usecase"
 	"github.com/smap-platform/identity/internal/authentication"
-	"github.com/smap-platform/identity/internal/authentication/password"
 	authsql "github.com/smap-platform/identity/internal/authentication/repository/sqldb"
-	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/heartbeat"
 	invitationsql "github.com/smap-platform/identity/internal/invitation/repository/sqldb"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
-	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
-	"github.com/smap-platform/identity/internal/notification/smtp"
-	notifications "github.com/smap-platform/identity/internal/notification/usecase"
-	projectevents "github.com/smap-platform/identity/internal/project/delivery/rabbitmq"
 	progressredis "github.com/smap-platform/identity/internal/project/repository/redisdb"
 	"github.com/smap-platform/identity/internal/project/repository/redispubsub"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
-	"github.com/smap-platform/identity/internal/subscription"
-	subscriptionredis "github.com/smap-platform/identity/internal/subscription/repository/redisdb"
-	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/mailer"
 )
 
-const (
-	// inviteTx bounds the transaction of one upload.
-	inviteTx = 2 * time.Minute
-	// mailLease is how long the mail of a killed consumer waits before another may try. With the retry level that looks
-	// once too late, it is taken over within 15 s.
-	mailLease = 10 * time.Second
-	// renewEvery is how often a try renews its lease. Two renewals may fail.
-	renewEvery = 3 * time.Second
-	// repairEvery is the time between two comparisons of batches with their projects.
-	repairEvery = 15 * time.Second
-)
+// inviteTx bounds the transaction of one upload.
+const inviteTx = 2 * time.Minute
 
 // App is one process of the service: api, consumer, or both on embedded parts. Its fields are what roles.go runs.
 type App struct {
@@ -189,259 +167,6 @@ func (in *infra) newProgress(events event.Publisher) *progress {
 	}
 	p.count = projects.NewCounting(p.deps)
 	return p
-}
-
-// assembleAPI builds what people and other services ask for over HTTP.
-func (a *App) assembleAPI(events event.Publisher) {
-	if a.passwords == nil {
-		hasher := password.New()
-		a.metrics.watchHashing(hasher.Load)
-		a.passwords = a.legacy.passwords(hasher)
-	}
-	tokens := token.New(token.Options{
-		Secret:   []byte(a.cfg.Secrets.JWT),
-		Previous: []byte(a.cfg.Secrets.JWTPrevious),
-		Clock:    a.clock,
-	})
-	lifecycle := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
-		PastDueGrace:  a.cfg.Subscriptions.PastDueGrace,
-		Tx:            a.tx,
-		Clock:         a.clock,
-		Subscriptions: subscriptionsql.NewSubscriptions(a.db),
-		Plans:         subscriptionsql.NewPlans(a.db),
-		Trials:        subscriptionsql.NewTrials(a.db),
-		TrialKey:      subscription.TrialKey(a.cfg.Secrets.TrialDigest),
-		Users:         userFinder{authsql.NewUsers(a.db)},
-		Events:        events,
-		Audit:         newRecorder(a.db, a.clock),
-	})
-	a.authentication = authentications.New(authentications.Deps{
-		Tx:        a.tx,
-		Users:     authsql.NewUsers(a.db),
-		Requests:  a.legacy.requests(authsql.NewCodeRequests(a.db)),
-		Guard:     a.newGuard(),
-		Sessions:  a.legacy.sessions(authsql.NewSessions(a.db)),
-		Passwords: a.passwords,
-		Tokens:    tokens,
-		Trials:    lifecycle,
-		Events:    events,
-		Audit:     newRecorder(a.db, a.clock),
-		Clock:     a.clock,
-		CodeKeys:  codeKeys(a.cfg.Secrets),
-
-		PasswordRules: a.passwordRules(),
-		SessionPolicy: authentication.SessionPolicy{Idle: a.cfg.Cookie.MaxAge, Remember: a.cfg.Cookie.MaxAgeRemember},
-		Reused:        a.tokenReused,
-	})
-	accounts := administration(a.cfg, a.db, a.tx, a.clock, lifecycle, events)
-	a.web, a.internal = a.newWeb(services{
-		authentication: a.authentication,
-		directory: authentications.NewDirectory(authentications.DirectoryDeps{
-			Tx:    a.tx,
-			Users: authsql.NewUsers(a.db),
-			Audit: newRecorder(a.db, a.clock),
-			Clock: a.clock,
-		}),
-		administration: accounts,
-		deleter:        authentications.NewDeleter(accounts, a.newGuard(), a.passwords),
-		audit:          audits.NewReader(auditsql.NewEntries(a.db)),
-		invitations:    a.newInvitations(events),
-		subscriptions:  lifecycle,
-		plans: subscriptions.NewCatalog(subscriptions.CatalogDeps{
-			Tx:    a.tx,
-			Clock: a.clock,
-			Plans: subscriptionsql.NewPlans(a.db),
-			Audit: newRecorder(a.db, a.clock),
-		}),
-		reading:  projects.NewReading(projects.ReadingDeps{Progress: a.progress.store, Watcher: a.progress.watcher}),
-		counting: a.progress.count,
-		tokens:   tokens,
-	})
-}
-
-// passwordRules returns the rules of new passwords.
-func (in *infra) passwordRules() authentication.PasswordRules {
-	return authentication.PasswordRules{MinChars: in.cfg.Accounts.MinPasswordChars}
-}
-
-// newGuard returns what limits tries at passwords and codes.
-func (in *infra) newGuard() *authentications.Guard {
-	return authentications.NewGuard(authentications.GuardDeps{
-		Tx:      in.tx,
-		Limits:  authsql.NewLimits(in.db),
-		Clock:   in.clock,
-		Keys:    codeKeys(in.cfg.Secrets),
-		Users:   authsql.NewUsers(in.db),
-		Audit:   newRecorder(in.db, in.clock),
-		Refused: in.tryRefused,
-	})
-}
-
-// newInvitations returns what the api does about invitations.
-func (a *App) newInvitations(events event.Publisher) *invitations.UseCase {
-	users := authsql.NewUsers(a.db)
-	return invitations.New(invitations.Deps{
-		Tx:            a.tx,
-		LongTx:        a.longTx,
-		Batches:       invitationsql.NewBatches(a.db),
-		Invitations:   invitationsql.NewInvitations(a.db),
-		Pace:          invitationsql.NewPace(a.db),
-		Accounts:      authentications.NewInvited(users),
-		Activator:     activator{a.authentication},
-		Owners:        accountFinder{users},
-		Passwords:     a.passwords,
-		Events:        events,
-		Audit:         newRecorder(a.db, a.clock),
-		Outbox:        withdrawer{a.db},
-		Progress:      batchProgress{a.progress.count, a.progress.store},
-		Clock:         a.clock,
-		TokenKeys:     codeKeys(a.cfg.Secrets),
-		PerSecond:     a.cfg.Invitations.PerSecond,
-		ParseEmail:    authentication.ParseEmail,
-		CheckPassword: a.passwordRules().Check,
-	})
-}
-
-// newMailer returns the connections to the mail server, of which nothing is opened yet, and says how they will be.
-func (in *infra) newMailer() (*mailer.Mailer, error) {
-	s := in.cfg.SMTP
-	in.log.Info().Str("server", net.JoinHostPort(s.Host, strconv.Itoa(s.Port))).Str("tls", s.TLS).
-		Bool("login", s.Username != "").Str("hello_name", s.HelloName).Int("connections", s.Connections).
-		Msg("mails go to this server")
-	for _, warning := range s.Warnings() {
-		in.log.Warn().Str("problem", warning).Msg("a setting of the mail server is unlikely to work; check it")
-	}
-	return mailer.New(mailer.Options{
-		Host:               s.Host,
-		Port:               s.Port,
-		Username:           s.Username,
-		Password:           string(s.Password),
-		TLS:                mailer.TLSMode(s.TLS),
-		From:               s.From,
-		FromName:           s.FromName,
-		Timeout:            s.Timeout,
-		HelloName:          s.HelloName,
-		Connections:        s.Connections,
-		MailsPerConnection: s.MailsPerConnection,
-		Idle:               s.Idle,
-	})
-}
-
-// closeMailer says goodbye to the mail server once ctx ends.
-func (a *App) closeMailer(ctx context.Context) error {
-	<-ctx.Done()
-	a.mail.Close()
-	return nil
-}
-
-// assembleConsumer builds what events ask for, and what looks after the rows they leave.
-func (a *App) assembleConsumer(events event.Publisher) error {
-	var err error
-	if a.mail, err = a.newMailer(); err != nil {
-		return err
-	}
-	_, domain, _ := strings.Cut(a.cfg.SMTP.From, "@")
-	mails := notifications.New(notifications.Deps{
-		Tx:            a.tx,
-		Ledger:        mailsql.NewLedger(a.db),
-		Mailer:        smtp.New(a.mail),
-		Renderer:      a.renderer,
-		Clock:         a.clock,
-		Observer:      &mailObserver{a.log, a.metrics},
-		Recipients:    a.recipientKey(),
-		Lease:         mailLease,
-		RenewEvery:    renewEvery,
-		Domain:        domain,
-		InvitationURL: a.cfg.Invitations.URL,
-	})
-	a.sweeper = projects.NewSweeper(a.progress.deps)
-	a.repairer = a.newRepairer(a.progress)
-	a.scheduler = a.newScheduler(events)
-	a.consumer = a.newConsumer(a.consumers(handlers{
-		codeMail: authentications.NewCodeMailSender(authentications.CodeMailSenderDeps{
-			Tx:       a.db,
-			Users:    authsql.NewUsers(a.db),
-			Requests: authsql.NewCodeRequests(a.db),
-			Mailer:   mails,
-			Events:   events,
-			Clock:    a.clock,
-			CodeKeys: codeKeys(a.cfg.Secrets),
-			Replaced: a.codeReplaced,
-		}),
-		notices: authentications.NewNoticeSender(authentications.NoticeSenderDeps{
-			Notices: authsql.NewNotices(a.db),
-			Mailer:  mails,
-			Clock:   a.clock,
-		}),
-		invitationMail: invitations.NewMailSender(invitations.MailSenderDeps{
-			Invitations: invitationsql.NewInvitations(a.db),
-			Accounts:    accountFinder{authsql.NewUsers(a.db)},
-			Mailer:      mails,
-		}),
-		mails:      mails,
-		projection: a.newProjection(),
-		counting:   a.progress.count,
-		counted:    projectevents.CountItem(a.progress.count, a.itemMissed),
-		shadow:     a.legacy.shadow(),
-		unnamed:    a.legacy.unnamed(),
-		written:    mails,
-	}))
-	a.health.consuming = a.consumer.Err
-	a.health.lanes = a.lanes
-	a.monitor = a.newEcho(nil, nil)
-	a.health.register(a.monitor, detailed)
-	a.registerMetrics(a.monitor)
-	return nil
-}
-
-// newScheduler returns what does to subscriptions what time does.
-func (in *infra) newScheduler(events event.Publisher) *subscriptions.Scheduler {
-	grace := in.cfg.Subscriptions.PastDueGrace
-	due := subscriptionsql.NewDue(in.db, grace)
-	return subscriptions.NewScheduler(subscriptions.SchedulerDeps{
-		Tx:           in.tx,
-		Clock:        in.clock,
-		Due:          due,
-		Reminders:    due,
-		Recipients:   recipientFinder{authsql.NewUsers(in.db)},
-		Pace:         subscriptionsql.NewPace(in.db),
-		Events:       events,
-		Observer:     &schedulerObserver{in.log, in.metrics},
-		PastDueGrace: grace,
-	})
-}
-
-// schedule runs the scheduler, unless it is off.
-func (a *App) schedule(ctx context.Context) error {
-	if !a.cfg.Subscriptions.Scheduler {
-		a.log.Info().Msg("SUBSCRIPTION_SCHEDULER is off: this process expires no subscription and sends no reminder")
-		<-ctx.Done()
-		return nil
-	}
-	return a.scheduler.Run(ctx)
-}
-
-// newProjection returns what keeps the subscription states in Redis.
-func (in *infra) newProjection() *subscriptions.Projection {
-	return subscriptions.NewProjection(subscriptions.ProjectionDeps{
-		PastDueGrace:  in.cfg.Subscriptions.PastDueGrace,
-		Clock:         in.clock,
-		Subscriptions: subscriptionsql.NewSubscriptions(in.db),
-		States:        subscriptionredis.New(in.state),
-	})
-}
-
-// newRepairer returns what brings the progress of batches in line with the database.
-func (in *infra) newRepairer(p *progress) *invitations.Repairer {
-	return invitations.NewRepairer(invitations.RepairerDeps{
-		Batches:     invitationsql.NewBatches(in.db),
-		Invitations: invitationsql.NewInvitations(in.db),
-		Mails:       mailOutcomes{mailsql.NewLedger(in.db)},
-		Progress:    batchProgress{p.count, p.store},
-		Clock:       in.clock,
-		Every:       repairEvery,
-		Failed:      in.logRepairFailure,
-	})
 }
 
 // bind binds the process's ports as late as possible: a balancer that is let in waits, one that is refused goes
