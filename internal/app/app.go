@@ -116,6 +116,8 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	a.started = in.clock.Now()
 	a.watchStatus()
 	a.progress = in.newProgress(events)
+	in.log.Info().Str("channels", in.cfg.Redis.ProgressChannels).
+		Msg("live progress is published; PROGRESS_CHANNELS has to match the WebSocket service")
 	if in.process&(inAPI|inStandalone) != 0 {
 		a.assembleAPI(events)
 	}
@@ -138,7 +140,6 @@ type progress struct {
 
 func (in *infra) newProgress(events event.Publisher) *progress {
 	channels := in.cfg.Redis.ProgressChannels
-	in.log.Info().Str("channels", channels).Msg("live progress is published; PROGRESS_CHANNELS has to match the WebSocket service")
 	p := &progress{store: progressredis.New(in.state)}
 	p.updates = redispubsub.NewPublisher(redispubsub.PublisherOptions{
 		Client:   in.cache,

@@ -52,6 +52,7 @@ func Run(ctx context.Context, log zerolog.Logger, shutdownTimeout time.Duration,
 	for _, s := range p.stages {
 		p.stop(s, deadline)
 	}
+	log.Info().Int("failures", len(p.failures)).Msg("stopped")
 	return errors.Join(p.failures...)
 }
 

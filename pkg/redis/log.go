@@ -9,7 +9,7 @@ import (
 )
 
 // RouteLogs writes what go-redis would print to stderr to log, as warnings; zerolog.Nop() silences it. It affects every
-// client of the process: call it once, before the first [Open]. The lines are about connections and quote neither keys
+// client of the process: call it before the first [Open], and with none open. The lines are about connections and quote neither keys
 // nor values.
 func RouteLogs(log zerolog.Logger) {
 	redis.SetLogger(logger{log.With().Str("component", "redis").Logger()})

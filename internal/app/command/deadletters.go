@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -213,12 +214,17 @@ func (f *deadLetterFlags) discard(i invocation) error {
 
 // record writes what is about to be done to a queue, to which letters, and why.
 func (f *deadLetterFlags) record(i invocation, db *database.DB, action audit.Action) error {
-	reason := f.why
+	var chosen []string
 	i.Flags().Visit(func(flag *pflag.Flag) {
-		if flag.Name != "by" && flag.Name != "reason" && flag.Name != "json" {
-			reason += " --" + flag.Name + " " + flag.Value.String()
+		switch {
+		case flag.Name == "by", flag.Name == "reason", flag.Name == "json":
+		case flag.Value.Type() == "bool":
+			chosen = append(chosen, "--"+flag.Name)
+		default:
+			chosen = append(chosen, "--"+flag.Name+" "+flag.Value.String())
 		}
 	})
+	reason := strings.TrimSpace(f.why + " [" + strings.Join(chosen, " ") + "]")
 	return app.RecordOperation(i.Context(), db, operatorOf(i.Command), action, i.args[0], reason)
 }
 

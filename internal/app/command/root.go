@@ -18,6 +18,7 @@ import (
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/logger"
+	"github.com/smap-platform/identity/pkg/redis"
 	"github.com/smap-platform/identity/pkg/terminal"
 )
 
@@ -44,6 +45,7 @@ func Execute(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	redis.RouteLogs(zerolog.Nop()) // a process that serves logs them; of a command the result says what is wrong
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, root.Name()+":", terminal.EscapeLines(err.Error()))
 		return 1
