@@ -41,8 +41,19 @@ const (
 	processLife = 24 * time.Hour
 )
 
+// firstPurge is when a process purges first: soon enough where each is replaced within the hour, and not while it starts.
+const firstPurge = 5 * time.Minute
+
 // purge deletes expired rows, and erases who was deleted, once an hour until ctx ends. Any number of processes may do it.
 func (a *App) purge(ctx context.Context) error {
+	first := time.NewTimer(firstPurge)
+	defer first.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-first.C:
+		_ = a.purgeOnce(ctx)
+	}
 	return lifecycle.Every(ctx, time.Hour, func(ctx context.Context) { _ = a.purgeOnce(ctx) })
 }
 
