@@ -71,7 +71,14 @@ def handle(db, kind, body):
             db.execute("""INSERT INTO refused (user_id, since) VALUES (?, ?)
                 ON CONFLICT (user_id) DO UPDATE SET since = excluded.since WHERE excluded.since > refused.since""",
                        (user_id, since))
-            return f"tokens of {user_id} that are older are refused"
+            if kind != "user.deleted":
+                return f"tokens of {user_id} that are older are refused"
+            # Events of theirs that come later have a lower version, and change nothing.
+            db.execute("""INSERT INTO holders (user_id, version, plan, status, until) VALUES (?, ?, '', 'deleted', NULL)
+                ON CONFLICT (user_id) DO UPDATE
+                SET version = excluded.version, plan = excluded.plan, status = excluded.status, until = excluded.until""",
+                       (user_id, 2**63 - 1))
+            return f"{user_id} holds nothing any more, and their tokens are refused"
         # No order is promised, so an older version never replaces a newer one.
         newer = db.execute("""INSERT INTO holders (user_id, version, plan, status, until) VALUES (?, ?, ?, ?, ?)
             ON CONFLICT (user_id) DO UPDATE

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/signal"
@@ -132,6 +133,9 @@ func handle(ctx context.Context, db *sql.DB, kind string, body []byte) (done str
 		done, err = hold(ctx, tx, e)
 	case kind == "user.disabled" || kind == "user.deleted":
 		done, err = refuse(ctx, tx, e)
+		if err == nil && kind == "user.deleted" {
+			done, err = drop(ctx, tx, e)
+		}
 	default:
 		err = errPoison
 	}
@@ -184,6 +188,15 @@ func refuse(ctx context.Context, tx *sql.Tx, e event) (string, error) {
 		ON CONFLICT (user_id) DO UPDATE SET since = excluded.since WHERE excluded.since > refused.since`,
 		data.UserID, data.OccurredAt.Unix())
 	return fmt.Sprintf("tokens of %s that are older are refused", data.UserID), err
+}
+
+// drop ends what a deleted user holds. Events of theirs that come later have a lower version, and change nothing.
+func drop(ctx context.Context, tx *sql.Tx, e event) (string, error) {
+	_, err := tx.ExecContext(ctx, `INSERT INTO holders (user_id, version, plan, status, until) VALUES (?, ?, '', 'deleted', NULL)
+		ON CONFLICT (user_id) DO UPDATE
+		SET version = excluded.version, plan = excluded.plan, status = excluded.status, until = excluded.until`,
+		e.Payload.Data.UserID, int64(math.MaxInt64))
+	return fmt.Sprintf("%s holds nothing any more, and their tokens are refused", e.Payload.Data.UserID), err
 }
 
 // declare is idempotent. Services share the exchange: the broker refuses a declaration with other arguments.

@@ -49,4 +49,6 @@ def main(project, user):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: counter.py PROJECT USER")
     main(*sys.argv[1:])

@@ -23,21 +23,28 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	if _, err := db.Exec(`CREATE TABLE IF NOT EXISTS refused (user_id text PRIMARY KEY, since bigint)`); err != nil {
+		log.Fatal(err)
+	}
 	http.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) {
 		u, err := tokens.userOf(r)
-		if err == nil {
-			err = refused(r.Context(), db, u)
-		}
 		if err != nil {
 			log.Printf("401: %v", err) // the reason is for us
 			http.Error(w, "Please log in", http.StatusUnauthorized)
 			return
 		}
-		e, err := entitlementOf(r.Context(), u.ID)
+		gone, err := refused(r.Context(), db, u)
+		var e entitlement
+		if err == nil && !gone {
+			e, err = entitlementOf(r.Context(), u.ID)
+		}
 		switch {
-		case err != nil:
+		case err != nil: // it is not known, which is no reason to lock people out
 			log.Printf("503: %v", err)
 			http.Error(w, "Please try again", http.StatusServiceUnavailable)
+		case gone:
+			log.Print("401: the account was disabled or deleted")
+			http.Error(w, "Please log in", http.StatusUnauthorized)
 		case !e.Entitled:
 			http.Error(w, "Please choose a plan", http.StatusPaymentRequired)
 		default:
@@ -45,18 +52,16 @@ func main() {
 		}
 	})
 	server := http.Server{Addr: os.Getenv("LISTEN"), ReadHeaderTimeout: 5 * time.Second}
+	log.Printf("serving http://%s", server.Addr)
 	log.Fatal(server.ListenAndServe())
 }
 
-// refused returns an error if the user was disabled or deleted after their token was issued.
-func refused(ctx context.Context, db *sql.DB, u user) error {
+// refused reports whether the user was disabled or deleted after their token was issued.
+func refused(ctx context.Context, db *sql.DB, u user) (bool, error) {
 	var since int64
 	err := db.QueryRowContext(ctx, `SELECT since FROM refused WHERE user_id = ?`, u.ID).Scan(&since)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return nil
-	case err == nil && u.IssuedAt.Unix() <= since:
-		return errors.New("the account was disabled or deleted")
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
 	}
-	return err
+	return u.IssuedAt.Unix() <= since, err
 }

@@ -11,6 +11,7 @@ from access import secrets, user_of
 from entitlement import entitlement_of
 
 KEYS = secrets()
+logging.basicConfig(level=logging.INFO)
 log = logging.getLogger("server")
 
 
@@ -33,6 +34,9 @@ class Handler(BaseHTTPRequestHandler):
         except jwt.InvalidTokenError as e:
             log.warning("401: %s", e)  # the reason is for us
             return self.respond(401, "Please log in")
+        except sqlite3.Error as e:  # it is not known, which is no reason to lock people out
+            log.warning("503: %s", e)
+            return self.respond(503, "Please try again")
         try:
             held = entitlement_of(claims["sub"])
         except OSError as e:
@@ -49,5 +53,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    with sqlite3.connect("billing.db") as database:
+        database.execute("CREATE TABLE IF NOT EXISTS refused (user_id text PRIMARY KEY, since bigint)")
+    log.info("serving http://%s", os.environ["LISTEN"])
     host, port = os.environ["LISTEN"].split(":")
     ThreadingHTTPServer((host, int(port)), Handler).serve_forever()
