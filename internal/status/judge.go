@@ -147,7 +147,7 @@ func (f Facts) mail() (found []Problem) {
 	if f.Mails != nil && f.Mails.Oldest > MailOwedFor {
 		found = append(found, Problem{
 			Alert: "MailIsOwed",
-			What:  fmt.Sprintf("%d mails are owed, the oldest for %s", f.Mails.Owed, duration(f.Mails.Oldest)),
+			What:  fmt.Sprintf("%s owed, the oldest for %s", number(f.Mails.Owed, "mail is", "mails are"), duration(f.Mails.Oldest)),
 			Next:  "See below where they wait: outbox, queue, retry, lane; for one person: api user show EMAIL",
 			Page:  true,
 		})
@@ -167,7 +167,7 @@ func (f Facts) work() (found []Problem) {
 	if f.Outbox != nil && f.Outbox.Failed > 0 {
 		found = append(found, Problem{
 			Alert: "OutboxRowsGivenUp",
-			What:  fmt.Sprintf("%d rows of the outbox were given up", f.Outbox.Failed),
+			What:  number(f.Outbox.Failed, "row of the outbox was", "rows of the outbox were") + " given up",
 			Next:  "Find the cause in event_publish_failures_total, then: consumer outbox retry",
 		})
 	}
@@ -175,7 +175,7 @@ func (f Facts) work() (found []Problem) {
 		if deref(q.Dead) > 0 {
 			found = append(found, Problem{
 				Alert: "DeadLetters",
-				What:  fmt.Sprintf("%s has %d dead letters", q.Name, *q.Dead),
+				What:  q.Name + " has " + number(*q.Dead, "dead letter", "dead letters"),
 				Next:  "consumer dlq list " + q.Name,
 			})
 		}
@@ -211,4 +211,12 @@ func duration(seconds float64) string {
 		text = strings.TrimSuffix(text, "0s")
 	}
 	return text
+}
+
+// number returns n with the word for it.
+func number[N int | int64](n N, one, many string) string {
+	if n == 1 {
+		many = one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -171,8 +171,8 @@ func (o operating) audit() *cobra.Command {
 	c.Flags().StringVar(&f.UserID, "user-id", "", "what was done to the user with this id")
 	c.Flags().StringVar(&f.ActorID, "actor-id", "", "what the user with this id did")
 	c.Flags().StringVar(&action, "action", "", "this action, such as "+string(audit.UserDisabled))
-	c.Flags().StringVar(&since, "since", "", "from this time on, as 2026-01-31T09:30:00Z")
-	c.Flags().StringVar(&until, "until", "", "before this time")
+	c.Flags().StringVar(&since, "since", "", "from this time on: 2026-01-31T09:30:00Z, 2026-01-31 (UTC), or 2h, which is two hours ago")
+	c.Flags().StringVar(&until, "until", "", "before this time, given as for --since")
 	c.Flags().IntVar(&f.Limit, "limit", 100, "how many at most")
 	c.MarkFlagsMutuallyExclusive("user", "user-id")
 	onlyLooks(c)
@@ -213,16 +213,20 @@ func checkFilter(f audit.Filter) (err error) {
 	return err
 }
 
-// parseTime returns the time of a flag, zero when it is not set.
+// parseTime returns the time of a flag, zero when it is not set. A duration is as long ago, a date begins in UTC.
 func parseTime(flag, text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("--%s is no time as 2026-01-31T09:30:00Z", flag)
+	if ago, err := time.ParseDuration(text); err == nil {
+		return time.Now().Add(-ago), nil
 	}
-	return t, nil
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("--%s is not a time such as 2026-01-31T09:30:00Z, 2026-01-31 or 2h", flag)
 }
 
 func printEntries(i invocation, entries []audit.Entry, total int) error {

@@ -79,7 +79,12 @@ func TestOperate(t *testing.T) {
 	fails("there are [user.verified", "audit", "--action", "user.disbled")
 	fails("--actor-id is no id", "audit", "--actor-id", "an@example.com")
 	does("1 of 7 entries", "audit", "--limit", "1")
-	fails("--until is no time", "audit", "--until", "yesterday")
+	fails("--until is not a time such as", "audit", "--until", "yesterday")
+	does("asked for it", "audit", "--since", "2h")
+	does("asked for it", "audit", "--since", time.Now().UTC().Format(time.DateOnly))
+	out, err = run(Standalone(), "audit", "--until", "2h")
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(out, "\n"), out)
 	fails("--limit is below 1", "audit", "--limit", "0")
 	fails("--user-id", "audit", "--user", "chi@example.com")
 }
