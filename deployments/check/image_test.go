@@ -78,7 +78,7 @@ func TestImages(t *testing.T) {
 		}
 	})
 	t.Run("run as the user of the manifests, and open their ports", func(t *testing.T) {
-		for name, d := range find[*apps.Deployment](render(t)) {
+		for name, d := range find[*apps.Deployment](render(t, "production")) {
 			s := all[strings.TrimPrefix(name, "identity-")]
 			require.Equal(t, "base", s.base)
 			require.Equal(t, "65532:65532", all["base"].user)

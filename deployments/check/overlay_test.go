@@ -42,21 +42,34 @@ var kinds = map[string]func() meta.Object{
 	"monitoring.coreos.com/v1/PrometheusRule": func() meta.Object { return &monitoring.PrometheusRule{} },
 }
 
-// overlay is overlays/production as a cluster gets it.
+// overlay is a folder of overlays as a cluster gets it.
 type overlay []meta.Object
 
-// render renders the overlay with secrets made for it: those of a cluster are in no repository.
-func render(t *testing.T) overlay {
+// each runs test with every folder of overlays: production, and the copies of it that were made for other clusters.
+func each(t *testing.T, test func(t *testing.T, all overlay)) {
+	t.Helper()
+	folders, err := os.ReadDir(filepath.Join(root, "deployments/kubernetes/overlays"))
+	require.NoError(t, err)
+	require.NotEmpty(t, folders)
+	for _, folder := range folders {
+		if folder.IsDir() {
+			t.Run(folder.Name(), func(t *testing.T) { test(t, render(t, folder.Name())) })
+		}
+	}
+}
+
+// render renders an overlay with secrets made for it: those of a cluster are in no repository.
+func render(t *testing.T, name string) overlay {
 	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.CopyFS(dir, os.DirFS(filepath.Join(root, "deployments/kubernetes"))))
-	production := filepath.Join(dir, "overlays/production")
-	example, err := os.ReadFile(filepath.Join(production, "secrets.example.env"))
+	folder := filepath.Join(dir, "overlays", name)
+	example, err := os.ReadFile(filepath.Join(folder, "secrets.example.env"))
 	require.NoError(t, err)
 	secrets := assignment.ReplaceAllStringFunc(string(example), func(line string) string { return line + made(line) })
-	require.NoError(t, os.WriteFile(filepath.Join(production, "secrets.env"), []byte(secrets), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "secrets.env"), []byte(secrets), 0o600))
 
-	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), production)
+	resources, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), folder)
 	require.NoError(t, err)
 	var all overlay
 	for _, r := range resources.Resources() {
@@ -132,8 +145,9 @@ func one[T meta.Object](t *testing.T, o overlay) T {
 	panic("unreachable")
 }
 
-func TestOverlay(t *testing.T) {
-	all := render(t)
+func TestOverlay(t *testing.T) { each(t, testOverlay) }
+
+func testOverlay(t *testing.T, all overlay) {
 	t.Run("has every object once", func(t *testing.T) {
 		var names []string
 		for _, object := range all {

@@ -17,8 +17,9 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 )
 
-func TestPods(t *testing.T) {
-	all := render(t)
+func TestPods(t *testing.T) { each(t, testPods) }
+
+func testPods(t *testing.T, all overlay) {
 	require.Equal(t, "restricted", one[*core.Namespace](t, all).Labels["pod-security.kubernetes.io/enforce"])
 	for name, pod := range pods(all) {
 		t.Run(name+" may do nothing that it does not need", func(t *testing.T) {
@@ -117,8 +118,9 @@ func selects(t *testing.T, selector *meta.LabelSelector, of map[string]string) b
 	return s.Matches(labels.Set(of))
 }
 
-func TestNetwork(t *testing.T) {
-	all := render(t)
+func TestNetwork(t *testing.T) { each(t, testNetwork) }
+
+func testNetwork(t *testing.T, all overlay) {
 	// chosen returns the pods that a selector chooses, by the name of what makes them.
 	chosen := func(t *testing.T, selector *meta.LabelSelector) (names []string) {
 		for name, pod := range pods(all) {

@@ -45,8 +45,9 @@ func environment(t *testing.T, o overlay, pod core.PodTemplateSpec) map[string]s
 	return all
 }
 
-func TestSettings(t *testing.T) {
-	all := render(t)
+func TestSettings(t *testing.T) { each(t, testSettings) }
+
+func testSettings(t *testing.T, all overlay) {
 	t.Run("are those of template.env, the secrets apart", func(t *testing.T) {
 		var public, secret []string
 		for _, s := range settings(t) {
@@ -99,8 +100,9 @@ func load(t *testing.T, role config.Role, env map[string]string) config.Config {
 	return cfg
 }
 
-func TestScaling(t *testing.T) {
-	all := render(t)
+func TestScaling(t *testing.T) { each(t, testScaling) }
+
+func testScaling(t *testing.T, all overlay) {
 	api := find[*apps.Deployment](all)["identity-api"]
 	consumer := find[*apps.Deployment](all)["identity-consumer"]
 	cfg := load(t, config.Consumer, environment(t, all, consumer.Spec.Template))
