@@ -33,7 +33,7 @@ func code(text string) (all []string) {
 
 // foreign are names that look like settings: of AMQP, of statuses, and of the settings of other services.
 var foreign = []string{
-	"ACCESS_REFUSED", "PRECONDITION_FAILED", "NOT_FOUND", "PROCESSING_WAIT", "IDENTITY_URL", "BILLING_PASSWORD",
+	"ACCESS_REFUSED", "PRECONDITION_FAILED", "PROCESSING_WAIT", "IDENTITY_URL", "BILLING_PASSWORD",
 }
 
 func TestSettings(t *testing.T) {

@@ -13,7 +13,7 @@ broker() { (cd "$identity" && deployments/stack.sh rabbitmqctl -q "$@"); }
 
 say "The operator makes an account at the broker for us. It can bind everything but what carries addresses and codes."
 rabbitmqctl() { broker "$@"; }
-BILLING_PASSWORD=$(head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \n')
+VHOST=/
 block docs/runbook.md broker-account
 identity_url=$RABBITMQ_URL
 admin=$RABBITMQ_MANAGEMENT_URL
@@ -95,6 +95,10 @@ service() {
   run 'curl -s -b $jar http://$LISTEN/'
   sees 'Please log in'
 
+  say "$1: the account is deleted, and what it held is gone."
+  run "(cd $identity && bin/api user delete $1@example.com --by walk)"
+  await "user.deleted evt_[^ ]*: $user holds nothing any more" "cat $logs/events"
+
   say "$1: counting, with a Redis that hangs for a while."
   redis=$(cat "$identity/.stack/run/redis.pid")
   kill -STOP "$redis"
@@ -118,6 +122,7 @@ say "The calls without a program."
 replace=
 block "$page" count
 sees '"done":2,"errors":1'
+sees '"completed":true'
 sees '"status":"FAILED"'
 
 say "What the account at the broker cannot do: bind what carries addresses and codes, and read our queues."
