@@ -26,6 +26,8 @@ sees '"status":"trialing"'
 say "Fourteen days in a second."
 block README.md clock
 await 'in 1 day' "curl -s \"\$inbox/api/messages?to=an@example.com\" | grep -o '\"subject\":\"[^\"]*\"'"
+await 'expired' 'bin/standalone user show an@example.com'
+sees 'not entitled'
 
 say "Many at once, with progress."
 block README.md invitations
