@@ -4,9 +4,6 @@
 . test/walks/lib.sh
 
 runbook=docs/runbook.md
-export PATH=$PWD/bin:$PATH
-. .stack/env
-rabbitmqctl() { deployments/stack.sh rabbitmqctl -q "$@"; }
 api_log=$logs/api consumer_log=$logs/consumer
 servers() {
   start api 'api serve'
@@ -23,6 +20,7 @@ mail() { curl -s "$INBOX_URL/api/messages?to=$1" | grep -o '"subject":"[^"]*"'; 
 metric() { curl -s "http://127.0.0.1:$1/metrics" | grep -E "^$2"; }
 
 say "The shell, and whether it is well."
+block $runbook stack-shell
 servers
 block $runbook shell
 await '"data":\{"status":"healthy"' 'curl -s http://127.0.0.1:$CONSUMER_PORT/health'
@@ -150,7 +148,6 @@ stop consumer
 block $runbook restore
 sees '00018'
 sees_not pending
-USER=walk
 block $runbook after-restore
 run 'r exists smap:sub:$user'
 sees '^0'
