@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# PostgreSQL 15 or newer on TCP only: role and database "identity", scram, fsync on.
+# PostgreSQL 15 or newer on TCP only: role and database "identity", scram, fsync on unless STACK_FSYNC=off.
 #
 # It refuses to run as root, and the user we then run it as may not be able to walk down to this folder (a clone in a
 # directory of mode 0700). So it never walks: the data folder is opened here and handed over as a descriptor.
@@ -40,7 +40,7 @@ postgres_start() {
   exec 8<"$stack/postgres"
   launch postgres "${as[@]}" "$bin/postgres" -D /proc/self/fd/8 \
     -c port="$STACK_POSTGRES_PORT" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c max_connections=200 -c fsync=on -c timezone=UTC -c log_timezone=UTC
+    -c max_connections=200 -c fsync="${STACK_FSYNC:-on}" -c timezone=UTC -c log_timezone=UTC
   exec 8<&-
 }
 

@@ -82,4 +82,5 @@ rabbitmq_environment() {
     RABBITMQ_LOG_BASE="$home/log"
     RABBITMQ_LOGS=-
   )
+  [ "$series" = 4 ] || fsync || node_env+=(LD_PRELOAD=libeatmydata.so) # the folder of series 4 does not have it
 }

@@ -10,6 +10,11 @@ die() {
   exit 1
 }
 
+# Reports whether the servers wait until the disk has what they write. With STACK_FSYNC=off RabbitMQ and PostgreSQL do
+# not: a process that is killed loses nothing all the same, a machine that loses power does. It is for tests where the
+# disk is slow: a broker that starts hundreds of quorum queues waits for it thousands of times.
+fsync() { [ "${STACK_FSYNC:-on}" != off ]; }
+
 # Variable, port at offset 0. All lie below 32768: from there on Linux hands ports to outgoing connections, and a
 # client that keeps dialling a dead local server in that range sooner or later gets the server's port, or itself.
 # The last two are not ours to open: they tell `api serve` and `consumer serve` where to listen.

@@ -83,6 +83,8 @@ func (s *System) createVirtualHost(ctx context.Context) error {
 		return err
 	}
 	s.onClose(func() error {
+		onBroker.Lock()
+		defer onBroker.Unlock()
 		ctx, cancel := context.WithTimeout(context.Background(), Patience)
 		defer cancel()
 		return Eventually(ctx, func() error {

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/redis/go-redis/v9"
@@ -138,8 +139,15 @@ func (s *System) newProcess(binary, name string, env []string) *Process {
 	return p
 }
 
-// StartAll starts all apis and consumers at once and waits until they are ready.
+// onBroker is held by the one System that creates or deletes its queues. A 3.10 broker that starts the quorum queues of
+// several at once may not have them elect their leaders in time, fails (541), and does so again at the next try.
+var onBroker sync.Mutex
+
+// StartAll starts all apis and consumers at once and waits until they are ready. Other Systems start before or after
+// that.
 func (s *System) StartAll(ctx context.Context) error {
+	onBroker.Lock()
+	defer onBroker.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
 	for _, p := range s.Processes() {
 		group.Go(func() error {
