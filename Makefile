@@ -135,7 +135,7 @@ CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check
 	$(if $(filter yes,$(RABBITMQ_4)),test-next-rabbitmq)
 
 .PHONY: check
-check: ## Run what CI runs but RabbitMQ 4, and print the slowest steps (about forty minutes)
+check: ## Run what CI runs but RabbitMQ 4, and print the slowest steps (about fifty minutes)
 	@took=; for step in $(CHECKS); do \
 		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \

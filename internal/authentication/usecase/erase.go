@@ -40,8 +40,9 @@ type Eraser struct{ deps EraserDeps }
 // NewEraser returns an [Eraser].
 func NewEraser(d EraserDeps) *Eraser { return &Eraser{d} }
 
-// Erase erases users who were deleted at then or before, and over a minute ago, and returns how many are erased everywhere. One that fails, or
-// whose states are unavailable, stops no other, and is erased by a later call: the errors of all are returned together.
+// Erase erases users who were deleted at then or before, and over a minute ago, and returns how many are erased
+// everywhere. One that fails, or whose states are unavailable, stops no other, and is erased by a later call: the errors
+// of all are returned together.
 //
 // First everything in the database goes in one commit, the address by which it is found with it; then the states, which
 // are known by the id; then the user is marked, with the one entry of the record. What was cut off in between the next

@@ -226,9 +226,11 @@ func (s *publishSession) outcome(p pending) error {
 
 // link is a channel that confirms.
 type link struct {
-	channel  *amqp.Channel
-	opened   time.Time
-	refuses  atomic.Bool // RabbitMQ 3.10 remembers for the life of a channel that a quorum queue was full, though the limit is gone
+	channel *amqp.Channel
+	opened  time.Time
+	// refuses is set by the first refusal. RabbitMQ 3.10 remembers for the life of a channel that a quorum queue was full,
+	// also when its limit is gone.
+	refuses  atomic.Bool
 	closed   <-chan *amqp.Error
 	returns  <-chan amqp.Return
 	returned map[string]int // messages that came back, by their copyKey

@@ -20,8 +20,8 @@ type Eraser struct{ batches invitation.ErasureRepository }
 func NewEraser(b invitation.ErasureRepository) *Eraser { return &Eraser{b} }
 
 // EraseUser erases, in the transaction of ctx, the address of a user from the reports of batches that were uploaded before
-// then, and from the batches whatever but ids, counts and times leads to the user. Invitations have nothing else: they stay with
-// their batch, whose progress is counted by them.
+// then, and from the batches whatever but ids, counts and times leads to the user. Invitations have nothing else: they
+// stay with their batch, whose progress is counted by them.
 func (e *Eraser) EraseUser(ctx context.Context, userID, email string, then time.Time) error {
 	if err := e.batches.EraseUser(ctx, userID, email, then); err != nil {
 		return err

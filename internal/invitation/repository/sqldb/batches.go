@@ -15,7 +15,8 @@ import (
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// Batches is an [invitation.BatchRepository], an [invitation.OpenBatchRepository] and an [invitation.ErasureRepository]. It is safe for concurrent use.
+// Batches is an [invitation.BatchRepository], an [invitation.OpenBatchRepository] and an [invitation.ErasureRepository].
+// It is safe for concurrent use.
 type Batches struct{ db *database.DB }
 
 // NewBatches returns a repository on db.
