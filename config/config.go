@@ -125,6 +125,8 @@ type Subscriptions struct {
 type Embedded struct {
 	DataDir   string
 	InboxPort int // page and API of the mailbox; 0 picks a free one
+	// Public has other machines reach the console, /dev and the inbox as well, where HOST lets them.
+	Public bool
 }
 
 // Load reads the variables of role from the environment. Its error is a [Problems].
@@ -184,6 +186,7 @@ func Load(role Role) (Config, error) {
 		Embedded: Embedded{
 			DataDir:   r.text("DATA_DIR"),
 			InboxPort: r.integer("INBOX_PORT", 0, maxPort),
+			Public:    r.boolean("STANDALONE_PUBLIC"),
 		},
 	}
 	allowSpace := r.boolean("ALLOW_SECRET_WHITESPACE")

@@ -306,6 +306,7 @@ func TestLoad(t *testing.T) {
 			{API, "ALLOW_SECRET_WHITESPACE", "perhaps", `is "perhaps"`, "true or false", "", ""},
 			{API, "COOKIE_MAX_AGE", "2h", `is "2h"`, "whole number", "", ""},
 			{Standalone, "INBOX_PORT", "x", `is "x"`, "whole number", "", ""},
+			{Standalone, "STANDALONE_PUBLIC", "yes please", `is "yes please"`, "true or false", "", ""},
 			{Standalone, "DATA_DIR", " ", "is not set", "folder", "", ""},
 			{Standalone, "JWT_SECRET", "hunter2", "is shorter than 32 bytes", "openssl", "", ""},
 		}

@@ -114,6 +114,7 @@ var variables = []variable{
 
 	{"DATA_DIR", ".data", "", embedded},
 	{"INBOX_PORT", "8025", "", embedded},
+	{"STANDALONE_PUBLIC", "false", "", embedded},
 }
 
 // uses reports whether role reads the variable. It panics on a name that is not in the table, a defect of this package.

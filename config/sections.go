@@ -47,6 +47,9 @@ func (h HTTP) Validate() Problems {
 	)
 }
 
+// Local reports whether only this machine reaches the servers.
+func (h HTTP) Local() bool { return isLoopback(h.Host) }
+
 // tokenPlace is where the token goes in INVITATION_URL.
 const tokenPlace = "{token}"
 

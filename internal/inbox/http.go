@@ -5,9 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/textproto"
+	"net/url"
 	"strconv"
+
+	"github.com/smap-platform/identity/pkg/httpserver"
 )
 
 //go:embed page
@@ -17,7 +21,7 @@ var pageFiles embed.FS
 // policy, hence the inline styles: mails carry theirs in attributes. Images come only from within the mail, so that
 // opening one notifies no server.
 const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; " +
-	"img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+	"img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors "
 
 // handler serves the page and the API:
 //
@@ -38,18 +42,35 @@ func (i *Inbox) handler() http.Handler {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.Handle("GET /", http.FileServerFS(page))
-	return secured(mux)
+	// A page of another site has nothing deleted, even where a browser would let it ask.
+	return i.secured(http.NewCrossOriginProtection().Handler(mux))
 }
 
-func secured(next http.Handler) http.Handler {
+// secured refuses requests for another host: a page whose name was made to resolve here would read every code.
+func (i *Inbox) secured(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !httpserver.Hosts(i.opts.Hosts).Allow(r.Host) {
+			writeJSON(w, http.StatusForbidden, map[string]string{
+				"error": "this host name is not the inbox's; use 127.0.0.1, localhost, or a name in INBOX_HOSTS",
+			})
+			return
+		}
 		h := w.Header()
-		h.Set("Content-Security-Policy", pagePolicy)
+		h.Set("Content-Security-Policy", pagePolicy+i.framedBy(r.Host))
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-store")
 		next.ServeHTTP(w, r)
 	})
+}
+
+// framedBy returns which page may show the inbox beside its own content: none, or one of the host that was asked for.
+func (i *Inbox) framedBy(host string) string {
+	if i.opts.FramePort == nil {
+		return "'none'"
+	}
+	page := url.URL{Scheme: "http", Host: net.JoinHostPort(httpserver.HostName(host), strconv.Itoa(i.opts.FramePort()))}
+	return page.String()
 }
 
 func (i *Inbox) listMessages(w http.ResponseWriter, r *http.Request) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,6 +174,50 @@ func TestPage(t *testing.T) {
 		require.Equal(t, http.StatusNotFound, response.StatusCode)
 		response, _ = call(t, http.MethodPost, box.URL()+"/api/messages")
 		require.Equal(t, http.StatusMethodNotAllowed, response.StatusCode)
+	})
+}
+
+func TestHosts(t *testing.T) {
+	t.Parallel()
+	box := start(t, inbox.Options{Hosts: []string{"inbox"}, FramePort: func() int { return 8080 }})
+	ask := func(method, host string, header ...string) *http.Response {
+		request, err := http.NewRequestWithContext(within(t), method, box.URL()+"/api/messages", nil)
+		require.NoError(t, err)
+		request.Host = host
+		for pair := range slices.Chunk(header, 2) {
+			request.Header.Set(pair[0], pair[1])
+		}
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		return response
+	}
+	send(t, box, []string{"a@example.com"}, "Subject: one\n\nx\n")
+
+	t.Run("a name that may be a stranger's is refused", func(t *testing.T) {
+		for _, host := range []string{"evil.test", "evil.test:8025", "127.0.0.1.evil.test"} {
+			require.Equal(t, http.StatusForbidden, ask(http.MethodGet, host).StatusCode, host)
+		}
+		for _, host := range []string{"127.0.0.1:8025", "localhost:8025", "[::1]:8025", "inbox:8025"} {
+			require.Equal(t, http.StatusOK, ask(http.MethodGet, host).StatusCode, host)
+		}
+	})
+	t.Run("a page of another site deletes nothing", func(t *testing.T) {
+		for _, site := range []string{"cross-site", "same-site"} {
+			require.Equal(t, http.StatusForbidden, ask(http.MethodDelete, "localhost", "Sec-Fetch-Site", site).StatusCode)
+		}
+		require.Equal(t, http.StatusForbidden, ask(http.MethodDelete, "localhost", "Origin", "http://evil.test").StatusCode)
+		require.Len(t, box.Messages(""), 1)
+		require.Equal(t, http.StatusNoContent, ask(http.MethodDelete, "localhost", "Sec-Fetch-Site", "same-origin").StatusCode)
+	})
+	t.Run("only the page beside it shows it in a frame", func(t *testing.T) {
+		require.Contains(t, ask(http.MethodGet, "localhost:8025").Header.Get("Content-Security-Policy"),
+			"; frame-ancestors http://localhost:8080")
+		require.Contains(t, ask(http.MethodGet, "127.0.0.1:8025").Header.Get("Content-Security-Policy"),
+			"; frame-ancestors http://127.0.0.1:8080")
+		alone := start(t, inbox.Options{})
+		response, _ := call(t, http.MethodGet, alone.URL()+"/")
+		require.Contains(t, response.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'")
 	})
 }
 

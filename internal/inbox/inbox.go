@@ -34,6 +34,9 @@ type Options struct {
 	HTTPAddr string         // host:port, port 0 picks a free one
 	Capacity int            // mails kept, counted per recipient; ≤ 0 means 1000
 	Log      zerolog.Logger // one debug line per mail: id and sizes, never an address or a body
+	Hosts    []string       // names a browser may use, apart from addresses and localhost ([httpserver.Hosts])
+	// FramePort returns the port of the page, on the same host, that may show the inbox in a frame. nil: none may.
+	FramePort func() int
 }
 
 // Inbox is one mailbox with its two listeners. Call Listen, then Run. The other methods need Listen and may be called
