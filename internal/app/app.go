@@ -104,6 +104,9 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 	if !a.owingOff {
 		events = in.owing(events)
 	}
+	if in.embedded != nil {
+		events = recordingPublisher{events, in.db, in.embedded.recorder}
+	}
 	a.heartbeat = heartbeat.New(heartbeat.Deps{
 		DB:      in.db,
 		Clock:   in.clock,

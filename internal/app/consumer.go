@@ -46,7 +46,7 @@ func (a *App) assembleConsumer(events event.Publisher) error {
 		Mailer:        smtp.New(a.mail),
 		Renderer:      a.renderer,
 		Clock:         a.clock,
-		Observer:      &mailObserver{a.log, a.metrics},
+		Observer:      a.mailObserver(),
 		Recipients:    a.recipientKey(),
 		Lease:         mailLease,
 		RenewEvery:    renewEvery,

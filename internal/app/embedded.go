@@ -14,6 +14,8 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/smap-platform/identity/config"
+	"github.com/smap-platform/identity/internal/console"
+	consolehttp "github.com/smap-platform/identity/internal/console/delivery/http"
 	"github.com/smap-platform/identity/internal/event"
 	"github.com/smap-platform/identity/internal/event/inprocess"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
@@ -27,6 +29,10 @@ type embedded struct {
 	broker *inprocess.Broker
 	redis  *miniredis.Miniredis
 	inbox  *inbox.Inbox
+	// recorder keeps what the console shows of events.
+	recorder *console.Recorder
+	// consolePort returns where the console is, once it is bound.
+	consolePort func() int
 }
 
 // Standalone is an App with both sides in one process on embedded parts. What it lacks is what servers give: events in
@@ -52,28 +58,32 @@ func NewStandalone(
 	if err != nil {
 		return nil, err
 	}
+	in.embedded.consolePort = a.consolePort
 	registerTimeTravel(a)
+	registerConsole(a)
 	return &Standalone{a}, nil
 }
 
 // embed returns the embedded twin of [production].
 func embed(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*infra, error) {
 	in := &infra{process: inStandalone, version: version, log: log}
-	parts := &embedded{
-		redis: miniredis.NewMiniRedis(),
-		inbox: inbox.New(inbox.Options{
-			SMTPAddr: net.JoinHostPort(cfg.SMTP.Host, strconv.Itoa(cfg.SMTP.Port)), // loopback, whatever HOST is
-			HTTPAddr: net.JoinHostPort(cfg.HTTP.Host, strconv.Itoa(cfg.Embedded.InboxPort)),
-			Log:      log,
-		}),
-		broker: inprocess.New(Queues(cfg), inprocess.Options{
-			Now:          func() time.Time { return in.clock.Now() },
-			DrainTimeout: cfg.Service.ShutdownTimeout / 2,
-			Log:          log,
-		}),
-	}
+	now := func() time.Time { return in.clock.Now() }
+	parts := &embedded{redis: miniredis.NewMiniRedis(), recorder: console.NewRecorder(now)}
+	parts.inbox = inbox.New(inbox.Options{
+		SMTPAddr:  net.JoinHostPort(cfg.SMTP.Host, strconv.Itoa(cfg.SMTP.Port)), // loopback, whatever HOST is
+		HTTPAddr:  net.JoinHostPort(inboxHost(cfg), strconv.Itoa(cfg.Embedded.InboxPort)),
+		Log:       log,
+		Hosts:     []string{cfg.HTTP.Host},
+		FramePort: func() int { return parts.consolePort() },
+	})
+	parts.broker = inprocess.New(Queues(cfg), inprocess.Options{
+		Now:          now,
+		DrainTimeout: cfg.Service.ShutdownTimeout / 2,
+		Log:          log,
+		Watch:        recordMoves(parts.recorder),
+	})
 	if err := parts.inbox.Listen(); err != nil {
-		return nil, fmt.Errorf("%s: %w", culprit(ctx, cfg.HTTP.Host, "SMTP_PORT, INBOX_PORT"), err)
+		return nil, fmt.Errorf("%s: %w", culprit(ctx, inboxHost(cfg), "SMTP_PORT, INBOX_PORT"), err)
 	}
 	cfg.SMTP.Port = parts.inbox.SMTPPort()
 	if err := cfg.Validate(config.Standalone); err != nil {
@@ -83,15 +93,34 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 		return nil, fmt.Errorf("the embedded redis: %w", err)
 	}
 	cfg.Redis.Host = parts.redis.Addr()
-	db, err := database.Open(embeddedDatabase(cfg))
+	options := embeddedDatabase(cfg)
+	options.Watch = recordWrites(parts.recorder)
+	db, err := database.Open(options)
 	if err != nil {
 		return nil, err
 	}
 	in.cfg, in.db, in.broker, in.embedded = cfg, db, embeddedBroker{parts.broker}, parts
 	in.letters = embeddedBroker{parts.broker}
+	in.ownLimits = consolehttp.Limits()
 	in.newConsumer = func(consumers []event.Consumer) consumer { return embeddedConsumer{parts.broker, consumers} }
-	return in, in.prepare(ctx, true)
+	if err := in.prepare(ctx, true); err != nil {
+		return nil, err
+	}
+	in.state.AddHook(recordingRedis{parts.recorder})
+	return in, nil
 }
+
+// inboxHost returns where the inbox's page is. It shows every code, so it is for other machines only where they are
+// meant to have it.
+func inboxHost(cfg config.Config) string {
+	if isOpen(cfg) {
+		return cfg.HTTP.Host
+	}
+	return cfg.SMTP.Host // loopback
+}
+
+// isOpen reports whether those who reach the servers are meant to have all that a standalone shows.
+func isOpen(cfg config.Config) bool { return cfg.HTTP.Local() || cfg.Embedded.Public }
 
 // embeddedDatabase has the options of the standalone's database, a file.
 func embeddedDatabase(cfg config.Config) database.Options {

@@ -57,6 +57,7 @@ type services struct {
 func (in *infra) newWeb(s services) (public, internal *echo.Echo) {
 	routes := projecthttp.Limits()
 	maps.Copy(routes, invitationhttp.Limits())
+	maps.Copy(routes, in.ownLimits)
 	in.logCallers()
 	public = in.newEcho(in.metrics.registry, routes)
 	public.Use(hashInTurns, recordOrigin)

@@ -83,6 +83,8 @@ type infra struct {
 	health   *health
 	embedded *embedded // nil in production
 	legacy   *wing
+	// ownLimits are those of routes that only this kind of process has.
+	ownLimits map[string]httpserver.Limits
 }
 
 // production connects to the servers that cfg names. Only the database has to be there.

@@ -23,6 +23,8 @@ func TestListen(t *testing.T) {
 			_, err = embed(t.Context(), config.Config{
 				HTTP: config.HTTP{Host: host},
 				SMTP: config.SMTP{Host: "127.0.0.1"},
+
+				Embedded: config.Embedded{Public: true},
 			}, "", zerolog.Nop())
 			require.ErrorContains(t, err, "HOST: inbox: cannot listen")
 		}

@@ -107,7 +107,14 @@ var matrixRoutes = map[string]matrixRow{
 	"GET /docs":            {who: forEveryone},
 	"GET /docs/*":          {who: forEveryone},
 
-	"POST /dev/clock/advance": {who: forEveryone}, // of the standalone alone
+	// Of the standalone alone:
+	"POST /dev/clock/advance":      {who: forEveryone},
+	"POST /dev/promote":            {who: forEveryone},
+	"GET /":                        {who: forEveryone},
+	"GET /dev/flow":                {who: forEveryone},
+	"GET /dev/console/console.css": {who: forEveryone},
+	"GET /dev/console/console.js":  {who: forEveryone},
+	"GET /dev/console/icon.svg":    {who: forEveryone},
 }
 
 // standing is what a caller is to the things of the matrix, by the database and not by the token.

@@ -134,7 +134,7 @@ func (in *infra) consumers(h handlers) []event.Consumer {
 		consumers[i] = event.Consumer{
 			Queue:    q,
 			Handle:   event.Chain(handle, event.Recover),
-			Observer: &consumeObserver{in.log, in.tracer(), in.metrics},
+			Observer: in.consumeObserver(),
 			Lane:     in.newLane(q),
 		}
 	}

@@ -42,7 +42,7 @@ type timeTravel struct {
 // registerTimeTravel adds POST /dev/clock/advance to the api of a standalone.
 func registerTimeTravel(a *App) {
 	t := &timeTravel{App: a}
-	a.web.POST("/dev/clock/advance", t.advance)
+	a.web.POST("/dev/clock/advance", t.advance, a.guard().Middleware)
 }
 
 // journey is the answer: the time it is now, and the moments at which something was due on the way.

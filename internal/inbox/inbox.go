@@ -78,6 +78,9 @@ func (i *Inbox) SMTPAddr() string { return i.smtp.Addr().String() }
 // SMTPPort returns the port of the SMTP server.
 func (i *Inbox) SMTPPort() int { return i.smtp.Addr().(*net.TCPAddr).Port }
 
+// HTTPPort returns the port of page and API.
+func (i *Inbox) HTTPPort() int { return i.http.Addr().(*net.TCPAddr).Port }
+
 // URL returns where a browser on this machine opens the page, without a trailing slash.
 func (i *Inbox) URL() string {
 	addr := *i.http.Addr().(*net.TCPAddr)

@@ -22,6 +22,8 @@ type Options struct {
 	// StatementTimeout is the limit of a statement whose context has no deadline, its rows included: a path can die without
 	// a reset while the server's reply is awaited. [1 min] PostgreSQL only
 	StatementTimeout time.Duration
+	// Watch is called after each statement that has changed rows, with the statement. [nobody watches]
+	Watch func(ctx context.Context, statement string)
 }
 
 // DB is a pool with its dialect. It is safe for concurrent use.
@@ -30,11 +32,12 @@ type DB struct {
 	dialect   Dialect
 	txTimeout time.Duration
 	writes    *lastWrite
+	watch     func(ctx context.Context, statement string)
 }
 
 // Open returns a pool that has not connected yet. Ping connects, so that a caller can wait for the database.
 func Open(o Options) (*DB, error) {
-	db := &DB{dialect: o.Dialect, txTimeout: cmp.Or(o.TxTimeout, 5*time.Second), writes: &lastWrite{}}
+	db := &DB{dialect: o.Dialect, txTimeout: cmp.Or(o.TxTimeout, 5*time.Second), writes: &lastWrite{}, watch: o.Watch}
 	maxConns := cmp.Or(o.MaxConns, 20)
 	var err error
 	if o.Dialect == SQLite {
@@ -92,9 +95,34 @@ type Querier interface {
 // that bypassed it would not be part of its caller's transaction, and on SQLite would wait for it.
 func (db *DB) Conn(ctx context.Context) Querier {
 	if t := current(ctx, db); t != nil {
-		return t.sql
+		return db.watched(t.sql)
 	}
-	return db.pool
+	return db.watched(db.pool)
+}
+
+// watched returns q, or q with its changes reported where they are watched.
+func (db *DB) watched(q Querier) Querier {
+	if db.watch == nil {
+		return q
+	}
+	return watcher{q, db.watch}
+}
+
+// watcher reports the statements that have changed rows.
+type watcher struct {
+	Querier
+	seen func(ctx context.Context, statement string)
+}
+
+// ExecContext implements [Querier].
+func (w watcher) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	result, err := w.Querier.ExecContext(ctx, query, args...)
+	if err == nil {
+		if n, err := result.RowsAffected(); err != nil || n > 0 {
+			w.seen(ctx, query)
+		}
+	}
+	return result, err
 }
 
 // IsNotFound reports whether err means that a query returned no row.

@@ -82,7 +82,7 @@ func (db *DB) WithinTxRetry(ctx context.Context, fn func(ctx context.Context) er
 // Tx returns the transaction of ctx, or [ErrNoTx]. It is for writes that make sense only together with others.
 func (db *DB) Tx(ctx context.Context) (Querier, error) {
 	if t := current(ctx, db); t != nil {
-		return t.sql, nil
+		return db.watched(t.sql), nil
 	}
 	return nil, ErrNoTx
 }

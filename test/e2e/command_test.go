@@ -30,11 +30,11 @@ func TestCommands(t *testing.T) {
 	t.Run("user show and mail resend", supportCommands)
 	t.Run("outbox retry", outboxCommand)
 	t.Run("versions, typing errors and health", commandLines)
-	t.Run("moving time is in no production binary", noTimeTravel)
+	t.Run("what only the standalone has is in no production binary", noStandalone)
 }
 
-// noTimeTravel looks for the route of the standalone in the binaries themselves.
-func noTimeTravel(t *testing.T) {
+// noStandalone looks for routes of the standalone, and its page, in the binaries themselves.
+func noStandalone(t *testing.T) {
 	t.Parallel()
 	for name, route := range map[string]string{harness.API: "/authentication/login", harness.Consumer: "/metrics"} {
 		path, err := harness.Binary(name)
@@ -42,7 +42,9 @@ func noTimeTravel(t *testing.T) {
 		program, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.True(t, bytes.Contains(program, []byte(route)), "routes can be found in the binary")
-		require.False(t, bytes.Contains(program, []byte("/dev/clock")), name)
+		for _, own := range []string{"/dev/clock", "/dev/flow", "/dev/promote", "Advance the clock"} {
+			require.False(t, bytes.Contains(program, []byte(own)), "%s: %s", name, own)
+		}
 	}
 }
 

@@ -31,13 +31,11 @@ func Standalone() *cobra.Command {
 // welcome shows a person where everything is.
 const welcome = `SMAP Identity Service, standalone
 
+  Open      %[1]s
   API       %[1]s
   API docs  %[1]s/docs
   Inbox     %[2]s
   Metrics   %[3]s/metrics
 
-Register a user and look into the inbox; Ctrl-C stops everything.
-
-  curl -s %[1]s/authentication/register -H 'Content-Type: application/json' \
-       -d '{"email":"you@example.com","password":"correct horse"}'
+Register on the page and see what happens; Ctrl-C stops everything.
 `

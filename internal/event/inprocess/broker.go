@@ -12,12 +12,15 @@ import (
 	"github.com/smap-platform/identity/internal/event"
 )
 
-// Options of a Broker; all are needed.
+// Options of a Broker; all are needed but Watch.
 type Options struct {
 	Now func() time.Time
 	// DrainTimeout bounds how long Consume goes on once its context has ended; after it the handlers' contexts end.
 	DrainTimeout time.Duration
 	Log          zerolog.Logger
+	// Watch is called for every message that the broker takes, with the names of the queues that hold it from then on,
+	// before a handler can have it. It must neither call the broker nor change the message. nil: nobody watches.
+	Watch func(m event.Message, queues []string)
 }
 
 // Broker holds the messages of a fixed set of queues. Safe for concurrent use.
@@ -73,18 +76,21 @@ func (b *Broker) route(m event.Message) (routed, known bool) {
 	case "":
 		way, ok := b.ways[m.RoutingKey]
 		if ok {
+			b.watch(m, m.RoutingKey)
 			way(m.Arrived())
 		}
 		return ok, true
 	case event.Exchange:
 		b.copyToTaps(m)
-		for _, q := range b.queues {
+		var takers []string
+		for name, q := range b.queues {
 			if q.bound(m.RoutingKey) {
-				q.push(m.Arrived())
-				routed = true
+				q.push(m.Arrived()) // it is handed out once mu is free
+				takers = append(takers, name)
 			}
 		}
-		return routed, true
+		b.watch(m, takers...)
+		return len(takers) > 0, true
 	default:
 		return false, false
 	}
@@ -96,6 +102,13 @@ func (b *Broker) DropDead(queue string, drop func(event.Message) bool) {
 	defer b.mu.Unlock()
 	if q := b.queues[queue]; q != nil {
 		q.dead = slices.DeleteFunc(q.dead, drop)
+	}
+}
+
+func (b *Broker) watch(m event.Message, queues ...string) {
+	if b.options.Watch != nil {
+		slices.Sort(queues)
+		b.options.Watch(m, queues)
 	}
 }
 

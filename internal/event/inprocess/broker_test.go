@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,28 @@ func consume(t *testing.T, b *inprocess.Broker, handle func(context.Context, eve
 
 func TestBroker(t *testing.T) {
 	t.Parallel()
+	t.Run("tells who watches where each message goes, retry levels and dead queues included", func(t *testing.T) {
+		t.Parallel()
+		moves := make(chan string, 10)
+		both := testQueue
+		both.Name = "p"
+		b := inprocess.New([]event.Queue{testQueue, both}, inprocess.Options{
+			Now: time.Now, DrainTimeout: time.Second, Log: zerolog.Nop(),
+			Watch: func(m event.Message, queues []string) {
+				moves <- m.Exchange + " " + m.ID + " " + strings.Join(queues, ",")
+			},
+		})
+		other := to("b")
+		other.Mandatory = false
+		require.Equal(t, []error{nil, nil}, b.Send(t.Context(), []event.Message{to("a.b"), other}))
+		require.Equal(t, "smap.events evt_a.b p,q", <-moves)
+		require.Equal(t, "smap.events evt_b ", <-moves)
+		consume(t, b, func(context.Context, event.Delivery) error { return errors.New("not now") })
+		require.Equal(t, " evt_a.b q.retry.1h", <-moves)
+
+		require.NoError(t, b.Send(t.Context(), []event.Message{to("a.c")})[0])
+		require.Equal(t, "smap.events evt_a.c p,q", <-moves)
+	})
 	t.Run("an exchange that does not exist is unroutable", func(t *testing.T) {
 		t.Parallel()
 		b, _ := newBroker(time.Second)
