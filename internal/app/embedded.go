@@ -213,5 +213,10 @@ func (s *Standalone) Tap(pattern string) (messages <-chan event.Message, stop fu
 	return s.embedded.broker.Tap(pattern)
 }
 
+// Send puts a message on the exchange, as another service does.
+func (s *Standalone) Send(ctx context.Context, m event.Message) error {
+	return s.embedded.broker.Send(ctx, []event.Message{m})[0]
+}
+
 // Redis is a client of the state database.
 func (s *Standalone) Redis() *goredis.Client { return s.state }

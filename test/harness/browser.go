@@ -7,10 +7,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 )
@@ -112,4 +115,78 @@ func (p *Page) Call(result any, function string, args ...any) error {
 		return fmt.Errorf("in the browser: %w; its messages: %v", err, p.Messages())
 	}
 	return json.Unmarshal(raw, result)
+}
+
+// Do does with the page what a person does.
+func (p *Page) Do(steps ...chromedp.Action[chromedp.Void]) error {
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	if err := chromedp.Do(ctx, steps...); err != nil {
+		return fmt.Errorf("in the browser: %w; its messages: %v", err, p.Messages())
+	}
+	return nil
+}
+
+// Look gives the page this size in pixels, and the light or dark colours that a person prefers.
+func (p *Page) Look(width, height int64, colours string) error {
+	if err := p.Do(chromedp.EmulateViewport(width, height)); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: colours}},
+	})
+	return err
+}
+
+// Picture keeps a picture of the page as PNG in .stack/artifacts, all of it or what can be seen at once.
+func (p *Page) Picture(name string, whole bool) error {
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	take := chromedp.CaptureScreenshot()
+	if whole {
+		take = chromedp.FullScreenshot(100)
+	}
+	picture, err := chromedp.Run(ctx, take)
+	if err != nil {
+		return err
+	}
+	root, err := repository()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(root, ".stack", "artifacts")
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o600)
+}
+
+// axeJS runs axe-core on the page and returns what it finds that is serious.
+const axeJS = `async () => (await axe.run(document, {resultTypes: ["violations"], iframes: false})).violations
+	.filter(v => v.impact === "serious" || v.impact === "critical")
+	.map(v => v.id + ": " + v.nodes.map(n => n.target.join(" ") + " " + n.failureSummary).slice(0, 3).join("; "))`
+
+// Axe returns what axe-core finds wrong with the page for people who cannot see it or use no mouse. It reports false where
+// axe-core is not there: deployments/stack.sh need axe brings it.
+func (p *Page) Axe() (serious []string, checked bool, err error) {
+	root, err := repository()
+	if err != nil {
+		return nil, false, err
+	}
+	source, err := os.ReadFile(filepath.Join(root, ".stack", "axe", "axe.min.js"))
+	if os.IsNotExist(err) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	ctx, cancel := context.WithTimeout(p.ctx, Patience)
+	defer cancel()
+	if _, err := chromedp.Run(ctx, chromedp.Evaluate[[]byte](string(source)+";0")); err != nil {
+		return nil, false, err
+	}
+	err = p.Call(&serious, axeJS)
+	return serious, true, err
 }
