@@ -172,7 +172,8 @@ func (c *console) looksRight(name string) {
 			var wide int64
 			require.NoError(c, c.page.Call(&wide, `() => document.documentElement.scrollWidth`))
 			require.LessOrEqual(c, wide, width)
-			require.NoError(c, c.page.Picture(fmt.Sprintf("%s-%s-%d-end", name, colours, width), true))
+			require.NoError(c, c.page.Picture(fmt.Sprintf("%s-%s-%d-whole", name, colours, width), true))
+			require.NoError(c, c.page.Picture(fmt.Sprintf("%s-%s-%d", name, colours, width), false))
 		}
 		serious, checked, err := c.page.Axe()
 		require.NoError(c, err)
@@ -255,6 +256,7 @@ func hostile(c *console, browser *harness.Browser) {
 			form.querySelector("button[name=register]").click()
 			return ""
 		}`, address))
+		c.see("#account output", "e-mail address")
 		require.NoError(c, c.page.Call(&refused, `async address => {
 			document.getElementById("addresses").value = address
 			document.querySelector("#invite button[name=invite]").click()
@@ -265,7 +267,7 @@ func hostile(c *console, browser *harness.Browser) {
 		ID: markup, Exchange: events.Exchange, RoutingKey: "email." + markup, Body: []byte(markup),
 		Headers: map[string]string{events.HeaderTraceparent: "00-" + markup + "-1-1"},
 	}))
-	c.see("#rows", `<script>top.ran=1`)
+	c.see("#rows", `<script>top.`)
 	for _, page := range []*harness.Page{c.page, inbox} {
 		var ran string
 		require.NoError(c, page.Call(&ran, `() => (window.ran ?? "") + document.title`))

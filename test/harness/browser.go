@@ -146,6 +146,10 @@ func (p *Page) Picture(name string, whole bool) error {
 	defer cancel()
 	take := chromedp.CaptureScreenshot()
 	if whole {
+		var top bool
+		if err := p.Call(&top, `() => (window.scrollTo(0, 0), true)`); err != nil { // what is sticky belongs there
+			return err
+		}
 		take = chromedp.FullScreenshot(100)
 	}
 	picture, err := chromedp.Run(ctx, take)

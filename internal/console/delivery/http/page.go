@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -185,8 +186,11 @@ func functions() template.FuncMap {
 		"moment": func(t time.Time) string { return t.UTC().Format(time.DateTime) },
 		"short":  short,
 		"after": func(p console.Path, s console.Step) string {
-			return s.At.UTC().Format("15:04:05.000") + ", +" + short(s.At.Sub(p.Begun))
+			return "+" + short(s.At.Sub(p.Begun))
 		},
+		"exact": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05.000") },
+		// parts are what a line may end behind.
+		"parts": func(text string) []string { return regexp.MustCompile(`[^.:_]*[.:_]?`).FindAllString(text, -1) },
 		"tone": func(s console.Step) string {
 			if s.Failed || s.Stage == console.Queue && strings.HasSuffix(s.Where, ".dead") {
 				return "bad"

@@ -188,7 +188,7 @@ func TestFlow(t *testing.T) {
 		next := stream(t, s)
 		rows := next()
 		require.Len(t, rows, 1)
-		for _, part := range []string{`id="event-1"`, "user.verified", "evt_1", f.Trace, "row committed", "09:00:00.000"} {
+		for _, part := range []string{`id="event-1"`, "user.<wbr>verified", "evt_1", f.Trace, "row committed", "09:00:00.000"} {
 			require.Contains(t, rows[0], part)
 		}
 		s.recorder.Begin(f, "identity.email")("exhausted", true, 1500*time.Millisecond)
@@ -211,7 +211,7 @@ func TestFlow(t *testing.T) {
 			each(n, func(n *html.Node) {
 				require.NotContains(t, []string{"img", "script", "a"}, n.Data)
 				for _, a := range n.Attr {
-					require.Contains(t, []string{"role", "id", "scope", "class", "datetime", "data-label"}, a.Key)
+					require.Contains(t, []string{"role", "id", "scope", "class", "datetime", "data-label", "title"}, a.Key)
 					require.NotContains(t, a.Val, "alert")
 				}
 			})
