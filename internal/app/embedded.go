@@ -20,6 +20,7 @@ import (
 	"github.com/smap-platform/identity/internal/event/inprocess"
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/inbox"
+	invitationpage "github.com/smap-platform/identity/internal/invitation/delivery/page"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
@@ -67,6 +68,9 @@ func NewStandalone(
 // embed returns the embedded twin of [production].
 func embed(ctx context.Context, cfg config.Config, version string, log zerolog.Logger) (*infra, error) {
 	in := &infra{process: inStandalone, version: version, log: log}
+	if cfg.Invitations.URL == "" && cfg.HTTP.AppPort != 0 {
+		cfg.Invitations.URL = ownPages(cfg.HTTP) + invitationpage.Accept + "#token={token}"
+	}
 	now := func() time.Time { return in.clock.Now() }
 	parts := &embedded{redis: miniredis.NewMiniRedis(), recorder: console.NewRecorder(now)}
 	parts.inbox = inbox.New(inbox.Options{
@@ -108,6 +112,15 @@ func embed(ctx context.Context, cfg config.Config, version string, log zerolog.L
 	}
 	in.state.AddHook(recordingRedis{parts.recorder})
 	return in, nil
+}
+
+// ownPages returns where a browser finds the pages that the service brings itself.
+func ownPages(h config.HTTP) string {
+	host := h.Host
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, strconv.Itoa(h.AppPort))
 }
 
 // inboxHost returns where the inbox's page is. It shows every code, so it is for other machines only where they are

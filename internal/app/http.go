@@ -24,6 +24,7 @@ import (
 	"github.com/smap-platform/identity/internal/authentication/token"
 	authentications "github.com/smap-platform/identity/internal/authentication/usecase"
 	invitationhttp "github.com/smap-platform/identity/internal/invitation/delivery/http"
+	invitationpage "github.com/smap-platform/identity/internal/invitation/delivery/page"
 	invitations "github.com/smap-platform/identity/internal/invitation/usecase"
 	projecthttp "github.com/smap-platform/identity/internal/project/delivery/http"
 	projects "github.com/smap-platform/identity/internal/project/usecase"
@@ -115,6 +116,7 @@ func (in *infra) registerForPeople(root *echo.Group, s services) {
 	authhttp.RegisterAdministration(root, s.administration, s.deleter, auth)
 	audithttp.Register(root, s.audit, authenticated)
 	invitationhttp.Register(root, s.invitations, invitationLogin{auth}, authenticated)
+	invitationpage.Register(root)
 	subscriptionhttp.Register(root, s.subscriptions, authenticated)
 	subscriptionhttp.RegisterPlans(root, s.plans, authenticated)
 	projecthttp.Register(root, s.reading, authenticated, auth.Still, cmp.Or(in.streamCheck, projecthttp.CheckEvery))

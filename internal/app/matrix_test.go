@@ -107,6 +107,11 @@ var matrixRoutes = map[string]matrixRow{
 	"GET /docs":            {who: forEveryone},
 	"GET /docs/*":          {who: forEveryone},
 
+	"GET /accept-invitation":          {who: forEveryone},
+	"GET /accept-invitation/page.css": {who: forEveryone},
+	"GET /accept-invitation/page.js":  {who: forEveryone},
+	"GET /invitation-progress":        {who: forEveryone},
+
 	// Of the standalone alone:
 	"POST /dev/clock/advance":      {who: forEveryone},
 	"POST /dev/promote":            {who: forEveryone},

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/smtp"
 	"regexp"
 	"slices"
@@ -33,7 +34,11 @@ func newConsole(t *testing.T, browser *harness.Browser) *console {
 	t.Helper()
 	cfg, err := config.Load(config.Standalone)
 	require.NoError(t, err)
-	cfg.HTTP.Host, cfg.HTTP.AppPort, cfg.HTTP.ConsumerPort, cfg.HTTP.InternalPort = "127.0.0.1", 0, 0, nil
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, free.Close())
+	cfg.HTTP.Host, cfg.HTTP.AppPort = "127.0.0.1", free.Addr().(*net.TCPAddr).Port // which mails lead to
+	cfg.HTTP.ConsumerPort, cfg.HTTP.InternalPort = 0, nil
 	cfg.SMTP.Port, cfg.Embedded.InboxPort, cfg.Embedded.DataDir = 0, 0, t.TempDir()
 	cfg.Cookie.Secure, cfg.Invitations.URL = false, ""
 	s, err := app.NewStandalone(t.Context(), cfg, "test", zerolog.Nop())
@@ -136,7 +141,7 @@ func consoleWay(c *console, browser *harness.Browser) {
 	c.see("#role", "ADMIN")
 	c.click("invite", "invite")
 	c.see("#invite output", "3 of 3 sent")
-	require.NoError(c, c.page.Picture("console-light-1600", true))
+	c.invited(browser)
 
 	c.fill("days", "11")
 	c.click("travel", "advance")
@@ -153,14 +158,48 @@ func consoleWay(c *console, browser *harness.Browser) {
 		counted[key]++
 	}
 	require.Equal(c, map[string]int{
-		"email.verification.requested": 1, "subscription.created": 1, "user.verified": 1, "invitation.requested": 3, "job.completed": 1,
-		"email.project_completed.requested": 1, "email.trial_ending.requested": 2, "subscription.cancelled": 1,
+		"email.verification.requested": 1, "subscription.created": 2, "user.verified": 2, "invitation.requested": 3, "job.completed": 1,
+		"email.project_completed.requested": 1, "email.trial_ending.requested": 4, "subscription.cancelled": 2,
 	}, counted)
 	require.Len(c, c.s.Inbox().Messages("an@example.com"), 4, "code, closing mail, two reminders")
 	c.looksRight("console")
 	require.NotContains(c, fmt.Sprint(c.page.Messages()), "Content Security Policy")
 	require.NotContains(c, fmt.Sprint(c.page.Messages()), "Uncaught")
 	require.Empty(c, inbox.Messages())
+}
+
+// invited opens the batch's progress in a tab of its own, and goes where the mail of an invitation leads.
+func (c *console) invited(browser *harness.Browser) {
+	c.Helper()
+	tab := &console{c.T, c.s, browser.Open(c.s.APIURL())}
+	var batch string
+	require.NoError(c, c.page.Call(&batch, `() => document.getElementById("batch").href`))
+	require.NoError(c, tab.page.Do(chromedp.Navigate(batch)))
+	tab.see("#said", "3 of 3 sent\nDone.")
+	tab.looksRight("progress")
+
+	mails, err := c.s.Inbox().Wait(c.Context(), "anna@example.com", 1)
+	require.NoError(c, err)
+	link := regexp.MustCompile(`http://\S+/accept-invitation#token=\S+`).FindString(mails[0].Text)
+	require.NoError(c, tab.page.Do(chromedp.Navigate(link)))
+	var address string
+	require.NoError(c, tab.page.Call(&address, `() => location.href`))
+	require.Equal(c, c.s.APIURL()+"/accept-invitation", address, "the token does not stay in the address")
+	tab.fill("password", "short")
+	require.NoError(c, tab.page.Do(chromedp.KeyEvent("\r")))
+	tab.see("#said", "8 characters")
+	tab.looksRight("accept")
+	tab.fill("password", "correct horse battery")
+	require.NoError(c, tab.page.Do(chromedp.KeyEvent("\r")))
+	tab.see("#said", "active")
+	tab.looksRight("accepted")
+
+	require.NoError(c, tab.page.Do(chromedp.Navigate(link)))
+	tab.fill("password", "correct horse battery")
+	require.NoError(c, tab.page.Do(chromedp.KeyEvent("\r")))
+	tab.see("#said", "used already")
+	c.click("account", "login") // the browser has been Anna's
+	c.see("#me", "an@example.com")
 }
 
 // looksRight has axe-core look at a page in both colours, and no width have a part of it out of sight.

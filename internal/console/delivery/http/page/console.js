@@ -139,6 +139,8 @@ function watch(project) {
   const bar = $('bar');
   bar.hidden = false;
   bar.value = 0;
+  $('batch').hidden = false;
+  $('batch').href = 'invitation-progress#project=' + encodeURIComponent(project);
   progress = new EventSource(`projects/${encodeURIComponent(project)}/progress/stream`);
   const draw = (event) => {
     const p = JSON.parse(event.data);
