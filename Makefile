@@ -64,6 +64,7 @@ run-consumer: ## Run the consumer on the stack
 .PHONY: need-browser
 need-browser:
 	@deployments/stack.sh need browser
+	@deployments/stack.sh need axe
 
 .PHONY: need-promtool
 need-promtool:

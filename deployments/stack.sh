@@ -34,7 +34,7 @@ deployments/stack.sh down           stop what it started; the data stay
 deployments/stack.sh clean          down, then remove .stack and all data (also: down --purge)
 deployments/stack.sh status         what runs where; exit 1 unless all of it answers
 deployments/stack.sh restart NAME   stop NAME if it runs, start it, wait: rabbitmq, redis, postgres, inbox
-deployments/stack.sh need TOOL      install browser or promtool, which some checks run, where it is absent
+deployments/stack.sh need TOOL      install browser, promtool or axe, which some checks run, where it is absent
 deployments/stack.sh rabbitmqctl …  the broker's own tool, aimed at this stack's node
 EOT
 }
@@ -161,7 +161,7 @@ case "${1:-} ${2:-}" in
   'down --purge' | 'clean ') down --purge ;;
   'status ') status ;;
   'restart rabbitmq' | 'restart redis' | 'restart postgres' | 'restart inbox') restart "$2" ;;
-  'need browser' | 'need promtool')
+  'need browser' | 'need promtool' | 'need axe')
     prepare
     lock
     "need_$2"

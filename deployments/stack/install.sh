@@ -106,5 +106,16 @@ promtool_installed() { command -v promtool >/dev/null; }
 debootstrap_installed() { [ -x /usr/sbin/debootstrap ] || command -v debootstrap >/dev/null; }
 
 need_browser() { need_tool browser chromium "the end-to-end tests need Chromium or Chrome"; }
+# axe-core looks at the pages as people who cannot see them do. It stays in .stack. Without npm that check is left out,
+# and the test says so.
+axe_version=4.14.1
+need_axe() {
+  [ -f "$stack/axe/axe.min.js" ] && return
+  command -v npm >/dev/null || { say "npm is not here: axe-core does not look at the pages" && return; }
+  mkdir -p "$stack/axe"
+  (cd "$stack/axe" && npm pack --silent "axe-core@$axe_version" >/dev/null &&
+    tar xzf "axe-core-$axe_version.tgz" --strip-components=1 package/axe.min.js && rm "axe-core-$axe_version.tgz") ||
+    say "npm could not bring axe-core: it does not look at the pages"
+}
 need_promtool() { need_tool promtool prometheus "the checks of the alerts need promtool"; }
 need_debootstrap() { need_tool debootstrap debootstrap "RABBITMQ_SERIES=4 needs debootstrap"; }
