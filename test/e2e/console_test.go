@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/smtp"
@@ -194,7 +195,15 @@ func (c *console) invited(browser *harness.Browser) {
 	tab.see("#said", "active")
 	tab.looksRight("accepted")
 
-	require.NoError(c, tab.page.Do(chromedp.Navigate(link)))
+	require.NoError(c, tab.page.Do(chromedp.Navigate(link))) // which only changes the fragment
+	harness.Soon(c, func() error {
+		var again bool
+		err := tab.page.Call(&again, `() => !document.getElementById("accept").hidden && !location.hash`)
+		if err == nil && !again {
+			err = errors.New("the page is not for another invitation yet")
+		}
+		return err
+	})
 	tab.fill("password", "correct horse battery")
 	require.NoError(c, tab.page.Do(chromedp.KeyEvent("\r")))
 	tab.see("#said", "used already")
