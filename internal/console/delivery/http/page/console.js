@@ -88,7 +88,7 @@ async function refresh() {
     show('ends', when(held.data.trial_ends_at || held.data.ends_at));
   } else {
     show('entitled', 'no', 'bad');
-    show('subscription', wrong(held));
+    show('subscription', held.status === 404 ? 'none, or it has ended' : wrong(held));
     show('ends', '–');
   }
   return true;
