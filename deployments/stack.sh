@@ -110,6 +110,7 @@ down() {
     rm -f "$stack/series" # the next one starts the machine's own broker again
   fi
   if [ -n "${1:-}" ]; then
+    if [ -d "$stack/cluster" ]; then "$here/cluster.sh" down; fi
     if on_linux; then unmount_all; fi
     rm -rf "$stack"
     say "down, data removed"

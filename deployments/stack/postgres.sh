@@ -9,7 +9,7 @@ postgres_bin() {
   local wanted=15 bin found=''
   if [ -f "$stack/postgres/PG_VERSION" ]; then wanted=$(<"$stack/postgres/PG_VERSION"); fi
   while read -r bin; do
-    [ -x "$bin/postgres" ] || continue
+    [ -x "$bin/postgres" ] && [ -x "$bin/pg_isready" ] || continue
     at_least "$wanted" "$("$bin/postgres" --version | sed 's/[^0-9]*\([0-9.]*\).*/\1/')" || continue
     found=$bin
     [ ! -f "$stack/postgres/PG_VERSION" ] || break
