@@ -148,7 +148,7 @@ func Load(role Role) (Config, error) {
 		},
 		HTTP:     readHTTP(r),
 		Postgres: readPostgres(r),
-		RabbitMQ: RabbitMQ{URL: r.secret("RABBITMQ_URL"), ManagementURL: r.secret("RABBITMQ_MANAGEMENT_URL")},
+		RabbitMQ: readRabbitMQ(r),
 		Events: Events{
 			Phase:         r.oneOf("EVENTS_MIGRATION_PHASE", "prepare", "dual", "cutover", "complete"),
 			ConsumeLegacy: r.oneOf("EVENTS_CONSUME_LEGACY", "on", "off") == "on",

@@ -8,11 +8,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/stretchr/testify/require"
 )
 
@@ -234,13 +236,33 @@ func TestLoad(t *testing.T) {
 			{Consumer, "SMTP_HOST", "mail:25", "is not a host name", "SMTP_PORT", "", ""},
 			{API, "INTERNAL_KEY", "0123456789abcdef\r", "holds what no HTTP header can carry", "check the file", "", ""},
 			{API, "INTERNAL_KEY", "0123456789abcdef\n", "holds what no HTTP header can carry", "check the file", "", ""},
-			{API, "RABBITMQ_URL", "amqp://u:hunter2@a:5672/,amqp://u:hunter2@b:5672/", "has a comma", "one node", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a/,amqp://u:hunter3@b/", "has another user or password", "once or in each", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a/,amqp://v:hunter2@b/", "has another user or password", "once or in each", "", ""},
+			{API, "RABBITMQ_URL", "amqp://a/,amqp://u:hunter2@b/", "has another user or password", "once or in each", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:12,hunter2@a/", "has another user or password", "%2C", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2,12@a/", "has a node that is no such URL", "%2C", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a/one,amqp://b/two", "has another virtual host", "once or in each", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a/one,amqp://b/", "has another virtual host", "once or in each", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a,amqps://b", "has nodes with and without TLS", "amqps://", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a,http://b", "has a node that is no such URL", "amqp://", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a,amqp://A", "names a node twice", "commas", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a,,amqp://b", "has an empty place", "commas", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a,amqp://b,", "has an empty place", "commas", "", ""},
+			{API, "RABBITMQ_URL", ",amqp://u:hunter2@a", "has an empty place", "commas", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a, amqp://b", "has white space", "commas", "", ""},
+			{API, "RABBITMQ_URL", "amqp://u:hunter2@a;amqp://b", "is not an AMQP URL", "amqp://", "", ""},
+			{API, "RABBITMQ_URL", "a:5672,amqp://u:hunter2@b", "has a node that is no such URL", "amqp://", "", ""},
+			{Consumer, "RABBITMQ_MANAGEMENT_URL", "http://u:hunter2@a,http://v:hunter2@b", "has another user", "unset it", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:12/hunter2@mq:5672/", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:12?hunter2@mq:5672/", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:12#hunter2@mq:5672/", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:hunter2@mq:5672/ ", "is not an AMQP URL", "%-escaped", "", ""},
 			{API, "RABBITMQ_URL", "amqp://u:hunter2@mq:5672/\n", "is not an AMQP URL", "%-escaped", "", ""},
-			{API, "POSTGRES_HOST", "db1,db2", "is not a host name", "one host name", "", ""},
+			{API, "POSTGRES_HOST", "db1,", "has an entry that is not HOST", "HOST,HOST", "", ""},
+			{API, "POSTGRES_HOST", "db1,db2:x", "has an entry that is not HOST", "HOST,HOST", "", ""},
+			{API, "POSTGRES_HOST", "db1,u:hunter2@db2", "has an entry that is not HOST", "HOST,HOST", "", ""},
+			{API, "POSTGRES_HOST", "db1,/run/postgresql", "has an entry that is not HOST", "HOST,HOST", "", ""},
+			{API, "POSTGRES_HOST", "db1:5432,db1:5432", "names a host twice", "HOST,HOST", "", ""},
 			{API, "REDIS_HOST", "r1:6379,r2:6379", "is not one host name", "HOST:PORT", "", ""},
 			{API, "REDIS_HOST", ":6379", "is not one host name", "HOST:PORT", "", ""},
 			{API, "REDIS_HOST", ":hunter2@redis:6379", "is not one host name", "HOST:PORT", "", ""},
@@ -374,6 +396,93 @@ func TestSecrets(t *testing.T) {
 			require.NotContains(t, printed, secret)
 		}
 		require.Contains(t, printed, "[secret]")
+	})
+}
+
+func TestNodes(t *testing.T) {
+	t.Run("completes a list of nodes", func(t *testing.T) {
+		for given, want := range map[string]string{
+			"amqp://u:p@a:5672/v":                            "amqp://u:p@a:5672/v",
+			"amqp://u:p@a:5672/v,amqp://u:p@b:5672/v":        "amqp://u:p@a:5672/v,amqp://u:p@b:5672/v",
+			"amqp://u:p@a:5672/v,amqp://b":                   "amqp://u:p@a:5672/v,amqp://u:p@b/v",
+			"amqp://u:p@a:5672,b:5673,[::1]:5674/v":          "amqp://u:p@a:5672/v,amqp://u:p@b:5673/v,amqp://u:p@[::1]:5674/v",
+			"amqp://u:p%2C%40q@a,b/x%2Fy":                    "amqp://u:p%2C%40q@a/x%2Fy,amqp://u:p%2C%40q@b/x%2Fy",
+			"amqps://u:p@a?cacertfile=%2Fca&heartbeat=7,b":   "amqps://u:p@a?cacertfile=%2Fca&heartbeat=7,amqps://u:p@b?cacertfile=%2Fca&heartbeat=7",
+			"amqps://u:p@1.1.1.1?server_name_indication=a,b": "amqps://u:p@1.1.1.1?server_name_indication=a,amqps://u:p@b",
+			"amqp://a,b": "amqp://a,amqp://b",
+		} {
+			setenv(t, complete(), map[string]string{"RABBITMQ_URL": given})
+			cfg, err := Load(API)
+			require.NoError(t, err, given)
+			require.Equal(t, want, string(cfg.RabbitMQ.URL))
+			require.NoError(t, cfg.Validate(API), "a complete list is one")
+		}
+	})
+
+	t.Run("gives each node the login of the management API", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{"RABBITMQ_MANAGEMENT_URL": "http://u:p@a:15672,b:15672"})
+		cfg, err := Load(Consumer)
+		require.NoError(t, err)
+		require.Equal(t, "http://u:p@a:15672,http://u:p@b:15672", string(cfg.RabbitMQ.ManagementURL))
+	})
+
+	t.Run("finds the server by Sentinels", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{
+			"REDIS_HOST": "", "REDIS_PORT": "tcp://10.0.0.1:6379", "REDIS_SENTINEL_ADDRS": "s1, s2:5000,[::1]", "REDIS_SENTINEL_MASTER": "smap",
+			"REDIS_SENTINEL_PASSWORD": "x",
+		})
+		cfg, err := Load(API)
+		require.NoError(t, err)
+		require.Equal(t, []string{"s1:26379", "s2:5000", "[::1]:26379"}, cfg.Redis.Sentinels)
+		for variable, value := range map[string]string{
+			"REDIS_SENTINEL_ADDRS": "", "REDIS_SENTINEL_MASTER": "",
+		} {
+			t.Setenv(variable, value)
+			_, err := Load(API)
+			require.ErrorContains(t, err, variable+" is not set")
+			t.Setenv("REDIS_SENTINEL_ADDRS", "s1")
+			t.Setenv("REDIS_SENTINEL_MASTER", "smap")
+		}
+		t.Setenv("REDIS_HOST", "redis")
+		_, err = Load(API)
+		require.ErrorContains(t, err, "REDIS_HOST is set although Sentinels name the server; unset it")
+		t.Setenv("REDIS_HOST", "")
+		for value, wrong := range map[string]string{
+			"s1,,s2": "has an entry that is not HOST:PORT", "redis://:hunter2@s1": "has an entry", "s1:0": "has an entry",
+			"s1,s1:26379": "names a Sentinel twice",
+		} {
+			t.Setenv("REDIS_SENTINEL_ADDRS", value)
+			_, err := Load(API)
+			require.ErrorContains(t, err, "REDIS_SENTINEL_ADDRS "+wrong)
+			require.NotContains(t, err.Error(), "hunter2")
+		}
+		t.Setenv("REDIS_SENTINEL_ADDRS", "s1")
+		t.Setenv("REDIS_SENTINEL_MASTER", "two words")
+		_, err = Load(API)
+		require.ErrorContains(t, err, "REDIS_SENTINEL_MASTER has white space")
+	})
+
+	t.Run("reads several hosts of PostgreSQL", func(t *testing.T) {
+		setenv(t, complete(), map[string]string{"POSTGRES_HOST": "db1, [::1]:5433,::2"})
+		cfg, err := Load(Migrate)
+		require.NoError(t, err)
+		parsed, err := pgx.ParseConfig(cfg.Postgres.DSN())
+		require.NoError(t, err)
+		var hosts []string
+		for _, f := range append([]*pgconn.FallbackConfig{{Host: parsed.Host, Port: parsed.Port}}, parsed.Fallbacks...) {
+			hosts = append(hosts, fmt.Sprint(f.Host, " ", f.Port))
+		}
+		require.Equal(t, []string{"db1 5432", "::1 5433", "::2 5432"}, slices.Compact(hosts))
+		require.NotNil(t, parsed.ValidateConnect)
+	})
+
+	t.Run("warns of several hosts without TLS", func(t *testing.T) {
+		risks := func(hosts string) int {
+			return len(Config{Postgres: Postgres{Host: hosts, SSLMode: "disable"}}.Risks())
+		}
+		require.Equal(t, 0, risks("127.0.0.1:1,127.0.0.1:2"))
+		require.Equal(t, 1, risks("127.0.0.1:1,db2:2"))
+		require.Equal(t, 0, risks("/run/postgresql"))
 	})
 }
 

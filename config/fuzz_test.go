@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -63,5 +64,32 @@ func FuzzParseProxy(f *testing.F) {
 		again, ok := parseProxy(prefix.String())
 		require.True(t, ok)
 		require.Equal(t, prefix, again)
+	})
+}
+
+// A list of nodes is refused, without a word of it, or completed: every node has what one has.
+func FuzzParseNodes(f *testing.F) {
+	for _, seed := range []string{
+		"amqp://u:p@a/v,amqp://u:p@b/v", "amqp://u:p@a,b:1,[::1]/v", "amqp://u:p%2C@a,b", "amqp://u:a,b@c/", "amqps://u:p@a?cacertfile=x,b",
+		"amqp://a,amqp://u:p@b", ",", "amqp://a,,b", "amqp://a,b#c", "amqp://a/%2f,b//", "amqp://a,b?x=%zz",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		nodes, wrong := parseNodes(text, "amqp", "amqps")
+		if wrong != "" {
+			require.Regexp(t, "^(has|names) [a-zA-Z ]+$", wrong)
+			return
+		}
+		for _, u := range nodes {
+			require.Equal(t, nodes[0].User, u.User)
+			require.Equal(t, nodes[0].Path, u.Path)
+			require.Equal(t, nodes[0].Scheme, u.Scheme)
+		}
+		complete := completeNodes(Secret(text), "amqp", "amqps")
+		if len(nodes) > 1 {
+			require.Equal(t, len(nodes)-1, strings.Count(string(complete), ","))
+			require.Equal(t, complete, completeNodes(complete, "amqp", "amqps"), "complete is complete")
+		}
 	})
 }

@@ -17,23 +17,22 @@ func TestPreviousRelease(t *testing.T) {
 	week0, _, _ = strings.Cut(week0, "### Week 1")
 
 	for setting, role := range map[string]Role{
-		"INTERNAL_KEY=12345678":                      API,
-		"JWT_SECRET=secret":                          API,
-		"ENV=staging2":                               Consumer,
-		"LOGGER_LEVEL=fatal":                         API,
-		"LOGGER_LEVEL=warning":                       Consumer,
-		"HOST=0.0.0.0:8080":                          API,
-		"APP_PORT=:8080":                             API,
-		"POSTGRES_HOST=db:5432":                      Migrate,
-		"RABBITMQ_URL=amqp://a:b@mq1,amqp://a:b@mq2": Consumer,
-		"COOKIE_SECURE=false":                        API,
-		"COOKIE_MAX_AGE=2h":                          API,
-		"COOKIE_MAX_AGE=0":                           API,
-		"COOKIE_SAMESITE=default":                    API,
-		"COOKIE_DOMAIN=https://smap.example":         API,
-		"SMTP_HOST=mail.example.com:587":             Consumer,
-		"SMTP_FROM=SMAP <no-reply@smap.example>":     Consumer,
-		"SMTP_USERNAME=robot":                        Consumer, // its problem is the password that is missing
+		"INTERNAL_KEY=12345678":                  API,
+		"JWT_SECRET=secret":                      API,
+		"ENV=staging2":                           Consumer,
+		"LOGGER_LEVEL=fatal":                     API,
+		"LOGGER_LEVEL=warning":                   Consumer,
+		"HOST=0.0.0.0:8080":                      API,
+		"APP_PORT=:8080":                         API,
+		"POSTGRES_HOST=db:5432":                  Migrate,
+		"COOKIE_SECURE=false":                    API,
+		"COOKIE_MAX_AGE=2h":                      API,
+		"COOKIE_MAX_AGE=0":                       API,
+		"COOKIE_SAMESITE=default":                API,
+		"COOKIE_DOMAIN=https://smap.example":     API,
+		"SMTP_HOST=mail.example.com:587":         Consumer,
+		"SMTP_FROM=SMAP <no-reply@smap.example>": Consumer,
+		"SMTP_USERNAME=robot":                    Consumer, // its problem is the password that is missing
 	} {
 		t.Run("refuses "+setting, func(t *testing.T) {
 			name, value, _ := strings.Cut(setting, "=")

@@ -76,6 +76,6 @@ func isURL(text string, schemes ...string) bool {
 // escaped ends the host early (amqp://user:12/secret@host/): what is behind it would be logged as a path or a name.
 func isServerURL(text string, schemes ...string) bool {
 	u, err := url.Parse(text)
-	return err == nil && isURL(text, schemes...) && u.Fragment == "" &&
+	return err == nil && isURL(text, schemes...) && u.Fragment == "" && !strings.ContainsAny(u.Host, ";,|") &&
 		!strings.Contains(u.EscapedPath()+u.RawQuery, "@") && !strings.ContainsFunc(text, unicode.IsSpace)
 }

@@ -113,13 +113,19 @@ func isSame(a, b []byte) bool {
 	})
 }
 
+// isOtherMachine reports whether an entry of POSTGRES_HOST is reached over a network.
+func isOtherMachine(entry string) bool {
+	host, _, _ := hostPort(entry, maxPort)
+	return !isLoopback(host) && !strings.HasPrefix(host, "/")
+}
+
 // Risks returns a sentence for each setting that is taken as it is although it opens a door.
 func (cfg Config) Risks() (found []string) {
 	if cfg.Cookie.SameSite == sameSite["none"] && len(cfg.HTTP.Origins) == 0 {
 		found = append(found, "COOKIE_SAMESITE is none although CORS_ORIGINS is not set: browsers send logins along with what "+
 			"any site asks for; set CORS_ORIGINS to the front end's origin, or COOKIE_SAMESITE to lax")
 	}
-	if p := cfg.Postgres; p.SSLMode == "disable" && !isLoopback(p.Host) && !strings.HasPrefix(p.Host, "/") {
+	if cfg.Postgres.SSLMode == "disable" && slices.ContainsFunc(splitHosts(cfg.Postgres.Host), isOtherMachine) {
 		found = append(found, "POSTGRES_SSLMODE is disable although POSTGRES_HOST is another machine: the password and all data "+
 			"cross the network in clear; set it to verify-full, or to require where there is no certificate to check")
 	}

@@ -68,6 +68,7 @@ func (cfg Config) named() []namedSecret {
 		{"RABBITMQ_URL", password, passwordOf(cfg.RabbitMQ.URL)},
 		{"RABBITMQ_MANAGEMENT_URL", password, passwordOf(cfg.RabbitMQ.ManagementURL)},
 		{"REDIS_PASSWORD", "", cfg.Redis.Password},
+		{"REDIS_SENTINEL_PASSWORD", "", cfg.Redis.SentinelPassword},
 		{"SMTP_PASSWORD", "", cfg.SMTP.Password},
 	}
 }
@@ -84,9 +85,11 @@ func (cfg Config) Warnings() (found []string) {
 	return found
 }
 
-// passwordOf returns the password in a URL, unescaped: one read from a file may have brought its line end as %0A.
+// passwordOf returns the password in a URL, of several the first, unescaped: one read from a file may have brought its
+// line end as %0A.
 func passwordOf(text Secret) Secret {
-	u, err := url.Parse(string(text))
+	first, _, _ := strings.Cut(string(text), ",")
+	u, err := url.Parse(first)
 	if err != nil {
 		return ""
 	}

@@ -5,6 +5,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,8 +14,8 @@ import (
 
 // Postgres is the database of api and consumer.
 type Postgres struct {
-	Host     string // name, address, or the folder of a Unix socket
-	Port     int
+	Host     string // name, address, or the folder of a Unix socket; or several of one cluster: HOST or HOST:PORT, commas between
+	Port     int    // of every host without one
 	User     string
 	Password Secret
 	Database string
@@ -44,24 +45,53 @@ func (p Postgres) Validate() Problems {
 	return check(
 		isSet(p.Host, "POSTGRES_HOST", "set it to the host name of the PostgreSQL server"),
 		rule{!strings.Contains(p.Host, "://"), "POSTGRES_HOST", "is a URL", "set it to the host name alone"},
-		rule{
-			isHostAlone(p.Host) || strings.HasPrefix(p.Host, "/"),
-			"POSTGRES_HOST", "is not a host name", "set it to one host name alone, the port goes to POSTGRES_PORT",
-		},
+		p.hostRule(),
 		isSet(p.User, "POSTGRES_USER", "set it to the name the service logs in with"),
 		isSet(string(p.Password), "POSTGRES_PASSWORD", "set it to that user's password"),
 		isSet(p.Database, "POSTGRES_DB", "set it to the name of the database"),
 	)
 }
 
-// DSN returns the connection URL, password included: never log it.
+func (p Postgres) hostRule() rule {
+	const variable = "POSTGRES_HOST"
+	hosts := splitHosts(p.Host)
+	if len(hosts) < 2 {
+		return rule{
+			isHostAlone(p.Host) || strings.HasPrefix(p.Host, "/"),
+			variable, "is not a host name", "set it to one host name alone, the port goes to POSTGRES_PORT",
+		}
+	}
+	const fix = "set it to HOST,HOST, each with :PORT where it is not POSTGRES_PORT"
+	for i, h := range hosts {
+		if _, _, ok := hostPort(h, p.Port); !ok {
+			return rule{false, variable, "has an entry that is not HOST or HOST:PORT", fix}
+		}
+		if slices.Contains(hosts[:i], h) {
+			return rule{false, variable, "names a host twice", fix}
+		}
+	}
+	return rule{holds: true}
+}
+
+// DSN returns the connection URL, password included: never log it. Of several hosts it asks for the one that takes
+// writes.
 func (p Postgres) DSN() string {
 	query := url.Values{"sslmode": {p.SSLMode}}
 	u := url.URL{Scheme: "postgres", User: url.UserPassword(p.User, string(p.Password)), Path: "/" + p.Database}
-	if strings.HasPrefix(p.Host, "/") {
+	switch hosts := splitHosts(p.Host); {
+	case len(hosts) > 1:
+		ports := make([]string, len(hosts))
+		for i, h := range hosts {
+			host, port, _ := hostPort(h, p.Port)
+			hosts[i], ports[i] = host, strconv.Itoa(port)
+		}
+		query.Set("host", strings.Join(hosts, ","))
+		query.Set("port", strings.Join(ports, ","))
+		query.Set("target_session_attrs", "read-write")
+	case strings.HasPrefix(p.Host, "/"):
 		query.Set("host", p.Host)
 		query.Set("port", strconv.Itoa(p.Port))
-	} else {
+	default:
 		u.Host = net.JoinHostPort(strings.Trim(p.Host, "[]"), strconv.Itoa(p.Port))
 	}
 	u.RawQuery = query.Encode()
@@ -70,10 +100,17 @@ func (p Postgres) DSN() string {
 
 // RabbitMQ is the broker of api (which publishes) and consumer.
 type RabbitMQ struct {
-	URL Secret // amqp:// or amqps://, with user and password
-	// ManagementURL is the HTTP API, with user and password, that only `consumer fanout` calls. Empty means URL's host and
+	URL Secret // amqp:// or amqps://, with user and password; of several nodes each is complete, commas between
+	// ManagementURL is the HTTP API, with user and password, or that of several nodes. Empty means URL's hosts and
 	// credentials on its default port (15672, with TLS 15671).
 	ManagementURL Secret
+}
+
+func readRabbitMQ(r *reader) RabbitMQ {
+	return RabbitMQ{
+		URL:           completeNodes(r.secret("RABBITMQ_URL"), "amqp", "amqps"),
+		ManagementURL: completeNodes(r.secret("RABBITMQ_MANAGEMENT_URL"), "http", "https"),
+	}
 }
 
 // unbracketed returns an IPv6 address without the brackets that it has in URLs. Anything else, with a port behind it for
@@ -92,34 +129,34 @@ func isHostAlone(host string) bool {
 	return err == nil || !strings.ContainsAny(host, ":,/@[] \t\r\n")
 }
 
-// Validate checks the form of the URL.
+// Validate checks the form of the URLs.
 func (m RabbitMQ) Validate() Problems {
 	const fix = "set it to amqp://USER:PASSWORD@HOST:5672/ (amqps:// with TLS; reserved characters %-escaped)"
-	return check(
+	rules := []rule{
 		isSet(string(m.URL), "RABBITMQ_URL", fix),
-		rule{
-			!strings.Contains(string(m.URL), ","),
-			"RABBITMQ_URL", "has a comma: it names one node, and several are not supported",
-			"set it to one node, or to a balancer in front of them (a comma in a password is %2C)",
-		},
-		rule{isServerURL(string(m.URL), "amqp", "amqps"), "RABBITMQ_URL", "is not an AMQP URL", fix},
-		rule{
-			m.ManagementURL == "" || isServerURL(string(m.ManagementURL), "http", "https"),
-			"RABBITMQ_MANAGEMENT_URL", "is not an HTTP URL",
-			"set it to http://USER:PASSWORD@HOST:15672 (reserved characters %-escaped), or unset it",
-		},
-	)
+		nodesRule(m.URL, "RABBITMQ_URL", "an AMQP URL", fix, "amqp", "amqps"),
+	}
+	if m.ManagementURL != "" {
+		rules = append(rules, nodesRule(m.ManagementURL, "RABBITMQ_MANAGEMENT_URL", "an HTTP URL",
+			"set it to http://USER:PASSWORD@HOST:15672 (reserved characters %-escaped), or unset it", "http", "https"))
+	}
+	return check(rules...)
 }
 
-// Redis is the shared state, and what may be lost, on one server.
+// Redis is the shared state, and what may be lost, on one server: Host, or the one that Sentinels name.
 type Redis struct {
 	Host     string // a name, or name:port as other services write it
 	Port     int    // used when Host has none
 	Username string // optional
 	Password Secret // optional
-	TLS      bool
-	StateDB  int // progress of projects and states of subscriptions
-	CacheDB  int // nothing is stored there: its client publishes and reads live progress (pub/sub)
+
+	Sentinels        []string // HOST:PORT each; Host is not set then
+	SentinelMaster   string   // what the Sentinels call the server
+	SentinelPassword Secret   // optional; that of the Sentinels themselves
+
+	TLS     bool
+	StateDB int // progress of projects and states of subscriptions
+	CacheDB int // nothing is stored there: its client publishes and reads live progress (pub/sub)
 	// ProgressChannels are those that live progress is published on: project, user_noti or both.
 	ProgressChannels string
 }
@@ -132,16 +169,29 @@ func readRedis(r *reader) Redis {
 		Username: r.text("REDIS_USERNAME"),
 		Password: r.secret("REDIS_PASSWORD"),
 		TLS:      r.boolean("REDIS_TLS"),
-		StateDB:  r.integer("REDIS_STATE_DB", 0, 65535),
-		CacheDB:  r.integer("REDIS_CACHE_DB", 0, 65535),
+
+		SentinelMaster:   r.text("REDIS_SENTINEL_MASTER"),
+		SentinelPassword: r.secret("REDIS_SENTINEL_PASSWORD"),
+
+		StateDB: r.integer("REDIS_STATE_DB", 0, 65535),
+		CacheDB: r.integer("REDIS_CACHE_DB", 0, 65535),
 
 		ProgressChannels: r.oneOf("PROGRESS_CHANNELS", "project", "user_noti", "both"),
 	}
-	if _, _, err := net.SplitHostPort(redis.Host); err != nil {
+	for _, entry := range splitHosts(r.text("REDIS_SENTINEL_ADDRS")) {
+		if host, port, ok := hostPort(entry, sentinelPort); ok {
+			entry = net.JoinHostPort(host, strconv.Itoa(port))
+		}
+		redis.Sentinels = append(redis.Sentinels, entry)
+	}
+	if _, _, err := net.SplitHostPort(redis.Host); err != nil && redis.Sentinels == nil {
 		redis.Port = r.integer("REDIS_PORT", 1, maxPort)
 	}
 	return redis
 }
+
+// sentinelPort is where Sentinels listen unless they are told otherwise.
+const sentinelPort = 26379
 
 // Validate checks what is needed to connect.
 func (r Redis) Validate() Problems {
@@ -151,19 +201,52 @@ func (r Redis) Validate() Problems {
 		host = r.Host
 	}
 	n, convErr := strconv.ParseUint(port, 10, 16)
+	if r.Sentinels != nil || r.SentinelMaster != "" || r.SentinelPassword != "" {
+		return r.validateSentinels()
+	}
 	return check(
-		isSet(r.Host, "REDIS_HOST", fix),
+		isSet(r.Host, "REDIS_HOST", fix+"; or REDIS_SENTINEL_ADDRS and REDIS_SENTINEL_MASTER to the Sentinels that know it"),
 		rule{!strings.Contains(r.Host, "://"), "REDIS_HOST", "is a URL", fix},
 		rule{host != "" && isHostAlone(host), "REDIS_HOST", "is not one host name", fix},
 		rule{
 			err != nil || convErr == nil && n > 0,
 			"REDIS_HOST", "has a port that is not a number from 1 to 65535", fix,
 		},
+		r.passwordRule(),
+	)
+}
+
+func (r Redis) passwordRule() rule {
+	return rule{
+		r.Username == "" || r.Password != "",
+		"REDIS_PASSWORD", "is not set although REDIS_USERNAME is",
+		"set it, or unset REDIS_USERNAME: without a password nobody is logged in, and the default user is used",
+	}
+}
+
+func (r Redis) validateSentinels() Problems {
+	const fix = "set it to HOST:PORT of each Sentinel, commas between"
+	form, twice := true, false
+	for i, s := range r.Sentinels {
+		_, _, ok := hostPort(s, sentinelPort)
+		form = form && ok
+		twice = twice || slices.Contains(r.Sentinels[:i], s)
+	}
+	return check(
 		rule{
-			r.Username == "" || r.Password != "",
-			"REDIS_PASSWORD", "is not set although REDIS_USERNAME is",
-			"set it, or unset REDIS_USERNAME: without a password nobody is logged in, and the default user is used",
+			r.Host == "",
+			"REDIS_HOST", "is set although Sentinels name the server",
+			"unset it, or unset REDIS_SENTINEL_ADDRS, REDIS_SENTINEL_MASTER and REDIS_SENTINEL_PASSWORD",
 		},
+		rule{r.Sentinels != nil, "REDIS_SENTINEL_ADDRS", "is not set", fix},
+		rule{form, "REDIS_SENTINEL_ADDRS", "has an entry that is not HOST:PORT", fix},
+		rule{!twice, "REDIS_SENTINEL_ADDRS", "names a Sentinel twice", fix},
+		isSet(r.SentinelMaster, "REDIS_SENTINEL_MASTER", "set it to the name behind `sentinel monitor` in their configuration"),
+		rule{
+			!strings.ContainsFunc(r.SentinelMaster, unicode.IsSpace),
+			"REDIS_SENTINEL_MASTER", "has white space", "set it to the one name behind `sentinel monitor`",
+		},
+		r.passwordRule(),
 	)
 }
 
