@@ -7,8 +7,10 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,9 +18,49 @@ import (
 	amqp "github.com/rabbitmq/amqp091-go"
 )
 
-// Dial returns one connection, for tools that need no supervision. It gives up when ctx ends. The error never contains
-// the URL, nor what the server said.
+// Dial returns one connection, for tools that need no supervision. Of several nodes it tries each once, in random order.
+// It gives up when ctx ends. The error never contains the URL, nor what the server said.
 func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
+	nodes := strings.Split(o.URL, ",")
+	timeout := dialTimeout
+	o.Heartbeat = cmp.Or(o.Heartbeat, heartbeat)
+	if len(nodes) > 1 {
+		timeout = nodeTimeout
+		o.Heartbeat = min(o.Heartbeat, nodeHeartbeat)
+	}
+	refusals := make(nodeErrors, len(nodes)) // in the order of the nodes, so that the same outage reads the same
+	for _, i := range rand.Perm(len(nodes)) {
+		o.URL = nodes[i]
+		conn, err := dialNode(ctx, o, timeout)
+		if err == nil || ctx.Err() != nil {
+			return conn, err
+		}
+		refusals[i] = err
+	}
+	if len(nodes) == 1 {
+		return nil, refusals[0]
+	}
+	return nil, refusals
+}
+
+// nodeErrors is why none of several nodes could be used, one after the other.
+type nodeErrors []error
+
+func (e nodeErrors) Error() string {
+	var text []string
+	for _, err := range e {
+		if !slices.Contains(text, err.Error()) {
+			text = append(text, err.Error())
+		}
+	}
+	return fmt.Sprintf("none of %d nodes: %s", len(e), strings.Join(text, "; "))
+}
+
+// Unwrap returns the errors.
+func (e nodeErrors) Unwrap() []error { return e }
+
+// dialNode connects to the one node of o.URL.
+func dialNode(ctx context.Context, o Options, timeout time.Duration) (*amqp.Connection, error) {
 	uri, err := amqp.ParseURI(o.URL)
 	if err != nil {
 		// The parser's error quotes the URL, with its password.
@@ -31,16 +73,16 @@ func Dial(ctx context.Context, o Options) (*amqp.Connection, error) {
 	defer func() { stopWatching() }()
 	// TLS is ours, so that the filter is inside it; the rest of the URL means what it means to the library.
 	conn, err := amqp.DialConfig("amqp"+strings.TrimPrefix(o.URL, uri.Scheme), amqp.Config{
-		Heartbeat:  cmp.Or(o.Heartbeat, 5*time.Second),
+		Heartbeat:  o.Heartbeat,
 		Properties: properties,
 		Dial: func(network, _ string) (net.Conn, error) {
-			dialer := net.Dialer{Timeout: dialTimeout}
+			dialer := net.Dialer{Timeout: timeout}
 			tcp, err := dialer.DialContext(ctx, network, net.JoinHostPort(uri.Host, strconv.Itoa(uri.Port)))
 			if err != nil {
 				return nil, err
 			}
 			// The library clears this deadline once the handshake is done and heartbeats have taken over.
-			if err := tcp.SetDeadline(time.Now().Add(dialTimeout)); err != nil {
+			if err := tcp.SetDeadline(time.Now().Add(timeout)); err != nil {
 				return nil, errors.Join(err, tcp.Close())
 			}
 			// The kernel accepts connections for a paused broker; the handshake then hangs.

@@ -49,34 +49,47 @@ func (l *library) reads(payload []byte) (amqp.Table, bool) {
 	return d.Headers, true
 }
 
-// connect plays the server's part of a handshake.
+// greet plays the server's part of a handshake, and then opens a channel.
+func greet(client net.Conn) error {
+	if err := welcome(client); err != nil {
+		return err
+	}
+	if _, _, err := readFrame(client); err != nil { // channel.open
+		return err
+	}
+	_, err := client.Write(frame(1, 1, []byte("\x00\x14\x00\x0b\x00\x00\x00\x00"))) // channel.open-ok
+	return err
+}
+
+// welcome plays the server's part of a handshake.
+func welcome(client net.Conn) error {
+	_, err := io.ReadFull(client, make([]byte, 8)) // the protocol header
+	for _, step := range []struct {
+		say  []byte
+		hear int // how many frames come back
+	}{
+		{[]byte("\x00\x0a\x00\x0a\x00\x09\x00\x00\x00\x00\x00\x00\x00\x05PLAIN\x00\x00\x00\x05en_US"), 1}, // start
+		{[]byte("\x00\x0a\x00\x1e\x00\x0a\x00\x80\x00\x00\x00\x00"), 2},                                   // tune; tune-ok, open
+		{[]byte("\x00\x0a\x00\x29\x00"), 0},                                                               // open-ok
+	} {
+		if err == nil {
+			_, err = client.Write(frame(1, 0, step.say))
+		}
+		for range step.hear {
+			if err == nil {
+				_, _, err = readFrame(client)
+			}
+		}
+	}
+	return err
+}
+
+// connect connects the library to a server that is played.
 func (l *library) connect() {
 	ours, theirs := net.Pipe()
 	l.server = theirs
 	played := make(chan error, 1)
-	go func() {
-		_, err := io.ReadFull(theirs, make([]byte, 8)) // the protocol header
-		for _, step := range []struct {
-			channel uint16
-			say     []byte
-			hear    int // how many frames come back
-		}{
-			{0, []byte("\x00\x0a\x00\x0a\x00\x09\x00\x00\x00\x00\x00\x00\x00\x05PLAIN\x00\x00\x00\x05en_US"), 1}, // start
-			{0, []byte("\x00\x0a\x00\x1e\x00\x0a\x00\x80\x00\x00\x00\x00"), 2},                                   // tune; tune-ok, open
-			{0, []byte("\x00\x0a\x00\x29\x00"), 1},                                                               // open-ok; channel.open
-			{1, []byte("\x00\x14\x00\x0b\x00\x00\x00\x00"), 0},                                                   // channel.open-ok
-		} {
-			if err == nil {
-				_, err = theirs.Write(frame(1, step.channel, step.say))
-			}
-			for range step.hear {
-				if err == nil {
-					_, _, err = readFrame(theirs)
-				}
-			}
-		}
-		played <- err
-	}()
+	go func() { played <- greet(theirs) }()
 	conn, err := amqp.Open(ours, amqp.Config{
 		SASL: []amqp.Authentication{&amqp.PlainAuth{Username: "u", Password: "p"}}, Vhost: "/", Locale: "en_US", FrameSize: 8 << 20,
 	})

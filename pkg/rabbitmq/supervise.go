@@ -1,6 +1,9 @@
 // Package rabbitmq owns the connection to the broker: it is re-established whenever it is lost ([Supervise]). Channels,
 // topology and consumers are built by the caller's session each time, so nothing of an old connection survives.
 //
+// Of several nodes of a cluster every connection goes to one at random, and to another as soon as that one is lost or
+// does not reply: the connections of a fleet spread over the nodes that are left.
+//
 // A message with headers that the client library would close the connection over arrives without them
 // ([HeaderUnreadable], docs/adr/0013). An error never carries the URL, nor, once it has passed [Plain], what a server
 // said.
@@ -24,20 +27,27 @@ import (
 
 // Options of a connection. Zero values take the default in brackets.
 type Options struct {
-	URL       string        // amqp:// or amqps://, with credentials; never logged
-	Name      string        // shown in the broker's list of connections
-	Heartbeat time.Duration // [5 s] a dead peer is detected after three of them; RabbitMQ's docs advise 5–20 s
+	// URL is amqp:// or amqps://, with credentials. Those of several nodes of one cluster are separated by commas, each of
+	// them complete. It is never logged.
+	URL  string
+	Name string // shown in the broker's list of connections
+	// Heartbeat is how often each side is heard. [5 s; of several nodes 3 s at most] A dead peer is detected after three of
+	// them. RabbitMQ's docs advise 5–20 s, where a false alarm costs more than a connection to another node.
+	Heartbeat time.Duration
 	Log       zerolog.Logger
 }
 
 const (
-	writeTimeout = 10 * time.Second // a socket that accepts no bytes for this long is a dead connection
-	dialTimeout  = 10 * time.Second // TCP, TLS and AMQP handshake together
-	closeTimeout = 2 * time.Second
-	stopTimeout  = 3 * time.Second // how long a session may run once its context has ended
-	minBackoff   = 100 * time.Millisecond
-	maxBackoff   = 10 * time.Second
-	stableAfter  = 10 * time.Second // a session this long ends the series of failures
+	heartbeat     = 5 * time.Second
+	nodeHeartbeat = 3 * time.Second  // where there is another node
+	writeTimeout  = 10 * time.Second // a socket that accepts no bytes for this long is a dead connection
+	dialTimeout   = 10 * time.Second // TCP, TLS and AMQP handshake together
+	nodeTimeout   = 4 * time.Second  // the same where there is another node
+	closeTimeout  = 2 * time.Second
+	stopTimeout   = 3 * time.Second // how long a session may run once its context has ended
+	minBackoff    = 100 * time.Millisecond
+	maxBackoff    = 10 * time.Second
+	stableAfter   = 10 * time.Second // a session this long ends the series of failures
 )
 
 // Supervise connects and runs session, again and again, until ctx ends; it then returns nil.
@@ -51,7 +61,7 @@ func Supervise(ctx context.Context, o Options, session func(ctx context.Context,
 	for ctx.Err() == nil {
 		started := time.Now()
 		err := once(ctx, o, func(ctx context.Context, conn *amqp.Connection) error {
-			log.Info().Int("after_failures", failures).Msg("connected to rabbitmq")
+			log.Info().Int("after_failures", failures).Stringer("node", conn.RemoteAddr()).Msg("connected to rabbitmq")
 			return session(ctx, conn)
 		})
 		if ctx.Err() != nil {
