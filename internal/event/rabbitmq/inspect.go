@@ -22,7 +22,7 @@ type Inspector struct {
 
 // NewInspector returns an Inspector. managementURL is that of the management API, with user and password; without
 // them those of the broker's URL are used, and "" stands for the broker's host and the port where the API listens by
-// default (15672, with TLS 15671). No error or reason that comes from here quotes either URL.
+// default (15672, with TLS 15671). Of several nodes, as in [rabbitmq.Options], one that responds is asked. No error or reason that comes from here quotes either URL.
 func NewInspector(o rabbitmq.Options, managementURL string) *Inspector {
 	return &Inspector{options: o, management: managementURL}
 }
@@ -61,7 +61,7 @@ func (i *Inspector) Inspect(ctx context.Context, exchange string, queues []strin
 	if found.Exchange, err = lookAtExchange(conn, exchange); err != nil {
 		return found, err
 	}
-	api, gap := openManagement(i.options.URL, i.management)
+	api, gap := findManagement(ctx, i.options.URL, i.management)
 	if gap == nil {
 		gap = api.look(ctx)
 	}
@@ -213,7 +213,7 @@ func (i *Inspector) Look(ctx context.Context, names []string) (h ExchangeHealth,
 // Unacked returns how many messages the consumers of each queue hold, by the management API. A queue that it has no figure
 // for yet is not in it.
 func (i *Inspector) Unacked(ctx context.Context, names []string) (map[string]int, error) {
-	api, err := openManagement(i.options.URL, i.management)
+	api, err := findManagement(ctx, i.options.URL, i.management)
 	if err != nil {
 		return nil, err
 	}

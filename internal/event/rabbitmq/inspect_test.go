@@ -47,6 +47,30 @@ func TestManagement(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2")
 		}
 	})
+	t.Run("of several nodes one is asked that responds", func(t *testing.T) {
+		t.Parallel()
+		closed, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		require.NoError(t, closed.Close())
+		refusing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusUnauthorized)
+		}))
+		t.Cleanup(refusing.Close)
+		gone, there := "http://u:hunter2@"+closed.Addr().String(), strings.Replace(refusing.URL, "//", "//u:hunter2@", 1)
+		for range 10 {
+			m, err := findManagement(t.Context(), "amqp://a:b@mq1/v,amqp://a:b@mq2/v", gone+","+there)
+			require.NoError(t, err)
+			require.Equal(t, refusing.URL, m.client.Endpoint)
+			require.Equal(t, "v", m.vhost)
+		}
+		m, err := findManagement(t.Context(), "amqp://a:b@mq1/v", gone+","+gone)
+		require.NoError(t, err)
+		_, err = ask(t.Context(), func() ([]rabbithole.NodeInfo, error) { return m.client.ListNodes() })
+		require.ErrorContains(t, err, "cannot be reached")
+		m, err = findManagement(t.Context(), "amqp://a:b@127.0.0.1/v,amqp://a:b@127.0.0.1/v", "")
+		require.NoError(t, err)
+		require.Equal(t, "http://127.0.0.1:15672", m.client.Endpoint, "beside the broker")
+	})
 	t.Run("a failure is explained without quoting a URL", func(t *testing.T) {
 		t.Parallel()
 		release := make(chan struct{})

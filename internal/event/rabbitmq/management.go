@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -36,7 +37,36 @@ type management struct {
 	whyNoTime error             // why up is unknown
 }
 
-// openManagement finds the API's address; it asks nothing yet.
+// findManagement returns the API of a node that responds. Of several it asks them in random order. When none responds it
+// returns one, whose questions say why.
+func findManagement(ctx context.Context, brokerURL, managementURL string) (m *management, err error) {
+	brokers := strings.Split(brokerURL, ",")
+	places := strings.Split(managementURL, ",") // "" is one place: beside the broker
+	nodes := len(places)
+	if managementURL == "" {
+		nodes = len(brokers)
+	}
+	for tried, i := range rand.Perm(nodes) {
+		if managementURL == "" {
+			m, err = openManagement(brokers[i], "")
+		} else {
+			m, err = openManagement(brokers[0], places[i])
+		}
+		if err != nil || tried == nodes-1 || m.responds(ctx) {
+			break
+		}
+	}
+	return m, err
+}
+
+// responds reports whether the API is there, whatever it says.
+func (m *management) responds(ctx context.Context) bool {
+	_, err := ask(ctx, func() (*rabbithole.WhoamiInfo, error) { return m.client.Whoami() })
+	_, refused := errors.AsType[answered](err)
+	return err == nil || refused
+}
+
+// openManagement finds the API's address; it asks nothing yet. Both URLs are of one node.
 func openManagement(brokerURL, managementURL string) (*management, error) {
 	broker, err := amqp.ParseURI(brokerURL)
 	if err != nil {
