@@ -135,26 +135,25 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 // openState returns a client of the state database. Every command there may be repeated, so one whose reply was lost is
 // sent once more.
 func openState(c config.Redis) *goredis.Client {
-	return redis.Open(redis.Options{
-		Addr:     c.Addr(),
-		Username: c.Username,
-		Password: string(c.Password),
-		TLS:      c.TLS,
-		DB:       c.StateDB,
-		Retries:  1,
-		PoolSize: statePool,
-	})
+	o := redisOptions(c, c.StateDB)
+	o.Retries, o.PoolSize = 1, statePool
+	return redis.Open(o)
 }
 
 // openCache returns a client of the cache database.
-func openCache(c config.Redis) *goredis.Client {
-	return redis.Open(redis.Options{
-		Addr:     c.Addr(),
-		Username: c.Username,
-		Password: string(c.Password),
-		TLS:      c.TLS,
-		DB:       c.CacheDB,
-	})
+func openCache(c config.Redis) *goredis.Client { return redis.Open(redisOptions(c, c.CacheDB)) }
+
+func redisOptions(c config.Redis, db int) redis.Options {
+	return redis.Options{
+		Addr:             c.Addr(),
+		Username:         c.Username,
+		Password:         string(c.Password),
+		TLS:              c.TLS,
+		DB:               db,
+		Sentinels:        c.Sentinels,
+		Master:           c.SentinelMaster,
+		SentinelPassword: string(c.SentinelPassword),
+	}
 }
 
 // probeKey is the key that this process's health check writes.

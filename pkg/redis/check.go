@@ -107,6 +107,9 @@ var phrases = []struct{ phrase, reason string }{
 // Reason returns what err means in plain words that continue "redis …". They contain neither an address nor a server's
 // text.
 func Reason(err error) string {
+	if strings.Contains(err.Error(), "all sentinels specified") { // go-redis has no type for it
+		return "cannot be found: " + unnamed(err)
+	}
 	refusal, refused := errors.AsType[redis.Error](err)
 	if !refused {
 		return silence(err)
@@ -125,6 +128,21 @@ func Reason(err error) string {
 		return "refuses commands (" + word + ")"
 	}
 	return "refuses commands"
+}
+
+// unnamed returns why no Sentinel says where the server is.
+func unnamed(err error) string {
+	text := err.Error()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return "the Sentinels know no server by the name in REDIS_SENTINEL_MASTER"
+	case strings.Contains(text, "AUTH"), strings.Contains(text, "WRONGPASS"):
+		return "the Sentinels refuse the password; check REDIS_SENTINEL_PASSWORD"
+	case strings.Contains(text, "tls: "), strings.Contains(text, "x509: "):
+		return "the Sentinels cannot be spoken to with TLS; check REDIS_TLS and their certificates"
+	default:
+		return "none of REDIS_SENTINEL_ADDRS answers"
+	}
 }
 
 // silence returns why there is no reply, with the settings to check where it may be one of them.
