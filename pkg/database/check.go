@@ -180,6 +180,9 @@ const transactionPooling = "is behind a pooler in transaction mode, where prepar
 // Reason returns what err means in plain words that continue "the database …". They contain neither an address nor a
 // server's text.
 func Reason(err error) string {
+	if errors.Is(err, errReadOnlyServer) {
+		return "has no server among POSTGRES_HOST that takes writes"
+	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		for _, length := range []int{5, 3, 2} {
 			if text, ok := reasons[pg.Code[:min(length, len(pg.Code))]]; ok {

@@ -7,6 +7,9 @@
 // A connection is checked before it is used again, so that a dead path costs one caller a second and not every caller
 // its deadline. [Explain] takes every error of an engine for a time of unavailability, unless it proves a defect.
 //
+// Of several hosts it uses the one that takes writes. A refusal to write ends every connection of the pool, since another
+// host may have taken over.
+//
 // It promises one retry, to callers of [DB.WithinTxRetry], and no other: a lost connection is returned to the caller,
 // whose request or message is repeated as a whole.
 package database
