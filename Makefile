@@ -56,10 +56,11 @@ run-api: ## Run the api on the stack (APP_PORT=8082 for a second one)
 	@port=$$APP_PORT; . $(STACK_ENV) && APP_PORT=$${port:-$$APP_PORT} exec bin/api serve
 
 .PHONY: run-consumer
-run-consumer: ## Run the consumer on the stack
+run-consumer: ## Run the consumer on the stack, with the operations console on port 8090 (CONSUMER_PORT + 9)
 	@test -f $(STACK_ENV) || { echo "There is no stack yet: make stack-up" >&2; exit 1; }
 	@$(BUILD) -o bin/consumer ./cmd/consumer
-	@port=$$CONSUMER_PORT; . $(STACK_ENV) && CONSUMER_PORT=$${port:-$$CONSUMER_PORT} exec bin/consumer serve
+	@port=$$CONSUMER_PORT; . $(STACK_ENV) && export CONSUMER_PORT=$${port:-$$CONSUMER_PORT} && \
+		CONSOLE_ADDR=$${CONSOLE_ADDR-127.0.0.1:$$((CONSUMER_PORT + 9))} exec bin/consumer serve
 
 .PHONY: need-browser
 need-browser:

@@ -31,6 +31,7 @@ type Config struct {
 	SMTP          SMTP
 	Secrets       Secrets
 	Cookie        Cookie
+	Console       Console
 	Email         Workers // of the queue identity.email, and of identity.legacy
 	Invitation    Workers // of the queue identity.invitation
 	Subscription  Workers // of the queue identity.subscription
@@ -121,6 +122,13 @@ type Subscriptions struct {
 	Scheduler    bool // whether this process expires subscriptions and reminds of the end of trials
 }
 
+// Console is the operations console of a consumer. Its token is in [Secrets].
+type Console struct {
+	Addr     string   // host:port to listen on; empty: there is no console
+	Hosts    []string // names that it is asked for by, apart from addresses and localhost
+	ReadOnly bool     // it shows everything and changes nothing
+}
+
 // Embedded has the settings that only the standalone uses.
 type Embedded struct {
 	DataDir   string
@@ -161,13 +169,19 @@ func Load(role Role) (Config, error) {
 			EventsSeal:  r.key("EVENTS_SEAL_KEY"),
 			TrialDigest: r.key("TRIAL_DIGEST_KEY"),
 			Internal:    r.secret("INTERNAL_KEY"),
+			Console:     r.secret("CONSOLE_TOKEN"),
 
 			JWTPrevious:        r.secret("JWT_SECRET_PREVIOUS"),
 			CodeHMACPrevious:   r.key("CODE_HMAC_KEY_PREVIOUS"),
 			EventsSealPrevious: r.key("EVENTS_SEAL_KEY_PREVIOUS"),
 			InternalPrevious:   r.secret("INTERNAL_KEY_PREVIOUS"),
 		},
-		Cookie:       readCookie(r),
+		Cookie: readCookie(r),
+		Console: Console{
+			Addr:     r.text("CONSOLE_ADDR"),
+			Hosts:    r.list("CONSOLE_HOSTS"),
+			ReadOnly: r.boolean("CONSOLE_READONLY"),
+		},
 		Email:        readWorkers(r, "EMAIL"),
 		Invitation:   readWorkers(r, "INVITATION"),
 		Subscription: readWorkers(r, "SUBSCRIPTION"),
@@ -214,7 +228,7 @@ func (cfg Config) problems() Problems {
 	return slices.Concat(
 		cfg.Service.Validate(), cfg.HTTP.Validate(), cfg.Postgres.Validate(), cfg.RabbitMQ.Validate(),
 		cfg.Redis.Validate(), cfg.SMTP.Validate(), cfg.Secrets.Validate(), cfg.Cookie.Validate(),
-		cfg.Invitations.Validate(), cfg.Embedded.Validate(),
+		cfg.Invitations.Validate(), cfg.Embedded.Validate(), cfg.Console.Validate(cfg.Secrets.Console),
 		cfg.Email.validate("EMAIL"), cfg.Invitation.validate("INVITATION"),
 		cfg.Subscription.validate("SUBSCRIPTION"), cfg.Project.validate("PROJECT"),
 		cfg.public(),

@@ -130,6 +130,32 @@ func TestLoad(t *testing.T) {
 		require.Zero(t, cfg.Embedded)
 	})
 
+	t.Run("the console lets strangers in with a token alone", func(t *testing.T) {
+		const good = "twenty-four characters.."
+		for _, c := range []struct{ addr, token, hosts, wrong string }{
+			{"", "", "", ""}, {"127.0.0.1:8090", "", "", ""}, {"[::1]:8090", "", "", ""}, {"localhost:0", "", "", ""},
+			{"0.0.0.0:8090", good, "console.smap.internal, other", ""}, {":8090", good, "", ""},
+			{"0.0.0.0:8090", "", "", "CONSOLE_TOKEN is not set although CONSOLE_ADDR lets other machines in"},
+			{":8090", "", "", "CONSOLE_TOKEN is not set"}, {"console:8090", "", "", "CONSOLE_TOKEN is not set"},
+			{"127.0.0.1:8090", "too short", "", "CONSOLE_TOKEN is shorter than 22 bytes"},
+			{"127.0.0.1:8090", good + "\n", "", "CONSOLE_TOKEN holds what cannot be typed"},
+			{"127.0.0.1", "", "", "CONSOLE_ADDR is not an address with a port"}, {"127.0.0.1:http", "", "", "CONSOLE_ADDR is not"},
+			{"127.0.0.1:70000", "", "", "CONSOLE_ADDR is not"}, {"127.0.0.1:8090", "", "*.smap.internal", "CONSOLE_HOSTS has what is no host name"},
+			{"127.0.0.1:8090", "", "https://x", "CONSOLE_HOSTS has what is no host name"},
+		} {
+			setenv(t, complete(), map[string]string{"CONSOLE_ADDR": c.addr, "CONSOLE_TOKEN": c.token, "CONSOLE_HOSTS": c.hosts})
+			_, err := Load(Consumer)
+			if c.wrong == "" {
+				require.NoError(t, err, c.addr)
+			} else {
+				require.ErrorContains(t, err, c.wrong)
+				require.NotContains(t, err.Error(), good)
+			}
+			_, err = Load(API)
+			require.NoError(t, err)
+		}
+	})
+
 	t.Run("needs the database alone for migrations", func(t *testing.T) {
 		setenv(t, map[string]string{
 			"POSTGRES_HOST": "db", "POSTGRES_USER": "u", "POSTGRES_PASSWORD": "p", "POSTGRES_DB": "d", "SMTP_PORT": "what?",

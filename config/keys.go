@@ -38,6 +38,10 @@ var variables = []variable{
 	{"APP_PORT", "8080", "", web},
 	{"INTERNAL_PORT", "", "", web},
 	{"CONSUMER_PORT", "8081", "", worker},
+	{"CONSOLE_ADDR", "", "", mailing},
+	{"CONSOLE_TOKEN", "", "", mailing},
+	{"CONSOLE_HOSTS", "", "", mailing},
+	{"CONSOLE_READONLY", "false", "", mailing},
 	{"CORS_ORIGINS", "", "", web},
 	{"TRUSTED_PROXIES", "", "", web},
 

@@ -51,6 +51,16 @@ func (r *reader) secret(name string) Secret {
 	return Secret(r.raw(name))
 }
 
+// list returns the entries between commas, without surrounding white space and the empty ones.
+func (r *reader) list(name string) (entries []string) {
+	for entry := range strings.SplitSeq(r.text(name), ",") {
+		if entry = strings.TrimSpace(entry); entry != "" {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
 func (r *reader) key(name string) Key {
 	value := r.text(name)
 	if value == "" {

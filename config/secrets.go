@@ -33,6 +33,7 @@ func (Key) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 const (
 	minJWTBytes      = 32
 	minInternalBytes = 16
+	minConsoleBytes  = 22 // 128 bits in base64
 )
 
 // Secrets are the keys of the service's own cryptography. A previous key is one that is accepted as well; it may as well
@@ -45,6 +46,7 @@ type Secrets struct {
 	// ever, and a new key recognises none of them.
 	TrialDigest Key
 	Internal    Secret // what other services send to /internal routes; empty: these respond 401 to every request
+	Console     Secret // what operators type to enter the console; empty: all who reach it on loopback may
 
 	JWTPrevious        Secret
 	CodeHMACPrevious   Key
@@ -122,7 +124,12 @@ func (s Secrets) Validate() Problems {
 		}
 	}
 	return check(append(rules,
-		header("INTERNAL_KEY", s.Internal), header("INTERNAL_KEY_PREVIOUS", s.InternalPrevious))...)
+		header("INTERNAL_KEY", s.Internal), header("INTERNAL_KEY_PREVIOUS", s.InternalPrevious),
+		rule{
+			isOneLine(string(s.Console)),
+			"CONSOLE_TOKEN", "holds what cannot be typed, such as a line end or a space at an end",
+			"check the file or secret it comes from, or " + makeInternal,
+		})...)
 }
 
 // key is one of our own keys, and what must hold for it.
@@ -151,6 +158,7 @@ func (s Secrets) keys() []key {
 		binary("TRIAL_DIGEST_KEY", s.TrialDigest),
 		secret("INTERNAL_KEY", s.Internal, minInternalBytes, makeInternal),
 		secret("INTERNAL_KEY_PREVIOUS", s.InternalPrevious, minInternalBytes, makeInternal),
+		secret("CONSOLE_TOKEN", s.Console, minConsoleBytes, makeInternal),
 	}
 }
 

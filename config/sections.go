@@ -2,7 +2,10 @@ package config
 
 import (
 	"fmt"
+	"net"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -72,6 +75,34 @@ func readScheduler(r *reader) bool {
 		return r.role == Standalone || r.role.uses("SUBSCRIPTION_SCHEDULER") && r.text("EVENTS_MIGRATION_PHASE") == "complete"
 	}
 	return r.oneOf("SUBSCRIPTION_SCHEDULER", "on", "off") == "on"
+}
+
+// Local reports whether only this machine reaches the console.
+func (c Console) Local() bool {
+	host, _, err := net.SplitHostPort(c.Addr)
+	return err == nil && isLoopback(host)
+}
+
+// Validate checks where the console is, and that strangers need a token.
+func (c Console) Validate(token Secret) Problems {
+	_, port, err := net.SplitHostPort(c.Addr)
+	number, wrong := strconv.Atoi(port)
+	isName := func(host string) bool { return isHostAlone(host) && !strings.Contains(host, "*") }
+	return check(
+		rule{
+			c.Addr == "" || err == nil && wrong == nil && 0 <= number && number <= maxPort,
+			"CONSOLE_ADDR", "is not an address with a port", "set it to one like 127.0.0.1:8090, or unset it",
+		},
+		rule{
+			c.Addr == "" || c.Local() || token != "",
+			"CONSOLE_TOKEN", "is not set although CONSOLE_ADDR lets other machines in",
+			makeInternal + ", or set CONSOLE_ADDR to 127.0.0.1 with a port",
+		},
+		rule{
+			!slices.ContainsFunc(c.Hosts, func(host string) bool { return !isName(host) }),
+			"CONSOLE_HOSTS", "has what is no host name", "set it to names without scheme and port, separated by commas, or unset it",
+		},
+	)
 }
 
 // Validate checks that there is a folder.

@@ -57,6 +57,7 @@ type App struct {
 	mail            *mailer.Mailer
 	monitor         *echo.Echo
 	monitorListener net.Listener
+	operations      operations
 }
 
 // Option changes how an App is composed.
@@ -128,6 +129,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 		if err := a.assembleConsumer(events); err != nil {
 			return nil, err
 		}
+		a.assembleOperations()
 	}
 	return a, a.bind(ctx)
 }
@@ -184,6 +186,9 @@ func (a *App) bind(ctx context.Context) (err error) {
 	}
 	if a.monitor != nil && err == nil {
 		a.monitorListener, err = a.listen(ctx, "CONSUMER_PORT", a.cfg.HTTP.ConsumerPort, "consumer is running")
+	}
+	if a.operations.web != nil && err == nil {
+		err = a.bindOperations(ctx)
 	}
 	return err
 }

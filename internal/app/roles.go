@@ -42,6 +42,7 @@ var roles = []struct {
 	{"http", serving, inAPI | inStandalone, func(a *App) run { return a.serve(a.web, a.apiListener) }},
 	{"internal http", serving, inAPI | inStandalone, func(a *App) run { return a.serveInternal }},
 	{"monitor", serving, inConsumer | inStandalone, func(a *App) run { return a.serve(a.monitor, a.monitorListener) }},
+	{"console", serving, inConsumer, func(a *App) run { return a.serveOperations }},
 	{"consumer", serving, inConsumer | inStandalone, func(a *App) run { return a.consumer.Run }},
 	{"legacy consumer", serving, inConsumer, func(a *App) run { return a.legacy.readOldQueue }},
 

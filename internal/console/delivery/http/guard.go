@@ -32,19 +32,9 @@ func (g Guard) Middleware(next echo.HandlerFunc) echo.HandlerFunc {
 			return errClosed
 		case !g.Hosts.Allow(r.Host):
 			return errHost
-		case fromElsewhere(r):
+		case httpserver.FromElsewhere(r):
 			return errSite
 		}
 		return next(c)
 	}
-}
-
-// fromElsewhere reports whether a page of another site asks, other than by leading a person here.
-func fromElsewhere(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	if site == "" || site == "same-origin" || site == "none" {
-		return false
-	}
-	return r.Method != http.MethodGet || r.Header.Get("Sec-Fetch-Mode") != "navigate" ||
-		r.Header.Get("Sec-Fetch-Dest") != "document"
 }
