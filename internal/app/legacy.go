@@ -14,6 +14,7 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/legacy"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/rabbitmq"
@@ -230,6 +231,22 @@ func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, er
 	}
 	copies, err := legacy.Rows.Retry(ctx, db, now)
 	return own + copies, err
+}
+
+// look adds how far the migration off the fanout is.
+func (w *wing) look(ctx context.Context, m *operations.Migration) error {
+	tool, err := LegacyTool(ctx, w.cfg, w.db)
+	if err != nil {
+		return err
+	}
+	f, err := tool.Facts(ctx, 24*time.Hour)
+	if err != nil {
+		return err
+	}
+	m.Next = string(f.Next())
+	v := legacy.Judge(f, f.Next())
+	m.Phase, m.Safe, m.Blockers, m.Unknown, m.Warnings, m.Waiting = string(f.Phase()), v.Safe, v.Blockers, v.Unknown, v.Warnings, f.Waiting
+	return nil
 }
 
 // LegacyTool returns the operator's view on the migration. A database that lacks a schema migration is an error.

@@ -53,6 +53,7 @@ var roles = []struct {
 	{"sweeper", background, inConsumer | inStandalone, func(a *App) run { return a.sweeper.Run }},
 	{"scheduler", background, inConsumer | inStandalone, func(a *App) run { return a.schedule }},
 	{"repairer", background, inConsumer | inStandalone, func(a *App) run { return a.repairer.Run }},
+	{"console samples", background, inConsumer, func(a *App) run { return a.sampleOperations }},
 	{"purge", background, inConsumer | inStandalone, func(a *App) run { return a.purge }},
 	{"legacy relay", background, onServers, func(a *App) run { return a.legacy.relay.Run }},
 

@@ -35,6 +35,9 @@ func (a *App) report(ctx context.Context) status.Report {
 		r.Lanes = append(r.Lanes, lane.State())
 	}
 	if a.scheduler != nil && a.cfg.Subscriptions.Scheduler {
+		if ran := a.scheduler.LastRun(); !ran.IsZero() {
+			r.SchedulerRan = &ran
+		}
 		if lag, err := a.scheduler.Lag(ctx); err == nil {
 			r.SchedulerLag = new(lag.Seconds())
 		}
@@ -60,6 +63,7 @@ func (a *App) processes(ctx context.Context) ([]heartbeat.Process, error) {
 		ID:        a.heartbeat.ID(),
 		Role:      a.process.name(),
 		Version:   a.version,
+		Note:      string(a.phase()),
 		Report:    a.report(ctx).String(),
 		StartedAt: a.started,
 		SeenAt:    now,

@@ -63,7 +63,9 @@ func TestWhoMayImportWhom(t *testing.T) {
 		{"internal/event/inprocess", []string{"internal/event", "pkg/"}, []string{"*"}},
 		{"internal/heartbeat", []string{"pkg/"}, []string{"*"}},
 		{"internal/status", []string{"internal/event", "internal/heartbeat", "pkg/terminal"}, nil},
-		{"internal/operations", []string{"internal/audit", "internal/event", "internal/status", "pkg/apperror"}, nil},
+		{"internal/operations", []string{
+			"internal/audit", "internal/event", "internal/heartbeat", "internal/status", "pkg/apperror",
+		}, nil},
 		{"internal/operations/delivery/", []string{
 			"internal/operations", "internal/audit", "internal/event", "internal/status", "pkg/apperror", "pkg/httpserver",
 		}, []string{"github.com/labstack/echo/v4", "github.com/rs/zerolog"}},

@@ -209,6 +209,12 @@ func (f Facts) Next() Phase {
 	return Prepare
 }
 
+// Phase returns that of the hindmost living api process; empty: none lives.
+func (f Facts) Phase() Phase {
+	lowest, _ := f.lowest()
+	return lowest
+}
+
 // lowest returns the first phase, in their order, that a living api process is in.
 func (f Facts) lowest() (lowest Phase, some bool) {
 	for _, p := range f.Processes {

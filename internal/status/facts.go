@@ -108,7 +108,8 @@ type Projects struct {
 type Report struct {
 	Lanes        []event.LaneState `json:"lanes,omitempty"`
 	SchedulerLag *float64          `json:"scheduler_lag_seconds,omitempty"`
-	Troubles     map[string]string `json:"troubles,omitempty"` // the error of each server where its work cannot be done
+	SchedulerRan *time.Time        `json:"scheduler_ran_at,omitempty"` // the last run without an error; nil: none, or it is off
+	Troubles     map[string]string `json:"troubles,omitempty"`         // the error of each server where its work cannot be done
 }
 
 // String returns r as a heartbeat carries it.

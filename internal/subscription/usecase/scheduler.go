@@ -57,6 +57,7 @@ type Scheduler struct {
 
 	mu     sync.Mutex
 	passed map[string]passedOver
+	ran    time.Time
 }
 
 // passedOver is a subscription that failed.
@@ -112,7 +113,20 @@ func (s *Scheduler) RunDue(ctx context.Context) (more bool, err error) {
 	now := s.deps.Clock.Now()
 	fresh, reminders := s.expireFresh(ctx, now), s.remind(ctx)
 	more, overdue := s.expireOverdue(ctx, now)
-	return more, errors.Join(fresh, reminders, overdue)
+	err = errors.Join(fresh, reminders, overdue)
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.ran = now
+	}
+	return more, err
+}
+
+// LastRun returns when the last run without an error began, and the zero time before there was one.
+func (s *Scheduler) LastRun() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ran
 }
 
 // piecewise has batch deal with up to limit subscriptions in one transaction, and returns how many it has dealt with.

@@ -14,6 +14,7 @@ func functions() template.FuncMap {
 	return template.FuncMap{
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"moment": moment,
+		"clock":  func(t time.Time) string { return t.UTC().Format(time.TimeOnly) },
 		"ago":    ago,
 		"span":   span,
 		"figure": func(n *int) string {
@@ -28,6 +29,10 @@ func functions() template.FuncMap {
 			}
 			return span(time.Duration(*s * float64(time.Second)))
 		},
+		"seconds2": func(s float64) string { return span(time.Duration(s * float64(time.Second))) },
+		"some":     func(n *int) bool { return n != nil && *n > 0 },
+		"none":     func(n *int) bool { return n != nil && *n == 0 },
+		"isNo":     func(b *bool) bool { return b != nil && !*b },
 		"count": func(n int, one, many string) string {
 			if n == 1 {
 				many = one

@@ -17,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/rs/zerolog"
 
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/status"
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
@@ -32,6 +33,11 @@ type Options struct {
 	Log     zerolog.Logger
 	// Facts are how the service is, as far as this process knows.
 	Facts func(ctx context.Context) status.Facts
+	// History is how it has been.
+	History    *operations.History
+	Processes  operations.Processes
+	Scheduler  operations.Scheduler
+	Migrations operations.Migrations
 }
 
 // route is a page of the console, or something that it does.
@@ -83,6 +89,7 @@ func register(e *echo.Echo, o Options) *handler {
 func (h *handler) routes() []route {
 	return slices.Concat(
 		h.statusRoutes(),
+		h.processRoutes(),
 		[]route{{method: http.MethodPost, path: "/logout", handle: h.logout}, {method: http.MethodGet, path: liveRoute, handle: h.follow}},
 	)
 }

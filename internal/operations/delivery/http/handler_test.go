@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/smap-platform/identity/internal/audit"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/status"
 	"github.com/smap-platform/identity/pkg/apperror"
 	"github.com/smap-platform/identity/pkg/httpserver"
@@ -33,6 +34,28 @@ type site struct {
 	handler *handler
 	log     strings.Builder
 	cookies map[string]string
+
+	history   *operations.History
+	counters  operations.Counters
+	processes []operations.Process
+	migration operations.Migration
+	failure   error // of what is asked for
+	next      time.Time
+}
+
+// Processes implements [operations.Processes].
+func (s *site) Processes(context.Context) ([]operations.Process, error) {
+	return s.processes, s.failure
+}
+
+// NextDue implements [operations.Scheduler].
+func (s *site) NextDue(context.Context, time.Time) (time.Time, bool, error) {
+	return s.next, !s.next.IsZero(), s.failure
+}
+
+// Migration implements [operations.Migrations].
+func (s *site) Migration(context.Context) (operations.Migration, error) {
+	return s.migration, s.failure
 }
 
 var evening = time.Date(2026, 11, 27, 20, 0, 0, 0, time.UTC)
@@ -51,6 +74,8 @@ func serve(t *testing.T, access Access, more ...func(*Options)) *site {
 		Access: access, Version: "v1<2>", Now: func() time.Time { return s.now }, Log: zerolog.New(&s.log),
 		Facts: func(context.Context) status.Facts { return s.facts },
 	}
+	s.history = operations.NewHistory(o.Facts, func() operations.Counters { return s.counters }, o.Now)
+	o.History, o.Processes, o.Scheduler, o.Migrations = s.history, s, s, s
 	for _, change := range more {
 		change(&o)
 	}
