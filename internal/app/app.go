@@ -57,7 +57,7 @@ type App struct {
 	mail            *mailer.Mailer
 	monitor         *echo.Echo
 	monitorListener net.Listener
-	operations      operationsConsole
+	operations      operations
 }
 
 // Option changes how an App is composed.

@@ -14,7 +14,7 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	eventmq "github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/legacy"
-	"github.com/smap-platform/identity/internal/operations"
+	ops "github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/rabbitmq"
@@ -234,7 +234,7 @@ func retryOutbox(ctx context.Context, db *database.DB, now time.Time) (int64, er
 }
 
 // look adds how far the migration off the fanout is.
-func (w *wing) look(ctx context.Context, m *operations.Migration) error {
+func (w *wing) look(ctx context.Context, m *ops.Migration) error {
 	tool, err := LegacyTool(ctx, w.cfg, w.db)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
-	"github.com/smap-platform/identity/internal/operations"
+	ops "github.com/smap-platform/identity/internal/operations"
 	operationshttp "github.com/smap-platform/identity/internal/operations/delivery/http"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/internal/status"
@@ -21,11 +21,11 @@ import (
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
 
-// operationsConsole is the console of a consumer. It is zero where CONSOLE_ADDR is not set.
-type operationsConsole struct {
+// operations is the console of a consumer. It is zero where CONSOLE_ADDR is not set.
+type operations struct {
 	web      *echo.Echo
 	listener net.Listener
-	history  *operations.History
+	history  *ops.History
 }
 
 // assembleOperations builds the console, unless it is off.
@@ -40,8 +40,8 @@ func (a *App) assembleOperations() {
 		Routes:  operationshttp.Limits(),
 		Explain: database.Explain,
 	})
-	a.health.facts.every = operations.SampleEvery
-	a.operations.history = operations.NewHistory(a.health.facts.state, a.metrics.counted, a.clock.Now)
+	a.health.facts.every = ops.SampleEvery
+	a.operations.history = ops.NewHistory(a.health.facts.state, a.metrics.counted, a.clock.Now)
 	view := operationsView{App: a}
 	view.migrations = &cached[migrationSeen]{every: migrationEvery, ask: view.readMigration}
 	operationshttp.Register(a.operations.web, operationshttp.Options{
@@ -67,12 +67,12 @@ func (a *App) sampleOperations(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return lifecycle.Every(ctx, operations.SampleEvery, a.operations.history.Take)
+	return lifecycle.Every(ctx, ops.SampleEvery, a.operations.history.Take)
 }
 
 // counted returns what this process has done since its start.
-func (m *metrics) counted() operations.Counters {
-	return operations.Counters{
+func (m *metrics) counted() ops.Counters {
+	return ops.Counters{
 		Published: total(m.published),
 		Consumed:  total(m.handled),
 		Mails:     total(m.mailsProcessed),
@@ -99,7 +99,7 @@ func total(c prometheus.Collector) (sum float64) {
 const migrationEvery = 15 * time.Second
 
 type migrationSeen struct {
-	operations.Migration
+	ops.Migration
 	err error
 }
 
@@ -109,20 +109,20 @@ type operationsView struct {
 	migrations *cached[migrationSeen]
 }
 
-// Processes implements [operations.Processes].
-func (v operationsView) Processes(ctx context.Context) ([]operations.Process, error) {
-	all, err := v.processes(ctx)
-	found := make([]operations.Process, 0, len(all))
+// Processes implements [ops.Processes].
+func (v operationsView) Processes(ctx context.Context) ([]ops.Process, error) {
+	all, err := v.processesWithin(ctx, ops.Window)
+	found := make([]ops.Process, 0, len(all))
 	for _, p := range all {
 		var says status.Report
 		_ = json.Unmarshal([]byte(p.Report), &says) // of another release, which says nothing then
-		found = append(found, operations.Process{Process: p, Says: says, Self: p.ID == v.heartbeat.ID()})
+		found = append(found, ops.Process{Process: p, Says: says, Self: p.ID == v.heartbeat.ID()})
 	}
 	return found, err
 }
 
-// Migration implements [operations.Migrations].
-func (v operationsView) Migration(ctx context.Context) (operations.Migration, error) {
+// Migration implements [ops.Migrations].
+func (v operationsView) Migration(ctx context.Context) (ops.Migration, error) {
 	ctx, cancel := context.WithTimeout(ctx, askerTimeout)
 	defer cancel()
 	seen := v.migrations.state(ctx)
@@ -136,7 +136,7 @@ func (v operationsView) readMigration(ctx context.Context) (seen migrationSeen) 
 	seen.At = v.clock.Now()
 	steps, err := schema.Status(ctx, v.db)
 	for _, s := range steps {
-		seen.Steps = append(seen.Steps, operations.Step{Name: s.Name, AppliedAt: s.AppliedAt})
+		seen.Steps = append(seen.Steps, ops.Step{Name: s.Name, AppliedAt: s.AppliedAt})
 	}
 	seen.err = errors.Join(plain(err), v.legacy.look(ctx, &seen.Migration))
 	return seen

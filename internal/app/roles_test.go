@@ -30,15 +30,16 @@ func TestRoles(t *testing.T) {
 			"legacy publisher", "heartbeat", "database clock",
 		}, in(inAPI))
 		require.Equal(t, []string{
-			"monitor", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper", "scheduler",
-			"repairer", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
+			"monitor", "console", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper", "scheduler",
+			"repairer", "console samples", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
 		}, in(inConsumer))
 	})
 	t.Run("the standalone runs both sides, and embedded parts in place of connections", func(t *testing.T) {
 		t.Parallel()
 		union := in(inAPI | inConsumer)
 		require.Subset(t, append(in(inStandalone),
-			"rabbitmq publisher", "heartbeat", "legacy consumer", "legacy relay", "legacy publisher"), union)
+			"rabbitmq publisher", "heartbeat", "legacy consumer", "legacy relay", "legacy publisher", "console",
+			"console samples"), union)
 		require.NotContains(t, in(inStandalone), "rabbitmq publisher")
 	})
 }

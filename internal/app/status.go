@@ -56,8 +56,13 @@ func (a *App) report(ctx context.Context) status.Report {
 	return r
 }
 
-// processes returns those that have reported of late. Of this one it says what is so now.
+// processes returns those that have reported within heartbeat.AliveFor. Of this one it says what is so now.
 func (a *App) processes(ctx context.Context) ([]heartbeat.Process, error) {
+	return a.processesWithin(ctx, heartbeat.AliveFor)
+}
+
+// processesWithin is processes for another time.
+func (a *App) processesWithin(ctx context.Context, d time.Duration) ([]heartbeat.Process, error) {
 	now := a.clock.Now()
 	self := heartbeat.Process{
 		ID:        a.heartbeat.ID(),
@@ -71,7 +76,7 @@ func (a *App) processes(ctx context.Context) ([]heartbeat.Process, error) {
 	if a.embedded != nil {
 		return []heartbeat.Process{self}, nil // it has no heartbeat, and there is no other
 	}
-	all, err := readProcesses(ctx, a.db, now)
+	all, err := heartbeat.List(ctx, a.db, now.Add(-d))
 	all = slices.DeleteFunc(all, func(p heartbeat.Process) bool { return p.ID == self.ID })
 	return append(all, self), plain(err)
 }

@@ -2,20 +2,34 @@ package operations
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/smap-platform/identity/internal/heartbeat"
 	"github.com/smap-platform/identity/internal/status"
 )
 
-// Process is one that has reported of late, alive or not.
+// Process is one that has reported within [Window], alive or not.
 type Process struct {
 	heartbeat.Process
 	Says status.Report // of itself, with its last heartbeat
 	Self bool          // it is the one that serves this console
 }
 
-// Processes knows those that have reported of late.
+// Silent returns the processes that have ended without saying so, and in whose place none of their role has started.
+func Silent(all []Process, now time.Time) (silent []Process) {
+	for _, p := range all {
+		replaced := func(other Process) bool {
+			return other.Role == p.Role && other.StartedAt.After(p.SeenAt) && other.Alive(now)
+		}
+		if p.StoppedAt == nil && !p.Alive(now) && !slices.ContainsFunc(all, replaced) {
+			silent = append(silent, p)
+		}
+	}
+	return silent
+}
+
+// Processes knows those that have reported within [Window].
 type Processes interface {
 	Processes(ctx context.Context) ([]Process, error)
 }

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 )
 
@@ -61,6 +62,24 @@ user default off
 	for _, user := range users {
 		text += "user " + user + "\n"
 	}
+	startRedis(tb, dir, r.Port, text)
+	return r
+}
+
+// NewRedis starts redis-server for this test, without a password, and returns a client and its port.
+func NewRedis(tb testing.TB) (client *redis.Client, port string) {
+	tb.Helper()
+	dir := tb.TempDir()
+	port = freePort(tb, "127.0.0.1")
+	startRedis(tb, dir, port, fmt.Sprintf("bind 127.0.0.1\nport %s\ndir %s\n", port, dir))
+	client = redis.NewClient(&redis.Options{Addr: "127.0.0.1:" + port})
+	tb.Cleanup(func() { _ = client.Close() })
+	return client, port
+}
+
+// startRedis runs redis-server with these settings until the test ends.
+func startRedis(tb testing.TB, dir, port, text string) {
+	tb.Helper()
 	config := filepath.Join(dir, "redis.conf")
 	require.NoError(tb, os.WriteFile(config, []byte(text), 0o600)) //nolint:gosec // G703: a folder of the test
 
@@ -75,8 +94,7 @@ user default off
 			tb.Logf("the last lines of Redis:\n  %s", strings.Join(lines[max(0, len(lines)-shownLines):], "\n  "))
 		}
 	})
-	Soon(tb, func() error { return listens("127.0.0.1:" + r.Port) })
-	return r
+	Soon(tb, func() error { return listens("127.0.0.1:" + port) })
 }
 
 // certify writes an authority's certificate, and one for 127.0.0.1 that it has signed, with its key.

@@ -30,13 +30,24 @@ func (h *handler) processRoutes() []route {
 type statusPage struct {
 	Facts    status.Facts
 	Problems []status.Problem
+	Silent   []operations.Process // nil also where that is unknown
 	Charts   []drawing
 }
 
 func (h *handler) status(c echo.Context) error {
-	facts := h.Facts(c.Request().Context())
-	return h.render(c, "status", "Status", statusPage{facts, status.Judge(facts), draw(h.History.Samples(),
-		operations.ChartOwed, operations.ChartRates, operations.ChartOutbox, operations.ChartOutboxAge)})
+	ctx := c.Request().Context()
+	facts := h.Facts(ctx)
+	all, err := h.Processes.Processes(ctx)
+	if err != nil {
+		all = nil // the database is unavailable, which is a problem of its own
+	}
+	return h.render(c, "status", "Status", statusPage{
+		Facts:    facts,
+		Problems: status.Judge(facts),
+		Silent:   operations.Silent(all, h.Now()),
+		Charts: draw(h.History.Samples(),
+			operations.ChartOwed, operations.ChartRates, operations.ChartOutbox, operations.ChartOutboxAge),
+	})
 }
 
 // queuesPage is what waits in which queue.

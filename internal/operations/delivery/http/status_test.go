@@ -96,6 +96,10 @@ func TestProcesses(t *testing.T) {
 	require.Contains(t, page, "alive 1 h 0 min ago 3 s ago identity.email sends nothing (refused) phase complete 2")
 	require.Contains(t, page, "silent 1 h 0 min ago 1 min 0 s ago phase complete 3")
 	require.Contains(t, page, "stopped")
+	page = text(s.get(t, "/status").body)
+	require.Contains(t, page, "A process of the role consumer has been silent for 1 min 0 s and did not stop")
+	s.processes[4].StartedAt = evening.Add(-time.Second)
+	require.NotContains(t, text(s.get(t, "/status").body), "has been silent", "one has started in its place")
 
 	page = text(s.get(t, "/scheduler").body)
 	require.Contains(t, page, "2 on 1 min 5 s 2026-11-27 19:59:58 UTC 5 off, or it has not reported yet")
