@@ -67,12 +67,12 @@ func TestProduction(t *testing.T) {
 	t.Run("refuses every secret of the compose file", func(t *testing.T) {
 		compose, err := os.ReadFile("../deployments/compose.yaml")
 		require.NoError(t, err)
-		found := regexp.MustCompile(`(?m)^  ([A-Z_]+): (\S*)\$\{[A-Z_]*(?:PASSWORD|SECRET|KEY):-([^}]+)\}(\S*)$`).
+		found := regexp.MustCompile(`(?m)^  ([A-Z_]+): (\S*)\$\{[A-Z_]*(?:PASSWORD|SECRET|KEY|TOKEN):-([^}]+)\}(\S*)$`).
 			FindAllStringSubmatch(string(compose), -1)
-		require.Len(t, found, 9)
+		require.Len(t, found, 10)
 		for _, line := range found {
 			role := API
-			if strings.HasPrefix(line[1], "CODE") || strings.HasPrefix(line[1], "RABBITMQ_MANAGEMENT") {
+			if strings.HasPrefix(line[1], "CODE") || strings.HasPrefix(line[1], "CONSOLE") || strings.HasPrefix(line[1], "RABBITMQ_MANAGEMENT") {
 				role = Consumer
 			}
 			refused(t, role, line[1], isPublic, map[string]string{line[1]: line[2] + line[3] + line[4]})

@@ -32,6 +32,7 @@ func NewBrowser(tb testing.TB) *Browser {
 		chromedp.NoSandbox, // which root needs
 		chromedp.Flag("headless", "new"),
 		chromedp.Flag("disable-gpu", true),
+		chromedp.Flag("hide-scrollbars", true), // a picture of a whole page would lack what is below them
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-dev-shm-usage", true), // containers have little of it
 		chromedp.Flag("disable-sync", true),

@@ -30,7 +30,7 @@ func TestStatus(t *testing.T) {
 		s := serve(t, Access{})
 		page := text(s.get(t, "/status").body)
 		require.Contains(t, page, "Well. Nothing is wrong.")
-		require.Contains(t, page, "consumer 2 live")
+		require.Contains(t, page, "consumer 2 alive")
 		for _, gap := range []string{"Owed unknown", "Lanes unknown", "Outbox unknown", "Projects unknown", "lag unknown", "snapshot unknown"} {
 			require.Contains(t, page, gap)
 		}
