@@ -154,7 +154,7 @@ func (r *Relay) claim(ctx context.Context) (row, bool, error) {
 func (r *Relay) postpone(ctx context.Context, one row, class string) error {
 	ctx, cancel := record(ctx)
 	defer cancel()
-	due, failedAt := outbox.Backoff(one.attempts, r.deps.Clock.Now())
+	due, failedAt := outbox.Backoff(class, one.attempts, r.deps.Clock.Now())
 	r.deps.Observer.Failed(one.message, class, failedAt != nil)
 	return Rows.Postpone(ctx, r.deps.DB, one.id, class, due, failedAt)
 }

@@ -234,7 +234,7 @@ func TestRelay(t *testing.T) {
 	})
 
 	for class, failure := range map[string]error{
-		"unroutable": event.ErrUnroutable, "refused": event.ErrRefused, "other": errors.New("odd"),
+		"unroutable": event.ErrUnroutable, "other": errors.New("odd"),
 	} {
 		t.Run("a copy at fault backs off alone until it is given up: "+class, func(t *testing.T) {
 			t.Parallel()

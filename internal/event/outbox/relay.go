@@ -174,15 +174,15 @@ func (r *Relay) open(ctx context.Context, rows []row) ([]row, error) {
 // postpone lets a row that itself is at fault wait alone, longer each time.
 func (r *Relay) postpone(ctx context.Context, row row, class string) error {
 	now := r.clock.Now()
-	due, failedAt := Backoff(row.attempts, now)
+	due, failedAt := Backoff(class, row.attempts, now)
 	r.observer.Failed(row.message, class, failedAt != nil)
 	return Rows.Postpone(ctx, r.db, row.id, class, due, failedAt)
 }
 
 // Backoff returns when a row that had failed attempts times, and now has once more, is due again. With failedAt it is
-// given up, until Retry.
-func Backoff(attempts int, now time.Time) (due time.Time, failedAt *time.Time) {
-	if attempts+1 >= maxAttempts {
+// given up, until Retry. A row that the broker refuses never is: a queue is full, or has lost its quorum, and that ends.
+func Backoff(class string, attempts int, now time.Time) (due time.Time, failedAt *time.Time) {
+	if attempts+1 >= maxAttempts && class != classRefused {
 		failedAt = &now
 	}
 	return now.Add(min(time.Second<<min(attempts, 10), maxPause)), failedAt

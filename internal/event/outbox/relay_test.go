@@ -79,7 +79,7 @@ func TestRelay(t *testing.T) {
 	t.Run("a failing row backs off alone until it is given up", func(t *testing.T) {
 		t.Parallel()
 		for class, failure := range map[string]error{
-			"unroutable": event.ErrUnroutable, "refused": event.ErrRefused, "rejected": event.ErrRejected, "other": errors.New("odd"),
+			"unroutable": event.ErrUnroutable, "rejected": event.ErrRejected, "other": errors.New("odd"),
 		} {
 			t.Run(class, func(t *testing.T) {
 				t.Parallel()
@@ -117,6 +117,25 @@ func TestRelay(t *testing.T) {
 				})
 			})
 		}
+	})
+	t.Run("a refused row is never given up: the queue is full, or has lost its quorum", func(t *testing.T) {
+		t.Parallel()
+		schematest.Each(t, func(t *testing.T, db *database.DB) {
+			o := open(t, db)
+			o.publish(o.state("evt_1"))
+			o.broker.answer = func(event.Message) error { return event.ErrRefused }
+			r := o.relay()
+			for range 2 * maxAttempts {
+				require.Equal(t, 1, o.step(r))
+				require.Zero(t, o.step(r), "it waits")
+				o.clock.advance(maxPause)
+			}
+			require.Equal(t, 1, o.depth().Rows)
+			require.Zero(t, o.depth().Failed)
+			o.broker.answer = nil
+			require.Equal(t, 1, o.step(r))
+			require.Zero(t, o.depth())
+		})
 	})
 	t.Run("confirmed rows are not sent again when their deletion fails", func(t *testing.T) {
 		t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	amqp "github.com/rabbitmq/amqp091-go"
 
@@ -25,14 +26,22 @@ type ExchangeHealth struct {
 var (
 	ErrNotConnected = errors.New("not connected to rabbitmq; reconnecting")
 	ErrNoAnswer     = errors.New("rabbitmq is connected but does not answer")
+	ErrNoConfirms   = errors.New("rabbitmq does not take messages: a queue is full, or the queues have lost their quorum")
 )
 
+// doubtedFor is how long a missing confirm counts while nothing else is published. While messages wait, every try renews
+// it, and they pause for a minute at most.
+const doubtedFor = 90 * time.Second
+
 // Check returns an error, in plain words, unless messages can be published: the exchange must be what it has to be, and
-// the last message to it must not have been refused for lack of a permission. A passive declaration would not reveal a
-// wrong type, so it declares actively where that is permitted. It returns when ctx ends at the latest.
+// the last message must have been confirmed, and not been refused for lack of a permission. A passive declaration would
+// not reveal a wrong type, so it declares actively where that is permitted. It returns when ctx ends at the latest.
 func (p *Publisher) Check(ctx context.Context) (ExchangeHealth, error) {
 	unknown := ExchangeHealth{Name: event.Exchange}
 	s := p.live.Load()
+	if at := p.unconfirmed.Load(); at != 0 && time.Since(time.Unix(0, at)) < doubtedFor {
+		return unknown, ErrNoConfirms
+	}
 	if s == nil {
 		if refusal := p.refusal.Load(); refusal != nil {
 			return unknown, fmt.Errorf("%w; the last connection ended with: %w", ErrNotConnected, rabbitmq.Plain(*refusal))

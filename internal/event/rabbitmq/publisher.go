@@ -20,6 +20,8 @@ type Publisher struct {
 	refusal  atomic.Pointer[error]          // why the last connection could not be used; nil when it could
 	lacks    atomic.Pointer[[]string]       // the permissions that the last declaration found missing
 	outcome  atomic.Pointer[error]          // why the last message to event.Exchange was refused; nil when it was taken
+	// unconfirmed is when a message was last refused, or got no confirm in time, in Unix nanoseconds; 0 once one was taken.
+	unconfirmed atomic.Int64
 }
 
 type request struct {

@@ -199,6 +199,7 @@ func (s *publishSession) await(p pending, timer *time.Timer) error {
 	case <-timer.C:
 		// It is sent again with the same id. A broker under an alarm is alive, and keeps its connection.
 		if !s.alarm.Raised() {
+			s.publisher.unconfirmed.Store(time.Now().UnixNano())
 			s.end(errNoConfirm)
 		}
 		return event.ErrUnavailable
@@ -212,6 +213,7 @@ func (s *publishSession) outcome(p pending) error {
 		s.heal()
 		return event.ErrUnroutable
 	case p.confirm.Acked():
+		s.publisher.unconfirmed.Store(0)
 		return nil
 	// The library ends open confirms as "not acked" when their channel or its connection ends.
 	case s.conn.IsClosed():
@@ -219,6 +221,7 @@ func (s *publishSession) outcome(p pending) error {
 	case p.link.channel.IsClosed():
 		return errChannelClosed
 	default:
+		s.publisher.unconfirmed.Store(time.Now().UnixNano())
 		p.link.refuses.Store(true)
 		return event.ErrRefused
 	}
