@@ -201,7 +201,7 @@ func (r Redis) Validate() Problems {
 		host = r.Host
 	}
 	n, convErr := strconv.ParseUint(port, 10, 16)
-	if r.Sentinels != nil || r.SentinelMaster != "" || r.SentinelPassword != "" {
+	if r.Sentinels != nil || r.SentinelMaster != "" {
 		return r.validateSentinels()
 	}
 	return check(
@@ -236,7 +236,7 @@ func (r Redis) validateSentinels() Problems {
 		rule{
 			r.Host == "",
 			"REDIS_HOST", "is set although Sentinels name the server",
-			"unset it, or unset REDIS_SENTINEL_ADDRS, REDIS_SENTINEL_MASTER and REDIS_SENTINEL_PASSWORD",
+			"unset it, or unset REDIS_SENTINEL_ADDRS and REDIS_SENTINEL_MASTER",
 		},
 		rule{r.Sentinels != nil, "REDIS_SENTINEL_ADDRS", "is not set", fix},
 		rule{form, "REDIS_SENTINEL_ADDRS", "has an entry that is not HOST:PORT", fix},
