@@ -33,12 +33,18 @@ type console struct {
 // newConsole runs a standalone of its own until the test ends, and opens its page.
 func newConsole(t *testing.T, browser *harness.Browser) *console {
 	t.Helper()
+	return newConsoleAt(t, browser, "127.0.0.1")
+}
+
+// newConsoleAt is newConsole for another address of this machine.
+func newConsoleAt(t *testing.T, browser *harness.Browser, host string) *console {
+	t.Helper()
 	cfg, err := config.Load(config.Standalone)
 	require.NoError(t, err)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	free, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	require.NoError(t, err)
 	require.NoError(t, free.Close())
-	cfg.HTTP.Host, cfg.HTTP.AppPort = "127.0.0.1", free.Addr().(*net.TCPAddr).Port // which mails lead to
+	cfg.HTTP.Host, cfg.HTTP.AppPort = host, free.Addr().(*net.TCPAddr).Port // which mails lead to
 	cfg.HTTP.ConsumerPort, cfg.HTTP.InternalPort = 0, nil
 	cfg.SMTP.Port, cfg.Embedded.InboxPort, cfg.Embedded.DataDir = 0, 0, t.TempDir()
 	cfg.Cookie.Secure, cfg.Invitations.URL = false, ""
@@ -114,6 +120,7 @@ func TestConsole(t *testing.T) {
 	t.Parallel()
 	browser := harness.NewBrowser(t)
 	t.Run("a person goes the whole way and sees what happens", func(t *testing.T) { consoleWay(newConsole(t, browser), browser) })
+	t.Run("the inbox is beside it at [::1] as well", func(t *testing.T) { atIPv6(newConsoleAt(t, browser, "::1")) })
 	t.Run("the keyboard alone is enough", func(t *testing.T) { keyboardAlone(newConsole(t, browser)) })
 	t.Run("nothing of a mail, an address or an event runs", func(t *testing.T) { hostile(newConsole(t, browser), browser) })
 }
@@ -167,9 +174,32 @@ func consoleWay(c *console, browser *harness.Browser) {
 	}, counted)
 	require.Len(c, c.s.Inbox().Messages("an@example.com"), 4, "code, closing mail, two reminders")
 	c.looksRight("console")
+	(&console{c.T, c.s, inbox}).looksRight("inbox")
 	require.NotContains(c, fmt.Sprint(c.page.Messages()), "Content Security Policy")
 	require.NotContains(c, fmt.Sprint(c.page.Messages()), "Uncaught")
 	require.Empty(c, inbox.Messages())
+}
+
+// atIPv6 looks at the page at an address that no policy can name.
+func atIPv6(c *console) {
+	c.see("#status", "live")
+	var address string
+	require.NoError(c, c.page.Call(&address, `() => location.hostname`))
+	require.Equal(c, "localhost", address)
+	c.click("account", "register")
+	c.see("#account output", "Registered")
+	harness.Soon(c, func() error {
+		for _, m := range c.page.Messages() {
+			if strings.Contains(m.Text, "Content Security Policy") || strings.Contains(m.Text, "frame") {
+				return errors.New(m.Text)
+			}
+		}
+		return nil
+	})
+	var frames int
+	require.NoError(c, c.page.Call(&frames, `() => document.querySelectorAll("iframe").length`))
+	require.Equal(c, 1, frames)
+	require.NoError(c, c.page.Picture("console-ipv6", false))
 }
 
 // invited opens the batch's progress in a tab of its own, and goes where the mail of an invitation leads.

@@ -3,6 +3,7 @@ package harness
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -40,7 +41,7 @@ func NewBrowser(tb testing.TB) *Browser {
 		chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-features", "HttpsUpgrades"),
-		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"),
+		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1, EXCLUDE localhost, EXCLUDE ::1"),
 	)
 	ctx, closeBrowser := chromedp.NewContext(allocator)
 	tb.Cleanup(func() { closeBrowser(); stop() })
@@ -141,17 +142,42 @@ func (p *Page) Look(width, height int64, colours string) error {
 	return err
 }
 
+// measureJS goes to the top of the page, where what is sticky belongs, and measures it.
+const measureJS = `() => {
+	window.scrollTo(0, 0)
+	const unseen = [...document.querySelectorAll("iframe")].some(f => f.getBoundingClientRect().bottom > innerHeight)
+	return {width: innerWidth, height: innerHeight, all: document.documentElement.scrollHeight, unseen}
+}`
+
+// paintJS lasts until the page, and frames of other processes in it, have been painted a few times.
+const paintJS = `async () => {
+	for (let i = 0; i < 30; i++) await new Promise(requestAnimationFrame)
+	return true
+}`
+
 // Picture keeps a picture of the page as PNG in .stack/artifacts, all of it or what can be seen at once.
-func (p *Page) Picture(name string, whole bool) error {
+func (p *Page) Picture(name string, whole bool) (err error) {
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
 	take := chromedp.CaptureScreenshot()
 	if whole {
-		var top bool
-		if err := p.Call(&top, `() => (window.scrollTo(0, 0), true)`); err != nil { // what is sticky belongs there
+		var size struct {
+			Width, Height, All int64
+			Unseen             bool
+		}
+		if err := p.Call(&size, measureJS); err != nil {
 			return err
 		}
 		take = chromedp.FullScreenshot(100)
+		if size.Unseen { // a frame that is out of sight is not painted
+			take = chromedp.CaptureScreenshot()
+			var painted bool
+			err := errors.Join(p.Do(chromedp.EmulateViewport(size.Width, size.All)), p.Call(&painted, paintJS))
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, p.Do(chromedp.EmulateViewport(size.Width, size.Height))) }()
+		}
 	}
 	picture, err := chromedp.Run(ctx, take)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"net"
 	"net/http"
+	"net/netip"
 	"path"
 	"regexp"
 	"strconv"
@@ -76,16 +77,30 @@ func Register(e *echo.Echo, o Options) {
 
 // page allows its own script and style, and the frame of the inbox on the host that was asked for. Nothing of a mail, an
 // event or an address can run in it.
+//
+// No policy can name an address of IPv6 (CSP Level 3 §2.3.1). The page at [::1] is therefore at localhost, and at any other
+// such address it leads to the inbox instead of showing it.
 func (h handler) page(c echo.Context) error {
 	host := httpserver.HostName(c.Request().Host)
+	address, err := netip.ParseAddr(host)
+	isIPv6 := err == nil && address.Is6()
+	if isIPv6 && address.IsLoopback() {
+		_, port, _ := net.SplitHostPort(c.Request().Host)
+		return c.Redirect(http.StatusTemporaryRedirect, "http://"+strings.TrimSuffix("localhost:"+port, ":")+"/")
+	}
 	inbox := "http://" + net.JoinHostPort(host, strconv.Itoa(h.InboxPort()))
+	frames := inbox
+	if isIPv6 {
+		frames = "'none'"
+	}
 	c.Response().Header().Set(echo.HeaderContentSecurityPolicy, "default-src 'none'; script-src 'self'; style-src 'self'; "+
-		"img-src 'self'; connect-src 'self'; frame-src "+inbox+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		"img-src 'self'; connect-src 'self'; frame-src "+frames+"; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	var b bytes.Buffer
-	err := h.pages.ExecuteTemplate(&b, "console", struct {
+	err = h.pages.ExecuteTemplate(&b, "console", struct {
 		Version, Inbox string
+		Framed         bool
 		Now            time.Time
-	}{h.Version, inbox + "/", h.Now()})
+	}{h.Version, inbox + "/", !isIPv6, h.Now()})
 	if err != nil {
 		return err
 	}

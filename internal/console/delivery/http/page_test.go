@@ -63,7 +63,7 @@ func (s *site) ask(t *testing.T, method, path, body string, header ...string) (s
 			request.Host = pair[1]
 		}
 	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := http.DefaultTransport.RoundTrip(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	var b strings.Builder
@@ -103,6 +103,19 @@ func TestPage(t *testing.T) {
 			require.Contains(t, h.Get("Content-Type"), kind)
 			require.NotRegexp(t, `https?://[^w]`, strings.ReplaceAll(content, "http://www.w3.org/2000/svg", ""), path)
 		}
+	})
+	t.Run("shows the inbox at addresses of IPv6 as far as a policy can name it", func(t *testing.T) {
+		t.Parallel()
+		s := serve(t, open)
+		for host, want := range map[string]string{"[::1]:8080": "http://localhost:8080/", "[::1]": "http://localhost/"} {
+			status, h, _ := s.ask(t, http.MethodGet, "/", "", "Host", host)
+			require.Equal(t, http.StatusTemporaryRedirect, status)
+			require.Equal(t, want, h.Get("Location"))
+		}
+		_, h, body := s.ask(t, http.MethodGet, "/", "", "Host", "[2001:db8::1]:8080")
+		require.Contains(t, h.Get("Content-Security-Policy"), "frame-src 'none';")
+		require.NotContains(t, body, "<iframe")
+		require.Contains(t, body, `href="http://[2001:db8::1]:8025/"`)
 	})
 	t.Run("names everything a person can use", func(t *testing.T) {
 		t.Parallel()
@@ -245,7 +258,7 @@ func TestGuard(t *testing.T) {
 	t.Run("serves a browser on this machine", func(t *testing.T) {
 		t.Parallel()
 		s := serve(t, open)
-		for _, host := range []string{"127.0.0.1:8080", "localhost:8080", "[::1]:8080", "192.168.1.7"} {
+		for _, host := range []string{"127.0.0.1:8080", "localhost:8080", "[2001:db8::1]:8080", "192.168.1.7"} {
 			for _, header := range [][]string{
 				{}, {"Sec-Fetch-Site", "none"}, {"Sec-Fetch-Site", "same-origin"},
 				{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"},
