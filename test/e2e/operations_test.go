@@ -137,7 +137,59 @@ func incidents(t *testing.T, browser *harness.Browser) {
 	s.Publish(harness.Exchange, "project.created", amqp.Publishing{MessageId: "evt_poison", Body: []byte(`{"event_id":"evt_poison","payload":7}`)})
 	c.see("#problems", "identity.project has 1 dead letter")
 	require.NoError(t, c.page.Picture("operations-poison", true))
+	poisonAtTheKeyboard(c, s)
 	c.clean()
+}
+
+// poisonAtTheKeyboard replays a dead letter, which dies again, and discards it, as a person without a mouse does.
+func poisonAtTheKeyboard(c *console, s *harness.TestSystem) {
+	const dead = "/deadletters/identity.project"
+	reach := func() {
+		c.enter(`nav a[href="/deadletters"]`)
+		c.see("h1", "Dead letters")
+		c.enter(`main a[href="` + dead + `"]`)
+		c.see("#rows", "evt_poison")
+		c.enter(`#rows a[href^="` + dead + `/letter/"]`)
+		c.see("#details", "SHA-256")
+	}
+	reach()
+	c.tab(`input[name=by]`)
+	c.press("Thảo")
+	c.enter(`button[value=replay]`)
+	c.see("main", "Done.")
+	harness.Soon(c, func() error { return lengthIs(s, "identity.project.dead", 1) }) // what is wrong with it is still wrong
+	reach()
+	c.run(`() => { window.confirm = () => true }`)
+	c.tab(`input[name=why]`)
+	c.press("made by hand")
+	c.enter(`button[value=discard]`)
+	c.see("main", "Done.")
+	require.Zero(c, s.QueueLength("identity.project.dead"))
+	require.Positive(c, s.Count(`SELECT count(*) FROM audit_entries WHERE operator = 'Thảo' AND action = 'deadletters.replayed'`))
+	require.Positive(c, s.Count(`SELECT count(*) FROM audit_entries WHERE operator = 'Thảo' AND action = 'deadletters.discarded'`))
+	c.enter(`nav a[href="/status"]`)
+	c.see("#problems", "Nothing is wrong.")
+}
+
+// tab presses Tab until what it looks for has the focus.
+func (c *console) tab(selector string) {
+	c.Helper()
+	for range 100 {
+		c.press("\t")
+		var there bool
+		require.NoError(c, c.page.Call(&there, `s => document.activeElement.matches(s)`, selector))
+		if there {
+			return
+		}
+	}
+	require.Fail(c, "the keyboard does not reach "+selector)
+}
+
+// enter presses Enter there.
+func (c *console) enter(selector string) {
+	c.Helper()
+	c.tab(selector)
+	c.press("\r")
 }
 
 // everyPage looks at the pages of a service with something to see.
