@@ -1,6 +1,7 @@
 package rabbitmq
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -94,6 +95,9 @@ var declaring sync.Mutex
 func (t Topology) Declare(conn *amqp.Connection) (lacks []string, err error) {
 	declaring.Lock()
 	defer declaring.Unlock()
+	if t.declareUnheard(conn) == nil {
+		return nil, nil
+	}
 	d := &declaration{Topology: t, conn: conn}
 	for _, e := range t.exchanges {
 		if err := d.exchange(e); err != nil {
@@ -111,4 +115,28 @@ func (t Topology) Declare(conn *amqp.Connection) (lacks []string, err error) {
 		}
 	}
 	return d.lacks, d.end()
+}
+
+// declareUnheard asks for everything without waiting for a reply to each, which takes one way to the broker and back
+// instead of one for each queue and binding. After a refusal the broker ignores the rest, and the error names nothing:
+// what was refused has to be found out one by one.
+func (t Topology) declareUnheard(conn *amqp.Connection) error {
+	ch, err := conn.Channel()
+	if err != nil {
+		return err
+	}
+	const unheard = true
+	for _, e := range t.exchanges {
+		err = errors.Join(err, ch.ExchangeDeclare(e.Name, e.Kind, true, false, false, unheard, nil))
+	}
+	for _, q := range t.queues {
+		_, declared := ch.QueueDeclare(q.Name, true, false, false, unheard, q.Args)
+		err = errors.Join(err, declared)
+	}
+	for _, b := range t.bindings {
+		err = errors.Join(err, ch.QueueBind(b.Queue, b.Key, b.Exchange, unheard, nil))
+	}
+	// This is waited for, and can be neither refused nor responded to before what came first. Close says nothing of a
+	// channel that is closed already.
+	return errors.Join(err, ch.Qos(1, 0, false), ch.Close())
 }
