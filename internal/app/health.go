@@ -102,9 +102,9 @@ type dependencies struct {
 	SMTP *dependency `json:"smtp,omitempty"`
 	// Settings is there when one of them leaves a door open. It makes nothing unhealthy.
 	Settings *settings `json:"settings,omitempty"`
-	// Mails is missing while the database cannot be read.
+	// Mails is missing while the database cannot be read, and on /ready.
 	Mails *status.Mails `json:"mails,omitempty"`
-	// Service is there when people wait, or work stands still, wherever that is.
+	// Service is there when people wait, or work stands still, wherever that is; not on /ready.
 	Service *serviceHealth `json:"service,omitempty"`
 }
 
@@ -167,7 +167,8 @@ func (h *health) live(c echo.Context) error {
 }
 
 // ready reports whether to send work here (docs/architecture.md). Broker and Redis are reported, not required, of an api:
-// the outbox and the projection catch up. A consumer needs its queues.
+// the outbox and the projection catch up. A consumer needs its queues. How the service is as a whole is not asked: that
+// takes longer than all the rest, and a start waits for the first response.
 func (h *health) ready(x extent) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		all := h.checkAll(c, readyPatience)
@@ -193,6 +194,7 @@ func (h *health) report(status string, all *dependencies, x extent) report {
 func (h *health) overall(x extent) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		all := h.checkAll(c, askerTimeout)
+		all.Mails, all.Service = h.service(c.Request().Context())
 		status := healthy
 		switch {
 		case all.Database.Status == unhealthy:
@@ -229,7 +231,6 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 	var checks sync.WaitGroup
 	checks.Go(func() { all.Redis = h.redis.state(short) })
 	checks.Go(func() { all.RabbitMQ = h.rabbitmq.state(short) })
-	checks.Go(func() { all.Mails, all.Service = h.service(short) })
 	all.Database = h.database.state(ctx)
 	checks.Wait()
 	if err := h.sealing(); err != nil && all.Database.ok() {
@@ -251,6 +252,8 @@ var well = status.Dependency{Status: status.Healthy}
 
 // service returns what people wait for, and what is wrong with the service as a whole; nil where nothing is.
 func (h *health) service(ctx context.Context) (*status.Mails, *serviceHealth) {
+	ctx, cancel := context.WithTimeout(ctx, askerTimeout)
+	defer cancel()
 	f := h.facts.state(ctx)
 	if f.At.IsZero() {
 		return nil, nil

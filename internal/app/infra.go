@@ -128,7 +128,7 @@ func production(ctx context.Context, cfg config.Config, p process, version strin
 	if err := in.prepare(ctx, cfg.Postgres.AutoMigrate); err != nil {
 		return nil, err
 	}
-	in.warnAboutRedis(ctx)
+	in.lookAhead(ctx)
 	return in, nil
 }
 
@@ -177,16 +177,21 @@ func (in *infra) checkRedis(ctx context.Context) (warnings []string, err error) 
 	return warnings, nil
 }
 
-// warnAboutRedis logs at the start what keeps Redis from keeping state. Nothing waits for it.
+// lookAhead asks the database and Redis what the first probe will ask, and logs what keeps Redis from keeping state.
+func (in *infra) lookAhead(ctx context.Context) {
+	go in.health.database.state(ctx)
+	go in.warnAboutRedis(ctx)
+}
+
 func (in *infra) warnAboutRedis(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, askerTimeout)
 	defer cancel()
-	warnings, err := in.checkRedis(ctx)
-	if err != nil {
-		in.log.Warn().Str("reason", err.Error()).
+	d := in.health.redis.state(ctx)
+	if !d.ok() {
+		in.log.Warn().Str("reason", d.Error).
 			Msg("redis cannot keep state; subscription states are written, and items counted, once it can")
 	}
-	for _, w := range warnings {
+	for _, w := range d.Warnings {
 		in.log.Warn().Str("warning", w).Msg("redis is not set up as it should be")
 	}
 }
