@@ -97,8 +97,9 @@ func Queues(cfg config.Config) []event.Queue {
 	queues := []event.Queue{
 		{Name: EmailQueue, Retry: mails, Workers: cfg.Email.Count, Prefetch: cfg.Email.Prefetch},
 		{Name: InvitationQueue, Retry: mails, Workers: cfg.Invitation.Count, Prefetch: cfg.Invitation.Prefetch},
-		{Name: SubscriptionQueue, Retry: states, Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch},
-		{Name: ProjectQueue, Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch},
+		// What these do is a state in Redis, which the same event brings about again.
+		{Name: SubscriptionQueue, Retry: states, Workers: cfg.Subscription.Count, Prefetch: cfg.Subscription.Prefetch, Repeatable: true},
+		{Name: ProjectQueue, Retry: states, Workers: cfg.Project.Count, Prefetch: cfg.Project.Prefetch, Repeatable: true},
 	}
 	queues = append(queues, legacyQueues(cfg, mails)...)
 	for i := range queues {

@@ -35,6 +35,8 @@ type Queue struct {
 	Retry    Policy
 	Workers  int // handlers at a time in one process
 	Prefetch int // deliveries the broker hands out ahead; small where a handler is risky (docs/adr/0003)
+	// Repeatable says that handling a message again is harmless. Its acks may then wait for others (docs/adr/0022).
+	Repeatable bool
 }
 
 // RetryQueue returns the name of the queue that holds messages for level i.

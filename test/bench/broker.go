@@ -41,11 +41,12 @@ func (b *bench) withBroker(ctx context.Context, workers, prefetch int, do func(*
 		return err
 	}
 	queue := event.Queue{
-		Name:     "identity.bench",
-		Bindings: []string{"#"},
-		Workers:  workers,
-		Prefetch: prefetch,
-		Retry:    event.Policy{Levels: []time.Duration{time.Second}, GiveUpAfter: time.Minute},
+		Name:       "identity.bench",
+		Bindings:   []string{"#"},
+		Workers:    workers,
+		Prefetch:   prefetch,
+		Repeatable: true,
+		Retry:      event.Policy{Levels: []time.Duration{time.Second}, GiveUpAfter: time.Minute},
 	}
 	br := &broker{system: s, queue: queue, topology: rabbitmq.NewTopology([]event.Queue{queue})}
 	options := s.BrokerOptions("publisher")

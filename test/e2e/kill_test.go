@@ -22,6 +22,7 @@ func TestKill(t *testing.T) {
 	t.Run("apis and consumers at random moments under load", killAtRandom)
 	t.Run("a consumer between the final dot and its record", killInMail)
 	t.Run("a consumer whose mail has become useless", killInUsedMail)
+	t.Run("a consumer at full prefetch, whose acks wait for each other", killAtFullPrefetch)
 }
 
 // killAtRandom kills apis and consumers at random moments under a steady stream of people, and starts them again.

@@ -39,7 +39,8 @@ func TestConsumer(t *testing.T) {
 		"a stale ack reaches no other message":                 staleAck,
 		"a lost connection hands out again what was not acked": cutBeforeAck,
 		"a crash loop ends in the dead queue":                  crashLoop,
-		"a drain gives back once and finishes the rest":        drainOnce,
+		"a drain gives back once and finishes the rest":        func(t *testing.T) { drainOnce(t, false) },
+		"the same, with acks that wait for each other":         func(t *testing.T) { drainOnce(t, true) },
 		"a stop while the broker is frozen ends":               stopFrozen,
 		"a stop costs a waiting message one hand-out":          givenBackOnce,
 		"an unreachable retry level keeps the message":         moveUnavailable,
@@ -165,9 +166,10 @@ func crashLoop(t *testing.T) {
 
 // drainOnce stops consumers in the middle of their work, one after the other: what was finished never comes back,
 // what was not begun is given back once per stop.
-func drainOnce(t *testing.T) {
+func drainOnce(t *testing.T, repeatable bool) {
 	const n, rounds = 120, 4
 	q := newQueue(t, 4, 20)
+	q.Repeatable = repeatable
 	p := startPublisher(t, brokerURL(t), q)
 	messages := make([]event.Message, n)
 	for i := range messages {

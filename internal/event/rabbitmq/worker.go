@@ -88,12 +88,18 @@ func (w *worker) session(stop, life context.Context, conn *amqp.Connection) (err
 	if err := ch.Qos(w.consumer.Queue.Prefetch, 0, false); err != nil {
 		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
 	}
+	take := func(d amqp.Delivery) amqp.Delivery { return d }
+	if queue := w.consumer.Queue; queue.Repeatable {
+		acks := newAcks(ch, queue.Prefetch, func() { w.options.StaleAck(queue.Name) })
+		defer acks.flush() // handlers have ended, and the connection is still there
+		take = func(d amqp.Delivery) amqp.Delivery { d.Acknowledger = acks; return d }
+	}
 	cancelled := ch.NotifyCancel(make(chan string, 1))
 	taking, cease := context.WithCancel(life)
 	defer cease()
 	defer context.AfterFunc(stop, cease)()
 	for taking.Err() == nil {
-		if err := w.feed(stop, life, taking, ch, cancelled); err != nil {
+		if err := w.feed(stop, life, taking, ch, take, cancelled); err != nil {
 			return err
 		}
 	}
@@ -103,7 +109,8 @@ func (w *worker) session(stop, life context.Context, conn *amqp.Connection) (err
 
 // feed consumes while the lane is open, and takes one message when it is paused and has to be probed. It returns when
 // the lane changes, or with taking, which ends with stop and life.
-func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, cancelled <-chan string) error {
+func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, take func(amqp.Delivery) amqp.Delivery,
+	cancelled <-chan string) error {
 	lane := w.consumer.Lane
 	if lane.IsPaused() {
 		w.fed.Store(true) // what waits for the mail server does not wait for us
@@ -124,7 +131,7 @@ func (w *worker) feed(stop, life, taking context.Context, ch *amqp.Channel, canc
 	}
 	w.fed.Store(true)
 	ended := make(chan struct{})
-	next := func(d amqp.Delivery) job { return job{Delivery: d, worker: w, life: life, ended: ended} }
+	next := func(d amqp.Delivery) job { return job{Delivery: take(d), worker: w, life: life, ended: ended} }
 	unbegun, err := w.handOver(taking, paused, deliveries, cancelled, next)
 	if err != nil || life.Err() != nil {
 		return err
