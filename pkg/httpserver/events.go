@@ -58,12 +58,15 @@ func OpenEvents(c echo.Context, o EventOptions) (*Events, error) {
 	return e, e.Beat()
 }
 
-// Send writes one event at once: name, id unless it is empty, and data as JSON. A client that reconnects sends the last
-// id it has seen as Last-Event-ID. name and id must be one line each.
-func (e *Events) Send(name, id string, data any) error {
+// Event is one event as it is written. It can be sent on any number of streams.
+type Event []byte
+
+// NewEvent returns an event with name, id unless it is empty, and data as JSON. A client that reconnects sends the last id
+// it has seen as Last-Event-ID. name and id must be one line each.
+func NewEvent(name, id string, data any) (Event, error) {
 	encoded, err := json.Marshal(data)
 	if err != nil {
-		return fmt.Errorf("httpserver: encoding the event %q: %w", name, err)
+		return nil, fmt.Errorf("httpserver: encoding the event %q: %w", name, err)
 	}
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "event: %s\n", name)
@@ -71,8 +74,20 @@ func (e *Events) Send(name, id string, data any) error {
 		fmt.Fprintf(&b, "id: %s\n", id)
 	}
 	fmt.Fprintf(&b, "data: %s\n\n", encoded) // JSON contains no line breaks
-	return e.write(b.Bytes())
+	return b.Bytes(), nil
 }
+
+// Send writes one event at once; see [NewEvent].
+func (e *Events) Send(name, id string, data any) error {
+	event, err := NewEvent(name, id, data)
+	if err != nil {
+		return err
+	}
+	return e.SendEvent(event)
+}
+
+// SendEvent writes at once an event that other streams may be sent as well.
+func (e *Events) SendEvent(event Event) error { return e.write(event) }
 
 // Beat writes a comment, which clients ignore: it keeps proxies from closing the stream, and fails when the client has
 // disconnected.

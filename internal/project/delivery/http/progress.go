@@ -26,6 +26,7 @@ type handler struct {
 	still   Still
 	// checkEvery is how often still is asked of a stream's caller.
 	checkEvery time.Duration
+	snapshots  *snapshots
 }
 
 // CheckEvery is within which time the stream of a caller who has logged out ends.
@@ -36,7 +37,7 @@ const CheckEvery = time.Minute
 func Register(
 	g *echo.Group, r Reading, authenticated echo.MiddlewareFunc, still Still, checkEvery time.Duration,
 ) {
-	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}, still, checkEvery}
+	h := handler{r, &httpserver.Places{PerKey: maxStreams, KeyFull: project.ErrTooManyStreams}, still, checkEvery, newSnapshots()}
 	g.GET("/projects/:id/progress", h.progress, authenticated)
 	g.GET(streamRoute, h.stream, authenticated)
 }

@@ -59,7 +59,7 @@ func (h handler) stream(c echo.Context) error {
 		defer events.End()
 		check := time.NewTicker(h.checkEvery)
 		defer check.Stop()
-		sendChanges(ctx, events, watch, check.C, func() bool {
+		h.snapshots.sendChanges(ctx, events, watch, check.C, func() bool {
 			ctx, cancel := context.WithTimeout(ctx, checkTime)
 			defer cancel()
 			return h.still(ctx, c)
@@ -69,7 +69,7 @@ func (h handler) stream(c echo.Context) error {
 }
 
 // sendChanges returns when the stream is over, the client is gone, or the caller is no longer allowed at a check.
-func sendChanges(
+func (s *snapshots) sendChanges(
 	ctx context.Context, events *httpserver.Events, watch project.Watch, check <-chan time.Time, allowed func() bool,
 ) {
 	ctx, cancel := context.WithTimeout(ctx, streamLife)
@@ -77,7 +77,7 @@ func sendChanges(
 	beat := time.NewTicker(beatEvery)
 	defer beat.Stop()
 	last := watch.Now
-	err := send(events, last)
+	err := s.send(events, last)
 	for err == nil && last.Found() && !last.Status.Final() {
 		select {
 		case <-ctx.Done():
@@ -93,19 +93,8 @@ func sendChanges(
 		case p := <-watch.Changes:
 			if p != last {
 				last = p
-				err = send(events, p)
+				err = s.send(events, p)
 			}
 		}
 	}
-}
-
-func send(events *httpserver.Events, p project.Progress) error {
-	name, id := "progress", ""
-	if p.Status == project.StatusDone {
-		name = "completed"
-	}
-	if p.Status.Final() {
-		id = finalID
-	}
-	return events.Send(name, id, present(p))
 }

@@ -2,6 +2,8 @@ package redispubsub
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +18,10 @@ const (
 	readRetry   = 5 * time.Second        // after a read that failed
 	readTimeout = 2 * time.Second        // of one read
 	maxReads    = 4                      // at a time, so that requests find a free connection
+
+	waveSize  = 16 // watchers that are woken at once, unless there would be more waves than maxWaves
+	maxWaves  = 64
+	wavePause = 2 * time.Millisecond
 )
 
 // Reader reads the progress of a project.
@@ -72,16 +78,29 @@ type topic struct {
 	watchers map[chan project.Progress]struct{}
 }
 
-// deliver gives p to every watcher, in place of an older progress that the watcher has not received yet.
+// deliver gives p to every watcher, in place of an older progress that the watcher has not received yet. It does so in
+// waves, which end before the next read: woken all at once, a thousand streams would keep requests waiting until the last
+// has written.
 func (t *topic) deliver(p project.Progress) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	for w := range t.watchers {
-		select {
-		case <-w:
-		default:
+	watchers := slices.Collect(maps.Keys(t.watchers))
+	t.mu.Unlock()
+	size := max(waveSize, (len(watchers)+maxWaves-1)/maxWaves)
+	for wave := range slices.Chunk(watchers, size) {
+		for _, w := range wave {
+			select {
+			case <-w:
+			default:
+			}
+			w <- p // has room: this is the only sender. One that has stopped meanwhile does not look
 		}
-		w <- p // has room: this is the only sender
+		if len(wave) == size && len(watchers) > size {
+			select {
+			case <-time.After(wavePause):
+			case <-t.ctx.Done():
+				return
+			}
+		}
 	}
 }
 

@@ -231,3 +231,48 @@ func TestSubscriber(t *testing.T) {
 		})
 	})
 }
+
+func TestDeliver(t *testing.T) {
+	t.Parallel()
+	t.Run("wakes many watchers in waves, and all of them before the next read", func(t *testing.T) {
+		t.Parallel()
+		for n, waves := range map[int]int{1: 1, waveSize: 1, 1000: 63, 100_000: maxWaves} {
+			synctest.Test(t, func(t *testing.T) {
+				o := &topic{ctx: t.Context(), watchers: map[chan project.Progress]struct{}{}}
+				at := make(chan time.Duration, n)
+				started := time.Now()
+				for range n {
+					w := make(chan project.Progress, 1)
+					o.watchers[w] = struct{}{}
+					go func() { <-w; at <- time.Since(started) }()
+				}
+				synctest.Wait()
+				o.deliver(project.Progress{})
+				synctest.Wait()
+				require.Len(t, at, n)
+				seen := map[time.Duration]bool{}
+				for range n {
+					when := <-at
+					require.Less(t, when, readEvery)
+					seen[when] = true
+				}
+				require.Len(t, seen, waves)
+			})
+		}
+	})
+
+	t.Run("ends with the last watcher", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			ctx, end := context.WithCancel(t.Context())
+			o := &topic{ctx: ctx, watchers: map[chan project.Progress]struct{}{}}
+			for range 2 * waveSize {
+				o.watchers[make(chan project.Progress, 1)] = struct{}{}
+			}
+			end()
+			started := time.Now()
+			o.deliver(project.Progress{})
+			require.Less(t, time.Since(started), 2*wavePause)
+		})
+	})
+}
