@@ -58,6 +58,7 @@ var rows = []struct {
 	{"owed", (*bench).owed},
 	{"me", (*bench).me},
 	{"timing", (*bench).timing},
+	{"start", (*bench).startUp},
 	{"load", (*bench).load},
 }
 

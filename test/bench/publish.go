@@ -25,7 +25,7 @@ func (b *bench) publish(ctx context.Context) error {
 		return b.compare(ctx, comparison{
 			what:   "confirmed publishing, quorum queue, window 1024",
 			n:      publishCount,
-			aim:    0.90,
+			aim:    0.97,
 			ours:   timed(func(ctx context.Context) error { return sendAll(ctx, br.publisher, ours) }),
 			bare:   timed(func(context.Context) error { return br.publishBare(bare) }),
 			verify: func(ctx context.Context) error { return br.holds(ctx, publishCount) },

@@ -51,6 +51,7 @@ func (b *bench) relay(ctx context.Context) error {
 		err = b.compare(ctx, comparison{
 			what:    "relay, outbox on PostgreSQL to a quorum queue",
 			n:       r.n,
+			aim:     0.85,
 			prepare: r.fill,
 			ours:    timed(r.ours),
 			bare:    timed(r.publishAndDelete),
