@@ -120,11 +120,11 @@ func incidents(t *testing.T, browser *harness.Browser) {
 	c.see("#problems", "Nothing is wrong.")
 	require.Empty(t, strings.TrimSpace(c.text("#banner")))
 
-	require.NoError(t, redis.SlaveOf(t.Context(), "127.0.0.1", "1").Err())
+	require.NoError(t, redis.Do(t.Context(), "REPLICAOF", "127.0.0.1", "1").Err())
 	c.see("#problems", "Redis is unhealthy")
 	c.see("#problems", "docs/runbook.md#redis-refuses-writes")
 	require.NoError(t, c.page.Picture("operations-redis-read-only", true))
-	require.NoError(t, redis.SlaveOf(t.Context(), "NO", "ONE").Err())
+	require.NoError(t, redis.Do(t.Context(), "REPLICAOF", "NO", "ONE").Err())
 
 	c.see("#problems", "A process of the role consumer has been silent")
 	require.NoError(t, c.page.Picture("operations-consumer-dead", true))

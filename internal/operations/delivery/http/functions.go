@@ -16,7 +16,7 @@ func functions() template.FuncMap {
 		"moment": moment,
 		"clock":  func(t time.Time) string { return t.UTC().Format(time.TimeOnly) },
 		"ago":    ago,
-		"since":   func(now, then time.Time) string { return span(now.Sub(then)) },
+		"since":  func(now, then time.Time) string { return span(now.Sub(then)) },
 		"span":   span,
 		"figure": func(n *int) string {
 			if n == nil {
