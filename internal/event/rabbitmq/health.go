@@ -31,7 +31,7 @@ var (
 
 // doubtedFor is how long a missing confirm counts while nothing else is published. While messages wait, every try renews
 // it, and they pause for a minute at most.
-const doubtedFor = 90 * time.Second
+const doubtedFor = 70 * time.Second
 
 // Check returns an error, in plain words, unless messages can be published: the exchange must be what it has to be, and
 // the last message must have been confirmed, and not been refused for lack of a permission. A passive declaration would

@@ -46,6 +46,18 @@ func TestCheck(t *testing.T) {
 		_, err = p.Depths(context.Background(), nil)
 		require.ErrorContains(t, err, "low on memory", "asked on a connection the broker does not read, it would wait")
 	})
+	t.Run("says for a while that nothing is confirmed, until something is", func(t *testing.T) {
+		t.Parallel()
+		p := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{})
+		p.unconfirmed.Store(time.Now().UnixNano())
+		_, err := check(p, time.Second)
+		require.Equal(t, ErrNoConfirms, err)
+		for _, over := range []int64{0, time.Now().Add(-2 * doubtedFor).UnixNano()} {
+			p.unconfirmed.Store(over)
+			_, err = check(p, time.Second)
+			require.ErrorIs(t, err, ErrNotConnected)
+		}
+	})
 	t.Run("how full queues are is unknown without a connection", func(t *testing.T) {
 		t.Parallel()
 		_, err := NewPublisher(options("amqp://127.0.0.1:1", t.Name()), Topology{}).Depths(context.Background(), nil)
