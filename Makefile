@@ -82,6 +82,12 @@ test-next-rabbitmq: need-cc ## Run the suites of the broker on RabbitMQ 4, and r
 		INTEGRATION=1 go test -race -count=1 -timeout 20m -tags e2e -run '^TestBrokerRestarts$$' ./test/e2e
 	@deployments/stack.sh down
 
+.PHONY: test-cluster
+test-cluster: need-cc ## Lose nodes of RabbitMQ, the primary of PostgreSQL and the master of Redis while people come (about four minutes)
+	@deployments/cluster.sh up
+	@. .stack/cluster/env && INTEGRATION=1 go test -count=1 -timeout 15m -tags e2e,cluster -run '^TestCluster$$' ./test/e2e
+	@deployments/cluster.sh down
+
 .PHONY: fanout-walk
 fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
 	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/migration

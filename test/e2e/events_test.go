@@ -94,7 +94,7 @@ func (r *eventRecorder) wait(key, text string) event {
 // handler handles an event of a consumer. The event is acked when it returns nil, and redelivered otherwise.
 type handler func(ctx context.Context, e event) error
 
-// consume runs a consumer of another SMAP service until the test ends, with a durable queue without arguments. It
+// consume runs a consumer of another SMAP service until the test ends, with a durable queue. It
 // reconnects to the broker. consume returns once the queue is bound.
 func consume(t *testing.T, s *harness.TestSystem, queue, key string, workers int, handle handler) {
 	t.Helper()
@@ -130,7 +130,7 @@ func subscribe(conn *amqp.Connection, queue, key string) (<-chan amqp.Delivery, 
 	if err := ch.ExchangeDeclare(harness.Exchange, amqp.ExchangeTopic, true, false, false, false, nil); err != nil {
 		return nil, err
 	}
-	if _, err := ch.QueueDeclare(queue, true, false, false, false, nil); err != nil {
+	if _, err := ch.QueueDeclare(queue, true, false, false, false, harness.NeighbourQueue()); err != nil {
 		return nil, err
 	}
 	if err := ch.QueueBind(queue, key, harness.Exchange, false, nil); err != nil {

@@ -12,7 +12,7 @@ import (
 	"syscall"
 )
 
-// Server is a server of the stack.
+// Server is a server of the stack, or of the cluster where the environment is that of .stack/cluster/env: "rabbitmq2".
 type Server string
 
 // The servers a fault can be injected into.
@@ -43,18 +43,33 @@ func (s Server) Stop(context.Context) error { return s.signal(syscall.SIGSTOP) }
 func (s Server) Continue(context.Context) error { return s.signal(syscall.SIGCONT) }
 
 // Restart starts the server again and returns when it responds.
-func (s Server) Restart(ctx context.Context) error { return stack(ctx, "restart", string(s)) }
-
-// RabbitMQCtl runs the broker's own tool.
-func RabbitMQCtl(ctx context.Context, args ...string) error {
-	return stack(ctx, append([]string{"rabbitmqctl"}, args...)...)
+func (s Server) Restart(ctx context.Context) error {
+	if clustered() {
+		return script(ctx, "start", string(s))
+	}
+	return script(ctx, "restart", string(s))
 }
 
-// Repair makes the stack whole again.
+// RabbitMQCtl runs the broker's own tool, in the cluster on the first node.
+func RabbitMQCtl(ctx context.Context, args ...string) error {
+	first := []string{"rabbitmqctl"}
+	if clustered() {
+		first = append(first, "1")
+	}
+	return script(ctx, append(first, args...)...)
+}
+
+// Promote makes PostgreSQL's standby the primary.
+func Promote(ctx context.Context) error { return script(ctx, "promote") }
+
+// Repair makes the stack, or the cluster, whole again.
 func Repair(ctx context.Context) error {
+	if clustered() {
+		return script(ctx, "up")
+	}
 	for _, s := range []Server{RabbitMQ, Redis, PostgreSQL} {
 		if state, _ := s.process(); state == dead || state == frozen || state == zombie {
-			return stack(ctx, "up")
+			return script(ctx, "up")
 		}
 	}
 	return nil
@@ -64,6 +79,21 @@ func (s Server) signal(signal syscall.Signal) error {
 	pid, err := s.pid()
 	if err != nil {
 		return err
+	}
+	if clustered() && signal != syscall.SIGKILL { // a machine that freezes freezes the backends of PostgreSQL, too
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err != nil {
+			return err
+		}
+		for child := range strings.FieldsSeq(string(children)) {
+			n, err := strconv.Atoi(child)
+			if err != nil {
+				return err
+			}
+			if err := syscall.Kill(n, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
 	}
 	return syscall.Kill(pid, signal)
 }
@@ -95,23 +125,35 @@ func (s Server) pid() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	raw, err := os.ReadFile(filepath.Join(root, ".stack", "run", string(s)+".pid"))
+	dir := os.Getenv("CLUSTER_RUN")
+	if dir == "" {
+		dir = filepath.Join(root, ".stack", "run")
+	}
+	raw, err := os.ReadFile(filepath.Join(dir, string(s)+".pid")) //nolint:gosec // G703: the stack's own folder
 	if err != nil {
 		return 0, errors.Join(errors.New("the stack does not run as processes; make stack-up starts it so on Linux"), err)
 	}
 	return strconv.Atoi(strings.TrimSpace(string(raw)))
 }
 
-func stack(ctx context.Context, args ...string) error {
+// clustered reports whether the environment is that of the cluster.
+func clustered() bool { return os.Getenv("CLUSTER_RUN") != "" }
+
+// script runs stack.sh, or cluster.sh.
+func script(ctx context.Context, args ...string) error {
 	root, err := repository()
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(root, "deployments", "stack.sh")
-	script := exec.CommandContext(ctx, path, args...) //nolint:gosec // G204: the tests' own words
-	script.Dir = root
-	if out, err := script.CombinedOutput(); err != nil {
-		return fmt.Errorf("stack.sh %q: %w\n%s", args, err, out)
+	name := "stack.sh"
+	if clustered() {
+		name = "cluster.sh"
+	}
+	path := filepath.Join(root, "deployments", name)
+	command := exec.CommandContext(ctx, path, args...) //nolint:gosec // G204: the tests' own words
+	command.Dir = root
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %q: %w\n%s", name, args, err, out)
 	}
 	return nil
 }

@@ -11,18 +11,22 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib" // registers "pgx"
+	amqp "github.com/rabbitmq/amqp091-go"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/smap-platform/identity/config"
 )
 
-// required are the variables of .stack/env that the harness itself reads.
+// required are the variables of .stack/env, or .stack/cluster/env, that the harness itself reads.
 var required = []string{
-	"POSTGRES_HOST", "POSTGRES_PORT", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_SSLMODE",
-	"RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL", "REDIS_HOST", "REDIS_PORT", "REDIS_PASSWORD",
+	"POSTGRES_HOST", "POSTGRES_USER", "POSTGRES_PASSWORD", "POSTGRES_DB", "POSTGRES_SSLMODE",
+	"RABBITMQ_URL", "RABBITMQ_MANAGEMENT_URL", "REDIS_PASSWORD",
 }
 
 func checkEnvironment() error {
@@ -60,25 +64,39 @@ func (s *System) createDatabase(ctx context.Context) error {
 	return nil
 }
 
-// PostgresURL returns the URL of a database on the stack's server.
+// PostgresURL returns the URL of a database on the stack's server, on the cluster's that takes writes.
 func PostgresURL(database string) string {
-	u := url.URL{
-		Scheme:   "postgres",
-		User:     url.UserPassword(os.Getenv("POSTGRES_USER"), os.Getenv("POSTGRES_PASSWORD")),
-		Host:     net.JoinHostPort(os.Getenv("POSTGRES_HOST"), os.Getenv("POSTGRES_PORT")),
-		Path:     "/" + database,
-		RawQuery: url.Values{"sslmode": {os.Getenv("POSTGRES_SSLMODE")}}.Encode(),
+	port, _ := strconv.Atoi(os.Getenv("POSTGRES_PORT")) // not set in the cluster, where each host has its own
+	return config.Postgres{
+		Host: os.Getenv("POSTGRES_HOST"), Port: port,
+		User: os.Getenv("POSTGRES_USER"), Password: config.Secret(os.Getenv("POSTGRES_PASSWORD")),
+		Database: database, SSLMode: os.Getenv("POSTGRES_SSLMODE"),
+	}.DSN()
+}
+
+// NeighbourQueue is the arguments of another service's queue: none, in the cluster those that survive the loss of a node.
+func NeighbourQueue() amqp.Table {
+	if clustered() {
+		return amqp.Table{amqp.QueueTypeArg: amqp.QueueTypeQuorum}
 	}
-	return u.String()
+	return nil
 }
 
 // createVirtualHost creates a virtual host in which the stack's user may do everything.
 func (s *System) createVirtualHost(ctx context.Context) error {
-	broker, err := url.Parse(os.Getenv("RABBITMQ_URL"))
-	if err != nil {
-		return errors.New("RABBITMQ_URL is not a URL") // the parser's error quotes the password
-	}
+	var nodes []string
+	var user string
 	s.VirtualHost = uniqueName()
+	for node := range strings.SplitSeq(os.Getenv("RABBITMQ_URL"), ",") {
+		broker, err := url.Parse(node)
+		if err != nil {
+			return errors.New("RABBITMQ_URL is not a URL") // the parser's error quotes the password
+		}
+		broker.Path = "/" + s.VirtualHost
+		nodes = append(nodes, broker.String())
+		user = url.PathEscape(broker.User.Username())
+	}
+	s.BrokerURL = strings.Join(nodes, ",")
 	if err := Manage(ctx, http.MethodPut, "/api/vhosts/"+s.VirtualHost, nil, nil); err != nil {
 		return err
 	}
@@ -91,24 +109,31 @@ func (s *System) createVirtualHost(ctx context.Context) error {
 			return Manage(ctx, http.MethodDelete, "/api/vhosts/"+s.VirtualHost, nil, nil)
 		})
 	})
-	broker.Path = "/" + s.VirtualHost
-	s.BrokerURL = broker.String()
 	everything := map[string]string{"configure": ".*", "write": ".*", "read": ".*"}
-	user := url.PathEscape(broker.User.Username())
 	return Manage(ctx, http.MethodPut, "/api/permissions/"+s.VirtualHost+"/"+user, everything, nil)
 }
 
 // ErrNotFound is the 404 of RabbitMQ's management API.
 var ErrNotFound = errors.New("not found")
 
-// Manage calls RabbitMQ's management API and decodes the response into out, unless that is nil.
-func Manage(ctx context.Context, method, path string, in, out any) error {
+// Manage calls RabbitMQ's management API, in the cluster that of any node that runs, and decodes the response into out,
+// unless that is nil.
+func Manage(ctx context.Context, method, path string, in, out any) (err error) {
+	for base := range strings.SplitSeq(os.Getenv("RABBITMQ_MANAGEMENT_URL"), ",") {
+		err = manage(ctx, method, base+path, in, out)
+		if _, unreachable := errors.AsType[*net.OpError](err); !unreachable {
+			return err
+		}
+	}
+	return err
+}
+
+func manage(ctx context.Context, method, url string, in, out any) error {
 	raw, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
 	// The URL holds the credentials; net/http turns them into the Authorization header.
-	url := os.Getenv("RABBITMQ_MANAGEMENT_URL") + path
 	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(raw)) //nolint:gosec // G704: the stack's own
 	if err != nil {
 		return err
@@ -123,7 +148,7 @@ func Manage(ctx context.Context, method, path string, in, out any) error {
 	case response.StatusCode == http.StatusNotFound:
 		return ErrNotFound
 	case response.StatusCode >= http.StatusBadRequest:
-		return fmt.Errorf("RabbitMQ's management API: %s %s: %s", method, path, response.Status)
+		return fmt.Errorf("RabbitMQ's management API: %s %s: %s", method, request.URL.Path, response.Status)
 	case out == nil:
 		return nil
 	}
@@ -134,8 +159,7 @@ func Manage(ctx context.Context, method, path string, in, out any) error {
 // would be announced by whichever sees them first.
 func (s *System) claimRedis(ctx context.Context) error {
 	open := func(db int) *redis.Client {
-		address := net.JoinHostPort(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT"))
-		client := redis.NewClient(&redis.Options{Addr: address, Password: os.Getenv("REDIS_PASSWORD"), DB: db})
+		client := openRedis(db)
 		s.onClose(client.Close)
 		return client
 	}
@@ -157,6 +181,18 @@ func (s *System) claimRedis(ctx context.Context) error {
 		return errors.Join(s.Redis.FlushDB(ctx).Err(), server.Del(ctx, lease).Err())
 	})
 	return s.Redis.FlushDB(ctx).Err()
+}
+
+// openRedis opens a database of the stack's server, of the cluster's that Sentinels name.
+func openRedis(db int) *redis.Client {
+	if sentinels := os.Getenv("REDIS_SENTINEL_ADDRS"); sentinels != "" {
+		return redis.NewFailoverClient(&redis.FailoverOptions{
+			SentinelAddrs: strings.Split(sentinels, ","), MasterName: os.Getenv("REDIS_SENTINEL_MASTER"),
+			SentinelPassword: os.Getenv("REDIS_SENTINEL_PASSWORD"), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
+		})
+	}
+	address := net.JoinHostPort(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT"))
+	return redis.NewClient(&redis.Options{Addr: address, Password: os.Getenv("REDIS_PASSWORD"), DB: db})
 }
 
 // leaseRedis leases a database that is neither the cache nor the stack's own state. The lease is a key with the
