@@ -15,50 +15,10 @@ import (
 	"github.com/smap-platform/identity/internal/event/rabbitmq"
 	"github.com/smap-platform/identity/internal/notification"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	ops "github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/pkg/database"
 	rabbitconn "github.com/smap-platform/identity/pkg/rabbitmq"
 )
-
-// Selection is which dead letters of a queue are meant. A letter must match every field that is set.
-type Selection struct {
-	IDs       []string // one of these event ids
-	All       bool     // every letter; nothing else may be set then
-	Reason    string
-	Key       string        // the routing key
-	OlderThan time.Duration // dead for longer than this; a letter whose time is unknown never is
-	NewerThan time.Duration
-}
-
-// ErrNothingSelected is returned where letters have to be named and none were.
-var ErrNothingSelected = errors.New("name the dead letters with --id or a filter, or say --all")
-
-// Check returns an error for a selection that cannot be meant. explicit says that the letters have to be named: all of
-// them are meant only when All says so.
-func (s Selection) Check(explicit bool) error {
-	filtered := s.Reason != "" || s.Key != "" || s.OlderThan != 0 || s.NewerThan != 0
-	switch {
-	case slices.Contains(s.IDs, ""):
-		return errors.New("--id is empty")
-	case s.OlderThan < 0 || s.NewerThan < 0:
-		return errors.New("an age cannot be negative")
-	case s.All && (filtered || len(s.IDs) > 0):
-		return errors.New("--all is every dead letter; leave out --id and the filters, or --all")
-	case explicit && !s.All && !filtered && len(s.IDs) == 0:
-		return ErrNothingSelected
-	}
-	return nil
-}
-
-func (s Selection) matches(l event.DeadLetter, now time.Time) bool {
-	died, err := time.Parse(time.RFC3339, l.DeadSince)
-	aged := s.OlderThan == 0 && s.NewerThan == 0 || err == nil
-	return aged &&
-		(len(s.IDs) == 0 || slices.Contains(s.IDs, l.EventID)) &&
-		(s.Reason == "" || s.Reason == l.Reason) &&
-		(s.Key == "" || s.Key == l.RoutingKey) &&
-		(s.OlderThan == 0 || now.Sub(died) > s.OlderThan) &&
-		(s.NewerThan == 0 || now.Sub(died) < s.NewerThan)
-}
 
 // DeadLetters lists, replays and discards the dead letters of one queue.
 type DeadLetters struct {
@@ -69,6 +29,9 @@ type DeadLetters struct {
 	PerSecond int
 	// Progress, where set, is called with every letter: how many were seen, and how many of them handled.
 	Progress func(seen, handled int)
+	// Failed, where set, is called with each letter that stays because something went wrong with it alone. Unless it returns
+	// an error, the others have their turn.
+	Failed func(event.DeadLetter, error) error
 }
 
 // NewDeadLetters returns the dead letters of queue. db may be nil where nothing is replayed.
@@ -81,38 +44,22 @@ func NewDeadLetters(cfg config.Config, db *database.DB, queue string) *DeadLette
 	return d
 }
 
-// Outcome is what became of one dead letter.
-type Outcome struct {
-	event.DeadLetter
-	Action string `json:"action"` // replayed, already_sent, discarded
-}
-
-// Detail is a dead letter with everything that may be shown of it.
-type Detail struct {
-	event.DeadLetter
-	ContentType string            `json:"content_type,omitempty"`
-	Published   string            `json:"published_at,omitempty"` // as its producer says, RFC 3339
-	Moves       int               `json:"moves"`
-	BodyDigest  string            `json:"body_sha256"`
-	Headers     map[string]string `json:"headers,omitempty"` // those of this service; of others only how long they are
-}
-
 // List calls each with every selected dead letter, oldest first.
-func (d *DeadLetters) List(ctx context.Context, s Selection, each func(event.DeadLetter) error) error {
+func (d *DeadLetters) List(ctx context.Context, s ops.Selection, each func(event.DeadLetter) error) error {
 	return d.walk(ctx, s, func(l rabbitmq.Letter) (rabbitmq.Handling, string, error) {
 		return rabbitmq.Keep, "", each(l.DeadLetter)
 	}, nil)
 }
 
 // Show calls each with the details of every selected dead letter, oldest first.
-func (d *DeadLetters) Show(ctx context.Context, s Selection, each func(Detail) error) error {
+func (d *DeadLetters) Show(ctx context.Context, s ops.Selection, each func(ops.Detail) error) error {
 	return d.walk(ctx, s, func(l rabbitmq.Letter) (rabbitmq.Handling, string, error) {
 		return rabbitmq.Keep, "", each(detail(l))
 	}, nil)
 }
 
-func detail(l rabbitmq.Letter) Detail {
-	d := Detail{
+func detail(l rabbitmq.Letter) ops.Detail {
+	d := ops.Detail{
 		DeadLetter:  l.DeadLetter,
 		ContentType: l.Message.ContentType,
 		Moves:       l.Message.Moves(),
@@ -133,7 +80,7 @@ func detail(l rabbitmq.Letter) Detail {
 
 // Replay moves the selected dead letters back to their queue with their attempts reset, and calls each with what became
 // of them. A mail that the ledger knows as accepted is only removed.
-func (d *DeadLetters) Replay(ctx context.Context, s Selection, each func(Outcome) error) error {
+func (d *DeadLetters) Replay(ctx context.Context, s ops.Selection, each func(ops.Outcome) error) error {
 	return d.walk(ctx, s, func(l rabbitmq.Letter) (rabbitmq.Handling, string, error) {
 		if d.mails != nil {
 			state, err := d.mails.State(ctx, l.EventID)
@@ -141,31 +88,32 @@ func (d *DeadLetters) Replay(ctx context.Context, s Selection, each func(Outcome
 				return rabbitmq.Keep, "", err
 			}
 			if state == notification.StateAccepted {
-				return rabbitmq.Remove, "already_sent", nil
+				return rabbitmq.Remove, ops.AlreadySent, nil
 			}
 			if err := d.mails.Reopen(ctx, l.EventID, database.Truncate(time.Now())); err != nil {
 				return rabbitmq.Keep, "", err
 			}
 		}
-		return rabbitmq.Replay, "replayed", nil
+		return rabbitmq.Replay, ops.Replayed, nil
 	}, each)
 }
 
 // Discard removes the selected dead letters for good, and calls each with every one.
-func (d *DeadLetters) Discard(ctx context.Context, s Selection, each func(Outcome) error) error {
+func (d *DeadLetters) Discard(ctx context.Context, s ops.Selection, each func(ops.Outcome) error) error {
 	return d.walk(ctx, s, func(rabbitmq.Letter) (rabbitmq.Handling, string, error) {
-		return rabbitmq.Remove, "discarded", nil
+		return rabbitmq.Remove, ops.Discarded, nil
 	}, each)
 }
 
 // walk does with each selected letter what decide says. An id that is not found is an error, once every letter was seen.
-func (d *DeadLetters) walk(ctx context.Context, s Selection,
-	decide func(rabbitmq.Letter) (rabbitmq.Handling, string, error), each func(Outcome) error) error {
+func (d *DeadLetters) walk(ctx context.Context, s ops.Selection,
+	decide func(rabbitmq.Letter) (rabbitmq.Handling, string, error), each func(ops.Outcome) error) error {
 	pace := time.NewTicker(time.Second / time.Duration(max(d.PerSecond, 1)))
 	defer pace.Stop()
 	missing := slices.Clone(s.IDs)
 	now := time.Now()
 	seen, handled := 0, 0
+	d.tool.Refused = d.Failed
 	var action string
 	var failed error
 	_, err := d.tool.Walk(ctx, d.queue, func(l rabbitmq.Letter) (handling rabbitmq.Handling, err error) {
@@ -176,7 +124,7 @@ func (d *DeadLetters) walk(ctx context.Context, s Selection,
 		if d.Progress != nil {
 			d.Progress(seen, handled)
 		}
-		if !s.matches(l.DeadLetter, now) {
+		if !s.Matches(l.DeadLetter, now) {
 			return rabbitmq.Keep, nil
 		}
 		missing = slices.DeleteFunc(missing, func(id string) bool { return id == l.EventID })
@@ -188,10 +136,13 @@ func (d *DeadLetters) walk(ctx context.Context, s Selection,
 			}
 		}
 		handling, action, err = decide(l)
+		if err != nil && d.Failed != nil && ctx.Err() == nil {
+			return rabbitmq.Keep, d.Failed(l.DeadLetter, err)
+		}
 		return handling, err
 	}, func(l event.DeadLetter) {
 		handled++
-		failed = each(Outcome{l, action})
+		failed = each(ops.Outcome{DeadLetter: l, Action: action})
 	})
 	if err = errors.Join(err, failed); err != nil {
 		return err

@@ -26,6 +26,7 @@ type operations struct {
 	web      *echo.Echo
 	listener net.Listener
 	history  *ops.History
+	desk     *ops.Desk
 }
 
 // assembleOperations builds the console, unless it is off.
@@ -44,6 +45,7 @@ func (a *App) assembleOperations() {
 	a.operations.history = ops.NewHistory(a.health.facts.state, a.metrics.counted, a.clock.Now)
 	view := operationsView{App: a}
 	view.migrations = &cached[migrationSeen]{every: migrationEvery, ask: view.readMigration}
+	a.operations.desk = a.newDesk()
 	operationshttp.Register(a.operations.web, operationshttp.Options{
 		Access: operationshttp.Access{
 			Token:    string(a.cfg.Secrets.Console),
@@ -58,6 +60,7 @@ func (a *App) assembleOperations() {
 		Processes:  view,
 		Scheduler:  a.scheduler,
 		Migrations: view,
+		Desk:       a.operations.desk,
 	})
 }
 

@@ -93,6 +93,12 @@ func RecordOperation(ctx context.Context, db *database.DB, name string, action a
 	if err != nil {
 		return err
 	}
+	return recordOperation(ctx, db, clock, name, action, subject, reason)
+}
+
+func recordOperation(
+	ctx context.Context, db *database.DB, clock *database.Clock, name string, action audit.Action, subject, reason string,
+) error {
 	return db.WithinTxRetry(ctx, func(ctx context.Context) error {
 		return newRecorder(db, clock).Record(ctx, audit.Entry{
 			Action:    action,

@@ -46,6 +46,7 @@ var roles = []struct {
 	{"consumer", serving, inConsumer | inStandalone, func(a *App) run { return a.consumer.Run }},
 	{"legacy consumer", serving, inConsumer, func(a *App) run { return a.legacy.readOldQueue }},
 
+	{"dead letter desk", background, inConsumer, func(a *App) run { return a.runDesk }},
 	{"mail connections", background, inConsumer | inStandalone, func(a *App) run { return a.closeMailer }},
 	{"relay", background, everywhere, func(a *App) run { return a.relay.Run }},
 	{"progress publisher", background, everywhere, func(a *App) run { return a.progress.updates.Run }},

@@ -30,8 +30,9 @@ func TestRoles(t *testing.T) {
 			"legacy publisher", "heartbeat", "database clock",
 		}, in(inAPI))
 		require.Equal(t, []string{
-			"monitor", "console", "consumer", "legacy consumer", "mail connections", "relay", "progress publisher", "sweeper", "scheduler",
-			"repairer", "console samples", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat", "database clock",
+			"monitor", "console", "consumer", "legacy consumer", "dead letter desk", "mail connections", "relay", "progress publisher",
+			"sweeper", "scheduler", "repairer", "console samples", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat",
+			"database clock",
 		}, in(inConsumer))
 	})
 	t.Run("the standalone runs both sides, and embedded parts in place of connections", func(t *testing.T) {
@@ -39,7 +40,7 @@ func TestRoles(t *testing.T) {
 		union := in(inAPI | inConsumer)
 		require.Subset(t, append(in(inStandalone),
 			"rabbitmq publisher", "heartbeat", "legacy consumer", "legacy relay", "legacy publisher", "console",
-			"console samples"), union)
+			"console samples", "dead letter desk"), union)
 		require.NotContains(t, in(inStandalone), "rabbitmq publisher")
 	})
 }

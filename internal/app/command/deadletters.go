@@ -20,6 +20,7 @@ import (
 	"github.com/smap-platform/identity/internal/app"
 	"github.com/smap-platform/identity/internal/audit"
 	"github.com/smap-platform/identity/internal/event"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/terminal"
 )
@@ -29,7 +30,7 @@ const flushEvery = 1000
 
 // deadLetterFlags are what the commands of `consumer dlq` have in common.
 type deadLetterFlags struct {
-	app.Selection
+	operations.Selection
 	asJSON    bool
 	perSecond int
 	why       string
@@ -86,7 +87,7 @@ func (f *deadLetterFlags) commands() *cobra.Command {
 }
 
 // letters returns the dead letters of the queue that i names, once the selection has been checked. explicit is as in
-// [app.Selection.Check].
+// [operations.Selection.Check].
 func (f *deadLetterFlags) letters(i invocation, db *database.DB, explicit bool) (*app.DeadLetters, error) {
 	if err := errors.Join(zeroAge(i.Command), f.Check(explicit)); err != nil {
 		return nil, err
@@ -153,11 +154,11 @@ func (f *deadLetterFlags) show(i invocation) error {
 		return err
 	}
 	if f.asJSON {
-		return printArray(i.OutOrStdout(), func(each func(app.Detail) error) error {
+		return printArray(i.OutOrStdout(), func(each func(operations.Detail) error) error {
 			return d.Show(i.Context(), f.Selection, each)
 		})
 	}
-	return d.Show(i.Context(), f.Selection, func(l app.Detail) error {
+	return d.Show(i.Context(), f.Selection, func(l operations.Detail) error {
 		w := tabwriter.NewWriter(i.OutOrStdout(), 0, 0, 2, ' ', 0)
 		for _, line := range [][2]string{
 			{"event", l.EventID}, {"routing key", l.RoutingKey}, {"reason", l.Reason}, {"class", l.ErrorClass},
@@ -183,7 +184,7 @@ func (f *deadLetterFlags) replay(i invocation, db *database.DB) error {
 	if err := f.record(i, db, audit.DeadLettersReplayed); err != nil {
 		return err
 	}
-	return f.printOutcomes(i.OutOrStdout(), func(each func(app.Outcome) error) error {
+	return f.printOutcomes(i.OutOrStdout(), func(each func(operations.Outcome) error) error {
 		return d.Replay(i.Context(), f.Selection, each)
 	})
 }
@@ -202,8 +203,8 @@ func (f *deadLetterFlags) discard(i invocation) error {
 	if err != nil {
 		return err
 	}
-	return f.printOutcomes(i.OutOrStdout(), func(each func(app.Outcome) error) error {
-		return d.Discard(i.Context(), f.Selection, func(o app.Outcome) error {
+	return f.printOutcomes(i.OutOrStdout(), func(each func(operations.Outcome) error) error {
+		return d.Discard(i.Context(), f.Selection, func(o operations.Outcome) error {
 			// Without a level: LOGGER_LEVEL must not swallow the only record there is.
 			i.log.Log().Str("queue", o.Queue).Str("event_id", o.EventID).Str("routing_key", o.RoutingKey).
 				Str("dead_reason", o.Reason).Str("reason", f.why).Msg("dead letter discarded")
@@ -229,12 +230,12 @@ func (f *deadLetterFlags) record(i invocation, db *database.DB, action audit.Act
 }
 
 // printOutcomes prints what is done, as it is done.
-func (f *deadLetterFlags) printOutcomes(out io.Writer, run func(each func(app.Outcome) error) error) error {
+func (f *deadLetterFlags) printOutcomes(out io.Writer, run func(each func(operations.Outcome) error) error) error {
 	if f.asJSON {
 		return printArray(out, run)
 	}
 	handled := 0
-	err := run(func(o app.Outcome) error {
+	err := run(func(o operations.Outcome) error {
 		handled++
 		_, err := fmt.Fprintln(out, o.Action, terminal.Escape(o.EventID))
 		return err

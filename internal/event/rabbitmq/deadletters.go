@@ -20,6 +20,9 @@ import (
 type DeadLetters struct {
 	options rabbitmq.Options
 	queues  []event.Queue
+	// Refused, where set, is called with each letter that stays because the broker does not take it back into its queue,
+	// and the walk goes on unless it returns an error.
+	Refused func(event.DeadLetter, error) error
 }
 
 // NewDeadLetters returns the tool for the dead queues of these queues.
@@ -81,7 +84,7 @@ func (d *DeadLetters) Walk(ctx context.Context, queue string,
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	w := &walk{queue: q, conn: conn, decide: decide, settled: settled}
+	w := &walk{queue: q, conn: conn, decide: decide, settled: settled, refused: d.Refused}
 	defer w.leave()
 	err = w.all(ctx)
 	return w.seen, err
@@ -93,6 +96,7 @@ type walk struct {
 	conn    *amqp.Connection
 	decide  func(Letter) (Handling, error)
 	settled func(event.DeadLetter)
+	refused func(event.DeadLetter, error) error // nil: what is refused ends the walk
 
 	replays *link
 	reads   *amqp.Channel
@@ -186,6 +190,9 @@ func (w *walk) handle(ctx context.Context, delivery amqp.Delivery) error {
 	}
 	if handling == Replay {
 		if err := replay(ctx, w.replays, message, w.queue.Name); err != nil {
+			if w.refused != nil && aboutOne(err) {
+				return w.refused(letter, err)
+			}
 			return err
 		}
 	}
@@ -235,7 +242,13 @@ func next(ctx context.Context, deliveries <-chan amqp.Delivery) (amqp.Delivery, 
 	}
 }
 
-// replay publishes m to queue as if it came for the first time.
+// aboutOne reports whether err, of a replay, says nothing of other letters.
+func aboutOne(err error) bool {
+	return errors.Is(err, event.ErrRejected) || errors.Is(err, event.ErrRefused) || errors.Is(err, event.ErrUnroutable)
+}
+
+// replay publishes m to queue as if it came for the first time. It waits for the confirm when ctx has ended, too: the
+// letter would be in both queues.
 func replay(ctx context.Context, l *link, m event.Message, queue string) error {
 	fresh := m.Moved(queue, map[string]string{
 		event.HeaderRoutingKey: m.RoutingKey, event.HeaderMoves: strconv.Itoa(m.Moves() + 1),
@@ -252,7 +265,7 @@ func replay(ctx context.Context, l *link, m event.Message, queue string) error {
 	if err != nil {
 		return fmt.Errorf("rabbitmq: replaying to %s: %w", queue, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, confirmTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirmTimeout)
 	defer cancel()
 	acked, err := confirm.WaitContext(ctx)
 	switch {

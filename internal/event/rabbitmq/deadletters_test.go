@@ -23,6 +23,8 @@ func TestDeadLetters(t *testing.T) {
 		"listing loses nothing and keeps the order": deadListing,
 		"any number of them":                        manyLetters,
 		"one look at a time":                        oneWalk,
+		"what is refused stays":                     refusedReplay,
+		"a replay that has begun is ended":          stoppedReplay,
 	})
 	t.Run("a queue that is not ours is refused", func(t *testing.T) {
 		t.Parallel()
@@ -230,4 +232,48 @@ func oneWalk(t *testing.T) {
 	}, nil)
 	require.NoError(t, err)
 	require.Equal(t, []string{"one", "two"}, deadIDs(t, q))
+}
+
+// refusedReplay: what is about one letter ends a walk only where nobody is told of it.
+func refusedReplay(t *testing.T) {
+	q := newQueue(t, 1, 50)
+	bury(t, startPublisher(t, brokerURL(t), q), q, messageTo(q, "one"), messageTo(q, "two"))
+	_, err := rawChannel(t).QueueDelete(q.Name, false, false, false)
+	require.NoError(t, err)
+	d := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q})
+	all := func(Letter) (Handling, error) { return Replay, nil }
+	var refused []string
+	d.Refused = func(l event.DeadLetter, err error) error {
+		require.ErrorIs(t, err, event.ErrUnroutable)
+		refused = append(refused, l.EventID)
+		return nil
+	}
+	_, err = d.Walk(t.Context(), q.Name, all, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"one", "two"}, refused)
+	require.Equal(t, []string{"one", "two"}, deadIDs(t, q))
+	d.Refused = nil
+	seen, err := d.Walk(t.Context(), q.Name, all, nil)
+	require.ErrorIs(t, err, event.ErrUnroutable)
+	require.Equal(t, 1, seen)
+	require.Equal(t, []string{"one", "two"}, deadIDs(t, q))
+}
+
+// stoppedReplay: a walk that is stopped leaves no letter in both queues.
+func stoppedReplay(t *testing.T) {
+	q := newQueue(t, 1, 50)
+	bury(t, startPublisher(t, brokerURL(t), q), q, messageTo(q, "one"), messageTo(q, "two"))
+	ctx, stop := context.WithCancel(t.Context())
+	var gone []string
+	_, err := NewDeadLetters(options(brokerURL(t), t.Name()), []event.Queue{q}).Walk(ctx, q.Name, func(l Letter) (Handling, error) {
+		if l.EventID == "two" {
+			return Keep, ctx.Err()
+		}
+		stop()
+		return Replay, nil
+	}, func(l event.DeadLetter) { gone = append(gone, l.EventID) })
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, []string{"one"}, gone)
+	require.Equal(t, []string{"two"}, deadIDs(t, q))
+	require.Equal(t, "one", ToMessage(rawGet(t, rawChannel(t), q.Name)).ID)
 }

@@ -3,6 +3,7 @@ package http
 import (
 	"fmt"
 	"html/template"
+	"strings"
 	"time"
 )
 
@@ -34,6 +35,10 @@ func functions() template.FuncMap {
 		"some":     func(n *int) bool { return n != nil && *n > 0 },
 		"none":     func(n *int) bool { return n != nil && *n == 0 },
 		"isNo":     func(b *bool) bool { return b != nil && !*b },
+		"many":     many,
+		"inc":      func(i int) int { return i + 1 },
+		"words":    func(all ...string) []string { return all },
+		"spaced":   func(name string) string { return strings.ReplaceAll(name, "_", " ") },
 		"count": func(n int, one, many string) string {
 			if n == 1 {
 				many = one
@@ -69,4 +74,15 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
 	}
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// many returns a number that is easy to read: 100,000.
+func many(n int) string {
+	if n < 0 {
+		return "-" + many(-n)
+	}
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", many(n/1000), n%1000)
 }

@@ -38,6 +38,8 @@ type Options struct {
 	Processes  operations.Processes
 	Scheduler  operations.Scheduler
 	Migrations operations.Migrations
+	// Desk is where dead letters are looked at.
+	Desk *operations.Desk
 }
 
 // route is a page of the console, or something that it does.
@@ -90,6 +92,7 @@ func (h *handler) routes() []route {
 	return slices.Concat(
 		h.statusRoutes(),
 		h.processRoutes(),
+		h.deadLetterRoutes(),
 		[]route{{method: http.MethodPost, path: "/logout", handle: h.logout}, {method: http.MethodGet, path: liveRoute, handle: h.follow}},
 	)
 }

@@ -73,6 +73,7 @@ func serve(t *testing.T, access Access, more ...func(*Options)) *site {
 	o := Options{
 		Access: access, Version: "v1<2>", Now: func() time.Time { return s.now }, Log: zerolog.New(&s.log),
 		Facts: func(context.Context) status.Facts { return s.facts },
+		Desk:  newDesk(&letters{}),
 	}
 	s.history = operations.NewHistory(o.Facts, func() operations.Counters { return s.counters }, o.Now)
 	o.History, o.Processes, o.Scheduler, o.Migrations = s.history, s, s, s

@@ -13,7 +13,8 @@ function say(text, live) {
 // A part that somebody types into, or has chosen something in, is left as it is.
 function busy(part) {
   const at = document.activeElement;
-  return part.contains(at) && at.matches('input, select, textarea') || part.querySelector('input:checked') !== null;
+  return part.contains(at) && at.matches('input, select, textarea') || part.querySelector('input:checked') !== null ||
+    [...part.querySelectorAll('input, textarea')].some((field) => field.value !== field.defaultValue);
 }
 
 function take(fresh) {
