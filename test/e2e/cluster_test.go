@@ -146,7 +146,7 @@ func loseQuorum(t *testing.T) {
 		}
 		wait(t, time.Second)
 	}
-	harness.Soon(t, func() error { // whoever has tried to publish says so
+	harness.Soon(t, func() error { // a process that has tried to publish says so
 		for _, p := range s.APIs {
 			if status, _, err := p.Get(t.Context(), "/health/rabbitmq"); err == nil && status == http.StatusServiceUnavailable {
 				return nil
@@ -188,7 +188,7 @@ func losePrimary(t *testing.T) {
 		require.NoError(t, harness.Promote(ctx))
 	})
 	require.NoError(t, primary.Restart(ctx)) // as a standby of the other one
-	primary, standby = standby, primary
+	primary = standby
 
 	recovery(t, c, "the primary is frozen, the standby promoted", func() {
 		require.NoError(t, primary.Stop(ctx))
@@ -242,10 +242,10 @@ func startMarking(t *testing.T, s *harness.TestSystem, owner string) *marking {
 // is written again from the database.
 func loseMaster(t *testing.T) {
 	s, recorded := startCluster(t)
+	owner := verified(t, s)
 	c := startCrowd(t, s, crowdPerSecond)
 	c.waitVerified(crowdPerSecond)
 	ctx := context.WithoutCancel(t.Context())
-	owner := verified(t, s)
 
 	m := startMarking(t, s, owner.id)
 	wait(t, time.Second)
