@@ -14,7 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// node listens like a broker. It greets whoever connects unless it is silent.
+// node listens like a broker. It greets every client unless it is silent.
 type node struct {
 	listener net.Listener
 	silent   bool
