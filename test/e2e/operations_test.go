@@ -106,6 +106,7 @@ func incidents(t *testing.T, browser *harness.Browser) {
 	require.NoError(t, c.page.Look(1600, 1000, "light"))
 	c.see("#problems", "Well. Nothing is wrong.")
 	c.see("#following", "live")
+	c.see("#tiles", "2 alive")
 	dying := s.Consumers[1]
 	require.NoError(t, dying.Kill()) // which shows once it has been silent for a while
 
