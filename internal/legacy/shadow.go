@@ -175,9 +175,6 @@ func (s *Shadows) name(ctx context.Context, db *database.DB) error {
 
 // PurgeShadows deletes results older than then and returns how many.
 func PurgeShadows(ctx context.Context, db *database.DB, then time.Time) (int64, error) {
-	result, err := db.Conn(ctx).ExecContext(ctx, "DELETE FROM mail_shadows WHERE compared_at < $1", then.UTC())
-	if err != nil {
-		return 0, fmt.Errorf("legacy: purging comparisons: %w", err)
-	}
-	return result.RowsAffected()
+	return db.Purge(ctx, "legacy: purging comparisons",
+		database.Purge{Table: "mail_shadows", Key: "event_id", Where: "compared_at < $1"}, then.UTC())
 }

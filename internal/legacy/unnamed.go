@@ -143,9 +143,6 @@ func (u *Unnamed) remember(ctx context.Context, statement string, args ...any) e
 
 // PurgeUnnamed deletes what was last touched before then and returns how many mails that were.
 func PurgeUnnamed(ctx context.Context, db *database.DB, then time.Time) (int64, error) {
-	result, err := db.Conn(ctx).ExecContext(ctx, "DELETE FROM unnamed_mails WHERE touched_at < $1", then.UTC())
-	if err != nil {
-		return 0, fmt.Errorf("legacy: purging mails without an id: %w", err)
-	}
-	return result.RowsAffected()
+	return db.Purge(ctx, "legacy: purging mails without an id",
+		database.Purge{Table: "unnamed_mails", Key: "digest", Where: "touched_at < $1"}, then.UTC())
 }

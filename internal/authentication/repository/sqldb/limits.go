@@ -90,11 +90,22 @@ func (r *Limits) Know(ctx context.Context, digests [][]byte, network string, now
 }
 
 // Purge removes what is older than it is kept, but for what is locked.
-func (r *Limits) Purge(ctx context.Context, now time.Time) (int64, error) {
-	return r.remove(ctx, "authentication: purging limits",
-		"kind = $1 AND last_at < $2 OR kind <> $1 AND last_at < $3"+r.db.Dialect().ForUpdateSkipLocked(),
-		string(authentication.LimitKnown),
-		database.Truncate(now.Add(-authentication.NetworkKnown)), database.Truncate(now.Add(-authentication.LimitKept)))
+func (r *Limits) Purge(ctx context.Context, now time.Time) (purged int64, err error) {
+	for _, p := range []struct {
+		where string
+		kept  time.Duration
+	}{
+		{"kind = 'known' AND last_at < $1", authentication.NetworkKnown},
+		{"kind <> 'known' AND last_at < $1", authentication.LimitKept},
+	} {
+		n, err := r.db.Purge(ctx, "authentication: purging limits",
+			database.Purge{Table: "limits", Key: "digest, kind, network", Where: p.where}, database.Truncate(now.Add(-p.kept)))
+		purged += n
+		if err != nil {
+			return purged, err
+		}
+	}
+	return purged, nil
 }
 
 // Erase removes all limits of an address in which nothing has been counted since then, in the order in which Lock does.

@@ -25,6 +25,6 @@ WHERE account_notices.claimed_at <= $4 OR account_notices.event_id = excluded.ev
 
 // PurgeOlderThan removes claims that were made before then.
 func (r *Notices) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
-	return r.db.Exec(ctx, "authentication: purging notices", "DELETE FROM account_notices WHERE claimed_at < $1",
-		database.Truncate(then))
+	return r.db.Purge(ctx, "authentication: purging notices",
+		database.Purge{Table: "account_notices", Key: "user_id", Where: "claimed_at < $1"}, database.Truncate(then))
 }

@@ -207,8 +207,8 @@ func (l *Ledger) EraseRecipient(ctx context.Context, digests [][]byte, then time
 // returns how many it deleted. No event comes back that late: retries end after an hour, and a replay looks the dead letter
 // up first.
 func (l *Ledger) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
-	return l.db.Exec(ctx, "mail ledger: purging", `
-		DELETE FROM mail_deliveries
-		WHERE updated_at < $1 AND state <> $2 AND (lease_until IS NULL OR lease_until < $1)`,
-		then, notification.StateOwed)
+	return l.db.Purge(ctx, "mail ledger: purging", database.Purge{
+		Table: "mail_deliveries", Key: "event_id",
+		Where: "updated_at < $1 AND state <> $2 AND (lease_until IS NULL OR lease_until < $1)",
+	}, then, notification.StateOwed)
 }

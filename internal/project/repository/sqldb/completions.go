@@ -30,5 +30,6 @@ func (c *Completions) Add(ctx context.Context, projectID, eventID string, at tim
 // PurgeOlderThan deletes the completions before then and returns their number. A project that Redis may still hold
 // (seven days after its last change) must be kept: it would be announced a second time.
 func (c *Completions) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
-	return c.db.Exec(ctx, "project: purging completions", "DELETE FROM project_completions WHERE completed_at < $1", then)
+	return c.db.Purge(ctx, "project: purging completions",
+		database.Purge{Table: "project_completions", Key: "project_id", Where: "completed_at < $1"}, then)
 }
