@@ -150,7 +150,7 @@ func TestSealing(t *testing.T) {
 			var log bytes.Buffer
 			wrong := o.otherRelay(zerolog.New(&log))
 			for range maxAttempts + 1 {
-				wrong.keyChecked = time.Time{}
+				wrong.keysDue = time.Time{}
 				wrong.CheckKeys(context.Background(), db, wrong.sealer.KeyIDs())
 				o.step(wrong)
 				o.clock.advance(maxPause)
@@ -167,7 +167,7 @@ func TestSealing(t *testing.T) {
 			require.NoError(t, right.KeyError())
 			require.Equal(t, 1, o.step(right), "with the right key it goes")
 			require.Equal(t, []string{"evt_state", "evt_mail"}, o.broker.ids())
-			wrong.keyChecked = time.Time{}
+			wrong.keysDue = time.Time{}
 			wrong.CheckKeys(context.Background(), db, wrong.sealer.KeyIDs())
 			require.NoError(t, wrong.KeyError())
 		})

@@ -75,17 +75,24 @@ func (d Depth) Add(other Depth) Depth {
 func (t Table) Depth(ctx context.Context, db *database.DB, now time.Time) (Depth, error) {
 	var d Depth
 	q := db.Conn(ctx)
-	err := q.QueryRowContext(ctx, `
-		SELECT (SELECT count(*) FROM `+string(t)+` WHERE failed_at IS NULL),
-		       (SELECT count(*) FROM `+string(t)+` WHERE failed_at IS NOT NULL)`).Scan(&d.Rows, &d.Failed)
-	if err != nil {
-		return d, fmt.Errorf("%s: counting rows: %w", t, err)
+	count := func(where string) (n int, err error) {
+		err = q.QueryRowContext(ctx, "SELECT count(*) FROM "+string(t)+" WHERE failed_at IS "+where).Scan(&n)
+		return n, database.Wrap(string(t)+": counting rows", err)
+	}
+	var err error
+	if d.Failed, err = count("NOT NULL"); err != nil {
+		return d, err
 	}
 	shares := []string{""}
 	if t == Rows {
 		shares = []string{" AND batch_id IS NULL", " AND batch_id IS NOT NULL"} // each has an index of its own
 	}
 	for _, share := range shares {
+		rows, err := count("NULL" + share)
+		if err != nil {
+			return d, err
+		}
+		d.Rows += rows
 		var oldest time.Time
 		err = q.QueryRowContext(ctx, `
 			SELECT available_at FROM `+string(t)+` WHERE failed_at IS NULL`+share+` AND available_at <= $1

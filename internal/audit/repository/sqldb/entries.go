@@ -58,9 +58,10 @@ const hasDetails = "(address IS NOT NULL OR ip_address IS NOT NULL OR user_agent
 
 // PurgeDetails removes the details of entries older than then.
 func (r *Entries) PurgeDetails(ctx context.Context, then time.Time) (int64, error) {
-	return r.db.Exec(ctx, "audit: removing old details", `UPDATE audit_entries
-SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at < $1 AND `+hasDetails,
-		database.Truncate(then))
+	return r.db.Purge(ctx, "audit: removing old details", database.Purge{
+		Table: "audit_entries", Key: "id", Where: "at < $1 AND " + hasDetails,
+		Set: "address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL",
+	}, database.Truncate(then))
 }
 
 // EraseUser removes all details of the entries about a user, and of those before then that name the address; and from where
@@ -77,11 +78,17 @@ WHERE actor_id = $1 AND (ip_address IS NOT NULL OR user_agent IS NOT NULL)`, dat
 	if err != nil || address == "" {
 		return err
 	}
-	_, err = r.db.ExecTx(ctx, doing, `UPDATE audit_entries
-SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at < $1 AND `+hasDetails+`
-	AND (lower(address) = lower($2) OR replace(lower(reason), lower($2), '') <> lower(reason))`,
-		database.Truncate(then), address)
-	return err
+	for _, named := range []string{ // each has an index
+		"address IS NOT NULL AND lower(address) = lower($2)",
+		"reason IS NOT NULL AND replace(lower(reason), lower($2), '') <> lower(reason)",
+	} {
+		if _, err = r.db.ExecTx(ctx, doing, `UPDATE audit_entries
+SET address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL WHERE at < $1 AND `+named,
+			database.Truncate(then), address); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func scan(row database.Row) (e audit.Entry, err error) {

@@ -2,13 +2,15 @@ package sqldb
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/smap-platform/identity/internal/subscription"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
-// LockToRemind implements [subscription.ReminderRepository]. A trial that is given another end is reminded of that again.
+// LockToRemind implements [subscription.ReminderRepository]. A trial that is given another end is reminded of that again. The
+// days are a literal: each of [subscription.ReminderDays] has an index of the trials that wait for their reminder.
 func (r *Due) LockToRemind(
 	ctx context.Context, w subscription.Window, days int, except []string, limit int,
 ) ([]subscription.Subscription, error) {
@@ -18,7 +20,7 @@ func (r *Due) LockToRemind(
 	q := &query{}
 	where := q.in(end{"s.status = 'trialing'", "s.trial_ends_at", 0}, w, except)
 	return database.All(ctx, r.db, "subscription: looking for trials that end soon", scan, selectOne+where+`
-		AND (s.reminded_for IS NULL OR s.reminded_for <> s.trial_ends_at OR s.reminded_days > `+q.arg(days)+`)
+		AND (s.reminded_for IS NULL OR s.reminded_for <> s.trial_ends_at OR s.reminded_days > `+strconv.Itoa(days)+`)
 		ORDER BY s.trial_ends_at LIMIT `+q.arg(limit)+r.db.Dialect().ForUpdateSkipLockedOf("s"), q.args...)
 }
 
