@@ -48,8 +48,9 @@ const (
 
 const (
 	// A quorum queue hands one consumer 65,535 messages at most, and 2,000 when it has no limit of its own. A walk uses
-	// one consumer after the other: what one may hold bounds the bodies that wait here to be looked at.
-	minStage, maxStage = 1000, math.MaxUint16
+	// one consumer after the other: what one may hold bounds the bodies that wait here to be looked at. The first may hold
+	// a page: the broker reads all that a consumer may hold before it hands out the first.
+	firstStage, minStage, maxStage = 100, 1000, math.MaxUint16
 	// maxStages is how many consumers of a channel give back in the order of their tags when it closes.
 	maxStages = 32
 	// handOutTimeout is how long the broker may take to hand out the next of the messages it has announced.
@@ -105,7 +106,7 @@ type walk struct {
 	taken   int // how many were handed out
 	held    int // how many of these stay in the queue
 
-	stage      int                  // how many one consumer may hold
+	stage      int                  // how many each consumer but the first may hold
 	stages     int                  // how many consumers there are
 	full       int                  // what is held once the last of them is full
 	deliveries <-chan amqp.Delivery // of the last one
@@ -126,10 +127,7 @@ func (w *walk) all(ctx context.Context) (err error) {
 	if w.reads, err = w.conn.Channel(); err != nil {
 		return fmt.Errorf("rabbitmq: opening a channel: %w", err)
 	}
-	w.total, w.stage = state.Messages, min(max(minStage, (state.Messages+maxStages-1)/maxStages), maxStage)
-	if err := w.reads.Qos(w.stage, 0, false); err != nil {
-		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
-	}
+	w.total, w.stage = state.Messages, min(max(minStage, (state.Messages-firstStage+maxStages-2)/(maxStages-1)), maxStage)
 	for w.taken < w.total {
 		delivery, err := w.take(ctx)
 		if err != nil {
@@ -148,7 +146,6 @@ func (w *walk) take(ctx context.Context) (amqp.Delivery, error) {
 		if err := w.open(); err != nil {
 			return amqp.Delivery{}, err
 		}
-		w.full += w.stage
 	}
 	delivery, err := next(ctx, w.deliveries)
 	if err == nil {
@@ -165,12 +162,20 @@ func (w *walk) state() (amqp.Queue, error) {
 
 // open starts the next consumer. The one before it is full, so that it gets nothing any more.
 func (w *walk) open() (err error) {
+	size := w.stage
+	if w.stages == 0 {
+		size = firstStage
+	}
+	if err := w.reads.Qos(size, 0, false); err != nil {
+		return fmt.Errorf("rabbitmq: setting prefetch: %w", err)
+	}
 	tag := fmt.Sprintf("%s-dlq-%05d", event.Service, w.stages)
 	w.deliveries, err = w.reads.Consume(w.queue.DeadQueue(), tag, false, false, false, false, nil)
 	if err != nil {
 		return err
 	}
 	w.stages++
+	w.full += size
 	state, err := w.state()
 	if err == nil && state.Consumers > w.stages { // another has begun at the same moment
 		return ErrBusy
