@@ -104,6 +104,14 @@ bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
 load: stack-up ## A minute and a half of a thousand workers, readers and streams on one project, which has to end exactly
 	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench -only load
 
+.PHONY: growth
+growth: stack-up ## What takes longer when the tables grow to a million rows each, and purges beside writers (about 15 minutes, 8 GB)
+	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench -only growth
+
+.PHONY: soak
+soak: stack-up ## Whether anything grows while api and consumer work at half of what they can (SOAK_SECONDS=900)
+	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench -only soak -seconds $${SOAK_SECONDS:-900}
+
 ##@ Before a commit
 
 .PHONY: build

@@ -32,12 +32,16 @@ type bench struct {
 	pairs   int               // of the rows that compare rates
 	seconds time.Duration     // how long a row that measures latency lasts; 0: its default
 	samples int               // of timing
+	rows    int               // that growth ends with
 	profile string            // file for our CPU profile; empty: none
 	systems []*harness.System // of the row that is being measured
 	report  report
 }
 
-// rows are the rows, or groups of rows that are measured together. The last one, load, runs only by name.
+// byName is how many of the rows, the last ones, run only by name.
+const byName = 3
+
+// rows are the rows, or groups of rows that are measured together.
 var rows = []struct {
 	name string
 	run  func(b *bench, ctx context.Context) error
@@ -60,6 +64,8 @@ var rows = []struct {
 	{"timing", (*bench).timing},
 	{"start", (*bench).startUp},
 	{"load", (*bench).load},
+	{"growth", (*bench).growth},
+	{"soak", (*bench).soak},
 }
 
 func main() {
@@ -79,12 +85,13 @@ func run() error {
 	for _, r := range rows {
 		names = append(names, r.name)
 	}
-	standard := strings.Join(names[:len(names)-1], ",")
-	only := flag.String("only", standard, "rows to measure, separated by commas; also: load")
+	standard, others := names[:len(names)-byName], names[len(names)-byName:]
+	only := flag.String("only", strings.Join(standard, ","), "rows to measure, separated by commas; also: "+strings.Join(others, ", "))
 	b := &bench{}
 	flag.IntVar(&b.pairs, "pairs", 9, "pairs of ours and bare, at least 1")
-	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch, lanes and load (default 20, 80, 20, 40, 40 and 60)")
+	seconds := flag.Int("seconds", 0, "duration of mail, outage, readers, batch, lanes, load and soak (default 20, 80, 20, 40, 40, 60 and 900)")
 	flag.IntVar(&b.samples, "samples", 300, "requests of each kind that timing makes for each state in each run, at least 10")
+	flag.IntVar(&b.rows, "rows", 1_000_000, "rows of each table that growth ends with")
 	flag.StringVar(&b.profile, "profile", "", "file for a CPU profile of ours, of the last pair measured")
 	flag.Parse()
 	b.seconds = time.Duration(*seconds) * time.Second

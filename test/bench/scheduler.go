@@ -99,8 +99,13 @@ func (s *schedulerBench) verify(ctx context.Context) error {
 
 // ours is the scheduler's work when it wakes up.
 func (s *schedulerBench) ours(ctx context.Context) error {
+	_, err := s.scheduler().RunDue(ctx)
+	return err
+}
+
+func (s *schedulerBench) scheduler() *usecase.Scheduler {
 	due := sqldb.NewDue(s.db, 14*subscription.Day)
-	_, err := usecase.NewScheduler(usecase.SchedulerDeps{
+	return usecase.NewScheduler(usecase.SchedulerDeps{
 		Tx:           s.db,
 		Clock:        s.clock,
 		Due:          due,
@@ -110,8 +115,7 @@ func (s *schedulerBench) ours(ctx context.Context) error {
 		Events:       s.events,
 		Observer:     unobserved{},
 		PastDueGrace: 14 * subscription.Day,
-	}).RunDue(ctx)
-	return err
+	})
 }
 
 // bare expires as many in each transaction, by one statement, and stores the same events.
