@@ -31,6 +31,7 @@ type dialogue struct {
 	encrypted bool
 	authed    bool
 	mail      *Message // nil before MAIL
+	mails     int      // that have come up to their final dot
 }
 
 // serve leads one dialogue to its end. The caller closes the socket without a TLS close notify, as a crash would.
@@ -220,7 +221,9 @@ func (d *dialogue) data() error {
 	if mail.Data, err = d.readMail(); err != nil {
 		return err
 	}
-	rule := d.srv.record(mail)
+	rule := d.srv.record(mail, d.mails)
+	d.mails++
+	defer d.srv.settle(mail)
 	if err := d.srv.pause(rule); err != nil {
 		return err
 	}
@@ -261,7 +264,7 @@ func (d *dialogue) act(verb Verb, normal ...string) error {
 	if verb == Rcpt {
 		recipients = recipients[len(recipients)-1:]
 	}
-	rule := d.srv.nextRule(verb, recipients)
+	rule := d.srv.nextRule(verb, recipients, d.mails)
 	if err := d.srv.pause(rule); err != nil {
 		return err
 	}

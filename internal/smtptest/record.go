@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 )
@@ -18,6 +19,7 @@ type Message struct {
 	MessageID string   // of the header, without angle brackets; "" if there is none
 	TLS       bool     // came over an encrypted connection
 	Accepted  bool     // the server replied 250; false while the reply is delayed
+	Refused   bool     // the reply is a refusal: no server has such a mail
 
 	ReceivedAt time.Time // when the final dot had been read, before the reply
 }
@@ -81,13 +83,15 @@ func (s *Server) signal() {
 }
 
 // record stores a complete mail and applies its rule in one step, so that a mail is never seen without its outcome.
-func (s *Server) record(m *Message) Rule {
+// earlier is how many have come over its connection before.
+func (s *Server) record(m *Message, earlier int) Rule {
 	m.ReceivedAt = time.Now()
 	m.MessageID = messageID(m.Data)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mails = append(s.mails, m)
-	rule := s.nextRuleLocked(EndOfData, m.To)
+	rule := s.nextRuleLocked(EndOfData, m.To, earlier)
+	m.Refused = rule.code != 0
 	m.Accepted = rule.accepts() && !rule.waits()
 	return rule
 }
@@ -96,6 +100,18 @@ func (s *Server) setAccepted(m *Message, accepted bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m.Accepted = accepted
+}
+
+// settle hands over a mail whose outcome will not change any more, where Options want it.
+func (s *Server) settle(m *Message) {
+	if s.opts.Settled == nil {
+		return
+	}
+	s.mu.Lock()
+	s.mails = slices.DeleteFunc(s.mails, func(kept *Message) bool { return kept == m })
+	settled := *m
+	s.mu.Unlock()
+	s.opts.Settled(settled)
 }
 
 // accepts reports whether the rule ends in the normal reply.

@@ -40,6 +40,7 @@ type Rule struct {
 	until <-chan struct{} // nil: for delay
 	end   ending
 	times int                         // 0: always
+	after int                         // mails that have to have come over the connection before
 	to    func(recipient string) bool // nil: every recipient
 }
 
@@ -105,6 +106,12 @@ func (r Rule) Times(n int) Rule {
 	return r
 }
 
+// AfterMails limits the rule to connections over which n mails have come up to their final dot.
+func (r Rule) AfterMails(n int) Rule {
+	r.after = n
+	return r
+}
+
 // To limits the rule to mails with a recipient that match accepts, at Rcpt, Data and EndOfData. At any other verb the
 // recipient is not known, and the rule never applies.
 func (r Rule) To(match func(recipient string) bool) Rule {
@@ -127,19 +134,19 @@ func (s *Server) Script(rules ...Rule) {
 	}
 }
 
-// nextRule counts a verb and returns the rule for it.
-func (s *Server) nextRule(verb Verb, recipients []string) Rule {
+// nextRule counts a verb and returns the rule for it, on a connection over which so many mails have come.
+func (s *Server) nextRule(verb Verb, recipients []string, mails int) Rule {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.nextRuleLocked(verb, recipients)
+	return s.nextRuleLocked(verb, recipients, mails)
 }
 
 // nextRuleLocked is nextRule for a caller that holds mu.
-func (s *Server) nextRuleLocked(verb Verb, recipients []string) Rule {
+func (s *Server) nextRuleLocked(verb Verb, recipients []string, mails int) Rule {
 	s.reached[verb]++
 	s.signal()
 	for _, r := range s.script {
-		if r.verb != verb || r.times == 0 || r.to != nil && !slices.ContainsFunc(recipients, r.to) {
+		if r.verb != verb || r.times == 0 || mails < r.after || r.to != nil && !slices.ContainsFunc(recipients, r.to) {
 			continue
 		}
 		if r.times > 0 {

@@ -44,6 +44,9 @@ type Options struct {
 	// Username and Password make AUTH with exactly these mandatory before MAIL. Without a Username AUTH
 	// is optional and accepts anything.
 	Username, Password string
+	// Settled is called with every mail that came up to its final dot, once its reply was given or it is certain that none
+	// will be. The server then forgets the mail: Received never has it. nil keeps every mail.
+	Settled func(Message)
 }
 
 // Server is one running server. It is safe for concurrent use.

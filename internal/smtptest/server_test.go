@@ -327,6 +327,23 @@ func TestScript(t *testing.T) {
 		require.True(t, srv.Received()[0].Accepted)
 	})
 
+	t.Run("AfterMails spares what comes first over a connection", func(t *testing.T) {
+		t.Parallel()
+		srv := smtptest.Start(t, smtptest.Options{})
+		srv.Script(smtptest.At(smtptest.Mail).Reply(421).AfterMails(1))
+		client, err := smtp.NewClient(dial(t, srv), "127.0.0.1")
+		require.NoError(t, err)
+		require.NoError(t, client.Hello("test"))
+		require.NoError(t, client.Mail("a@example.com"))
+		require.NoError(t, client.Rcpt("b@example.com"))
+		body, err := client.Data()
+		require.NoError(t, err)
+		require.NoError(t, body.Close())
+		require.ErrorContains(t, client.Mail("a@example.com"), "421")
+		_, err = talk(dial(t, srv), "b@example.com")
+		require.NoError(t, err, "another connection")
+	})
+
 	t.Run("may change while clients talk", func(t *testing.T) {
 		t.Parallel()
 		srv := smtptest.Start(t, smtptest.Options{})
@@ -347,4 +364,25 @@ func TestScript(t *testing.T) {
 			require.True(t, strings.HasSuffix(string(m.Data), "body\r\n"))
 		}
 	})
+}
+
+func TestSettled(t *testing.T) {
+	t.Parallel()
+	settled := make(chan smtptest.Message, 2)
+	srv := smtptest.Start(t, smtptest.Options{Settled: func(m smtptest.Message) { settled <- m }})
+	_, err := talk(dial(t, srv), "b@example.com")
+	require.NoError(t, err)
+	require.True(t, (<-settled).Accepted)
+	srv.Script(smtptest.At(smtptest.EndOfData).Cut())
+	_, err = talk(dial(t, srv), "b@example.com")
+	require.Error(t, err)
+	m := <-settled
+	require.False(t, m.Accepted)
+	require.Equal(t, []string{"b@example.com"}, m.To)
+	require.False(t, m.Refused, "nobody knows")
+	srv.Script(smtptest.At(smtptest.EndOfData).Reply(452))
+	_, err = talk(dial(t, srv), "b@example.com")
+	require.Error(t, err)
+	require.True(t, (<-settled).Refused)
+	require.Empty(t, srv.Received(), "nothing is kept")
 }
