@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -34,7 +35,45 @@ func Binary(name string) (string, error) {
 // built is the folder of the binaries, empty before the first build.
 var built string
 
-// build builds programs into dir. Their packages are paths from the root of the repository.
+// Build builds our program of that name as [Binary] has it, with files replaced: of each path, from the root of the
+// repository or absolute, the compiler reads the content given here. It returns the program's path.
+func Build(name string, replaced map[string][]byte) (path string, err error) {
+	dir, err := binaries()
+	if err != nil {
+		return "", err
+	}
+	root, err := repository()
+	if err != nil {
+		return "", err
+	}
+	own, err := os.MkdirTemp(dir, name+"-")
+	if err != nil {
+		return "", err
+	}
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	for file, content := range replaced {
+		if !filepath.IsAbs(file) {
+			file = filepath.Join(root, file)
+		}
+		instead := filepath.Join(own, fmt.Sprintf("%d.go", len(overlay.Replace)))
+		if err := os.WriteFile(instead, content, 0o600); err != nil {
+			return "", err
+		}
+		overlay.Replace[file] = instead
+	}
+	raw, err := json.Marshal(overlay)
+	if err != nil {
+		return "", err
+	}
+	list := filepath.Join(own, "overlay.json")
+	if err := os.WriteFile(list, raw, 0o600); err != nil {
+		return "", err
+	}
+	return filepath.Join(own, name), build(own, "-overlay="+list, "./cmd/"+name)
+}
+
+// build builds programs into dir. Their packages are paths from the root of the repository; options of the compiler may
+// come before them.
 func build(dir string, packages ...string) error {
 	root, err := repository()
 	if err != nil {
@@ -57,6 +96,9 @@ func RemoveBinaries() error {
 	}
 	return os.RemoveAll(built)
 }
+
+// Repository returns the folder of go.mod.
+func Repository() (string, error) { return repository() }
 
 // repository returns the folder of go.mod, searched from the working directory upwards. It is looked up once: a test
 // must be able to repair the servers it has broken even when the working tree changes meanwhile.

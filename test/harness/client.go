@@ -45,6 +45,15 @@ type Client struct {
 // Client returns a new client without cookies, of the current apis.
 func (s *System) Client() *Client { return newClient(slices.Clone(s.APIs)) }
 
+// ClientOf returns a new client without cookies of apis at these URLs.
+func ClientOf(urls ...string) *Client {
+	var apis []*Process
+	for _, url := range urls {
+		apis = append(apis, &Process{Name: url, url: url})
+	}
+	return newClient(apis)
+}
+
 func newClient(apis []*Process) *Client {
 	jar, err := cookiejar.New(nil)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,7 +27,7 @@ type Process struct {
 	Name string // "api-1"
 	Log  *Log
 
-	binary  string // its name in the folder of the binaries
+	binary  string // its name in the folder of the binaries, or an absolute path
 	started string // part of the line that says it has started
 
 	mu      sync.Mutex
@@ -53,6 +54,13 @@ func (p *Process) Setenv(name, value string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.env = append(p.env, name+"="+value) // the last one counts
+}
+
+// Use has the next start run another build of the program, an absolute path (see [Build]).
+func (p *Process) Use(binary string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.binary = binary
 }
 
 // Start starts the process and returns when it listens. See [Process.Ready] for when it can work.
@@ -98,7 +106,11 @@ func (p *Process) launch() (*execution, error) {
 	if p.closed {
 		return nil, fmt.Errorf("%s: its system is closed", p.Name)
 	}
-	command := exec.Command(filepath.Join(dir, p.binary), "serve") //nolint:gosec // G204: a binary we have just built
+	binary := p.binary
+	if !filepath.IsAbs(binary) {
+		binary = filepath.Join(dir, binary)
+	}
+	command := exec.Command(binary, "serve") //nolint:gosec // G204: a binary we have just built
 	command.Env = p.env
 	command.Stdout = p.Log
 	command.Stderr = p.Log
@@ -165,6 +177,27 @@ func (p *Process) Metric(ctx context.Context, name string) (value float64, err e
 		}
 	}
 	return 0, nil
+}
+
+// Env returns the environment of the next start.
+func (p *Process) Env() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.env)
+}
+
+// Running reports whether the process has been started and has not ended.
+func (p *Process) Running() bool {
+	e, err := p.execution()
+	if err != nil {
+		return false
+	}
+	select {
+	case <-e.ended:
+		return false
+	default:
+		return true
+	}
 }
 
 // Memory returns how much of the process is resident now, and was at most so far, in bytes. It reads /proc, so it
