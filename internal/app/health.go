@@ -49,6 +49,8 @@ type health struct {
 	risks []string
 	// sealing returns an error while the outbox has rows that this process cannot open.
 	sealing func() error
+	// ahead returns how far the clock of this machine is ahead of the database's.
+	ahead func() time.Duration
 
 	database, redis, rabbitmq *check
 
@@ -61,6 +63,7 @@ func newHealth(in *infra) *health {
 	broker := checkedBroker{in.broker, in.legacy.connection}
 	h.database = newCheck(func(ctx context.Context) dependency { return checkDatabase(ctx, in.db) })
 	h.redis = newCheck(in.lookAtRedis)
+	h.ahead = in.clock.Ahead
 	h.rabbitmq = newCheck(func(ctx context.Context) dependency { return checkRabbitMQ(ctx, broker, string(in.phase())) })
 	return h
 }
@@ -234,7 +237,10 @@ func (h *health) checkAll(c echo.Context, optional time.Duration) *dependencies 
 	all.Database = h.database.state(ctx)
 	checks.Wait()
 	if err := h.sealing(); err != nil && all.Database.ok() {
-		all.Database.Warnings = []string{err.Error()}
+		all.Database.Warnings = append(all.Database.Warnings, err.Error())
+	}
+	if warning := h.clock(); warning != "" && all.Database.ok() {
+		all.Database.Warnings = append(all.Database.Warnings, warning)
 	}
 	if h.consuming != nil {
 		if err := h.consuming(); err != nil && all.RabbitMQ.ok() {
@@ -264,6 +270,23 @@ func (h *health) service(ctx context.Context) (*status.Mails, *serviceHealth) {
 		return f.Mails, nil
 	}
 	return f.Mails, &serviceHealth{degraded, problems}
+}
+
+// maxAhead is how far the clock of this machine may be from the database's: no more than what those who check our tokens
+// allow for.
+const maxAhead = 30 * time.Second
+
+// clock returns what is wrong with the clock of this machine, if anything is.
+func (h *health) clock() string {
+	const does = "; leases, codes and tokens go by the database's, what is logged and the date of mails do not: set it (NTP)"
+	switch d := h.ahead().Round(time.Second); {
+	case d > maxAhead:
+		return "this machine's clock is " + d.String() + " ahead of the database's" + does
+	case d < -maxAhead:
+		return "this machine's clock is " + (-d).String() + " behind the database's" + does
+	default:
+		return ""
+	}
 }
 
 // mail returns how the mail server is, by what it has done with the mails of each queue. It is not asked.

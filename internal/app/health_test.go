@@ -93,6 +93,11 @@ func TestHealthOfWhatHangs(t *testing.T) {
 	})
 }
 
+// hours is a clock that is so far ahead of the database's.
+func hours(n int) func() time.Duration {
+	return func() time.Duration { return time.Duration(n) * time.Hour }
+}
+
 func TestHealth(t *testing.T) {
 	t.Parallel()
 	state := func(d dependency) *check { return newCheck(func(context.Context) dependency { return d }) }
@@ -113,6 +118,8 @@ func TestHealth(t *testing.T) {
 		"redis refuses writes":     {func(h *health) { h.redis = state(bad) }, 200, 200, degraded, bad.Error},
 		"rabbitmq is away":         {func(h *health) { h.rabbitmq = state(bad) }, 200, 200, degraded, bad.Error},
 		"rows cannot be opened":    {func(h *health) { h.sealing = func() error { return event.ErrRejected } }, 200, 200, degraded, "warnings"},
+		"a clock that is fast":     {func(h *health) { h.ahead = hours(1) }, 200, 200, degraded, "clock is 1h0m0s ahead of the database's"},
+		"a clock that is slow":     {func(h *health) { h.ahead = hours(-1) }, 200, 200, degraded, "clock is 1h0m0s behind the database's"},
 		"a setting is risky":       {func(h *health) { h.risks = []string{"too open"} }, 200, 200, healthy, `"settings":{"warnings":["too open"]}`},
 		"a queue is not consumed":  {func(h *health) { h.consuming = func() error { return event.ErrRefused } }, 503, 200, degraded, event.ErrRefused.Error()},
 		"its lanes are open": {
@@ -139,6 +146,7 @@ func TestHealth(t *testing.T) {
 			h := &health{
 				database: state(good), redis: state(good), rabbitmq: state(good), facts: facts(status.Facts{}),
 				sealing: func() error { return nil },
+				ahead:   hours(0),
 			}
 			test.change(h)
 			ofTheService := !h.facts.ask(t.Context()).At.IsZero()

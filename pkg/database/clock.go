@@ -49,6 +49,15 @@ func (c *Clock) Sync(ctx context.Context) error {
 	return nil
 }
 
+// Ahead returns how far the local clock was ahead of the database's at the last Sync; negative: behind. It is 0 on SQLite,
+// and before the first Sync.
+func (c *Clock) Ahead() time.Duration {
+	if c.db.dialect == SQLite {
+		return 0
+	}
+	return -time.Duration(c.offset.Load())
+}
+
 // Advance moves the clock by d, of this process alone and until the next Sync: for SQLite, which has no clock to go back
 // to.
 func (c *Clock) Advance(d time.Duration) { c.offset.Add(int64(d)) }

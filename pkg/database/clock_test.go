@@ -36,6 +36,7 @@ func TestClock(t *testing.T) {
 			clock.SetLocal(skewed(skew))
 			require.NoError(t, clock.Sync(context.Background()))
 			require.WithinDuration(t, time.Now().Add(skew), clock.Now(), time.Second)
+			require.Zero(t, clock.Ahead())
 		}
 	})
 
@@ -90,6 +91,7 @@ func followServer(t *testing.T, url string) {
 			"SELECT clock_timestamp()").Scan(&server))
 		require.WithinDuration(t, server, clock.Now(), time.Second)
 		require.Equal(t, time.UTC, clock.Now().Location())
+		require.InDelta(t, skew, clock.Ahead(), float64(time.Second))
 
 		clock.SetLocal(skewed(skew + time.Hour)) // the machine's clock is corrected
 		require.WithinDuration(t, server.Add(time.Hour), clock.Now(), time.Second)
