@@ -92,6 +92,13 @@ test-cluster: need-cc ## Lose nodes of RabbitMQ, the primary of PostgreSQL and t
 fanout-walk: need-cc stack-up ## Walk the migration off the fanout both ways, under load, with and without kills (about 15 minutes)
 	@. $(STACK_ENV) && INTEGRATION=1 FANOUT_WALK=full go test -race -count=1 -timeout 60m -v -tags e2e -run '^TestWalk$$' ./test/migration
 
+.PHONY: chaos
+chaos: ## Break one thing after the other under load on a cluster of its own, and count (CHAOS=long: all of it)
+	@deployments/cluster.sh up
+	@. .stack/cluster/env && go build -o bin/chaos ./test/chaos && bin/chaos -selftest && bin/chaos || \
+		{ deployments/cluster.sh down; exit 1; }
+	@deployments/cluster.sh clean
+
 .PHONY: walks
 walks: ## Walk the ways of the pages from a clean copy with servers of its own: newcomer, integrator, operator, deployer
 	@test/walks/run.sh
@@ -147,7 +154,7 @@ alerts-check: need-promtool ## Check the alerts, and try whether each one fires 
 	promtool test rules deployments/alerts_test.yaml
 
 # What CI runs, in this order. .ci/run calls check, with RABBITMQ_4=yes.
-CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down release-check \
+CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down chaos release-check \
 	$(if $(filter yes,$(RABBITMQ_4)),test-next-rabbitmq)
 
 .PHONY: check
