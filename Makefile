@@ -154,7 +154,7 @@ alerts-check: need-promtool ## Check the alerts, and try whether each one fires 
 	promtool test rules deployments/alerts_test.yaml
 
 # What CI runs, in this order. .ci/run calls check, with RABBITMQ_4=yes.
-CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down chaos release-check \
+CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down release-check \
 	$(if $(filter yes,$(RABBITMQ_4)),test-next-rabbitmq)
 
 .PHONY: check
