@@ -20,7 +20,9 @@ type Process struct {
 func Silent(all []Process, now time.Time) (silent []Process) {
 	for _, p := range all {
 		replaced := func(other Process) bool {
-			return other.Role == p.Role && other.StartedAt.After(p.SeenAt) && other.Alive(now)
+			// Two that were started at the same time are two, however soon one of them has ended.
+			later := other.StartedAt.After(p.SeenAt) && other.StartedAt.Sub(p.StartedAt) > heartbeat.BeatEvery
+			return other.Role == p.Role && later && other.Alive(now)
 		}
 		if p.StoppedAt == nil && !p.Alive(now) && !slices.ContainsFunc(all, replaced) {
 			silent = append(silent, p)

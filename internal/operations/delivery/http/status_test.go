@@ -100,6 +100,9 @@ func TestProcesses(t *testing.T) {
 	require.Contains(t, page, "A process of the role consumer has been silent for 1 min 0 s and did not stop")
 	s.processes[4].StartedAt = evening.Add(-time.Second)
 	require.NotContains(t, text(s.get(t, "/status").body), "has been silent", "one has started in its place")
+	s.processes[2].StartedAt, s.processes[2].SeenAt = evening.Add(-61*time.Second), evening.Add(-time.Minute)
+	s.processes[4].StartedAt = evening.Add(-59 * time.Second)
+	require.Contains(t, text(s.get(t, "/status").body), "has been silent", "the other was started together with it")
 
 	page = text(s.get(t, "/scheduler").body)
 	require.Contains(t, page, "2 on 1 min 5 s 2026-11-27 19:59:58 UTC 5 off, or it has not reported yet")
