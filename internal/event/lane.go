@@ -23,16 +23,26 @@ var DefaultProbing = Probing{First: time.Second, Last: 4 * time.Second, Hold: 10
 // LaneState is a lane as health, metrics and logs show it.
 type LaneState struct {
 	Queue  string        `json:"queue"`
-	Paused bool          `json:"paused"`
-	Since  time.Time     `json:"since,omitzero"`      // of the pause
-	Class  string        `json:"class,omitempty"`     // of the last refusal
-	Next   time.Time     `json:"next_probe,omitzero"` // when the next probe is due
-	Lasted time.Duration `json:"-"`                   // of a lane that has just opened: how long its pause was
+	Paused bool          `json:"paused"`                       // by a refusal
+	Since  time.Time     `json:"since,omitzero"`               // of the pause
+	Class  string        `json:"class,omitempty"`              // of the last refusal
+	Next   time.Time     `json:"next_probe,omitzero"`          // when the next probe is due
+	Lasted time.Duration `json:"-"`                            // of a lane that has just opened: how long its pause was
+	Halt   *Halt         `json:"paused_by_operator,omitempty"` // nil: no person has paused it
+}
+
+// Halt is the pause of a lane that a person has asked for. It ends when a person says so, and is apart from the pause that
+// a refusal begins: a lane can have both.
+type Halt struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
 }
 
 // Lane is the work of one process on one queue whose handlers need a server that may refuse the service as a whole. The
 // first [Blocked] pauses it. A paused lane takes nothing from its queue but one message at a time, the probe, whose
-// handler runs again and again. The first handler that returns nil opens the lane. A nil *Lane never pauses.
+// handler runs again and again. The first handler that returns nil opens the lane. A lane that a person has halted takes
+// nothing at all, no probe either. A nil *Lane never pauses.
 //
 // A probe that fails for its own sake goes its ordinary way, and the next message probes. So does one that is dropped
 // or dead-lettered: neither says that the server accepts anything.
@@ -44,14 +54,15 @@ type Lane struct {
 
 	mu      sync.Mutex
 	state   LaneState
-	paused  chan struct{} // closed by the pause, new with the opening
+	shut    time.Time     // since when it is paused or halted
+	paused  chan struct{} // closed by the pause or halt, new once it is neither
 	wake    chan struct{} // closed and renewed when those that wait in Await have to look again
 	claimed bool          // a message probes, or is being looked for
 	wait    time.Duration // before the next probe
 	due     time.Time     // the next probe, by the local clock
 	empty   time.Time     // since when the queue has had no message to probe with
 	opened  int           // how often it has opened
-	pauses  []pause       // ended ones, oldest first
+	pauses  []pause       // ended ones, halts among them, oldest first
 }
 
 type pause struct{ from, to time.Time }
@@ -88,7 +99,7 @@ func (l *Lane) State() LaneState {
 	return l.state
 }
 
-// Paused returns a channel that the next pause closes; it is closed already while the lane is paused.
+// Paused returns a channel that the next pause or halt closes; it is closed already while the lane is paused or halted.
 func (l *Lane) Paused() <-chan struct{} {
 	if l == nil {
 		return nil
@@ -98,8 +109,74 @@ func (l *Lane) Paused() <-chan struct{} {
 	return l.paused
 }
 
-// IsPaused reports whether the lane is paused.
-func (l *Lane) IsPaused() bool { return l != nil && l.State().Paused }
+// IsPaused reports whether the lane is paused or halted.
+func (l *Lane) IsPaused() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isShut()
+}
+
+// isShut reports whether the lane is paused or halted. l.mu is held.
+func (l *Lane) isShut() bool { return l.state.Paused || l.state.Halt != nil }
+
+// Halt takes the lane out of use until Resume, and reports whether that is new. What is being handled ends as it would
+// have. A message that probes, or that was taken and not begun, goes back to its queue.
+func (l *Lane) Halt(h Halt) (changed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Halt != nil && *l.state.Halt == h {
+		return false
+	}
+	l.close(h.Since)
+	l.state.Halt = &h
+	l.rouse()
+	return true
+}
+
+// Resume ends a halt, and reports whether there was one. A lane that is paused as well goes on probing.
+func (l *Lane) Resume() (changed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Halt == nil {
+		return false
+	}
+	l.state.Halt = nil
+	l.reopen()
+	l.rouse()
+	return true
+}
+
+// close notes that the lane is shut from then on, for one more reason or the first. l.mu is held.
+func (l *Lane) close(then time.Time) {
+	if l.isShut() {
+		if then.Before(l.shut) {
+			l.shut = then
+		}
+		return
+	}
+	if n := len(l.pauses); n > 0 && then.Before(l.pauses[n-1].to) {
+		then = l.pauses[n-1].to
+	}
+	l.shut = then
+	close(l.paused)
+}
+
+// reopen notes that one reason less shuts the lane, and remembers the time it was shut for if it was the last. l.mu is
+// held.
+func (l *Lane) reopen() {
+	if l.isShut() {
+		return
+	}
+	now := l.now()
+	l.pauses = append(l.pauses, pause{l.shut, now})
+	for now.Sub(l.pauses[0].to) > remembered {
+		l.pauses = l.pauses[1:]
+	}
+	l.paused = make(chan struct{})
+}
 
 // Await returns once the lane is open, with probe false, or once the caller has to take one message and pass it to
 // Handle as the probe. A caller that finds no message calls Missed. Await returns false as well when ctx ends.
@@ -126,6 +203,7 @@ func (l *Lane) look() (open, claimed bool, wait <-chan time.Time, wake <-chan st
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch left := time.Until(l.due); {
+	case l.state.Halt != nil:
 	case !l.state.Paused:
 		return true, false, nil, nil
 	case l.claimed:
@@ -172,10 +250,10 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 	if l == nil {
 		return next(ctx, d)
 	}
-	if !probe && l.IsPaused() {
-		return errPaused
-	}
 	for started := time.Now(); ; {
+		if l.holdsBack(probe) {
+			return errPaused
+		}
 		opened := l.begin(&d)
 		err := next(ctx, d)
 		refusal, blocked := errors.AsType[*blockedError](err)
@@ -201,6 +279,19 @@ func (l *Lane) Handle(ctx context.Context, d Delivery, probe bool, next Handler,
 			return &blockedError{err: refusal, then: giveBack}
 		}
 	}
+}
+
+// holdsBack reports whether no handler may begin. A probe is given back then.
+func (l *Lane) holdsBack(probe bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.state.Halt == nil {
+		return l.state.Paused && !probe
+	}
+	if probe {
+		l.release(0)
+	}
+	return true
 }
 
 // begin records in d how long the lane has been paused since d first failed. It returns how often the lane has opened.
@@ -237,8 +328,9 @@ func (l *Lane) block(refusal *blockedError, probe bool, opened int) (pause time.
 	l.state.Class = ErrorClass(refusal)
 	l.state.Next = l.now().Add(pause)
 	if !l.state.Paused {
-		l.state.Paused, l.state.Since = true, l.now()
-		close(l.paused)
+		since := l.now()
+		l.close(since)
+		l.state.Paused, l.state.Since = true, since
 		l.changed(l.state)
 	}
 	return pause, prober
@@ -270,18 +362,13 @@ func (l *Lane) release(wait time.Duration) {
 	l.rouse()
 }
 
-// open ends the pause. l.mu is held.
+// open ends the pause; a halt stays. l.mu is held.
 func (l *Lane) open() {
-	now := l.now()
-	ended := LaneState{Queue: l.queue, Lasted: now.Sub(l.state.Since)}
-	l.pauses = append(l.pauses, pause{l.state.Since, now})
-	for now.Sub(l.pauses[0].to) > remembered {
-		l.pauses = l.pauses[1:]
-	}
-	l.state = LaneState{Queue: l.queue}
+	ended := LaneState{Queue: l.queue, Lasted: l.now().Sub(l.state.Since), Halt: l.state.Halt}
+	l.state = LaneState{Queue: l.queue, Halt: l.state.Halt}
 	l.claimed, l.wait, l.empty = false, 0, time.Time{}
 	l.opened++
-	l.paused = make(chan struct{})
+	l.reopen()
 	l.rouse()
 	l.changed(ended)
 }
@@ -291,7 +378,7 @@ func (l *Lane) rouse() {
 	l.wake = make(chan struct{})
 }
 
-// pausedSince returns how long the lane has been paused since first; zero when first is. l.mu is held.
+// pausedSince returns how long the lane has been paused or halted since first; zero when first is. l.mu is held.
 func (l *Lane) pausedSince(first time.Time) (total time.Duration) {
 	if first.IsZero() {
 		return 0
@@ -299,8 +386,8 @@ func (l *Lane) pausedSince(first time.Time) (total time.Duration) {
 	for _, p := range l.pauses {
 		total += p.since(first)
 	}
-	if l.state.Paused {
-		total += pause{l.state.Since, l.now()}.since(first)
+	if l.isShut() {
+		total += pause{l.shut, l.now()}.since(first)
 	}
 	return total
 }

@@ -50,6 +50,7 @@ func Conformance(t *testing.T, newSubject NewSubject) {
 		"pauses are no crash loop, however many":                     flappingLane,
 		"a stop in a pause gives everything back":                    stoppedLane,
 		"a paused lane does not hold up another queue":               laneBeside,
+		"a halted lane takes nothing, and loses nothing":             haltedLane,
 		"the observer sees every delivery with its own decision":     observer,
 		"the handler's context is the observer's and ends by itself": contexts,
 	} {

@@ -202,3 +202,51 @@ func laneBeside(b *bench) {
 	b.mustSend(state)
 	require.Equal(b, state.ID, b.next(c, event.Ack, event.Handled).Delivery.ID)
 }
+
+func haltedLane(b *bench) {
+	b.open(event.Policy{}, 2, time.Second, []string{"mail"}, []string{"state"})
+	lane, changes := b.laned(quickProbing)
+	begun, release := make(chan string, 100), make(chan struct{})
+	c := b.consumeIn(lane, func(_ context.Context, d event.Delivery) error {
+		if d.RoutingKey == string(b.key("mail")) {
+			begun <- d.ID
+			<-release
+		}
+		return nil
+	})
+	mails := make([]event.Message, 20)
+	for i := range mails {
+		mails[i] = b.message("mail")
+	}
+	b.mustSend(mails...)
+	underWay := map[string]bool{Next(b.T, begun): true, Next(b.T, begun): true} // one for each worker
+	require.True(b, lane.Halt(event.Halt{By: "an", Since: time.Now()}))
+	close(release)
+	// until reads what becomes of messages until as many are handled, of which nothing may be begun but allowed.
+	until := func(handled int, allowed func(id string) bool) {
+		for n := 0; n < handled; {
+			seen := Next(b.T, c.Seen)
+			require.Zero(b, seen.Delivery.Attempts())
+			if seen.Decision.Outcome == event.Handled {
+				require.True(b, allowed(seen.Delivery.ID))
+				n++
+				continue
+			}
+			require.Equal(b, event.Decision{Action: event.Requeue, Outcome: event.Paused}, seen.Decision)
+		}
+	}
+	until(2, func(id string) bool { return underWay[id] })
+	state := b.message("state")
+	b.mustSend(state)
+	until(1, func(id string) bool { return id == state.ID }) // another queue goes on
+	require.Empty(b, begun, "nothing else is begun")
+	require.True(b, lane.Resume())
+	handled := map[string]bool{}
+	until(len(mails)-2, func(id string) bool {
+		again := underWay[id] || handled[id]
+		handled[id] = true
+		return !again
+	})
+	require.Empty(b, changes, "the lane was never paused by a refusal")
+	require.Empty(b, b.allDead())
+}
