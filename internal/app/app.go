@@ -55,6 +55,8 @@ type App struct {
 	repairer        *invitations.Repairer
 	consumer        consumer
 	mail            *mailer.Mailer
+	pausesKnown     bool // which lanes a person has paused has been read once
+	pausesUnread    bool // it could not be read the last time
 	monitor         *echo.Echo
 	monitorListener net.Listener
 	operations      operations
@@ -129,6 +131,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 		if err := a.assembleConsumer(events); err != nil {
 			return nil, err
 		}
+		a.readPauses(ctx)
 		a.assembleOperations()
 	}
 	return a, a.bind(ctx)

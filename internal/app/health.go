@@ -295,6 +295,10 @@ func (h *health) mail() *dependency {
 	for _, lane := range h.lanes {
 		state := lane.State()
 		d.Lanes = append(d.Lanes, state)
+		if state.Halt != nil && d.ok() {
+			d.Status = degraded
+			d.Error = "an operator has paused mail (" + state.Queue + "); mails wait until consumer lane resume"
+		}
 		if state.Paused {
 			d.Status = degraded
 			d.Error = "mail is paused: the mail server cannot be reached or refuses this service (" + state.Class + "); mails wait"

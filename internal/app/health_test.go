@@ -181,4 +181,13 @@ func TestHealth(t *testing.T) {
 		require.True(t, d.Lanes[0].Paused)
 		require.Contains(t, d.Error, "mail is paused")
 	})
+	t.Run("says that a person has paused mail", func(t *testing.T) {
+		t.Parallel()
+		lane := event.NewLane("identity.email", event.DefaultProbing, time.Now, nil)
+		lane.Halt(event.Halt{By: "an", Since: time.Now()})
+		d := (&health{lanes: []*event.Lane{lane}}).mail()
+		require.Equal(t, degraded, d.Status)
+		require.Equal(t, "an", d.Lanes[0].Halt.By)
+		require.Contains(t, d.Error, "consumer lane resume")
+	})
 }

@@ -51,6 +51,7 @@ var roles = []struct {
 	{"relay", background, everywhere, func(a *App) run { return a.relay.Run }},
 	{"progress publisher", background, everywhere, func(a *App) run { return a.progress.updates.Run }},
 	{"progress subscriber", background, inAPI | inStandalone, func(a *App) run { return a.progress.watcher.Run }},
+	{"lane pauses", background, inConsumer | inStandalone, func(a *App) run { return a.followPauses }},
 	{"sweeper", background, inConsumer | inStandalone, func(a *App) run { return a.sweeper.Run }},
 	{"scheduler", background, inConsumer | inStandalone, func(a *App) run { return a.schedule }},
 	{"repairer", background, inConsumer | inStandalone, func(a *App) run { return a.repairer.Run }},

@@ -31,8 +31,8 @@ func TestRoles(t *testing.T) {
 		}, in(inAPI))
 		require.Equal(t, []string{
 			"monitor", "console", "consumer", "legacy consumer", "dead letter desk", "mail connections", "relay", "progress publisher",
-			"sweeper", "scheduler", "repairer", "console samples", "purge", "legacy relay", "rabbitmq publisher", "legacy publisher", "heartbeat",
-			"database clock",
+			"lane pauses", "sweeper", "scheduler", "repairer", "console samples", "purge", "legacy relay", "rabbitmq publisher",
+			"legacy publisher", "heartbeat", "database clock",
 		}, in(inConsumer))
 	})
 	t.Run("the standalone runs both sides, and embedded parts in place of connections", func(t *testing.T) {

@@ -161,6 +161,7 @@ func (in *infra) sources() status.Sources {
 		Now:    in.clock.Now,
 		Roles:  []string{inAPI.name(), inConsumer.name()},
 		Queues: Queues(in.cfg),
+		Halts:  func(ctx context.Context) (map[string]event.Halt, error) { return readHalts(ctx, in.db) },
 		Outbox: func(ctx context.Context) (status.Outbox, error) {
 			d, err := outboxDepth(ctx, in.db, in.clock.Now())
 			return status.Outbox{Rows: d.Rows, Failed: d.Failed, OldestDue: d.OldestDue.Seconds()}, plain(err)
@@ -214,6 +215,8 @@ var (
 
 	lanePaused = prometheus.NewDesc("lane_paused",
 		"1 while a process sends nothing from the queue because the mail server refuses the service.", []string{"queue"}, nil)
+	laneHalted = prometheus.NewDesc("lane_paused_by_operator_seconds",
+		"How long a person has had the queue paused; 0 when nobody has.", []string{"queue"}, nil)
 	schedulerLag = prometheus.NewDesc("subscription_scheduler_lag_seconds",
 		"How long the subscription has been due that should have been expired first; 0 when none is.", nil, nil)
 
@@ -229,7 +232,8 @@ func statusGauges(facts *cached[status.Facts]) gauges {
 	return gauges{
 		[]*prometheus.Desc{
 			outboxRows, outboxFailed, outboxAge, outboxUp, mailsOwed, mailOldestOwed, processesAlive, dependencyUp,
-			queueMessages, queueConsumers, deadLetterDepth, lanePaused, schedulerLag, projectsOpen, projectIdle, oldestSnapshot,
+			queueMessages, queueConsumers, deadLetterDepth, lanePaused, laneHalted, schedulerLag, projectsOpen, projectIdle,
+			oldestSnapshot,
 		},
 		func(ctx context.Context, set setGauge) {
 			f := facts.state(ctx)
@@ -242,7 +246,10 @@ func statusGauges(facts *cached[status.Facts]) gauges {
 				set(processesAlive, float64(g.Count), g.Role, g.Version)
 			}
 			for _, lane := range f.Lanes {
-				set(lanePaused, oneIf(lane.Paused), lane.Queue)
+				if lane.Processes > 0 {
+					set(lanePaused, oneIf(lane.Paused), lane.Queue)
+				}
+				set(laneHalted, lane.HaltedFor(f.At).Seconds(), lane.Queue)
 			}
 			setKnown(set, schedulerLag, f.SchedulerLag)
 			setKnown(set, oldestSnapshot, f.OldestSnapshot)

@@ -167,11 +167,12 @@ func TestTransactions(t *testing.T) {
 		p.lifeOfTrial(t)
 		p.recover(t)
 		p.administer(t)
+		p.pauseLane(t)
 
 		require.Equal(t, []string{
 			"authentication.CodeFailed", "authentication.EndAllSessions", "authentication.EndOtherSessions", "authentication.EndSession", "authentication.ForgotPassword", "authentication.Register", "authentication.Renew", "authentication.ResetPassword", "authentication.SendCode", "authentication.UpdateProfile", "authentication.Verify", "authentication.change", "authentication.changeLogin", "authentication.changePassword", "authentication.deleteOwn", "authentication.eraseRows", "authentication.issueAnother", "authentication.login", "authentication.mark", "authentication.newest", "authentication.record", "authentication.replace",
 			"invitation.Accept", "invitation.Cancel", "invitation.storeBatch",
-			"notification.updateEntry", "project.signal",
+			"notification.updateEntry", "operations.Pause", "operations.Resume", "project.signal",
 			"subscription.Apply", "subscription.Cancel", "subscription.Create", "subscription.CreatePlan", "subscription.Delete",
 			"subscription.DeletePlan", "subscription.EndSubscription", "subscription.StartTrial", "subscription.Update", "subscription.UpdatePlan",
 			"subscription.expireBatch", "subscription.remindBatch",
@@ -336,6 +337,19 @@ func (p *program) administer(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, erased)
 	require.Equal(t, 1, recorded(audit.UserErased))
+}
+
+// pauseLane pauses a lane and resumes it.
+func (p *program) pauseLane(t *testing.T) {
+	t.Helper()
+	lanes, ctx := newLanes(p.db, p.tx, p.clock), audit.WithOrigin(t.Context(), audit.Origin{Operator: "an"})
+	_, err := lanes.Pause(ctx, EmailQueue, "a test")
+	require.NoError(t, err)
+	_, err = lanes.Resume(ctx, EmailQueue)
+	require.NoError(t, err)
+	for _, action := range []audit.Action{audit.LanePaused, audit.LaneResumed} {
+		require.Equal(t, 1, p.number(t, "SELECT count(*) FROM audit_entries WHERE action = $1", string(action)))
+	}
 }
 
 // lifeOfTrial lets a trial end, and requires that its user is reminded twice and that its end is made known once.

@@ -69,6 +69,8 @@ func TestWhoMayImportWhom(t *testing.T) {
 		{"internal/operations/delivery/", []string{
 			"internal/operations", "internal/audit", "internal/event", "internal/status", "pkg/apperror", "pkg/httpserver",
 		}, []string{"github.com/labstack/echo/v4", "github.com/rs/zerolog"}},
+		{"internal/operations/usecase", []string{"internal/operations", "internal/audit"}, nil},
+		{"internal/operations/repository/", []string{"internal/operations", "pkg/database"}, nil},
 		{"internal/legacy", []string{
 			"internal/event", "internal/event/outbox", "internal/event/rabbitmq", "internal/heartbeat", "internal/authentication",
 			"internal/audit",

@@ -48,6 +48,8 @@ const (
 	MailResent            Action = "mail.resent"
 	LoginLocked           Action = "login.locked"
 	CodesLocked           Action = "codes.locked"
+	LanePaused            Action = "lane.paused"
+	LaneResumed           Action = "lane.resumed"
 )
 
 // Actions are all of them. The migration has one of its own.
@@ -56,6 +58,7 @@ var Actions = []Action{
 	UserDeleted, UserErased, SubscriptionCreated, SubscriptionChanged, SubscriptionCancelled, SubscriptionDeleted, PlanCreated,
 	PlanChanged, PlanDeleted, InvitationsMade, InvitationsCancelled, SessionEnded, SessionsEnded, TokenReused, DeadLettersReplayed,
 	DeadLettersDiscarded, DeadLettersErased, OutboxRetried, OutboxErased, StateRebuilt, MailResent, LoginLocked, CodesLocked,
+	LanePaused, LaneResumed,
 }
 
 // Outcome is what became of it.

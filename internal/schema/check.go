@@ -49,6 +49,7 @@ var needs = []database.Need{
 	need("outbox", "SELECT INSERT UPDATE DELETE"),
 	need("mail_deliveries", "SELECT INSERT UPDATE DELETE"),
 	need("processes", "SELECT INSERT UPDATE DELETE"),
+	need("lane_pauses", "SELECT INSERT DELETE"),
 	need("project_completions", "SELECT INSERT DELETE"),
 	need("invitation_batches", "SELECT INSERT UPDATE DELETE"),
 	need("invitation_reports", "SELECT INSERT DELETE"),

@@ -92,10 +92,22 @@ type Mails struct {
 
 // Lane is a queue that sends mail, over all processes.
 type Lane struct {
-	Queue  string     `json:"queue"`
-	Paused bool       `json:"paused"` // in at least one process
-	Class  string     `json:"class,omitempty"`
-	Since  *time.Time `json:"since,omitempty"`
+	Queue     string     `json:"queue"`
+	Paused    bool       `json:"paused"` // by a refusal of the mail server, in at least one process
+	Class     string     `json:"class,omitempty"`
+	Since     *time.Time `json:"since,omitempty"`
+	Processes int        `json:"processes"` // that live and consume the queue, or would
+	// Halt is the pause by a person, which is for all processes; Halted is how many of them have said that they obey it.
+	Halt   *event.Halt `json:"paused_by_operator,omitempty"`
+	Halted int         `json:"obeyed_by,omitempty"`
+}
+
+// HaltedFor returns for how long a person has had the lane paused; 0 when nobody has.
+func (l Lane) HaltedFor(now time.Time) time.Duration {
+	if l.Halt == nil {
+		return 0
+	}
+	return max(0, now.Sub(l.Halt.Since))
 }
 
 // Projects are those that this service counts and that are not complete.
@@ -131,6 +143,7 @@ type Sources struct {
 	RabbitMQ  func(ctx context.Context) Dependency
 	Redis     func(ctx context.Context) Dependency
 	Processes func(ctx context.Context) ([]heartbeat.Process, error) // alive or not
+	Halts     func(ctx context.Context) (map[string]event.Halt, error)
 	Depths    func(ctx context.Context, names []string) (map[string]event.Depth, error)
 	Unacked   func(ctx context.Context, names []string) (map[string]int, error)
 	Outbox    func(ctx context.Context) (Outbox, error)
@@ -159,6 +172,11 @@ func (s Sources) askDatabase(ctx context.Context, f *Facts) (unknown []string) {
 		f.addProcesses(processes)
 	}
 	unknown = note(unknown, "which processes live, and their lanes", err)
+	halts, err := s.Halts(ctx)
+	if err == nil {
+		f.setHalts(halts)
+	}
+	unknown = note(unknown, "which lanes a person has paused", err)
 	outbox, err := s.Outbox(ctx)
 	f.Outbox, unknown = known(outbox, err), note(unknown, "the outbox", err)
 	mails, err := s.Mails(ctx)
@@ -251,7 +269,7 @@ func (f *Facts) addProcesses(all []heartbeat.Process) {
 	slices.SortFunc(f.Troubles, func(a, b Trouble) int {
 		return strings.Compare(a.Server+" "+a.Role+" "+a.Error, b.Server+" "+b.Role+" "+b.Error)
 	})
-	slices.SortFunc(f.Lanes, func(a, b Lane) int { return strings.Compare(a.Queue, b.Queue) })
+	slices.SortFunc(f.Lanes, byQueue)
 }
 
 func (f *Facts) addProcess(p heartbeat.Process) {
@@ -285,9 +303,50 @@ func (f *Facts) addLane(s event.LaneState) {
 		i = len(f.Lanes) - 1
 	}
 	lane := &f.Lanes[i]
+	lane.Processes++
 	if s.Paused && (!lane.Paused || s.Since.Before(*lane.Since)) {
-		*lane = Lane{Queue: s.Queue, Paused: true, Class: s.Class, Since: &s.Since}
+		lane.Paused, lane.Class, lane.Since = true, s.Class, &s.Since
 	}
+	if s.Halt != nil {
+		lane.Halt = s.Halt
+		lane.Halted++
+	}
+}
+
+// setHalts replaces what processes have reported of pauses by people, which is older.
+func (f *Facts) setHalts(halts map[string]event.Halt) {
+	for i := range f.Lanes {
+		f.Lanes[i].Halt = nil
+	}
+	for queue, h := range halts {
+		i := slices.IndexFunc(f.Lanes, func(l Lane) bool { return l.Queue == queue })
+		if i < 0 {
+			f.Lanes = append(f.Lanes, Lane{Queue: queue})
+			i = len(f.Lanes) - 1
+		}
+		f.Lanes[i].Halt = &h
+	}
+	for i := range f.Lanes {
+		if f.Lanes[i].Halt == nil {
+			f.Lanes[i].Halted = 0
+		}
+	}
+	slices.SortFunc(f.Lanes, byQueue)
+}
+
+func byQueue(a, b Lane) int { return strings.Compare(a.Queue, b.Queue) }
+
+// Lanes returns what is known of the lanes of queues from processes and from the pauses by people.
+func Lanes(queues []string, processes []heartbeat.Process, halts map[string]event.Halt, now time.Time) []Lane {
+	f := Facts{At: now}
+	f.addProcesses(processes)
+	for _, queue := range queues {
+		if !slices.ContainsFunc(f.Lanes, func(l Lane) bool { return l.Queue == queue }) {
+			f.Lanes = append(f.Lanes, Lane{Queue: queue})
+		}
+	}
+	f.setHalts(halts)
+	return f.Lanes
 }
 
 // Alive returns how many processes of role live. It is 0 also while they are unknown.

@@ -13,6 +13,7 @@ const (
 	OutboxDueFor   = 60
 	SchedulerLate  = 60
 	SnapshotOldFor = 600
+	HaltedFor      = 3600
 )
 
 // Problem is something that is wrong, and what to do about it.
@@ -108,7 +109,7 @@ func (f Facts) queues() (found []Problem) {
 		switch {
 		case q.Exists != nil && !*q.Exists:
 			missing = append(missing, q.Name)
-		case q.Consumers != nil && *q.Consumers == 0:
+		case q.Consumers != nil && *q.Consumers == 0 && !f.halted(q.Name):
 			unread = append(unread, q.Name+waiting(q))
 		}
 	}
@@ -132,8 +133,30 @@ func waiting(q Queue) string {
 	return ""
 }
 
+// halted reports whether a person has paused queue, so that nobody consumes it.
+func (f Facts) halted(queue string) bool {
+	return slices.ContainsFunc(f.Lanes, func(l Lane) bool { return l.Queue == queue && l.Halt != nil })
+}
+
+// halt returns the pause of a lane by a person, which is nothing wrong for a while.
+func (f Facts) halt(lane Lane) Problem {
+	what := fmt.Sprintf("%s has paused %s since %s", lane.Halt.By, lane.Queue, lane.Halt.Since.UTC().Format(time.DateTime))
+	if lane.Halt.Reason != "" {
+		what += " (" + lane.Halt.Reason + ")"
+	}
+	return Problem{
+		Alert: "LanePausedByOperator",
+		What:  what + ": none of its mails leaves",
+		Next:  "Once the reason is gone: consumer lane resume " + lane.Queue + " --by NAME",
+		Page:  lane.HaltedFor(f.At).Seconds() >= HaltedFor,
+	}
+}
+
 func (f Facts) mail() (found []Problem) {
 	for _, lane := range f.Lanes {
+		if lane.Halt != nil && lane.Halt.By != "" {
+			found = append(found, f.halt(lane))
+		}
 		if lane.Paused {
 			found = append(found, Problem{
 				Alert: "MailIsPaused",
@@ -149,7 +172,7 @@ func (f Facts) mail() (found []Problem) {
 			Alert: "MailIsOwed",
 			What:  fmt.Sprintf("%s owed, the oldest for %s", number(f.Mails.Owed, "mail is", "mails are"), duration(f.Mails.Oldest)),
 			Next:  "See below where they wait: outbox, queue, retry, lane; for one person: api user show EMAIL",
-			Page:  true,
+			Page:  !slices.ContainsFunc(f.Lanes, func(l Lane) bool { return l.Halt != nil }), // it is known why
 		})
 	}
 	return found

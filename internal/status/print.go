@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,11 +128,7 @@ func otherRows(f Facts) [][]string {
 		rows[1][1] = fmt.Sprintf("%d owed, the oldest for %s", m.Owed, duration(m.Oldest))
 	}
 	for _, lane := range f.Lanes {
-		state := "open"
-		if lane.Paused {
-			state = fmt.Sprintf("paused since %s: %s", moment(*lane.Since), lane.Class)
-		}
-		rows = append(rows, []string{"lane " + lane.Queue, state})
+		rows = append(rows, []string{"lane " + lane.Queue, lane.String()})
 	}
 	if len(f.Lanes) == 0 {
 		rows = append(rows, []string{"lanes", unknown})
@@ -147,6 +144,30 @@ func otherRows(f Facts) [][]string {
 		[]string{"rabbitmq", server(f.RabbitMQ)},
 		[]string{"redis", server(f.Redis)},
 	)
+}
+
+// String returns how the lane is, in words.
+func (l Lane) String() string {
+	var state []string
+	if l.Halt != nil {
+		halted := fmt.Sprintf("paused by %s since %s", cmp.Or(l.Halt.By, unknown), moment(l.Halt.Since))
+		if l.Halt.Reason != "" {
+			halted += " (" + l.Halt.Reason + ")"
+		}
+		if l.Halted < l.Processes {
+			halted += fmt.Sprintf(", as %d of %d processes say", l.Halted, l.Processes)
+		}
+		state = append(state, halted)
+	}
+	switch {
+	case l.Paused:
+		state = append(state, fmt.Sprintf("paused since %s: %s", moment(*l.Since), l.Class))
+	case l.Processes == 0:
+		state = append(state, "no living process sends it")
+	case l.Halt == nil:
+		state = append(state, "open")
+	}
+	return strings.Join(state, "; ")
 }
 
 func server(d Dependency) string {

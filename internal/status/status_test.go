@@ -50,6 +50,7 @@ func well() Sources {
 				}),
 			}, nil
 		},
+		Halts: func(context.Context) (map[string]event.Halt, error) { return nil, nil },
 		Depths: func(context.Context, []string) (map[string]event.Depth, error) {
 			return map[string]event.Depth{
 				"identity.email":              {Ready: 3, Consumers: 2},
@@ -80,7 +81,7 @@ func TestGather(t *testing.T) {
 		require.Equal(t, Queue{
 			Name: "identity.email", Exists: new(true), Ready: new(3), Consumers: new(2), Retry: new(3), Dead: new(0),
 		}, f.Queues[0])
-		require.Equal(t, []Lane{{Queue: email.Name}}, f.Lanes)
+		require.Equal(t, []Lane{{Queue: email.Name, Processes: 1}}, f.Lanes)
 		require.InDelta(t, 1.5, *f.SchedulerLag, 0)
 		require.Empty(t, Judge(f))
 		require.NoError(t, Well(f, nil))
@@ -92,12 +93,13 @@ func TestGather(t *testing.T) {
 		s.Processes = func(context.Context) ([]heartbeat.Process, error) { return nil, away }
 		s.Depths = func(context.Context, []string) (map[string]event.Depth, error) { return nil, away }
 		s.Unacked = func(context.Context, []string) (map[string]int, error) { return nil, away }
+		s.Halts = func(context.Context) (map[string]event.Halt, error) { return nil, away }
 		s.Outbox = func(context.Context) (Outbox, error) { return Outbox{}, away }
 		s.Mails = func(context.Context) (Mails, error) { return Mails{}, away }
 		s.Projects = func(context.Context) (Projects, error) { return Projects{}, away }
 		s.Snapshot = func(context.Context) (*float64, error) { return nil, away }
 		f := s.Gather(t.Context())
-		require.Len(t, f.Unknown, 7)
+		require.Len(t, f.Unknown, 8)
 		require.Equal(t, []Queue{{Name: email.Name}, {Name: state.Name}}, f.Queues)
 		require.Nil(t, f.Processes)
 		require.Nil(t, f.Outbox)
@@ -139,7 +141,9 @@ func TestGather(t *testing.T) {
 			}, nil
 		}
 		f := s.Gather(t.Context())
-		require.Equal(t, []Lane{{email.Name, true, "smtp_connect", new(now.Add(-time.Minute))}}, f.Lanes)
+		require.Equal(t, []Lane{
+			{Queue: email.Name, Paused: true, Class: "smtp_connect", Since: new(now.Add(-time.Minute)), Processes: 3},
+		}, f.Lanes)
 		require.InDelta(t, 70.0, *f.SchedulerLag, 0)
 		require.Equal(t, []Trouble{{"consumer", "rabbitmq", "takes no messages", 2}}, f.Troubles)
 		require.Equal(t, 4, f.Alive("consumer"))
@@ -163,14 +167,16 @@ func TestJudge(t *testing.T) {
 		"the broker, for one role":   {func(f *Facts) { f.Troubles = []Trouble{{"api", "rabbitmq", "an alarm", 2}} }, "BrokerUnavailable", "an alarm (2 of the role api)", ""},
 		"redis":                      {func(f *Facts) { f.Redis = Dependency{"unhealthy", "a replica"} }, "RedisRefusesWrites", "a replica", ""},
 		"an owed mail":               {func(f *Facts) { f.Mails = &Mails{1, MailOwedFor + 1} }, "MailIsOwed", "1 mail is owed, the oldest for 2m1s", ""},
-		"a paused lane":              {func(f *Facts) { f.Lanes = []Lane{{"q", true, "smtp_connect", &now}} }, "MailIsPaused", "2026-01-31 09:30:00", "SMTP_"},
-		"the outbox stands":          {func(f *Facts) { f.Outbox.OldestDue = OutboxDueFor + 1 }, "OutboxIsNotMoving", "1m1s", ""},
-		"a row given up":             {func(f *Facts) { f.Outbox.Failed = 1 }, "OutboxRowsGivenUp", "1 row of the outbox was", "consumer outbox retry"},
-		"rows given up":              {func(f *Facts) { f.Outbox.Failed = 3 }, "OutboxRowsGivenUp", "3 rows", "consumer outbox retry"},
-		"one dead letter":            {func(f *Facts) { f.Queues[1].Dead = new(1) }, "DeadLetters", "identity.subscription has 1 dead letter", "consumer dlq list identity.subscription"},
-		"dead letters":               {func(f *Facts) { f.Queues[1].Dead = new(2) }, "DeadLetters", "2 dead letters", "consumer dlq list identity.subscription"},
-		"a late scheduler":           {func(f *Facts) { f.SchedulerLag = new(3600.0) }, "SubscriptionsEndLate", "1h0m ago", ""},
-		"an old snapshot":            {func(f *Facts) { f.OldestSnapshot = new(SnapshotOldFor + 1.0) }, "OldSnapshot", "10m1s", "pg_stat_activity"},
+		"a paused lane": {func(f *Facts) {
+			f.Lanes = []Lane{{Queue: "q", Paused: true, Class: "smtp_connect", Since: &now, Processes: 1}}
+		}, "MailIsPaused", "2026-01-31 09:30:00", "SMTP_"},
+		"the outbox stands": {func(f *Facts) { f.Outbox.OldestDue = OutboxDueFor + 1 }, "OutboxIsNotMoving", "1m1s", ""},
+		"a row given up":    {func(f *Facts) { f.Outbox.Failed = 1 }, "OutboxRowsGivenUp", "1 row of the outbox was", "consumer outbox retry"},
+		"rows given up":     {func(f *Facts) { f.Outbox.Failed = 3 }, "OutboxRowsGivenUp", "3 rows", "consumer outbox retry"},
+		"one dead letter":   {func(f *Facts) { f.Queues[1].Dead = new(1) }, "DeadLetters", "identity.subscription has 1 dead letter", "consumer dlq list identity.subscription"},
+		"dead letters":      {func(f *Facts) { f.Queues[1].Dead = new(2) }, "DeadLetters", "2 dead letters", "consumer dlq list identity.subscription"},
+		"a late scheduler":  {func(f *Facts) { f.SchedulerLag = new(3600.0) }, "SubscriptionsEndLate", "1h0m ago", ""},
+		"an old snapshot":   {func(f *Facts) { f.OldestSnapshot = new(SnapshotOldFor + 1.0) }, "OldSnapshot", "10m1s", "pg_stat_activity"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -212,7 +218,7 @@ func TestWrite(t *testing.T) {
 	f.Processes = f.Processes[:2]
 	f.Processes[0].Version = "1\x1b[31m"
 	f.Queues[0].Consumers, f.Queues[1].Ready = new(0), nil
-	f.Lanes = []Lane{{email.Name, true, "smtp_connect", &now}}
+	f.Lanes = []Lane{{Queue: email.Name, Paused: true, Class: "smtp_connect", Since: &now, Processes: 1}}
 	f.Unknown = []string{"the outbox: it is\nlate"}
 	f.Outbox = nil
 	t.Run("shows people the worst first, and unknown figures as such", func(t *testing.T) {

@@ -110,6 +110,12 @@ block $runbook outbox-retry
 
 await verification 'mail hoa@example.com'   # the row that was refused pauses for a minute at most
 
+say "A lane that a person has paused."
+run 'consumer lane pause identity.invitation --by walk --reason "the server moves"'
+block $runbook lanes
+sees 'walk since.*the server moves'
+run 'consumer lane resume identity.invitation --by walk'
+
 say "PostgreSQL is read-only."
 run 'psql -c "ALTER DATABASE identity SET default_transaction_read_only = on" -c "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"'
 await 'read-only' 'curl -s http://127.0.0.1:$APP_PORT/health -H "X-Internal-Key: $INTERNAL_KEY"'

@@ -14,7 +14,7 @@ import (
 func Consumer() *cobra.Command {
 	root := newRoot(config.Consumer, "Event side of the SMAP Identity Service", "Consume the queues and relay events", stdout,
 		func(i invocation) (*app.App, error) { return app.NewConsumer(i.Context(), i.cfg, version(), i.log) })
-	root.AddCommand(statusCommand(), deadLetters(), state(), outboxCommand(), purge(), migration(), healthCommand(config.Consumer))
+	root.AddCommand(statusCommand(), lanes(config.Consumer), deadLetters(), state(), outboxCommand(), purge(), migration(), healthCommand(config.Consumer))
 	return strict(root)
 }
 

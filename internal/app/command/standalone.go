@@ -21,7 +21,7 @@ func Standalone() *cobra.Command {
 	root.AddCommand(&cobra.Command{
 		Use: "demo", Short: "Walk a person's way through a throw-away standalone and tell the story", Args: cobra.NoArgs,
 		RunE: configured(config.Standalone, stderr, demo),
-	}, mailCommand(config.Standalone))
+	}, mailCommand(config.Standalone), lanes(config.Standalone))
 	root.AddCommand(operating{
 		reading: config.Standalone, looking: config.Standalone, changing: config.Standalone,
 	}.commands()...)
