@@ -22,89 +22,12 @@ import (
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/notification/render"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/internal/subscription"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	"github.com/smap-platform/identity/pkg/database"
 )
-
-// Person is everything about an address that support may see. There is no code, token, password or digest in it.
-type Person struct {
-	Email        string              `json:"email"`
-	Warnings     []string            `json:"warnings,omitempty"`
-	User         *PersonUser         `json:"user,omitempty"` // missing: there is none
-	Subscription *PersonSubscription `json:"subscription,omitempty"`
-	Sessions     []PersonSession     `json:"sessions"`
-	Requests     []PersonRequest     `json:"code_requests"`
-	Invitations  []PersonInvitation  `json:"invitations"`
-	Mails        []PersonMail        `json:"mails"`   // of the last 30 days, the newest first
-	Waiting      []PersonMail        `json:"waiting"` // those of them that are on their way
-}
-
-// PersonUser is the account.
-type PersonUser struct {
-	ID        string    `json:"id"`
-	State     string    `json:"state"` // active, invited, not verified, disabled, deleted
-	Role      string    `json:"role,omitempty"`
-	Locale    string    `json:"locale,omitempty"`
-	CreatedAt time.Time `json:"created_at,omitzero"`
-	DeletedAt time.Time `json:"deleted_at,omitzero"`
-}
-
-// PersonSubscription is what the person holds, or held last.
-type PersonSubscription struct {
-	ID       string     `json:"id"`
-	Plan     string     `json:"plan_code"`
-	Status   string     `json:"status"`
-	Entitled bool       `json:"entitled"`
-	Until    *time.Time `json:"effective_until"` // null: open-ended
-}
-
-// PersonSession is a login that goes on.
-type PersonSession struct {
-	ID         string    `json:"id"`
-	Device     string    `json:"device_name,omitempty"`
-	UserAgent  string    `json:"user_agent,omitempty"`
-	IP         string    `json:"ip_address,omitempty"`
-	CreatedAt  time.Time `json:"created_at"`
-	LastSeenAt time.Time `json:"last_seen_at"`
-	ExpiresAt  time.Time `json:"expires_at"`
-}
-
-// PersonRequest is a request for codes with its newest code.
-type PersonRequest struct {
-	Purpose    string    `json:"purpose"`
-	Network    string    `json:"network,omitempty"` // from where it came
-	CreatedAt  time.Time `json:"created_at"`
-	CodeAt     time.Time `json:"code_at"`
-	ExpiresAt  time.Time `json:"expires_at"`
-	State      string    `json:"state"` // good, used, expired, ended by wrong tries
-	WrongTries int       `json:"wrong_tries"`
-	EventID    string    `json:"event_id,omitempty"`
-}
-
-// PersonInvitation is an invitation by mail.
-type PersonInvitation struct {
-	BatchID   string    `json:"project_id"`
-	CreatedAt time.Time `json:"created_at"`
-	ExpiresAt time.Time `json:"expires_at"`
-	State     string    `json:"state"` // open, accepted, cancelled, expired
-	EventID   string    `json:"event_id"`
-}
-
-// PersonMail is a mail to the address.
-type PersonMail struct {
-	EventID   string    `json:"event_id"`
-	Kind      string    `json:"kind"`
-	State     string    `json:"state"` // see [placeOf]
-	AskedAt   time.Time `json:"asked_at"`
-	ChangedAt time.Time `json:"changed_at"`
-	// NextAt is before when nothing happens to a mail that is on its way; missing when it can be any moment.
-	NextAt   *time.Time `json:"next_at,omitempty"`
-	Attempts int        `json:"attempts"`
-	Repeats  int        `json:"repeats"`         // tries of them after one of which the outcome is unknown
-	Class    string     `json:"class,omitempty"` // of the server's last reply, or of what failed: smtp_rcpt_550
-}
 
 // The places of a mail that are no states of the ledger.
 const (
@@ -115,40 +38,45 @@ const (
 // sessionsShown is how many sessions are shown at most, those used last.
 const sessionsShown = 1000
 
-// errNothingKnown is returned for an address of which the database knows nothing.
-var errNothingKnown = errors.New("nothing is known of this address: no user, no request for a code, and no mail in 30 days")
-
 // ShowPerson returns everything about an address that support may see, or an error that says that nothing is known.
-func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email string) (p Person, err error) {
-	email, err = authentication.TypedEmail(email)
-	if err != nil {
-		return p, err
-	}
+func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email string) (p operations.Person, err error) {
 	clock, err := onThisRelease(ctx, &cfg, db)
 	if err != nil {
 		return p, err
 	}
-	now := clock.Now()
-	p = Person{
-		Email: email, Sessions: []PersonSession{}, Requests: []PersonRequest{}, Invitations: []PersonInvitation{},
-		Mails: []PersonMail{}, Waiting: []PersonMail{},
-	}
-	if err := p.readUser(ctx, cfg, db, now); err != nil {
-		return p, err
-	}
-	if err := p.readRequests(ctx, db, now); err != nil {
-		return p, err
-	}
-	if err := p.readMails(ctx, db, now, recipientDigests(cfg.Secrets, email)...); err != nil {
-		return p, err
-	}
-	if p.User == nil && len(p.Requests)+len(p.Mails) == 0 {
-		return p, errNothingKnown
-	}
-	return p, nil
+	return readPerson(ctx, cfg, db, clock.Now(), email)
 }
 
-func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.DB, now time.Time) error {
+// reading is a person of whom everything is being read.
+type reading struct{ operations.Person }
+
+func readPerson(
+	ctx context.Context, cfg config.Config, db *database.DB, now time.Time, email string,
+) (operations.Person, error) {
+	email, err := authentication.TypedEmail(email)
+	if err != nil {
+		return operations.Person{}, err
+	}
+	p := reading{operations.Person{
+		Email: email, Sessions: []operations.PersonSession{}, Requests: []operations.PersonRequest{},
+		Invitations: []operations.PersonInvitation{}, Mails: []operations.PersonMail{}, Waiting: []operations.PersonMail{},
+	}}
+	if err := p.readUser(ctx, cfg, db, now); err != nil {
+		return p.Person, err
+	}
+	if err := p.readRequests(ctx, db, now); err != nil {
+		return p.Person, err
+	}
+	if err := p.readMails(ctx, db, now, recipientDigests(cfg.Secrets, email)...); err != nil {
+		return p.Person, err
+	}
+	if p.User == nil && len(p.Requests)+len(p.Mails) == 0 {
+		return p.Person, operations.ErrNobody
+	}
+	return p.Person, nil
+}
+
+func (p *reading) readUser(ctx context.Context, cfg config.Config, db *database.DB, now time.Time) error {
 	u, err := authsql.NewUsers(db).ByEmail(ctx, p.Email)
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		return p.readDeleted(ctx, db)
@@ -157,7 +85,7 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 		return err
 	}
 	p.Email = u.Email
-	p.User = &PersonUser{ID: u.ID, State: "not verified", Role: string(u.Role), Locale: u.Locale, CreatedAt: u.CreatedAt}
+	p.User = &operations.PersonUser{ID: u.ID, State: "not verified", Role: string(u.Role), Locale: u.Locale, CreatedAt: u.CreatedAt}
 	switch {
 	case u.Disabled():
 		p.User.State = "disabled"
@@ -171,14 +99,14 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 	grace := cfg.Subscriptions.PastDueGrace
 	if s, ok := subscription.Latest(held, now, grace); ok {
 		e := s.Entitlement(now, grace)
-		p.Subscription = &PersonSubscription{s.ID, e.PlanCode, string(e.Status), e.Entitled, e.Until}
+		p.Subscription = &operations.PersonSubscription{s.ID, e.PlanCode, string(e.Status), e.Entitled, e.Until}
 	}
 	sessions, err := authsql.NewSessions(db).List(ctx, u.ID, now, sessionsShown)
 	if err != nil {
 		return err
 	}
 	for _, s := range sessions {
-		p.Sessions = append(p.Sessions, PersonSession{s.ID, s.Device, s.UserAgent, s.IP, s.CreatedAt, s.LastSeenAt, s.ExpiresAt})
+		p.Sessions = append(p.Sessions, operations.PersonSession{s.ID, s.Device, s.UserAgent, s.IP, s.CreatedAt, s.LastSeenAt, s.ExpiresAt})
 	}
 	invitations, err := invitationsql.NewInvitations(db).OfUser(ctx, u.ID)
 	for _, i := range invitations {
@@ -186,18 +114,18 @@ func (p *Person) readUser(ctx context.Context, cfg config.Config, db *database.D
 		if state == stateOpen && !u.Active && !u.Disabled() {
 			p.User.State = "invited"
 		}
-		p.Invitations = append(p.Invitations, PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, state, i.EventID})
+		p.Invitations = append(p.Invitations, operations.PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, state, i.EventID})
 	}
 	return err
 }
 
 // readDeleted reads who had the address last, where nobody has it.
-func (p *Person) readDeleted(ctx context.Context, db *database.DB) error {
+func (p *reading) readDeleted(ctx context.Context, db *database.DB) error {
 	id, at, err := authsql.NewUsers(db).LastDeleted(ctx, p.Email)
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		return nil
 	}
-	p.User = &PersonUser{ID: id, State: "deleted", DeletedAt: at}
+	p.User = &operations.PersonUser{ID: id, State: "deleted", DeletedAt: at}
 	return err
 }
 
@@ -216,10 +144,10 @@ func stateOfInvitation(i invitation.Invitation, now time.Time) string {
 	return stateOpen
 }
 
-func (p *Person) readRequests(ctx context.Context, db *database.DB, now time.Time) error {
+func (p *reading) readRequests(ctx context.Context, db *database.DB, now time.Time) error {
 	requests, err := authsql.NewCodeRequests(db).All(ctx, p.Email)
 	for _, r := range requests {
-		p.Requests = append(p.Requests, PersonRequest{
+		p.Requests = append(p.Requests, operations.PersonRequest{
 			Purpose: string(r.Purpose), Network: r.Network, CreatedAt: r.CreatedAt, CodeAt: r.Code.CreatedAt,
 			ExpiresAt: r.Code.ExpiresAt, State: stateOfCode(r.Code, now), WrongTries: r.Code.WrongTries, EventID: r.Code.EventID,
 		})
@@ -239,7 +167,7 @@ func stateOfCode(c authentication.Code, now time.Time) string {
 	return "good"
 }
 
-func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, digests ...[]byte) error {
+func (p *reading) readMails(ctx context.Context, db *database.DB, now time.Time, digests ...[]byte) error {
 	mails, err := mailsql.NewLedger(db).To(ctx, now.Add(-mailLife), digests, p.events())
 	if err != nil {
 		return err
@@ -261,7 +189,7 @@ func (p *Person) readMails(ctx context.Context, db *database.DB, now time.Time, 
 	}
 	for _, d := range mails {
 		row, found := rows[d.EventID]
-		m := PersonMail{
+		m := operations.PersonMail{
 			EventID: d.EventID, Kind: d.Kind, AskedAt: d.CreatedAt, ChangedAt: d.UpdatedAt, Attempts: d.Attempts,
 			Repeats: d.Resends,
 		}
@@ -284,7 +212,7 @@ const warnKey = "mails to this address were recorded with another CODE_HMAC_KEY:
 	"invitation are not shown; give this command the key of the service"
 
 // events are those that mail codes and invitations.
-func (p *Person) events() (ids []string) {
+func (p *reading) events() (ids []string) {
 	for _, r := range p.Requests {
 		if r.EventID != "" {
 			ids = append(ids, r.EventID)

@@ -18,12 +18,13 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
 // person is what support is shown of an address.
-func (p *program) person(t *testing.T, email string) Person {
+func (p *program) person(t *testing.T, email string) operations.Person {
 	t.Helper()
 	shown, err := ShowPerson(t.Context(), p.cfg, p.db, email)
 	require.NoError(t, err)
@@ -45,7 +46,7 @@ func TestSupport(t *testing.T) {
 	p := start(t, t.TempDir())
 	const an, password = "an@example.com", "a long enough one"
 	_, err := ShowPerson(t.Context(), p.cfg, p.db, an)
-	require.ErrorIs(t, err, errNothingKnown)
+	require.ErrorIs(t, err, operations.ErrNobody)
 	_, err = ShowPerson(t.Context(), p.cfg, p.db, "an")
 	require.Error(t, err)
 

@@ -12,6 +12,7 @@ import (
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/docs/doctest"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/status"
 	subscriptions "github.com/smap-platform/identity/internal/subscription/usecase"
 	"github.com/smap-platform/identity/pkg/database"
@@ -89,7 +90,7 @@ func aNight() status.Facts {
 }
 
 // aPerson has registered; the first code was refused for a while, the second is on its way.
-func aPerson() app.Person {
+func aPerson() operations.Person {
 	at := func(text string) time.Time {
 		at, err := time.Parse(time.DateTime, "2026-01-31 "+text)
 		if err != nil {
@@ -98,32 +99,32 @@ func aPerson() app.Person {
 		return at
 	}
 	next := at("09:33:10")
-	second := app.PersonMail{
+	second := operations.PersonMail{
 		EventID: "evt_019c12ae-1c38-7000-a6c2-0b6d1f3e9a55", Kind: "verification", State: "sending", AskedAt: at("09:32:10"),
 		ChangedAt: at("09:32:40"), NextAt: &next, Attempts: 1, Class: "smtp_rcpt_451",
 	}
-	first := app.PersonMail{
+	first := operations.PersonMail{
 		EventID: "evt_019c12ac-8a11-7000-9d0e-64b1c2f0d7e3", Kind: "verification", State: "superseded", AskedAt: at("09:30:00"),
 		ChangedAt: at("09:32:11"), Attempts: 2, Class: "",
 	}
-	return app.Person{
+	return operations.Person{
 		Email: "an@example.com",
-		User: &app.PersonUser{
+		User: &operations.PersonUser{
 			ID: "019c12ac-89f0-7000-8b57-2f6d6a1c4c10", State: "not verified", Role: "USER", CreatedAt: at("09:30:00"),
 		},
-		Requests: []app.PersonRequest{{
+		Requests: []operations.PersonRequest{{
 			Purpose: "verification", Network: "203.0.113.0/24", CreatedAt: at("09:30:00"), CodeAt: at("09:32:10"),
 			ExpiresAt: at("09:42:10"), State: "good", EventID: second.EventID,
 		}},
-		Mails:   []app.PersonMail{second, first},
-		Waiting: []app.PersonMail{second},
+		Mails:   []operations.PersonMail{second, first},
+		Waiting: []operations.PersonMail{second},
 	}
 }
 
 func TestPersonIsEscaped(t *testing.T) {
 	t.Parallel()
 	p := aPerson()
-	p.Sessions = []app.PersonSession{{Device: "phone\x1b[2J", UserAgent: "a\tb\nc"}}
+	p.Sessions = []operations.PersonSession{{Device: "phone\x1b[2J", UserAgent: "a\tb\nc"}}
 	out, cmd := output(t)
 	require.NoError(t, printPerson(cmd.OutOrStdout(), p))
 	require.Contains(t, out.String(), `phone\u001b[2J`)

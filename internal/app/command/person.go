@@ -13,6 +13,7 @@ import (
 
 	"github.com/smap-platform/identity/config"
 	"github.com/smap-platform/identity/internal/app"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/terminal"
 )
@@ -87,7 +88,7 @@ func (p *page) table(rows [][]string) {
 	p.err = errors.Join(p.err, w.Flush())
 }
 
-func printPerson(out io.Writer, p app.Person) error {
+func printPerson(out io.Writer, p operations.Person) error {
 	fmt.Fprintln(out, terminal.Escape(p.Email))
 	for _, warning := range p.Warnings {
 		fmt.Fprintln(out, "warning:", warning)
@@ -116,7 +117,7 @@ func printPerson(out io.Writer, p app.Person) error {
 	return page.err
 }
 
-func accountOf(p app.Person) [][]string {
+func accountOf(p operations.Person) [][]string {
 	if p.User == nil {
 		return [][]string{{"user", "none"}}
 	}
@@ -140,7 +141,7 @@ func accountOf(p app.Person) [][]string {
 	return append(rows, []string{"subscription", s.Plan + ", " + s.Status + ", " + until}, []string{"entitlement", held})
 }
 
-func mailRows(mails []app.PersonMail) (rows [][]string) {
+func mailRows(mails []operations.PersonMail) (rows [][]string) {
 	for _, m := range mails {
 		next := ""
 		if m.NextAt != nil {
