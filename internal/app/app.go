@@ -132,7 +132,7 @@ func assemble(ctx context.Context, in *infra, options ...Option) (*App, error) {
 			return nil, err
 		}
 		a.readPauses(ctx)
-		a.assembleOperations()
+		a.assembleOperations(events)
 	}
 	return a, a.bind(ctx)
 }

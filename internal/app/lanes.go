@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/smap-platform/identity/config"
@@ -86,6 +85,22 @@ func readHalts(ctx context.Context, db *database.DB) (map[string]event.Halt, err
 	return halts, nil
 }
 
+// operatedLanes are the lanes as the console has them.
+type operatedLanes struct {
+	*operationcases.Lanes
+	app *App
+}
+
+// List implements [ops.Lanes].
+func (l operatedLanes) List(ctx context.Context) ([]status.Lane, error) {
+	halts, err := readHalts(ctx, l.app.db)
+	if err != nil {
+		return nil, err
+	}
+	processes, err := l.app.processes(ctx)
+	return status.Lanes(mailQueues, processes, halts, l.app.clock.Now()), err
+}
+
 // Lanes pauses, resumes and lists lanes on the command line.
 type Lanes struct {
 	cases *operationcases.Lanes
@@ -124,5 +139,5 @@ func (l *Lanes) List(ctx context.Context) ([]status.Lane, error) {
 	if err != nil {
 		return nil, plain(err)
 	}
-	return status.Lanes(slices.Clone(mailQueues), processes, halts, now), nil
+	return status.Lanes(mailQueues, processes, halts, now), nil
 }

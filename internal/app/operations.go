@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"github.com/smap-platform/identity/internal/event"
 	ops "github.com/smap-platform/identity/internal/operations"
 	operationshttp "github.com/smap-platform/identity/internal/operations/delivery/http"
 	"github.com/smap-platform/identity/internal/schema"
@@ -30,7 +31,7 @@ type operations struct {
 }
 
 // assembleOperations builds the console, unless it is off.
-func (a *App) assembleOperations() {
+func (a *App) assembleOperations(events event.Publisher) {
 	if a.cfg.Console.Addr == "" || a.process != inConsumer {
 		return
 	}
@@ -61,6 +62,10 @@ func (a *App) assembleOperations() {
 		Scheduler:  a.scheduler,
 		Migrations: view,
 		Desk:       a.operations.desk,
+		Lanes:      operatedLanes{newLanes(a.db, a.tx, a.clock), a},
+		People:     a.newPeople(events),
+		Projects:   view,
+		Record:     view,
 	})
 }
 

@@ -67,24 +67,31 @@ func NewOperator(
 		}
 	}
 	tx := db.WithTxTimeout(inviteTx) // all sessions are many rows
-	ender := subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
-		PastDueGrace:  cfg.Subscriptions.PastDueGrace,
-		Tx:            tx,
-		Clock:         clock,
-		Subscriptions: subscriptionsql.NewSubscriptions(db),
-		Plans:         subscriptionsql.NewPlans(db),
-		Trials:        subscriptionsql.NewTrials(db),
-		TrialKey:      nil, // it begins no trial
-		Users:         userFinder{authsql.NewUsers(db)},
-		Events:        events,
-		Audit:         newRecorder(db, clock),
-	})
+	ender := newEnder(cfg, db, tx, clock, events)
 	return &Operator{
 		accounts: administration(cfg, db, tx, clock, ender, events),
 		users:    authsql.NewUsers(db),
 		entries:  audits.NewReader(auditsql.NewEntries(db)),
 		name:     name,
 	}, nil
+}
+
+// newEnder returns what ends the subscription of who is deleted. It begins no trial.
+func newEnder(
+	cfg config.Config, db *database.DB, tx transactor, clock *database.Clock, events event.Publisher,
+) *subscriptions.Lifecycle {
+	return subscriptions.NewLifecycle(subscriptions.LifecycleDeps{
+		PastDueGrace:  cfg.Subscriptions.PastDueGrace,
+		Tx:            tx,
+		Clock:         clock,
+		Subscriptions: subscriptionsql.NewSubscriptions(db),
+		Plans:         subscriptionsql.NewPlans(db),
+		Trials:        subscriptionsql.NewTrials(db),
+		TrialKey:      nil,
+		Users:         userFinder{authsql.NewUsers(db)},
+		Events:        events,
+		Audit:         newRecorder(db, clock),
+	})
 }
 
 // RecordOperation writes what an operator is about to do to the system, which no transaction holds.

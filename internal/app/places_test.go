@@ -9,7 +9,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
-	"github.com/smap-platform/identity/internal/operations"
+	ops "github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/smtptest"
 )
 
@@ -24,7 +24,7 @@ func (p *program) later(t *testing.T, d time.Duration) {
 }
 
 // showsMails waits until the mails to an address are in these states, the newest first, and returns them.
-func (p *program) showsMails(t *testing.T, email string, want ...string) (mails []operations.PersonMail) {
+func (p *program) showsMails(t *testing.T, email string, want ...string) (mails []ops.PersonMail) {
 	t.Helper()
 	var states []string
 	require.Eventually(t, func() bool {

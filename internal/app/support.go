@@ -22,7 +22,7 @@ import (
 	"github.com/smap-platform/identity/internal/notification"
 	"github.com/smap-platform/identity/internal/notification/render"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
-	"github.com/smap-platform/identity/internal/operations"
+	ops "github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/schema"
 	"github.com/smap-platform/identity/internal/subscription"
 	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
@@ -39,7 +39,7 @@ const (
 const sessionsShown = 1000
 
 // ShowPerson returns everything about an address that support may see, or an error that says that nothing is known.
-func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email string) (p operations.Person, err error) {
+func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email string) (p ops.Person, err error) {
 	clock, err := onThisRelease(ctx, &cfg, db)
 	if err != nil {
 		return p, err
@@ -48,18 +48,18 @@ func ShowPerson(ctx context.Context, cfg config.Config, db *database.DB, email s
 }
 
 // reading is a person of whom everything is being read.
-type reading struct{ operations.Person }
+type reading struct{ ops.Person }
 
 func readPerson(
 	ctx context.Context, cfg config.Config, db *database.DB, now time.Time, email string,
-) (operations.Person, error) {
+) (ops.Person, error) {
 	email, err := authentication.TypedEmail(email)
 	if err != nil {
-		return operations.Person{}, err
+		return ops.Person{}, err
 	}
-	p := reading{operations.Person{
-		Email: email, Sessions: []operations.PersonSession{}, Requests: []operations.PersonRequest{},
-		Invitations: []operations.PersonInvitation{}, Mails: []operations.PersonMail{}, Waiting: []operations.PersonMail{},
+	p := reading{ops.Person{
+		Email: email, Sessions: []ops.PersonSession{}, Requests: []ops.PersonRequest{},
+		Invitations: []ops.PersonInvitation{}, Mails: []ops.PersonMail{}, Waiting: []ops.PersonMail{},
 	}}
 	if err := p.readUser(ctx, cfg, db, now); err != nil {
 		return p.Person, err
@@ -71,7 +71,7 @@ func readPerson(
 		return p.Person, err
 	}
 	if p.User == nil && len(p.Requests)+len(p.Mails) == 0 {
-		return p.Person, operations.ErrNobody
+		return p.Person, ops.ErrNobody
 	}
 	return p.Person, nil
 }
@@ -85,7 +85,7 @@ func (p *reading) readUser(ctx context.Context, cfg config.Config, db *database.
 		return err
 	}
 	p.Email = u.Email
-	p.User = &operations.PersonUser{ID: u.ID, State: "not verified", Role: string(u.Role), Locale: u.Locale, CreatedAt: u.CreatedAt}
+	p.User = &ops.PersonUser{ID: u.ID, State: "not verified", Role: string(u.Role), Locale: u.Locale, CreatedAt: u.CreatedAt}
 	switch {
 	case u.Disabled():
 		p.User.State = "disabled"
@@ -99,14 +99,19 @@ func (p *reading) readUser(ctx context.Context, cfg config.Config, db *database.
 	grace := cfg.Subscriptions.PastDueGrace
 	if s, ok := subscription.Latest(held, now, grace); ok {
 		e := s.Entitlement(now, grace)
-		p.Subscription = &operations.PersonSubscription{s.ID, e.PlanCode, string(e.Status), e.Entitled, e.Until}
+		p.Subscription = &ops.PersonSubscription{
+			ID: s.ID, Plan: e.PlanCode, Status: string(e.Status), Entitled: e.Entitled, Until: e.Until,
+		}
 	}
 	sessions, err := authsql.NewSessions(db).List(ctx, u.ID, now, sessionsShown)
 	if err != nil {
 		return err
 	}
 	for _, s := range sessions {
-		p.Sessions = append(p.Sessions, operations.PersonSession{s.ID, s.Device, s.UserAgent, s.IP, s.CreatedAt, s.LastSeenAt, s.ExpiresAt})
+		p.Sessions = append(p.Sessions, ops.PersonSession{
+			ID: s.ID, Device: s.Device, UserAgent: s.UserAgent, IP: s.IP,
+			CreatedAt: s.CreatedAt, LastSeenAt: s.LastSeenAt, ExpiresAt: s.ExpiresAt,
+		})
 	}
 	invitations, err := invitationsql.NewInvitations(db).OfUser(ctx, u.ID)
 	for _, i := range invitations {
@@ -114,7 +119,9 @@ func (p *reading) readUser(ctx context.Context, cfg config.Config, db *database.
 		if state == stateOpen && !u.Active && !u.Disabled() {
 			p.User.State = "invited"
 		}
-		p.Invitations = append(p.Invitations, operations.PersonInvitation{i.BatchID, i.CreatedAt, i.ExpiresAt, state, i.EventID})
+		p.Invitations = append(p.Invitations, ops.PersonInvitation{
+			BatchID: i.BatchID, CreatedAt: i.CreatedAt, ExpiresAt: i.ExpiresAt, State: state, EventID: i.EventID,
+		})
 	}
 	return err
 }
@@ -125,7 +132,7 @@ func (p *reading) readDeleted(ctx context.Context, db *database.DB) error {
 	if errors.Is(err, authentication.ErrUserNotFound) {
 		return nil
 	}
-	p.User = &operations.PersonUser{ID: id, State: "deleted", DeletedAt: at}
+	p.User = &ops.PersonUser{ID: id, State: "deleted", DeletedAt: at}
 	return err
 }
 
@@ -147,7 +154,7 @@ func stateOfInvitation(i invitation.Invitation, now time.Time) string {
 func (p *reading) readRequests(ctx context.Context, db *database.DB, now time.Time) error {
 	requests, err := authsql.NewCodeRequests(db).All(ctx, p.Email)
 	for _, r := range requests {
-		p.Requests = append(p.Requests, operations.PersonRequest{
+		p.Requests = append(p.Requests, ops.PersonRequest{
 			Purpose: string(r.Purpose), Network: r.Network, CreatedAt: r.CreatedAt, CodeAt: r.Code.CreatedAt,
 			ExpiresAt: r.Code.ExpiresAt, State: stateOfCode(r.Code, now), WrongTries: r.Code.WrongTries, EventID: r.Code.EventID,
 		})
@@ -189,7 +196,7 @@ func (p *reading) readMails(ctx context.Context, db *database.DB, now time.Time,
 	}
 	for _, d := range mails {
 		row, found := rows[d.EventID]
-		m := operations.PersonMail{
+		m := ops.PersonMail{
 			EventID: d.EventID, Kind: d.Kind, AskedAt: d.CreatedAt, ChangedAt: d.UpdatedAt, Attempts: d.Attempts,
 			Repeats: d.Resends,
 		}

@@ -18,13 +18,13 @@ import (
 	"github.com/smap-platform/identity/internal/event/outbox"
 	"github.com/smap-platform/identity/internal/notification"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
-	"github.com/smap-platform/identity/internal/operations"
+	ops "github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/internal/schema/schematest"
 	"github.com/smap-platform/identity/pkg/database"
 )
 
 // person is what support is shown of an address.
-func (p *program) person(t *testing.T, email string) operations.Person {
+func (p *program) person(t *testing.T, email string) ops.Person {
 	t.Helper()
 	shown, err := ShowPerson(t.Context(), p.cfg, p.db, email)
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestSupport(t *testing.T) {
 	p := start(t, t.TempDir())
 	const an, password = "an@example.com", "a long enough one"
 	_, err := ShowPerson(t.Context(), p.cfg, p.db, an)
-	require.ErrorIs(t, err, operations.ErrNobody)
+	require.ErrorIs(t, err, ops.ErrNobody)
 	_, err = ShowPerson(t.Context(), p.cfg, p.db, "an")
 	require.Error(t, err)
 
@@ -217,7 +217,7 @@ func TestWaitingMails(t *testing.T) {
 				VALUES ($1, $2, 'x', 'x', 'x', true, '{}', $3, false, $4, $4, $4, $5)`, uuid.NewString(), row.event, []byte{}, now, row.failed)
 			require.NoError(t, err)
 		}
-		var p Person
+		var p reading
 		require.NoError(t, p.readMails(t.Context(), db, now, an))
 		places := map[string]string{}
 		for _, m := range p.Mails {

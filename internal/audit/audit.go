@@ -105,10 +105,13 @@ type Filter struct {
 	UserID  string
 	ActorID string
 	Action  Action
-	Since   time.Time // from then on
-	Until   time.Time // before then
-	Limit   int
-	Offset  int
+	// Operator and SubjectID select what was done by, and to, exactly these.
+	Operator  string
+	SubjectID string
+	Since     time.Time // from then on
+	Until     time.Time // before then
+	Limit     int
+	Offset    int
 }
 
 // Repository stores entries. It never changes one but to remove details.

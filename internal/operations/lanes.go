@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/smap-platform/identity/internal/status"
 )
 
 // LanePause is the pause of a queue that sends mail, by a person. It lasts until a person ends it.
@@ -34,6 +36,14 @@ type LanePauses interface {
 	Of(ctx context.Context, queue string) (LanePause, error)
 	// All returns every pause, by queue.
 	All(ctx context.Context) ([]LanePause, error)
+}
+
+// Lanes pauses and resumes lanes for all processes, in the name of the operator of ctx, and knows how they are.
+type Lanes interface {
+	Pause(ctx context.Context, queue, reason string) (LanePause, error)
+	Resume(ctx context.Context, queue string) (LanePause, error)
+	// List returns every lane as it is now.
+	List(ctx context.Context) ([]status.Lane, error)
 }
 
 // Transactor runs fn in one transaction; see pkg/database. It may run fn a second time when the first transaction lost a

@@ -10,6 +10,7 @@ import (
 
 	gomock "github.com/golang/mock/gomock"
 	operations "github.com/smap-platform/identity/internal/operations"
+	status "github.com/smap-platform/identity/internal/status"
 )
 
 // MockLanePauses is a mock of LanePauses interface.
@@ -93,6 +94,74 @@ func (m *MockLanePauses) Remove(ctx context.Context, queue string) (operations.L
 func (mr *MockLanePausesMockRecorder) Remove(ctx, queue interface{}) *gomock.Call {
 	mr.mock.ctrl.T.Helper()
 	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Remove", reflect.TypeOf((*MockLanePauses)(nil).Remove), ctx, queue)
+}
+
+// MockLanes is a mock of Lanes interface.
+type MockLanes struct {
+	ctrl     *gomock.Controller
+	recorder *MockLanesMockRecorder
+}
+
+// MockLanesMockRecorder is the mock recorder for MockLanes.
+type MockLanesMockRecorder struct {
+	mock *MockLanes
+}
+
+// NewMockLanes creates a new mock instance.
+func NewMockLanes(ctrl *gomock.Controller) *MockLanes {
+	mock := &MockLanes{ctrl: ctrl}
+	mock.recorder = &MockLanesMockRecorder{mock}
+	return mock
+}
+
+// EXPECT returns an object that allows the caller to indicate expected use.
+func (m *MockLanes) EXPECT() *MockLanesMockRecorder {
+	return m.recorder
+}
+
+// List mocks base method.
+func (m *MockLanes) List(ctx context.Context) ([]status.Lane, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "List", ctx)
+	ret0, _ := ret[0].([]status.Lane)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// List indicates an expected call of List.
+func (mr *MockLanesMockRecorder) List(ctx interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "List", reflect.TypeOf((*MockLanes)(nil).List), ctx)
+}
+
+// Pause mocks base method.
+func (m *MockLanes) Pause(ctx context.Context, queue, reason string) (operations.LanePause, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Pause", ctx, queue, reason)
+	ret0, _ := ret[0].(operations.LanePause)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Pause indicates an expected call of Pause.
+func (mr *MockLanesMockRecorder) Pause(ctx, queue, reason interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Pause", reflect.TypeOf((*MockLanes)(nil).Pause), ctx, queue, reason)
+}
+
+// Resume mocks base method.
+func (m *MockLanes) Resume(ctx context.Context, queue string) (operations.LanePause, error) {
+	m.ctrl.T.Helper()
+	ret := m.ctrl.Call(m, "Resume", ctx, queue)
+	ret0, _ := ret[0].(operations.LanePause)
+	ret1, _ := ret[1].(error)
+	return ret0, ret1
+}
+
+// Resume indicates an expected call of Resume.
+func (mr *MockLanesMockRecorder) Resume(ctx, queue interface{}) *gomock.Call {
+	mr.mock.ctrl.T.Helper()
+	return mr.mock.ctrl.RecordCallWithMethodType(mr.mock, "Resume", reflect.TypeOf((*MockLanes)(nil).Resume), ctx, queue)
 }
 
 // MockTransactor is a mock of Transactor interface.

@@ -31,8 +31,21 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO N
 
 // List returns the newest first.
 func (r *Entries) List(ctx context.Context, f audit.Filter) (entries []audit.Entry, total int, err error) {
-	const doing = "audit: reading entries"
-	where, args := "TRUE", []any{}
+	where, args := selecting(f)
+	err = r.db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM audit_entries WHERE "+where, args...).Scan(&total)
+	if err != nil || total <= f.Offset {
+		return nil, total, database.Wrap(doing, err)
+	}
+	entries, err = database.All(ctx, r.db, doing, scan, "SELECT "+columns+" FROM audit_entries WHERE "+where+
+		fmt.Sprintf(" ORDER BY at DESC, id DESC LIMIT %d OFFSET %d", f.Limit, f.Offset), args...)
+	return entries, total, err
+}
+
+const doing = "audit: reading entries"
+
+// selecting returns the condition of the entries that f selects.
+func selecting(f audit.Filter) (where string, args []any) {
+	where = "TRUE"
 	add := func(condition string, given bool, arg any) {
 		if given {
 			args = append(args, arg)
@@ -42,15 +55,23 @@ func (r *Entries) List(ctx context.Context, f audit.Filter) (entries []audit.Ent
 	add("user_id =", f.UserID != "", database.UUID(f.UserID))
 	add("actor_id =", f.ActorID != "", database.UUID(f.ActorID))
 	add("action =", f.Action != "", string(f.Action))
+	add("operator =", f.Operator != "", f.Operator)
+	add("subject_id =", f.SubjectID != "", f.SubjectID)
 	add("at >=", !f.Since.IsZero(), database.Truncate(f.Since))
 	add("at <", !f.Until.IsZero(), database.Truncate(f.Until))
-	err = r.db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM audit_entries WHERE "+where, args...).Scan(&total)
-	if err != nil || total <= f.Offset {
-		return nil, total, database.Wrap(doing, err)
+	return where, args
+}
+
+// Behind returns up to f.Limit of the entries that f selects, the newest first, behind the one of that time and id; a zero
+// time is before the first. It counts none, so that its cost does not grow with the record.
+func (r *Entries) Behind(ctx context.Context, f audit.Filter, at time.Time, id string) ([]audit.Entry, error) {
+	where, args := selecting(f)
+	if !at.IsZero() {
+		args = append(args, database.Truncate(at), database.UUID(id))
+		where += fmt.Sprintf(" AND (at, id) < ($%d, $%d)", len(args)-1, len(args))
 	}
-	entries, err = database.All(ctx, r.db, doing, scan, "SELECT "+columns+" FROM audit_entries WHERE "+where+
-		fmt.Sprintf(" ORDER BY at DESC, id DESC LIMIT %d OFFSET %d", f.Limit, f.Offset), args...)
-	return entries, total, err
+	return database.All(ctx, r.db, doing, scan, "SELECT "+columns+" FROM audit_entries WHERE "+where+
+		fmt.Sprintf(" ORDER BY at DESC, id DESC LIMIT %d", f.Limit), args...)
 }
 
 // hasDetails is the condition of entries that have any; the index audit_details is on it.

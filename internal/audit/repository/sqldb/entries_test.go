@@ -1,7 +1,10 @@
 package sqldb_test
 
 import (
+	"cmp"
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -140,5 +143,38 @@ func TestEntries(t *testing.T) {
 			_, err = s.db.Exec(s.Context(), "writing again", "UPDATE audit_entries SET address = 'an@example.com'")
 			require.Error(s, err)
 		})
+	})
+}
+
+func TestBehind(t *testing.T) {
+	t.Parallel()
+	each(t, func(s *suite) {
+		var want []audit.Entry
+		for i := range 5 { // of which the last three have one time
+			e := full()
+			e.At, e.Operator, e.SubjectID = start.Add(time.Duration(min(i, 2))*time.Second), "binh", "identity.email"
+			s.append(e)
+			want = append(want, e)
+		}
+		s.append(full())
+		slices.SortFunc(want, func(a, b audit.Entry) int {
+			return cmp.Or(b.At.Compare(a.At), strings.Compare(b.ID, a.ID))
+		})
+		f := audit.Filter{Operator: "binh", SubjectID: "identity.email", Limit: 2}
+		var got []audit.Entry
+		var at time.Time
+		var id string
+		for {
+			page, err := s.Behind(s.Context(), f, at, id)
+			require.NoError(s, err)
+			if len(page) == 0 {
+				break
+			}
+			got = append(got, page...)
+			at, id = page[len(page)-1].At, page[len(page)-1].ID
+		}
+		require.Equal(s, want, got)
+		require.Len(s, s.list(audit.Filter{Operator: "an"}), 1)
+		require.Empty(s, s.list(audit.Filter{SubjectID: "another"}))
 	})
 }

@@ -132,3 +132,30 @@ func scanBatch(row database.Row) (b invitation.Batch, err error) {
 		database.UTC(&b.CancelledAt), database.UTC(&b.CompletedAt))
 	return b, database.WrapRow("invitation: reading a batch", err, invitation.ErrBatchNotFound)
 }
+
+// states are the conditions of what batches are selected by.
+var states = map[string]string{
+	"":          "TRUE",
+	"open":      "completed_at IS NULL AND cancelled_at IS NULL",
+	"completed": "completed_at IS NOT NULL",
+	"cancelled": "cancelled_at IS NOT NULL",
+}
+
+// List returns up to limit batches in a state (open, completed, cancelled or "" for all), the newest first, behind the one
+// with the id after; "" is before the first. There is none in another state.
+func (r *Batches) List(ctx context.Context, state, after string, limit int) ([]invitation.Batch, error) {
+	condition, ok := states[state]
+	if !ok {
+		return nil, nil
+	}
+	return database.All(ctx, r.db, "invitation: reading batches", scanBatch,
+		"SELECT "+batchColumns+" FROM invitation_batches WHERE ($1 = '' OR id < $1) AND "+condition+" ORDER BY id DESC LIMIT $2", after, limit)
+}
+
+// ByID returns ErrBatchNotFound when there is none, also for a text that is no id of ours.
+func (r *Batches) ByID(ctx context.Context, id string) (invitation.Batch, error) {
+	if suffix, ok := strings.CutPrefix(id, "proj_"); !ok || uuid.Validate(suffix) != nil {
+		return invitation.Batch{}, invitation.ErrBatchNotFound
+	}
+	return scanBatch(r.db.Conn(ctx).QueryRowContext(ctx, "SELECT "+batchColumns+" FROM invitation_batches WHERE id = $1", id))
+}

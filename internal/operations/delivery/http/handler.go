@@ -39,7 +39,11 @@ type Options struct {
 	Scheduler  operations.Scheduler
 	Migrations operations.Migrations
 	// Desk is where dead letters are looked at.
-	Desk *operations.Desk
+	Desk     *operations.Desk
+	Lanes    operations.Lanes
+	People   operations.People
+	Projects operations.Projects
+	Record   operations.Record
 }
 
 // route is a page of the console, or something that it does.
@@ -91,8 +95,12 @@ func register(e *echo.Echo, o Options) *handler {
 func (h *handler) routes() []route {
 	return slices.Concat(
 		h.statusRoutes(),
-		h.processRoutes(),
 		h.deadLetterRoutes(),
+		h.laneRoutes(),
+		h.personRoutes(),
+		h.projectRoutes(),
+		h.recordRoutes(),
+		h.processRoutes(),
 		[]route{{method: http.MethodPost, path: "/logout", handle: h.logout}, {method: http.MethodGet, path: liveRoute, handle: h.follow}},
 	)
 }
@@ -216,7 +224,7 @@ func (h *handler) frame(c echo.Context, title string) frame {
 	facts := h.Facts(r.Context())
 	f.Read = facts.At
 	for _, lane := range facts.Lanes {
-		if lane.Paused {
+		if lane.Paused || lane.Halt != nil {
 			f.Paused = append(f.Paused, lane)
 		}
 	}

@@ -77,6 +77,7 @@ func serve(t *testing.T, access Access, more ...func(*Options)) *site {
 	}
 	s.history = operations.NewHistory(o.Facts, func() operations.Counters { return s.counters }, o.Now)
 	o.History, o.Processes, o.Scheduler, o.Migrations = s.history, s, s, s
+	withSections(&sections{})(&o)
 	for _, change := range more {
 		change(&o)
 	}

@@ -117,7 +117,6 @@ func (s *Store) ListOpen(ctx context.Context, idle time.Duration, limit int) ([]
 // Progress implements [project.ProgressReader]. It reads without a script, in half of the time, by the rules of
 // begin.lua, ended.lua and reply.lua.
 func (s *Store) Progress(ctx context.Context, projectID string) (p project.Progress, owner string, err error) {
-	p = project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
 	var (
 		hash   *redis.MapStringStringCmd
 		failed *redis.IntCmd
@@ -132,19 +131,26 @@ func (s *Store) Progress(ctx context.Context, projectID string) (p project.Progr
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return project.Progress{}, "", asUnavailable(ctx, "reading a project ("+Key(projectID)+")", err)
 	}
-	if fields := hash.Val(); len(fields) > 0 {
-		p.Status = parseStatus(fields["status"])
-		p.Total = parseCount(fields["total"])
-		p.Errors = parseCount(fields["errors"])
-		p.Done = parseCount(fields["done"]) + max(0, p.Errors-failed.Val())
-		if p.Total > 0 && p.Done >= p.Total && !p.Status.Final() && p.Status != project.StatusCrawling {
-			p.Status = project.StatusDone // the sweeper stores it for those that are counted here
-		}
-		if p.Total == 0 {
-			p = p.InPhases(phaseOf(fields, "tasks"), phaseOf(fields, "crawl"), phaseOf(fields, "analyze"))
-		}
+	return progressOf(projectID, hash.Val(), failed.Val()), user.Val(), nil
+}
+
+// progressOf returns the progress that a hash holds, of which there is none when it is empty. failed is how many items have.
+func progressOf(projectID string, fields map[string]string, failed int64) project.Progress {
+	p := project.Progress{ProjectID: projectID, Status: project.StatusNotFound}
+	if len(fields) == 0 {
+		return p
 	}
-	return p, user.Val(), nil
+	p.Status = parseStatus(fields["status"])
+	p.Total = parseCount(fields["total"])
+	p.Errors = parseCount(fields["errors"])
+	p.Done = parseCount(fields["done"]) + max(0, p.Errors-failed)
+	if p.Total > 0 && p.Done >= p.Total && !p.Status.Final() && p.Status != project.StatusCrawling {
+		p.Status = project.StatusDone // the sweeper stores it for those that are counted here
+	}
+	if p.Total == 0 {
+		p = p.InPhases(phaseOf(fields, "tasks"), phaseOf(fields, "crawl"), phaseOf(fields, "analyze"))
+	}
+	return p
 }
 
 // parseCount follows begin.lua: text that is no whole number, or one too large for Lua, counts as 0.
