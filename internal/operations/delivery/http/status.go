@@ -2,6 +2,7 @@ package http
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -31,7 +32,25 @@ type statusPage struct {
 	Facts    status.Facts
 	Problems []status.Problem
 	Silent   []operations.Process // nil also where that is unknown
+	Pages    map[string]navItem   // where to look further, by alert
 	Charts   []drawing
+}
+
+// lookAt is where to look further, by alert.
+var lookAt = map[string]string{
+	"DeadLetters": "/deadletters", "MailIsPaused": "/lanes", "RoleGone": "/processes", "QueueWithoutConsumer": "/queues",
+	"SubscriptionsEndLate": "/scheduler",
+}
+
+// pagesByAlert returns those of lookAt that this console has.
+func (h *handler) pagesByAlert() map[string]navItem {
+	found := map[string]navItem{}
+	for alert, path := range lookAt {
+		if i := slices.IndexFunc(h.nav, func(n navItem) bool { return n.Path == path }); i >= 0 {
+			found[alert] = h.nav[i]
+		}
+	}
+	return found
 }
 
 func (h *handler) status(c echo.Context) error {
@@ -45,6 +64,7 @@ func (h *handler) status(c echo.Context) error {
 		Facts:    facts,
 		Problems: status.Judge(facts),
 		Silent:   operations.Silent(all, h.Now()),
+		Pages:    h.pagesByAlert(),
 		Charts: draw(h.History.Samples(),
 			operations.ChartOwed, operations.ChartRates, operations.ChartOutbox, operations.ChartOutboxAge),
 	})

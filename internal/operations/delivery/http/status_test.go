@@ -56,6 +56,7 @@ func TestStatus(t *testing.T) {
 		for _, part := range []string{"docs/runbook.md#redis-refuses-writes", "docs/runbook.md#mail-is-paused", "people wait"} {
 			require.Contains(t, page, part)
 		}
+		require.Contains(t, body, `<a href="/deadletters">Dead letters</a></p>`)
 		require.NotContains(t, body, "<b>")
 		require.NotContains(t, body, "<i>")
 		queues := s.get(t, "/queues").body
