@@ -244,24 +244,30 @@ func (c *console) invited(browser *harness.Browser) {
 	c.see("#me", "an@example.com")
 }
 
-// looksRight has axe-core look at a page in both colours, and no width have a part of it out of sight.
 func (c *console) looksRight(name string) {
 	c.Helper()
+	looksRight(c, c.page, name)
+}
+
+// looksRight has axe-core look at a page in both colours, and no width have a part of it out of sight. It leaves pictures of
+// a phone and of a wide screen.
+func looksRight(tb testing.TB, page *harness.Page, name string) {
+	tb.Helper()
 	for _, colours := range []string{"light", "dark"} {
 		for _, width := range []int64{390, 800, 1280, 1600} {
-			require.NoError(c, c.page.Look(width, 1000, colours))
+			require.NoError(tb, page.Look(width, 1000, colours))
 			var wide int64
-			require.NoError(c, c.page.Call(&wide, `() => document.documentElement.scrollWidth`))
-			require.LessOrEqual(c, wide, width)
+			require.NoError(tb, page.Call(&wide, `() => document.documentElement.scrollWidth`))
+			require.LessOrEqual(tb, wide, width, name)
 			if width == 390 || width == 1600 {
-				require.NoError(c, c.page.Picture(fmt.Sprintf("%s-%s-%d", name, colours, width), true))
+				require.NoError(tb, page.Picture(fmt.Sprintf("%s-%s-%d", name, colours, width), true))
 			}
 		}
-		serious, checked, err := c.page.Axe()
-		require.NoError(c, err)
-		require.Empty(c, serious, colours)
+		serious, checked, err := page.Axe()
+		require.NoError(tb, err)
+		require.Empty(tb, serious, "%s %s", name, colours)
 		if !checked {
-			c.Log("axe-core has not looked at the page: deployments/stack.sh need axe brings it")
+			tb.Log("axe-core has not looked at the page: deployments/stack.sh need axe brings it")
 		}
 	}
 }
