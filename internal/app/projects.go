@@ -130,9 +130,8 @@ func (v operationsView) Project(ctx context.Context, id string) (p ops.Project, 
 	if err != nil {
 		return p, err
 	}
-	p = ops.Project{ID: id, Progress: progressOf(progress[0]), Owner: hash.Owner, Touched: hash.Touched}
-	if hash.Life > 0 {
-		p.Life = hash.Life.Truncate(time.Second).String()
+	p = ops.Project{
+		ID: id, Progress: progressOf(progress[0]), Owner: hash.Owner, Touched: hash.Touched, Life: max(hash.Life, 0),
 	}
 	for _, name := range slices.Sorted(maps.Keys(hash.Fields)) {
 		value := hash.Fields[name]

@@ -20,13 +20,13 @@ type Progress struct {
 type Project struct {
 	ID string
 	Progress
-	Fields      []Field   // of the hash that all services share, by name
-	Life        string    // how long the hash lives yet
-	Owner       string    // a user id, as it was received
-	Touched     time.Time // zero: it is not one of the open ones
-	CompletedAt time.Time // zero: not announced
-	EventID     string    // of what announced it
-	Batch       *Batch    // nil: it is no batch of invitations
+	Fields      []Field       // of the hash that all services share, by name
+	Life        time.Duration // how long the hash lives yet; 0: it has no end
+	Owner       string        // a user id, as it was received
+	Touched     time.Time     // zero: it is not one of the open ones
+	CompletedAt time.Time     // zero: not announced
+	EventID     string        // of what announced it
+	Batch       *Batch        // nil: it is no batch of invitations
 }
 
 // Field is one of a hash. Long values are cut.

@@ -205,7 +205,7 @@ func TestProjects(t *testing.T) {
 			Rows: []operations.Project{{ID: id, Progress: done, Touched: evening.Add(-time.Minute)}, {ID: hostile, CompletedAt: evening}}, More: "17.a b",
 		},
 		project: operations.Project{
-			ID: id, Progress: done, Owner: "user-1", Fields: []operations.Field{{Name: hostile, Value: hostile}}, Life: "1h0m0s", Batch: &batch,
+			ID: id, Progress: done, Owner: "user-1", Fields: []operations.Field{{Name: hostile, Value: hostile}}, Life: time.Hour, Batch: &batch,
 		},
 	}
 	s := serve(t, Access{}, withSections(asked))
@@ -215,7 +215,7 @@ func TestProjects(t *testing.T) {
 	s.get(t, "/projects").shows(t, id, "1 min 0 s ago", "no longer in Redis", `after=17.a`)
 	s.get(t, "/projects?state=completed").shows(t, "Announced")
 	require.Equal(t, "/projects/a%2Fb%20c", s.get(t, "/projects?id=+a/b+c+").Header.Get("Location"))
-	s.get(t, "/projects/"+id).shows(t, "1 of 4 ended", "1h0m0s yet", `href="/people/user-1"`, "open, of 4 invitations")
+	s.get(t, "/projects/"+id).shows(t, "1 of 4 ended", "1 h 0 min yet", `href="/people/user-1"`, "open, of 4 invitations")
 	s.get(t, "/projects/a%2Fb%20c")
 	require.Equal(t, []string{
 		"batches  ", "batches open proj_2", "projects open ", "projects completed ", "project " + id, "project a/b c",
