@@ -65,8 +65,14 @@ func (c *ackedChannel) handle(a *acks, tag uint64) {
 
 func TestAcks(t *testing.T) {
 	t.Parallel()
-	t.Run("leave together once there are enough", func(t *testing.T) {
-		t.Parallel()
+	// inBubble runs a test in which no time passes unless it waits: acks leave by themselves only then.
+	inBubble := func(name string, test func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, test)
+		})
+	}
+	inBubble("leave together once there are enough", func(t *testing.T) {
 		c := holding(32)
 		a := newAcks(c, 32, nil)
 		for tag := range uint64(32) {
@@ -77,35 +83,31 @@ func TestAcks(t *testing.T) {
 		require.Empty(t, c.wrong)
 	})
 
-	t.Run("never ack what is being handled, and leave in time beside it", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) {
-			c := holding(4)
-			a := newAcks(c, 32, nil)
-			c.handle(a, 1)
-			c.handle(a, 2)
-			c.handle(a, 4)
-			synctest.Wait()
-			a.mu.Lock()
-			require.Zero(t, c.frames)
-			a.mu.Unlock()
-			<-time.After(ackDelay)
-			synctest.Wait()
-			a.mu.Lock()
-			require.Equal(t, map[uint64]bool{3: true}, c.unsettled)
-			require.Equal(t, 2, c.frames)
-			a.mu.Unlock()
-			c.handle(a, 3)
-			a.flush()
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			require.Empty(t, c.unsettled)
-			require.Empty(t, c.wrong)
-		})
+	inBubble("never ack what is being handled, and leave in time beside it", func(t *testing.T) {
+		c := holding(4)
+		a := newAcks(c, 32, nil)
+		c.handle(a, 1)
+		c.handle(a, 2)
+		c.handle(a, 4)
+		synctest.Wait()
+		a.mu.Lock()
+		require.Zero(t, c.frames)
+		a.mu.Unlock()
+		<-time.After(ackDelay)
+		synctest.Wait()
+		a.mu.Lock()
+		require.Equal(t, map[uint64]bool{3: true}, c.unsettled)
+		require.Equal(t, 2, c.frames)
+		a.mu.Unlock()
+		c.handle(a, 3)
+		a.flush()
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		require.Empty(t, c.unsettled)
+		require.Empty(t, c.wrong)
 	})
 
-	t.Run("do not pile up behind a handler that hangs", func(t *testing.T) {
-		t.Parallel()
+	inBubble("do not pile up behind a handler that hangs", func(t *testing.T) {
 		c := holding(32)
 		a := newAcks(c, 32, nil)
 		for tag := range uint64(31) {
@@ -115,8 +117,7 @@ func TestAcks(t *testing.T) {
 		require.Empty(t, c.wrong)
 	})
 
-	t.Run("leave at once where the prefetch is small", func(t *testing.T) {
-		t.Parallel()
+	inBubble("leave at once where the prefetch is small", func(t *testing.T) {
 		c := holding(3)
 		a := newAcks(c, 3, nil)
 		for _, tag := range []uint64{2, 3, 1} {
@@ -126,8 +127,7 @@ func TestAcks(t *testing.T) {
 		require.Empty(t, c.wrong)
 	})
 
-	t.Run("count what the channel does not take any more", func(t *testing.T) {
-		t.Parallel()
+	inBubble("count what the channel does not take any more", func(t *testing.T) {
 		lost := 0
 		c := holding(3)
 		a := newAcks(c, 32, func() { lost++ })
@@ -140,29 +140,26 @@ func TestAcks(t *testing.T) {
 		require.Equal(t, 3, lost)
 	})
 
-	t.Run("settle each delivery once, whatever the order", func(t *testing.T) {
-		t.Parallel()
-		synctest.Test(t, func(t *testing.T) { // where no time passes
-			for range 200 {
-				n := 1 + rand.IntN(300)
-				c := holding(n)
-				a := newAcks(c, rand.IntN(300), func() { t.Error("nothing is lost") })
-				for _, i := range rand.Perm(n) {
-					tag := uint64(i + 1)
-					if rand.IntN(5) == 0 {
-						require.NoError(t, a.Nack(tag, false, true))
-					} else {
-						c.handle(a, tag)
-					}
-					if rand.IntN(50) == 0 {
-						a.flush()
-					}
+	inBubble("settle each delivery once, whatever the order", func(t *testing.T) {
+		for range 200 {
+			n := 1 + rand.IntN(300)
+			c := holding(n)
+			a := newAcks(c, rand.IntN(300), func() { t.Error("nothing is lost") })
+			for _, i := range rand.Perm(n) {
+				tag := uint64(i + 1)
+				if rand.IntN(5) == 0 {
+					require.NoError(t, a.Nack(tag, false, true))
+				} else {
+					c.handle(a, tag)
 				}
-				a.flush()
-				require.Empty(t, c.unsettled)
-				require.Empty(t, c.wrong)
-				require.Empty(t, a.beyond)
+				if rand.IntN(50) == 0 {
+					a.flush()
+				}
 			}
-		})
+			a.flush()
+			require.Empty(t, c.unsettled)
+			require.Empty(t, c.wrong)
+			require.Empty(t, a.beyond)
+		}
 	})
 }
