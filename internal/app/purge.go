@@ -44,7 +44,11 @@ const (
 // firstPurge is when a process purges first: soon enough where each is replaced within the hour, and not while it starts.
 const firstPurge = 5 * time.Minute
 
-// purge deletes expired rows, and erases who was deleted, once an hour until ctx ends. Any number of processes may do it.
+// purgeRest is how long no process purges again. It is shorter than the hour between two tries of a process, whose timer may
+// be a moment early.
+const purgeRest = 50 * time.Minute
+
+// purge deletes expired rows, and erases who was deleted, once an hour until ctx ends. Of any number of processes one does it.
 func (a *App) purge(ctx context.Context) error {
 	first := time.NewTimer(firstPurge)
 	defer first.Stop()
@@ -52,12 +56,23 @@ func (a *App) purge(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	case <-first.C:
-		_ = a.purgeOnce(ctx)
+		a.purgeInTurn(ctx)
 	}
-	return lifecycle.Every(ctx, time.Hour, func(ctx context.Context) { _ = a.purgeOnce(ctx) })
+	return lifecycle.Every(ctx, time.Hour, a.purgeInTurn)
 }
 
-// Purge does once and at once what every consumer does each hour, and returns what has failed.
+// purgeInTurn purges unless another process has begun to within the hour.
+func (a *App) purgeInTurn(ctx context.Context) {
+	now := a.clock.Now()
+	turns, err := a.db.Exec(ctx, "app: taking the turn to purge", `INSERT INTO mail_pace (name, next_at) VALUES ('purge', $2)
+		ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at WHERE mail_pace.next_at <= $1`,
+		database.Truncate(now), database.Truncate(now.Add(purgeRest)))
+	if err != nil || turns > 0 { // what cannot be reached is reported by the purges
+		_ = a.purgeOnce(ctx)
+	}
+}
+
+// Purge does once and at once what one of the consumers does each hour, and returns what has failed.
 func Purge(ctx context.Context, cfg config.Config, db *database.DB, log zerolog.Logger) (err error) {
 	in, _, err := publishing(ctx, cfg, db, log)
 	if err != nil {

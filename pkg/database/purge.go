@@ -19,7 +19,7 @@ type Purge struct {
 }
 
 // Purge deletes or changes all rows that meet a condition, however many there are: so many in a transaction of their own,
-// and for as long as that took it rests, so that others come first. It passes over rows that another transaction has locked,
+// and then it rests four times as long as that took, so that others come first. It passes over rows that another transaction has locked,
 // and returns how many it has changed, after an error as well. doing begins its errors.
 //
 // In a transaction it is part of that, and holds its rows until the end.
@@ -43,7 +43,7 @@ func (db *DB) Purge(ctx context.Context, doing string, p Purge, args ...any) (ch
 		select {
 		case <-ctx.Done():
 			return changed, Wrap(doing, ctx.Err())
-		case <-time.After(time.Since(began)):
+		case <-time.After(4 * time.Since(began)):
 		}
 	}
 }

@@ -20,12 +20,8 @@ const paceName = "overdue subscriptions"
 
 // Grant implements [subscription.PaceRepository].
 func (r *Pace) Grant(ctx context.Context, now time.Time, every time.Duration) (bool, error) {
-	now = database.Truncate(now)
-	if _, err := r.db.ExecTx(ctx, "subscription: storing the pace",
-		"INSERT INTO mail_pace (name, next_at) VALUES ($1, $2) ON CONFLICT DO NOTHING", paceName, now); err != nil {
-		return false, err
-	}
-	n, err := r.db.ExecTx(ctx, "subscription: taking the next turn",
-		"UPDATE mail_pace SET next_at = $3 WHERE name = $1 AND next_at <= $2", paceName, now, now.Add(every))
+	n, err := r.db.ExecTx(ctx, "subscription: taking the next turn", `INSERT INTO mail_pace (name, next_at) VALUES ($1, $3)
+		ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at WHERE mail_pace.next_at <= $2`,
+		paceName, database.Truncate(now), database.Truncate(now.Add(every)))
 	return n == 1, err
 }
