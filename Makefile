@@ -8,6 +8,8 @@ GOVULNCHECK_VERSION := v1.9.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/smap-platform/identity/internal/app/command.Version=$(VERSION)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+# The packages whose tests use a server when there is one: they look for INTEGRATION themselves, or in one of these packages.
+SERVED = $(sort $(dir $(shell grep -rlE --include=*_test.go 'INTEGRATION|internal/schema/schematest"|test/harness"' .)))
 # What the production binaries read on the local stack.
 STACK_ENV := .stack/env
 
@@ -72,8 +74,8 @@ need-promtool:
 	@deployments/stack.sh need promtool
 
 .PHONY: test-integration
-test-integration: need-cc need-browser stack-up ## Run the same suites on the real servers, and the end-to-end tests with real processes
-	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 30m -p 1 -tags e2e ./...
+test-integration: need-cc need-browser stack-up ## Run the suites that know real servers on them, and the end-to-end tests with real processes
+	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 30m -p 1 -tags e2e $(SERVED)
 
 .PHONY: test-next-rabbitmq
 test-next-rabbitmq: need-cc ## Run the suites of the broker on RabbitMQ 4, and restart it 25 times (root; about ten minutes)
@@ -154,11 +156,11 @@ alerts-check: need-promtool ## Check the alerts, and try whether each one fires 
 	promtool test rules deployments/alerts_test.yaml
 
 # What CI runs, in this order. .ci/run calls check, with RABBITMQ_4=yes.
-CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down release-check \
+CHECKS := lint verify-generate deploy-check demo test fuzz stack-up alerts-check test-integration stack-down chaos release-check \
 	$(if $(filter yes,$(RABBITMQ_4)),test-next-rabbitmq)
 
 .PHONY: check
-check: ## Run what CI runs but RabbitMQ 4, and print the slowest steps (about fifty minutes)
+check: ## Run what CI runs but RabbitMQ 4, and print the slowest steps (about an hour)
 	@took=; for step in $(CHECKS); do \
 		printf '\n==> make %s\n' $$step; began=$$SECONDS; \
 		$(MAKE) --no-print-directory $$step || exit; \
