@@ -110,7 +110,7 @@ bench: stack-up ## Measure ours beside the bare thing, in pairs, in one run
 	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench
 
 .PHONY: load
-load: stack-up ## A minute and a half of a thousand workers, readers and streams on one project, which has to end exactly
+load: stack-up ## Two minutes of a thousand workers, readers and streams on one project, which has to end exactly
 	@. $(STACK_ENV) && INTEGRATION=1 go run ./test/bench -only load
 
 .PHONY: growth

@@ -18,7 +18,7 @@ import (
 const (
 	workerCount = 1000 // half of them over HTTP, half by package; each marks every item twice
 	streamCount = 1000
-	streamTime  = 20 * time.Second
+	streamTime  = time.Minute
 	flatOutTime = 10 * time.Second
 )
 
@@ -33,13 +33,14 @@ type loadRun struct {
 	openStream sync.WaitGroup
 	ended      chan error // a result per stream
 	events     atomic.Int64
+	streams    time.Duration // how long the workers and readers go on beside them
 
 	mu                  sync.Mutex
 	overHTTP, byPackage []time.Duration
 }
 
-// load is a minute of workers that mark an item a second each, and of readers, on one project of one api; then the same
-// with open streams; then the workers as fast as they can, with the streams still open. In the end the count must be
+// load is half a minute of workers that mark an item a second each, and of readers, on one project of one api; then a minute of the
+// same with open streams, or more; then the workers as fast as they can, with the streams still open. In the end the count must be
 // exact.
 func (b *bench) load(ctx context.Context) error {
 	w, err := b.startWatched(ctx)
@@ -49,14 +50,16 @@ func (b *bench) load(ctx context.Context) error {
 	client := b.openRedis(w.System)
 	defer func() { _ = client.Close() }() // nothing is pending
 	l := &loadRun{watched: w, report: &b.report, store: redisdb.New(client), ended: make(chan error, streamCount)}
+	l.streams = b.lasting(streamTime)
 	for _, step := range []struct {
 		when string // the memory is noted then
 		do   func() error
 	}{
 		{"idle", func() error { return nil }},
-		{"after the readers", func() error { return l.steadily(ctx, b.lasting(time.Minute), "", readerAim) }},
+		{"after the readers", func() error { return l.steadily(ctx, 30*time.Second, "", readerAim) }},
 		{"with the streams open", func() error { return b.openStreams(ctx, l) }},
-		{fmt.Sprintf("%s later", streamTime), func() error { return l.withStreams(ctx) }},
+		{"halfway", func() error { return l.withStreams(ctx) }},
+		{fmt.Sprintf("%s after they were opened", l.streams), func() error { return l.withStreams(ctx) }},
 		{"after the workers went as fast as they can", func() error { return l.flatOut(ctx) }},
 	} {
 		if err := step.do(); err != nil {
@@ -130,16 +133,16 @@ func (b *bench) openStreams(ctx context.Context, l *loadRun) error {
 	}
 }
 
-// withStreams is steadily with the streams, which stay open.
+// withStreams is steadily with the streams, which stay open, for half their time.
 func (l *loadRun) withStreams(ctx context.Context) error {
 	list, err := l.Redis.Do(ctx, "CLIENT", "LIST", "TYPE", "PUBSUB").Text()
 	if err != nil {
 		return err
 	}
 	before := l.events.Load()
-	err = l.steadily(ctx, streamTime, fmt.Sprintf(", %d streams", streamCount), 0)
+	err = l.steadily(ctx, l.streams/2, fmt.Sprintf(", %d streams", streamCount), readerAim)
 	l.report.note("%d open streams had %.1f events a second each; %d subscriptions at Redis for all of them.",
-		streamCount, float64(l.events.Load()-before)/streamCount/streamTime.Seconds(), strings.Count(list, "id="))
+		streamCount, float64(l.events.Load()-before)/streamCount/(l.streams/2).Seconds(), strings.Count(list, "id="))
 	return err
 }
 
