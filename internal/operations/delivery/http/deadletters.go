@@ -62,15 +62,15 @@ func filterOf(value func(string) string) filter {
 // Set reports whether anything is typed.
 func (f filter) Set() bool { return f != filter{} }
 
-// Query returns f for an address.
-func (f filter) Query() string {
+// query returns f for an address.
+func (f filter) query() url.Values {
 	values := url.Values{}
 	for name, value := range map[string]string{"reason": f.Reason, "key": f.Key, "older": f.Older, "newer": f.Newer} {
 		if value != "" {
 			values.Set(name, value)
 		}
 	}
-	return values.Encode()
+	return values
 }
 
 func (f filter) selection() (s operations.Selection, err error) {
@@ -115,11 +115,12 @@ func (p listPage) Last() int { return p.First + len(p.Rows) - 1 }
 
 // More is the address of the next page.
 func (p listPage) More() string {
-	query := p.Filter.Query()
-	if query != "" {
-		query += "&"
-	}
-	return deadLettersPath + "/" + p.Queue + "?" + query + "after=" + p.Next
+	return listAddress(deadLettersPath+"/"+p.Queue, p.Filter.query(), p.Next)
+}
+
+// Beginning is the address of the first page.
+func (p listPage) Beginning() string {
+	return listAddress(deadLettersPath+"/"+p.Queue, p.Filter.query(), "")
 }
 
 func (h *handler) deadLettersOf(c echo.Context) error {
@@ -143,11 +144,7 @@ func (h *handler) readDeadLetters(c echo.Context) error {
 	if err := h.Desk.Read(queue); errors.Is(err, operations.ErrNoSuchQueue) {
 		return notFound(err)
 	} // any other reason is on the page
-	to := deadLettersPath + "/" + queue
-	if query := filterOf(c.QueryParam).Query(); query != "" {
-		to += "?" + query
-	}
-	return c.Redirect(http.StatusSeeOther, to)
+	return c.Redirect(http.StatusSeeOther, listAddress(deadLettersPath+"/"+queue, filterOf(c.QueryParam).query(), ""))
 }
 
 // letterPage is one dead letter.

@@ -2,6 +2,7 @@ package http
 
 import (
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -23,21 +24,51 @@ func (h *handler) projectRoutes() []route {
 	}
 }
 
+// pager is where else a list can be looked at. The templates' part of the same name shows it.
+type pager struct {
+	First string // the address of the first page; empty on that page
+	Next  string // the address of the next page; empty at the end
+}
+
+// pagerOf returns the pager of the list and the page that a request asks for. Its addresses keep filter; more is where the
+// next page begins.
+func pagerOf(c echo.Context, filter url.Values, more string) (p pager) {
+	if strings.TrimSpace(c.QueryParam("after")) != "" {
+		p.First = listAddress(c.Path(), filter, "")
+	}
+	if more != "" {
+		p.Next = listAddress(c.Path(), filter, more)
+	}
+	return p
+}
+
+// listAddress returns the address of a page of the list at path that keeps filter. It begins behind after, or, where that is
+// empty, at the beginning.
+func listAddress(path string, filter url.Values, after string) string {
+	query := maps.Clone(filter)
+	if after != "" {
+		query.Set("after", after)
+	}
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
+}
+
 // partPage is a page of a list in one state.
 type partPage[T any] struct {
 	State   string
 	States  []string
 	Rows    []T
-	Next    string // the address of the next page; empty at the end
-	First   bool
 	Failure string
+	pager
 }
 
 // readPart reads the page of a list that a request asks for.
 func readPart[T any](
 	c echo.Context, states []string, fallback string, read func(state, after string) (operations.Part[T], error),
 ) (partPage[T], error) {
-	page := partPage[T]{State: c.QueryParam("state"), States: states, First: c.QueryParam("after") == ""}
+	page := partPage[T]{State: c.QueryParam("state"), States: states}
 	if page.State == "" {
 		page.State = fallback
 	}
@@ -52,9 +83,7 @@ func readPart[T any](
 		page.Failure = textOf(err)
 	}
 	page.Rows = found.Rows
-	if found.More != "" {
-		page.Next = c.Path() + "?" + url.Values{"state": {page.State}, "after": {found.More}}.Encode()
-	}
+	page.pager = pagerOf(c, url.Values{"state": {page.State}}, found.More)
 	return page, nil
 }
 

@@ -21,8 +21,7 @@ type auditPage struct {
 	Filter  audit.Filter
 	Actions []audit.Action
 	Entries []audit.Entry
-	Next    string // the address of the next page; empty at the end
-	First   bool
+	pager
 }
 
 func (h *handler) audit(c echo.Context) error {
@@ -33,7 +32,6 @@ func (h *handler) audit(c echo.Context) error {
 			Limit: pageRows,
 		},
 		Actions: audit.Actions,
-		First:   text("after") == "",
 	}
 	if strings.ContainsRune(page.Filter.Operator+page.Filter.SubjectID+string(page.Filter.Action), 0) {
 		return echo.NewHTTPError(http.StatusBadRequest, "No entry has such a text.")
@@ -46,11 +44,8 @@ func (h *handler) audit(c echo.Context) error {
 		return err
 	}
 	page.Entries = found.Rows
-	if found.More != "" {
-		page.Next = c.Path() + "?" + url.Values{
-			"action": {text("action")}, "operator": {text("operator")}, "subject": {text("subject")}, "user": {text("user")},
-			"after": {found.More},
-		}.Encode()
-	}
+	page.pager = pagerOf(c, url.Values{
+		"action": {text("action")}, "operator": {text("operator")}, "subject": {text("subject")}, "user": {text("user")},
+	}, found.More)
 	return h.render(c, "audit", "Audit", page)
 }

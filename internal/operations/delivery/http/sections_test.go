@@ -211,14 +211,15 @@ func TestProjects(t *testing.T) {
 	s := serve(t, Access{}, withSections(asked))
 
 	s.get(t, "/batches").shows(t, id, "25 %", "unknown", "cancelled", `href="/people/admin-1"`, `href="/batches?after=proj_2&amp;state="`)
-	s.get(t, "/batches?state=open&after=proj_2").shows(t, "First page")
+	s.get(t, "/batches?state=open&after=proj_2").shows(t, `href="/batches?state=open">First page`)
+	s.get(t, "/projects?state=completed&after=17.a").shows(t, `href="/projects?state=completed">First page`)
 	s.get(t, "/projects").shows(t, id, "1 min 0 s ago", "no longer in Redis", `after=17.a`)
 	s.get(t, "/projects?state=completed").shows(t, "Announced")
 	require.Equal(t, "/projects/a%2Fb%20c", s.get(t, "/projects?id=+a/b+c+").Header.Get("Location"))
 	s.get(t, "/projects/"+id).shows(t, "1 of 4 ended", "1 h 0 min yet", `href="/people/user-1"`, "open, of 4 invitations")
 	s.get(t, "/projects/a%2Fb%20c")
 	require.Equal(t, []string{
-		"batches  ", "batches open proj_2", "projects open ", "projects completed ", "project " + id, "project a/b c",
+		"batches  ", "batches open proj_2", "projects completed 17.a", "projects open ", "projects completed ", "project " + id, "project a/b c",
 	}, asked.asked)
 
 	for _, path := range []string{"/batches?state=x", "/projects?state=x"} {
@@ -241,7 +242,11 @@ func TestAudit(t *testing.T) {
 	s := serve(t, Access{}, withSections(asked))
 	r := s.get(t, "/audit?action=lane.paused&operator=+an+&subject=identity.email&user=user-1&after=7.id")
 	r.shows(t, "operator &lt;img", "refused", `href="/people/user-1"`, `href="/people/user-2"`, "<option selected>lane.paused</option>",
-		`action=lane.paused&amp;after=5.id&amp;operator=an`)
+		`href="/audit?action=lane.paused&amp;after=5.id&amp;operator=an&amp;subject=identity.email&amp;user=user-1" rel="next">Next page`,
+		`href="/audit?action=lane.paused&amp;operator=an&amp;subject=identity.email&amp;user=user-1">First page`)
+	s.get(t, "/audit?operator=%22%3E%3Cimg%3E&after=7.id").shows(t, `operator=%22%3E%3Cimg%3E&amp;subject=&amp;user=">First page`)
+	s.get(t, "/audit?after=+").shows(t, "data-live")
+	asked.asked = asked.asked[:1]
 	require.Equal(t, []string{"entries lane.paused an identity.email user-1 7.id"}, asked.asked)
 	require.Equal(t, http.StatusBadRequest, s.get(t, "/audit?operator=%00").StatusCode)
 	asked.failure = operations.ErrPlace
