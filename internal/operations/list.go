@@ -47,6 +47,9 @@ func markOf(id string) (m mark) {
 	return m
 }
 
+// MarkOf returns the Mark of the rows with an event id.
+func MarkOf(eventID string) string { return markOf(eventID).String() }
+
 func (m mark) String() string { return hex.EncodeToString(m[:]) }
 
 func newEntry(l event.DeadLetter) entry {

@@ -17,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/smap-platform/identity/internal/audit"
+	"github.com/smap-platform/identity/internal/operations"
 	"github.com/smap-platform/identity/pkg/apperror"
 	"github.com/smap-platform/identity/pkg/httpserver"
 )
@@ -28,15 +29,37 @@ const (
 	nameLife = 30 * 24 * time.Hour
 	// saidLife is how long what became of a change waits to be shown.
 	saidLife = time.Minute
-	// longestSaid bounds it: browsers drop a cookie above 4 KiB.
-	longestSaid = 2000
+	// longestSaid bounds its text, and longestCookie all of it in bytes: browsers drop a cookie above 4 KiB, encoded.
+	longestSaid   = 2000
+	longestCookie = 2900
 )
 
 // said is what became of a change.
 type said struct {
-	Text string `json:"text"`
-	Bad  bool   `json:"bad,omitempty"`
+	Text  string `json:"text"`
+	Bad   bool   `json:"bad,omitempty"`
+	Typed typed  `json:"typed,omitzero"` // of a change that was refused
 }
+
+// typed is what a form held, for the page that follows to have it again.
+type typed struct {
+	By    string   `json:"by,omitempty"`
+	Why   string   `json:"why,omitempty"`
+	Rate  string   `json:"rate,omitempty"`
+	Marks []string `json:"marks,omitempty"` // of the dead letters that were chosen
+}
+
+func typedIn(c echo.Context) typed {
+	t := typed{By: strings.TrimSpace(c.FormValue("by")), Why: c.FormValue("why"), Rate: c.FormValue("rate")}
+	ids := c.Request().PostForm["id"]
+	for _, id := range ids[:min(len(ids), lettersShown)] {
+		t.Marks = append(t.Marks, operations.MarkOf(id))
+	}
+	return t
+}
+
+// Chosen reports whether the dead letter of that mark was.
+func (t typed) Chosen(mark string) bool { return slices.Contains(t.Marks, mark) }
 
 var errName = echo.NewHTTPError(http.StatusBadRequest, "Say who you are: the record has your name beside what you do.")
 
@@ -56,7 +79,7 @@ func (h *handler) change(
 		}
 		by := strings.TrimSpace(c.FormValue("by"))
 		if by == "" || utf8.RuneCountInString(by) > longestName || strings.ContainsFunc(by, unicode.IsControl) || !utf8.ValidString(by) {
-			return h.back(c, said{errName.Message.(string), true})
+			return h.back(c, said{errName.Message.(string), true, typedIn(c)})
 		}
 		setCookie(c, "by", base64.RawURLEncoding.EncodeToString([]byte(by)), nameLife)
 		ctx := audit.WithOrigin(c.Request().Context(), audit.Origin{
@@ -66,10 +89,10 @@ func (h *handler) change(
 		message, err := do(ctx, c, by)
 		if err != nil {
 			h.Log.Warn().Err(err).Str("change", what).Msg("a change asked for in the console failed")
-			return h.back(c, said{"Not done: " + textOf(err), true})
+			return h.back(c, said{"Not done: " + textOf(err), true, typedIn(c)})
 		}
 		h.Log.Info().Str("change", what).Msg("an operator has changed something in the console")
-		return h.back(c, said{message, false})
+		return h.back(c, said{Text: message})
 	}
 }
 
@@ -79,6 +102,14 @@ func (h *handler) back(c echo.Context, s said) error {
 		s.Text = strings.ToValidUTF8(s.Text[:longestSaid], "") + "…"
 	}
 	encoded, err := json.Marshal(s)
+	if len(encoded) > longestCookie { // the boxes are the most work to fill in again
+		s.Typed = typed{Marks: s.Typed.Marks}
+		encoded, err = json.Marshal(s)
+	}
+	if len(encoded) > longestCookie {
+		s.Typed = typed{}
+		encoded, err = json.Marshal(s)
+	}
 	if err != nil {
 		return err
 	}

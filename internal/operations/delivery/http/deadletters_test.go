@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -229,6 +230,40 @@ func TestDeadLetterPages(t *testing.T) {
 		}
 		require.Len(t, l.records(), 2)
 	})
+	t.Run("keep what was typed and chosen for a change that is refused", func(t *testing.T) {
+		t.Parallel()
+		s, l := serveLetters(t, Access{Token: token}, 60)
+		s.login(t)
+		list := "/deadletters/" + deadQueue + "?reason=exhausted"
+		form := url.Values{
+			"by": {" "}, "why": {hostile}, "rate": {"7"}, "action": {"discard"}, "id": {"evt_003<i>", "evt_007<i>", hostile}, "back": {list},
+		}
+		chosen := regexp.MustCompile(`aria-label="Choose (evt_\d+)&lt;i&gt;" checked>`)
+		for _, refused := range []url.Values{{"by": {" "}}, {"by": {hostile}, "rate": {"fast" + hostile}}} {
+			maps.Copy(form, refused)
+			location, page := s.change(t, "/deadletters/"+deadQueue+"/named", form)
+			require.Equal(t, list, location)
+			page.shows(t, `name="why" value="&lt;img src=x onerror=&#34;alert(1)&#34;&gt;"`)
+			all := chosen.FindAllStringSubmatch(page.body, -1)
+			require.Len(t, all, 2)
+			require.Equal(t, []string{"evt_003", "evt_007"}, []string{all[0][1], all[1][1]})
+			require.NotRegexp(t, chosen, s.get(t, list).body, "it is there once")
+		}
+		form["by"] = []string{strings.Repeat("x", 101)}
+		_, page := s.change(t, "/deadletters/"+deadQueue+"/named", form)
+		page.shows(t, `name="by" value="`+form["by"][0]+`"`, `name="rate" type="number" min="1" max="1000" value="fast&lt;img`)
+		form["why"] = []string{strings.Repeat("ắ", 5000)}
+		_, page = s.change(t, "/deadletters/"+deadQueue+"/named", form)
+		require.Len(t, chosen.FindAllString(page.body, -1), 2, "what a cookie has no room for is left out")
+		require.NotContains(t, page.body, "ắ")
+		for i := range 2 * lettersShown {
+			form.Add("id", fmt.Sprint(i))
+		}
+		for _, c := range s.ask(t, http.MethodPost, "/deadletters/"+deadQueue+"/named", form).Cookies() {
+			require.Less(t, len(c.Name+c.Value), 4000)
+		}
+		require.Empty(t, l.records())
+	})
 	t.Run("handle all that match, counted first, and stop", func(t *testing.T) {
 		t.Parallel()
 		s, l := serveLetters(t, Access{}, 300)
@@ -240,6 +275,9 @@ func TestDeadLetterPages(t *testing.T) {
 		require.Contains(t, page.body, "Discard 150")
 		require.Contains(t, page.body, "all that match reason exhausted</dd>")
 		require.Empty(t, l.records())
+		_, page = s.change(t, location+"/begin", url.Values{"by": {" "}, "why": {"a <test>'s"}, "rate": {"9"}, "back": {location}})
+		require.Contains(t, page.body, `name="why" value="a &lt;test&gt;&#39;s" data-kept`)
+		require.Contains(t, page.body, `value="9" data-kept`)
 		s.change(t, location+"/begin", url.Values{"by": {"An"}, "why": {"a test's"}, "rate": {"1000"}, "back": {location}})
 		for range 40 {
 			l.turns <- struct{}{}

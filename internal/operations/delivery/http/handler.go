@@ -4,6 +4,7 @@ package http
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"embed"
 	"html/template"
@@ -176,6 +177,7 @@ type frame struct {
 	FormKey  string
 	Back     string // where a change returns to: this page
 	Said     *said  // what became of the last change
+	Typed    typed  // what its form held, if it was refused
 	Now      time.Time
 	Read     time.Time // when the facts were read
 }
@@ -215,6 +217,10 @@ func (h *handler) frame(c echo.Context, title string) frame {
 	}
 	r := c.Request()
 	f.Entered, f.FormKey, f.By, f.Said = true, h.access.formKey(session), h.operator(c), h.takeSaid(c)
+	if f.Said != nil {
+		f.Typed = f.Said.Typed
+		f.By = cmp.Or(f.Typed.By, f.By)
+	}
 	f.Back = r.URL.RequestURI()
 	for _, item := range h.nav {
 		if c.Path() == item.Path || strings.HasPrefix(c.Path(), item.Path+"/") {

@@ -10,10 +10,10 @@ function say(text, live) {
   following.classList.toggle('live', live);
 }
 
-// A part that somebody types into, or has chosen something in, is left as it is.
+// A part that a person types into or has chosen something in, or that a refused change has filled in, is left as it is.
 function busy(part) {
   const at = document.activeElement;
-  return part.contains(at) && at.matches('input, select, textarea') || part.querySelector('input:checked') !== null ||
+  return part.contains(at) && at.matches('input, select, textarea') || part.querySelector('input:checked, [data-kept]') !== null ||
     [...part.querySelectorAll('input, textarea')].some((field) => field.value !== field.defaultValue);
 }
 
