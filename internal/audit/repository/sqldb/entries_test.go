@@ -174,6 +174,10 @@ func TestBehind(t *testing.T) {
 			at, id = page[len(page)-1].At, page[len(page)-1].ID
 		}
 		require.Equal(s, want, got)
+		f.Since, f.Until = want[3].At, want[2].At
+		page, err := s.Behind(s.Context(), f, time.Time{}, "")
+		require.NoError(s, err)
+		require.Equal(s, want[3:4], page)
 		require.Len(s, s.list(audit.Filter{Operator: "an"}), 1)
 		require.Empty(s, s.list(audit.Filter{SubjectID: "another"}))
 	})

@@ -29,7 +29,8 @@ type sections struct {
 	entries operations.Part[audit.Entry]
 	failure error
 
-	asked []string // what was asked for, or done
+	asked  []string // what was asked for, or done
+	filter audit.Filter
 }
 
 func (s *sections) note(words ...string) { s.asked = append(s.asked, strings.Join(words, " ")) }
@@ -77,6 +78,7 @@ func (s *sections) Project(_ context.Context, id string) (operations.Project, er
 }
 
 func (s *sections) Entries(_ context.Context, f audit.Filter, after string) (operations.Part[audit.Entry], error) {
+	s.filter = f
 	s.note("entries", string(f.Action), f.Operator, f.SubjectID, f.UserID, after)
 	return s.entries, s.failure
 }
@@ -242,13 +244,44 @@ func TestAudit(t *testing.T) {
 	s := serve(t, Access{}, withSections(asked))
 	r := s.get(t, "/audit?action=lane.paused&operator=+an+&subject=identity.email&user=user-1&after=7.id")
 	r.shows(t, "operator &lt;img", "refused", `href="/people/user-1"`, `href="/people/user-2"`, "<option selected>lane.paused</option>",
-		`href="/audit?action=lane.paused&amp;after=5.id&amp;operator=an&amp;subject=identity.email&amp;user=user-1" rel="next">Next page`,
-		`href="/audit?action=lane.paused&amp;operator=an&amp;subject=identity.email&amp;user=user-1">First page`)
-	s.get(t, "/audit?operator=%22%3E%3Cimg%3E&after=7.id").shows(t, `operator=%22%3E%3Cimg%3E&amp;subject=&amp;user=">First page`)
+		`href="/audit?action=lane.paused&amp;after=5.id&amp;operator=an&amp;since=&amp;subject=identity.email&amp;until=&amp;user=user-1" rel="next">Next page`,
+		`href="/audit?action=lane.paused&amp;operator=an&amp;since=&amp;subject=identity.email&amp;until=&amp;user=user-1">First page`)
+	s.get(t, "/audit?operator=%22%3E%3Cimg%3E&after=7.id").shows(t, `operator=%22%3E%3Cimg%3E&amp;since=&amp;subject=&amp;until=&amp;user=">First page`)
 	s.get(t, "/audit?after=+").shows(t, "data-live")
 	asked.asked = asked.asked[:1]
 	require.Equal(t, []string{"entries lane.paused an identity.email user-1 7.id"}, asked.asked)
 	require.Equal(t, http.StatusBadRequest, s.get(t, "/audit?operator=%00").StatusCode)
 	asked.failure = operations.ErrPlace
 	require.Equal(t, http.StatusBadRequest, s.get(t, "/audit?after=x").StatusCode)
+}
+
+func TestAuditByTime(t *testing.T) {
+	t.Parallel()
+	asked := &sections{entries: operations.Part[audit.Entry]{More: "5.id"}}
+	s := serve(t, Access{}, withSections(asked))
+	morning := time.Date(2026, 11, 27, 9, 30, 0, 0, time.UTC)
+	for typed, want := range map[string]time.Time{
+		"": {}, "2026-11-27 09:30:00": morning, " 2026-11-27T16:30:00+07:00 ": morning, "2026-11-27": morning.Truncate(24 * time.Hour),
+		"90m": evening.Add(-90 * time.Minute),
+	} {
+		require.Equal(t, http.StatusOK, s.get(t, "/audit?since="+url.QueryEscape(typed)).StatusCode, typed)
+		require.Equal(t, audit.Filter{Since: want, Limit: pageRows}, asked.filter, typed)
+		s.get(t, "/audit?until="+url.QueryEscape(typed))
+		require.Equal(t, audit.Filter{Until: want, Limit: pageRows}, asked.filter, typed)
+	}
+	s.get(t, "/audit?since=2026-11-27&until=2h&after=7.id").shows(t, `name="since" value="2026-11-27"`, `name="until" value="2h"`,
+		`href="/audit?action=&amp;operator=&amp;since=2026-11-27&amp;subject=&amp;until=2h&amp;user=">First page`,
+		`href="/audit?action=&amp;after=5.id&amp;operator=&amp;since=2026-11-27&amp;subject=&amp;until=2h&amp;user=" rel="next">Next page`)
+
+	asked.asked = nil
+	for _, wrong := range []string{"yesterday", "-2h", "0001-01-01", "9999-12-31T23:00:00-07:00", "2026-02-30", "%00", url.QueryEscape(hostile)} {
+		for _, field := range []string{"since", "until"} {
+			r := s.get(t, "/audit?operator=binh&"+field+"="+wrong)
+			require.Equal(t, http.StatusBadRequest, r.StatusCode, wrong)
+			r.shows(t, field+": &#34;", "is no time: write one in UTC as 2026-01-31 09:30:00", `name="operator" value="binh"`)
+			require.NotContains(t, r.body, "<table")
+		}
+	}
+	s.get(t, "/audit?until="+url.QueryEscape(hostile)).shows(t, `name="until" value="&lt;img`)
+	require.Empty(t, asked.asked, "nothing is read")
 }
