@@ -34,6 +34,7 @@ var faults = []*fault{
 	{name: "killed api", short: true, begin: killProcess(apis), end: restartProcesses},
 	{name: killedInMail, short: true, ambiguous: true, begin: killInMail, end: restartProcesses},
 	{name: "scheduler and sweeper killed", begin: killLoops, end: endLoops},
+	{name: "repairer killed", begin: killRepairer, end: endRepair},
 	{name: "eraser killed", begin: killEraser, end: finishErasing},
 	{name: "rabbitmq: leader killed", short: true, begin: killNode("leader"), end: restartNodes},
 	{name: "rabbitmq: connected node killed", begin: killNode("connected"), end: restartNodes},

@@ -165,20 +165,23 @@ func (r *row) returned(o owed, t truth, accepted bool) {
 }
 
 // repeats counts the mails beyond the first. One is within the window of RFC 1047 when the one before it may have been
-// accepted without the consumer's knowledge, and then the ledger says that it was repeated.
+// accepted without the consumer's knowledge, and then the ledger says that it was repeated. A window costs one such mail.
 func (r *row) repeats(o owed, t truth, attempts []attempt, sections []*section) {
+	windows := map[int]bool{} // those that have cost a mail, by section
 	for i := 1; i < len(attempts); i++ {
 		before := attempts[i-1]
+		window := slices.IndexFunc(sections[1:], func(s *section) bool { return before.at.Before(s.began) })
 		open := !before.accepted || slices.ContainsFunc(sections, func(s *section) bool {
 			return s.fault.ambiguous && before.at.After(s.began) && before.at.Before(s.healed.Add(settling))
 		})
 		event, _, _ := strings.Cut(attempts[i].id, "@")
-		if open && before.id == attempts[i].id && t.resends[event] >= len(attempts)-1 {
+		if open && !windows[window] && before.id == attempts[i].id && t.resends[event] >= len(attempts)-1 {
+			windows[window] = true
 			r.repeated++
 			continue
 		}
 		r.doubled++
-		r.complain("a mail came again: %s (in the window: %t, the same: %t, flagged: %d)",
-			o.to, open, before.id == attempts[i].id, t.resends[event])
+		r.complain("a mail came again: %s (in the window: %t, again: %t, the same: %t, flagged: %d)",
+			o.to, open, windows[window], before.id == attempts[i].id, t.resends[event])
 	}
 }

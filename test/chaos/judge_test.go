@@ -55,6 +55,13 @@ func TestJudge(t *testing.T) {
 		"a mail twice while nobody could know": {
 			fault: open, owed: mine, attempts: []attempt{mail(22), mail(52)}, resends: 1, sent: 1, delivered: 1, repeated: 1,
 		},
+		"a mail three times, in two windows": {
+			fault: open, owed: mine, attempts: []attempt{mail(22), doubtful(52), mail(82)}, resends: 2, sent: 1, delivered: 1, repeated: 2,
+		},
+		"a mail three times in one window": {
+			fault: open, owed: mine, attempts: []attempt{mail(22), mail(24), mail(52)}, resends: 2,
+			sent: 1, delivered: 1, doubled: 1, repeated: 1, n: 1,
+		},
 		"a mail twice after that": {
 			fault: open, owed: mine, attempts: []attempt{mail(35), mail(52)}, resends: 1, sent: 1, delivered: 1, doubled: 1, n: 1,
 		},

@@ -19,21 +19,22 @@ import (
 // run is one run of the program.
 type run struct {
 	*harness.System
-	servers          *servers
-	direct           []string       // addresses of the apis
-	leaving          [2]atomic.Bool // apis that a balancer would have left
-	fronts           []*sentinelFront
-	random           *rand.Rand
-	links            *links
-	mail             *mailServer
-	crowd            *crowd
-	events           *events
-	trials, projects []string // whose end has to be told of once
-	hold             time.Duration
-	patient          time.Duration     // how long it waits in the end for a mail that does not come
-	ahead            map[string]string // builds whose clock is wrong, by program
-	wrong            []string
-	resting          map[string]map[string]float64 // by process and metric, before the first fault
+	servers *servers
+	direct  []string       // addresses of the apis
+	leaving [2]atomic.Bool // apis that a balancer would have left
+	fronts  []*sentinelFront
+	random  *rand.Rand
+	links   *links
+	mail    *mailServer
+	crowd   *crowd
+	events  *events
+	// Whose end has to be told of once.
+	trials, projects, batches []string
+	hold                      time.Duration
+	patient                   time.Duration     // how long it waits in the end for a mail that does not come
+	ahead                     map[string]string // builds whose clock is wrong, by program
+	wrong                     []string
+	resting                   map[string]map[string]float64 // by process and metric, before the first fault
 }
 
 // hosts are where the two apis listen. Outgoing connections take ports of 127.0.0.1 only: an api gets its own again after
