@@ -15,6 +15,7 @@ type Proxy struct {
 
 	mu     sync.Mutex
 	frozen chan struct{} // closed for the connections made so far
+	muted  chan struct{} // the same of what their clients send
 	opened []net.Conn
 }
 
@@ -23,7 +24,7 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	tb.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(tb, err)
-	p := &Proxy{listener: listener, frozen: make(chan struct{})}
+	p := &Proxy{listener: listener, frozen: make(chan struct{}), muted: make(chan struct{})}
 	var done sync.WaitGroup
 	done.Go(func() {
 		for {
@@ -36,9 +37,9 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 				_ = client.Close()
 				continue
 			}
-			frozen := p.add(client)
-			done.Go(func() { pass(server, client, frozen) })
-			done.Go(func() { pass(client, server, frozen) })
+			frozen, muted := p.add(client)
+			done.Go(func() { pass(server, client, frozen, muted) })
+			done.Go(func() { pass(client, server, frozen, nil) })
 		}
 	})
 	tb.Cleanup(func() {
@@ -53,15 +54,15 @@ func NewProxy(tb testing.TB, target string) *Proxy {
 	return p
 }
 
-func (p *Proxy) add(client net.Conn) (frozen <-chan struct{}) {
+func (p *Proxy) add(client net.Conn) (frozen, muted <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.opened = append(p.opened, client)
-	return p.frozen
+	return p.frozen, p.muted
 }
 
-// pass copies from one side to the other until either ends or the path is frozen.
-func pass(to, from net.Conn, frozen <-chan struct{}) {
+// pass copies from one side to the other until either ends, or the path is frozen, or this side of it is muted.
+func pass(to, from net.Conn, frozen, muted <-chan struct{}) {
 	defer func() { _ = from.Close() }()
 	defer func() { _ = to.Close() }()
 	buffer := make([]byte, 32<<10)
@@ -70,6 +71,9 @@ func pass(to, from net.Conn, frozen <-chan struct{}) {
 		select {
 		case <-frozen:
 			_, _ = io.Copy(io.Discard, from) // until that side closes
+			return
+		case <-muted:
+			_, _ = io.Copy(io.Discard, from)
 			return
 		default:
 		}
@@ -88,6 +92,14 @@ func (p *Proxy) Freeze() {
 	defer p.mu.Unlock()
 	close(p.frozen)
 	p.frozen = make(chan struct{})
+}
+
+// Mute is Freeze for what the clients send: they still get what the server sends.
+func (p *Proxy) Mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.muted)
+	p.muted = make(chan struct{})
 }
 
 // Port is where the proxy listens, on 127.0.0.1.
