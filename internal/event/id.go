@@ -22,11 +22,13 @@ var (
 // CheckID returns an error, without the id in it, for an id that not every store and property can hold as it is. A
 // replacement character is where bytes or surrogates that are no text have been: two ids that differ there became one.
 func CheckID(id string) error {
-	switch {
-	case len(id) > MaxID:
+	if len(id) > MaxID {
 		return ErrIDTooLong
-	case !utf8.ValidString(id), strings.ContainsFunc(id, func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }):
-		return ErrIDNotText
+	}
+	for _, r := range id { // RuneError also where the bytes are no UTF-8
+		if unicode.IsControl(r) || r == utf8.RuneError {
+			return ErrIDNotText
+		}
 	}
 	return nil
 }
