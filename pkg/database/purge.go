@@ -7,7 +7,7 @@ import (
 
 // purgeBatch is how many rows one transaction of a purge changes: who waits for one of them, or on SQLite for the only
 // connection, waits for some milliseconds.
-const purgeBatch = 1000
+const purgeBatch = 250
 
 // Purge is what [DB.Purge] does to which rows.
 type Purge struct {
