@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/rs/zerolog"
 	"github.com/stretchr/testify/require"
 
 	auditsql "github.com/smap-platform/identity/internal/audit/repository/sqldb"
@@ -82,6 +83,11 @@ func TestPlans(t *testing.T) {
 				return err
 			},
 			"events in the outbox": func(ctx context.Context) error { _, err := outbox.Rows.Find(ctx, db, []string{"evt_1"}); return err },
+			"rows of the outbox that are sealed with another key": func(ctx context.Context) error {
+				loop := outbox.NewLoop(outbox.Rows, zerolog.Nop())
+				loop.CheckKeys(ctx, db, []string{"key"})
+				return loop.KeyError()
+			},
 			"lost mails": func(ctx context.Context) error {
 				_, err := ledger.FailLost(ctx, now.Add(-7*subscription.Day), now)
 				return err

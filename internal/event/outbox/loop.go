@@ -15,12 +15,8 @@ import (
 // a failure.
 const Poll = time.Second
 
-// keyEvery is how often a relay looks for rows that it cannot open. That reads all that wait: a long backlog is looked through
-// less often, so that the relay works keyWork times as long meanwhile.
-const (
-	keyEvery = 10 * time.Second
-	keyWork  = 100
-)
+// keyEvery is how often a relay looks for rows that it cannot open.
+const keyEvery = 10 * time.Second
 
 // Loop runs the steps of a relay and wakes it.
 type Loop struct {
@@ -76,16 +72,15 @@ func (l *Loop) Run(ctx context.Context, step func(failing bool) (rows int, rest 
 	return nil
 }
 
-// CheckKeys looks for rows that were sealed with another key than those of keyIDs, the first time at once and then every 10 s, less
-// often while many wait. They are left to the processes that have it; when there are some is logged once.
+// CheckKeys looks for rows that were sealed with another key than those of keyIDs, the first time at once and then every 10 s.
+// They are left to the processes that have it; when there are some is logged once.
 func (l *Loop) CheckKeys(ctx context.Context, db *database.DB, keyIDs []string) {
-	began := time.Now()
-	if began.Before(l.keysDue) {
+	now := time.Now()
+	if now.Before(l.keysDue) {
 		return
 	}
+	l.keysDue = now.Add(keyEvery)
 	n, err := l.table.sealedElsewhere(ctx, db, keyIDs)
-	now := time.Now()
-	l.keysDue = now.Add(max(keyEvery, keyWork*now.Sub(began)))
 	if err != nil {
 		return // the next claim says what is wrong
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/smap-platform/identity/pkg/database"
@@ -121,10 +123,22 @@ func (t Table) NextDue(ctx context.Context, db *database.DB) (due time.Time, ok 
 	return due.UTC(), true, nil
 }
 
-// sealedElsewhere counts the rows that wait and were sealed with another key than those of keyIDs.
+// sealedElsewhere counts the rows that wait and were sealed with another key than those of keyIDs. It looks between those
+// keys in an index, and reads no row of theirs, however many wait.
 func (t Table) sealedElsewhere(ctx context.Context, db *database.DB, keyIDs []string) (n int, err error) {
-	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT count(*) FROM "+string(t)+
-		" WHERE failed_at IS NULL AND seal_key NOT IN ("+database.Placeholders(1, len(keyIDs))+")", anys(keyIDs)...).Scan(&n)
+	known := slices.Sorted(slices.Values(keyIDs)) // hexadecimal: in this order in every collation
+	var counts []string
+	for i := range len(known) + 1 {
+		count := "(SELECT count(*) FROM " + string(t) + " WHERE failed_at IS NULL"
+		if i > 0 {
+			count += " AND seal_key > $" + strconv.Itoa(i)
+		}
+		if i < len(known) {
+			count += " AND seal_key < $" + strconv.Itoa(i+1)
+		}
+		counts = append(counts, count+")")
+	}
+	err = db.Conn(ctx).QueryRowContext(ctx, "SELECT "+strings.Join(counts, " + "), anys(known)...).Scan(&n)
 	return n, err
 }
 
