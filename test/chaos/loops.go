@@ -125,9 +125,10 @@ func (r *run) toldOnce(ctx context.Context, key string, subjects []string) error
 
 // refuse has the database refuse every change of the rows of a table that meet a condition.
 func (r *run) refuse(ctx context.Context, table, condition string) error {
-	_, err := r.DB.ExecContext(ctx, `CREATE OR REPLACE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql AS
+	const trigger = `CREATE OR REPLACE FUNCTION chaos_refuse() RETURNS trigger LANGUAGE plpgsql AS
 			$$ BEGIN RAISE EXCEPTION 'this row is bad'; END $$;
-		CREATE TRIGGER chaos_refuse BEFORE UPDATE ON `+table+` FOR EACH ROW WHEN (`+condition+`) EXECUTE FUNCTION chaos_refuse()`)
+		CREATE TRIGGER chaos_refuse BEFORE UPDATE ON %s FOR EACH ROW WHEN (%s) EXECUTE FUNCTION chaos_refuse()`
+	_, err := r.DB.ExecContext(ctx, fmt.Sprintf(trigger, table, condition))
 	return err
 }
 
