@@ -26,7 +26,7 @@ var rotated = []string{"JWT_SECRET", "INTERNAL_KEY", "CODE_HMAC_KEY", "EVENTS_SE
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	s := harness.New(t, harness.Options{APIs: 2, Consumers: 1, Env: map[string]string{
-		"INVITATIONS_PER_SECOND": "1000", "INVITATION_URL": invitationURL,
+		"INVITATIONS_PER_SECOND": "1000", "INVITATION_URL": invitationURL, "DRAIN_DELAY": "1s",
 	}})
 	before, after := map[string]string{}, map[string]string{}
 	for _, name := range rotated {
