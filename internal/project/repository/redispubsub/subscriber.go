@@ -19,8 +19,8 @@ const (
 	readTimeout = 2 * time.Second        // of one read
 	maxReads    = 4                      // at a time, so that requests find a free connection
 
-	waveSize  = 16 // watchers that are woken at once, unless there would be more waves than maxWaves
-	maxWaves  = 64
+	waveSize  = 8 // watchers that are woken at once, unless there would be more waves than maxWaves
+	maxWaves  = 96
 	wavePause = 2 * time.Millisecond
 )
 

@@ -236,7 +236,7 @@ func TestDeliver(t *testing.T) {
 	t.Parallel()
 	t.Run("wakes many watchers in waves, and all of them before the next read", func(t *testing.T) {
 		t.Parallel()
-		for n, waves := range map[int]int{1: 1, waveSize: 1, 1000: 63, 100_000: maxWaves} {
+		for n, waves := range map[int]int{1: 1, waveSize: 1, 1000: 91, 100_000: maxWaves} {
 			synctest.Test(t, func(t *testing.T) {
 				o := &topic{ctx: t.Context(), watchers: map[chan project.Progress]struct{}{}}
 				at := make(chan time.Duration, n)
