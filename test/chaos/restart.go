@@ -62,7 +62,7 @@ func restartInTurn(ctx context.Context, r *run, s *section) error {
 		r.leaving[i].Store(false)
 		for _, c := range connections {
 			idle++
-			if c.ask() != nil {
+			if c.ask(ctx) != nil {
 				idleFailed++
 			}
 			_ = c.Close()
@@ -126,7 +126,7 @@ func idleConnections(ctx context.Context, address string) (all []*idleConnection
 		}
 		c := &idleConnection{conn, bufio.NewReader(conn)}
 		all = append(all, c)
-		if err := c.ask(); err != nil {
+		if err := c.ask(ctx); err != nil {
 			return all, err
 		}
 	}
@@ -134,8 +134,8 @@ func idleConnections(ctx context.Context, address string) (all []*idleConnection
 }
 
 // ask makes a request. Unlike an [http.Client] it does not make it again on another connection.
-func (c *idleConnection) ask() error {
-	request, err := http.NewRequest(http.MethodGet, "http://"+c.RemoteAddr().String()+"/live", http.NoBody) //nolint:noctx // the deadline below
+func (c *idleConnection) ask(ctx context.Context) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.RemoteAddr().String()+"/live", http.NoBody)
 	if err != nil {
 		return err
 	}
