@@ -8,7 +8,7 @@ GOVULNCHECK_VERSION := v1.9.0
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 LDFLAGS := -s -w -X github.com/smap-platform/identity/internal/app/command.Version=$(VERSION)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
-# The packages whose tests use a server when there is one: they look for INTEGRATION themselves, or in one of these packages.
+# The packages whose tests use a server when there is one: they read INTEGRATION, or use schematest or the harness.
 SERVED = $(sort $(dir $(shell grep -rlE --include=*_test.go 'INTEGRATION|internal/schema/schematest"|test/harness"' .)))
 # What the production binaries read on the local stack.
 STACK_ENV := .stack/env

@@ -19,8 +19,8 @@ type Purge struct {
 }
 
 // Purge deletes or changes all rows that meet a condition, however many there are: so many in a transaction of their own,
-// and then it rests four times as long as that took, so that others come first. It passes over rows that another transaction has locked,
-// and returns how many it has changed, after an error as well. doing begins its errors.
+// and then it rests four times as long as that took, so that others come first. It passes over rows that another
+// transaction has locked, and returns how many it has changed, after an error as well. doing begins its errors.
 //
 // In a transaction it is part of that, and holds its rows until the end.
 func (db *DB) Purge(ctx context.Context, doing string, p Purge, args ...any) (changed int64, err error) {
