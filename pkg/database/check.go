@@ -180,6 +180,10 @@ const transactionPooling = "is behind a pooler in transaction mode, where prepar
 // Reason returns what err means in plain words that continue "the database …". They contain neither an address nor a
 // server's text.
 func Reason(err error) string {
+	if errors.Is(err, errReplaced) {
+		return "has only a primary that was replaced: bring back the one that was promoted, or, to use the old one after all, " +
+			"restart this process"
+	}
 	if errors.Is(err, errReadOnlyServer) {
 		return "has no server among POSTGRES_HOST that takes writes"
 	}

@@ -20,10 +20,13 @@ import (
 type server struct {
 	listener  net.Listener
 	standby   atomic.Bool
+	timeline  atomic.Int64 // 0: it does not say
 	connected atomic.Int64
+	written   atomic.Int64
 
-	mu   sync.Mutex
-	open []net.Conn
+	mu     sync.Mutex
+	open   []net.Conn
+	frozen sync.RWMutex // held while it replies to nothing
 }
 
 func newServer(t *testing.T, standby bool) *server {
@@ -61,6 +64,7 @@ func (s *server) kill() {
 
 func (s *server) serve(client net.Conn) {
 	b := pgproto3.NewBackend(client, client)
+	s.thaw()
 	if _, err := b.ReceiveStartupMessage(); err != nil {
 		return
 	}
@@ -71,6 +75,7 @@ func (s *server) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
+		s.thaw()
 		if query, ok := m.(*pgproto3.Query); ok { // statements without arguments come as these
 			s.reply(b, query.String)
 			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
@@ -78,20 +83,42 @@ func (s *server) serve(client net.Conn) {
 	}
 }
 
+// thaw waits until the server is no longer frozen.
+func (s *server) thaw() {
+	s.frozen.RLock()
+	s.frozen.RUnlock() //nolint:staticcheck // nothing is done under the lock
+}
+
 func (s *server) reply(b *pgproto3.Backend, query string) {
 	switch {
 	case query == "show transaction_read_only":
-		value := map[bool]string{true: "on", false: "off"}[s.standby.Load()]
-		b.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("transaction_read_only"), DataTypeOID: 25}}})
-		b.Send(&pgproto3.DataRow{Values: [][]byte{[]byte(value)}})
-		b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SHOW")})
+		sendRow(b, map[bool]string{true: "on", false: "off"}[s.standby.Load()])
+	case strings.HasPrefix(query, "SELECT system_identifier") && s.timeline.Load() == 0:
+		b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "42501"})
+	case strings.HasPrefix(query, "SELECT system_identifier"):
+		sendRow(b, "7712996117361101632", fmt.Sprintf("%08X", s.timeline.Load()))
 	case strings.HasPrefix(query, "INSERT") && s.standby.Load():
 		b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "25006"})
 	case strings.HasPrefix(query, "INSERT"):
+		s.written.Add(1)
 		b.Send(&pgproto3.CommandComplete{CommandTag: []byte("INSERT 0 1")})
 	default:
 		b.Send(&pgproto3.EmptyQueryResponse{})
 	}
+}
+
+// sendRow sends a row of texts.
+func sendRow(b *pgproto3.Backend, texts ...string) {
+	var (
+		fields []pgproto3.FieldDescription
+		values [][]byte
+	)
+	for _, text := range texts {
+		fields, values = append(fields, pgproto3.FieldDescription{Name: []byte("text"), DataTypeOID: 25}), append(values, []byte(text))
+	}
+	b.Send(&pgproto3.RowDescription{Fields: fields})
+	b.Send(&pgproto3.DataRow{Values: values})
+	b.Send(&pgproto3.CommandComplete{CommandTag: []byte("SELECT 1")})
 }
 
 func openHosts(t *testing.T, servers ...*server) *database.DB {
@@ -129,7 +156,7 @@ func TestHosts(t *testing.T) {
 		db.Pool().SetMaxIdleConns(0) // a new connection each time
 		require.NoError(t, write(t, db))
 		require.NoError(t, write(t, db))
-		require.Equal(t, int64(1), standby.connected.Load(), "the last good one is tried first")
+		require.Equal(t, int64(1), standby.connected.Load(), "the host that was chosen is asked, and no other")
 	})
 
 	t.Run("are left for another when they are gone", func(t *testing.T) {
@@ -160,7 +187,7 @@ func TestHosts(t *testing.T) {
 		for _, conn := range held {
 			require.NoError(t, conn.Close())
 		}
-		require.Equal(t, int64(3), first.connected.Load())
+		require.Equal(t, int64(1+3), first.connected.Load(), "one for the choice")
 		first.standby.Store(true)
 		second.standby.Store(false)
 		require.Error(t, write(t, db), "the first one learns it")
@@ -168,6 +195,63 @@ func TestHosts(t *testing.T) {
 			require.NoError(t, write(t, db), "and no other one fails")
 		}
 		require.Positive(t, second.connected.Load())
+	})
+
+	t.Run("of which several take writes: the one that was promoted last is used", func(t *testing.T) {
+		t.Parallel()
+		for _, timelines := range [][3]int64{{2, 3, 1}, {2, 10, 9}, {0, 0, 0}} { // they are hexadecimal
+			a, b, c := newServer(t, false), newServer(t, false), newServer(t, false)
+			a.timeline.Store(timelines[0])
+			b.timeline.Store(timelines[1])
+			c.timeline.Store(timelines[2])
+			require.NoError(t, write(t, openHosts(t, a, b, c)))
+			if timelines[1] > 0 {
+				require.Equal(t, int64(1), b.written.Load())
+			} else {
+				require.Equal(t, int64(1), a.written.Load(), "the first of the list, when they do not say")
+			}
+		}
+	})
+
+	t.Run("are not left for a primary that was replaced", func(t *testing.T) {
+		t.Parallel()
+		promoted, replaced := newServer(t, false), newServer(t, false)
+		promoted.timeline.Store(3)
+		replaced.timeline.Store(2)
+		db := openHosts(t, replaced, promoted)
+		require.NoError(t, write(t, db))
+		promoted.kill()
+		var err error
+		require.Eventually(t, func() bool {
+			err = write(t, db)
+			return strings.HasPrefix(database.Reason(err), "has only a primary that was replaced")
+		}, 10*time.Second, time.Millisecond)
+		require.ErrorIs(t, database.Explain(err), database.ErrUnavailable)
+		require.Zero(t, replaced.written.Load())
+		require.NoError(t, write(t, openHosts(t, replaced, promoted)), "a process that starts knows of no other")
+	})
+
+	t.Run("lose a connection that was being made while another one was chosen", func(t *testing.T) {
+		t.Parallel()
+		first, second := newServer(t, false), newServer(t, true)
+		db := openHosts(t, first, second)
+		idle, err := db.Pool().Conn(t.Context())
+		require.NoError(t, err)
+		first.frozen.Lock()
+		connected := first.connected.Load()
+		connecting := make(chan error, 1)
+		go func() { connecting <- write(t, db) }()
+		require.Eventually(t, func() bool { return first.connected.Load() > connected }, 10*time.Second, time.Millisecond)
+		second.standby.Store(false) // promoted
+		require.NoError(t, idle.Close())
+		used := time.Now()
+		require.Eventually(t, func() bool { return time.Since(used) > 150*time.Millisecond }, time.Minute, time.Millisecond,
+			"a connection in constant use is not checked")
+		require.NoError(t, write(t, db), "which finds the idle connection dead")
+		first.frozen.Unlock()
+		require.NoError(t, <-connecting)
+		require.Zero(t, first.written.Load())
+		require.Equal(t, int64(2), second.written.Load())
 	})
 
 	t.Run("of which none takes writes are no database", func(t *testing.T) {

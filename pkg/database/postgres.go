@@ -58,51 +58,24 @@ func openPostgres(o Options, writes *lastWrite) (*sql.DB, error) {
 	}
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, connectTimeout)
 	config.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: limitUnacknowledged}).DialContext
-	c := &connector{writes: writes, timeout: cmp.Or(o.StatementTimeout, time.Minute)}
+	c := &connector{writes: writes, timeout: cmp.Or(o.StatementTimeout, time.Minute), choosing: make(chan struct{}, 1)}
 	config.OnPgError = c.keepConnection
 	c.hosts = hostsOf(config)
 	return sql.OpenDB(c), nil
 }
 
-// hostsOf returns a connector for each host of config, which tries what config has for this host: with TLS and without.
-func hostsOf(config *pgx.ConnConfig) (hosts []driver.Connector) {
-	all := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
-	for i := 0; i < len(all); {
-		one := config.Copy()
-		one.Host, one.Port, one.TLSConfig, one.Fallbacks = all[i].Host, all[i].Port, all[i].TLSConfig, nil
-		for i++; i < len(all) && all[i].Host == one.Host && all[i].Port == one.Port; i++ {
-			one.Fallbacks = append(one.Fallbacks, all[i])
-		}
-		if one.ValidateConnect != nil { // target_session_attrs
-			one.ValidateConnect = takesWrites
-		}
-		hosts = append(hosts, stdlib.GetConnector(*one, stdlib.OptionShouldPing(
-			func(context.Context, stdlib.ShouldPingParams) bool { return false }))) // postgresConn checks with a limit
-	}
-	return hosts
-}
-
-// errReadOnlyServer is why a connection to a standby is of no use.
-var errReadOnlyServer = errors.New("the server is read-only")
-
-// takesWrites returns an error when the server does not take writes now.
-func takesWrites(ctx context.Context, conn *pgconn.PgConn) error {
-	err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn)
-	if err != nil && ctx.Err() == nil && !conn.IsClosed() {
-		return errReadOnlyServer
-	}
-	return err
-}
-
 // connector makes the connections of one pool and knows what one of them has learned about all.
 type connector struct {
-	hosts []driver.Connector
-	// good is the index of the host that the last connection went to: others are tried when that one fails.
-	good    atomic.Int64
+	hosts   []driver.Connector
 	writes  *lastWrite
 	timeout time.Duration // of a statement whose context has no deadline
-	// generation counts the checks that got no reply. The path of a connection of an earlier generation is dead.
+	// generation counts the checks that got no reply, and the moves to another host. A connection of an earlier generation
+	// is of no further use: its path is dead, or leads elsewhere.
 	generation atomic.Int64
+	// choosing is held by who reads or makes the choice among several hosts.
+	choosing chan struct{}
+	choice   *choice
+	latest   origin // of the host chosen last
 	// doubted is when a statement got no reply in time, in Unix nanoseconds. A connection last used before is checked.
 	doubted atomic.Int64
 }
@@ -122,8 +95,7 @@ func (c *connector) Driver() driver.Driver { return c.hosts[0].Driver() }
 
 // Connect implements [driver.Connector].
 func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
-	generation := c.generation.Load()
-	conn, err := c.connectAny(ctx)
+	conn, generation, err := c.dial(ctx)
 	if err != nil {
 		return nil, c.mark(err)
 	}
@@ -132,27 +104,6 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, fmt.Errorf("database: the driver returned a %T", conn)
 	}
 	return &postgresConn{Conn: pgx, pool: c, generation: generation, used: time.Now()}, nil
-}
-
-// connectAny connects to the first host that can be used, beginning with the one that was used last.
-func (c *connector) connectAny(ctx context.Context) (driver.Conn, error) {
-	var refusals []error
-	good := c.good.Load()
-	for i := range int64(len(c.hosts)) {
-		at := (good + i) % int64(len(c.hosts))
-		conn, err := c.hosts[at].Connect(ctx)
-		if err == nil {
-			c.good.CompareAndSwap(good, at)
-			return conn, nil
-		}
-		if refusals = append(refusals, err); ctx.Err() != nil {
-			break
-		}
-	}
-	if len(refusals) == 1 {
-		return nil, refusals[0]
-	}
-	return nil, fmt.Errorf("none of %d hosts can be used: %w", len(c.hosts), errors.Join(refusals...))
 }
 
 // mark returns err as one of the driver's, so that [Explain] knows where it comes from.

@@ -195,14 +195,28 @@ func losePrimary(t *testing.T) {
 		require.NoError(t, harness.Promote(ctx))
 	})
 	require.NoError(t, primary.Continue(ctx)) // it takes itself for the primary, and no connection of ours goes to it
-	c.waitVerified(crowdPerSecond)
+	c.waitVerified(2 * crowdPerSecond)
+	late := register(t, s)
+	for _, hosts := range []string{os.Getenv("POSTGRES_HOST"), reversed(os.Getenv("POSTGRES_HOST"))} { // nor one of a new process
+		out := s.Command([]string{"POSTGRES_HOST=" + hosts}, harness.API, "user", "show", late.email)
+		require.Zero(t, out.Code, "%s", out.Stderr)
+	}
+	late.readMail(t, s)
+	late.verify(t)
 	require.NoError(t, primary.Kill(ctx))
 	require.NoError(t, primary.Restart(ctx))
 	c.waitVerified(crowdPerSecond)
 	c.finish()
+	c.visitors = append(c.visitors, &visitor{email: late.email, code: late.code, register: done, verify: done})
 	t.Logf("%d people met an error", c.serverErrors())
 	c.check(t, s, recorded, 2)
 	allHealthy(t, s)
+}
+
+// reversed returns a comma-separated list of two the other way round.
+func reversed(list string) string {
+	first, second, _ := strings.Cut(list, ",")
+	return second + "," + first
 }
 
 // marking counts items of a project, one after the other, as a service does: each is repeated until it has been counted.
@@ -266,7 +280,7 @@ func loseMaster(t *testing.T) {
 	before := masterOf(t)
 	recovery(t, c, string(before)+", the master of Redis, is killed", func() { require.NoError(t, before.Kill(ctx)) })
 	harness.Soon(t, func() error { return s.Redis.Set(ctx, "probe", 1, time.Minute).Err() })
-	require.NotEqual(t, before, masterOf(t))
+	otherMaster(t, before)
 	require.NoError(t, before.Restart(ctx))
 	c.waitVerified(crowdPerSecond)
 	c.finish()
@@ -325,9 +339,15 @@ func failOver(t *testing.T) {
 		})
 	}
 	require.NoError(t, sentinel(t).Failover(ctx, os.Getenv("REDIS_SENTINEL_MASTER")).Err())
+	otherMaster(t, before)
+}
+
+// otherMaster waits until the Sentinels name another master than before.
+func otherMaster(t *testing.T, before harness.Server) {
+	t.Helper()
 	harness.Soon(t, func() error {
 		if masterOf(t) == before {
-			return errors.New("the Sentinels name the same master")
+			return fmt.Errorf("the Sentinels still name %s as the master", before)
 		}
 		return nil
 	})

@@ -1,0 +1,192 @@
+package database
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// othersTimeout is how long the other hosts may take once one is found that takes writes.
+const othersTimeout = time.Second
+
+var (
+	// errReadOnlyServer is why a connection to a standby is of no use.
+	errReadOnlyServer = errors.New("the server is read-only")
+	// errReplaced is why one to an old primary is not, which takes writes that the new one never gets.
+	errReplaced = errors.New("the server was replaced by one that has been promoted")
+)
+
+// hostsOf returns a connector for each host of config, which tries what config has for this host: with TLS and without.
+func hostsOf(config *pgx.ConnConfig) (hosts []driver.Connector) {
+	all := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	for i := 0; i < len(all); {
+		one := config.Copy()
+		one.Host, one.Port, one.TLSConfig, one.Fallbacks = all[i].Host, all[i].Port, all[i].TLSConfig, nil
+		for i++; i < len(all) && all[i].Host == one.Host && all[i].Port == one.Port; i++ {
+			one.Fallbacks = append(one.Fallbacks, all[i])
+		}
+		if one.ValidateConnect != nil { // target_session_attrs
+			one.ValidateConnect = takesWrites
+		}
+		hosts = append(hosts, stdlib.GetConnector(*one, stdlib.OptionShouldPing(
+			func(context.Context, stdlib.ShouldPingParams) bool { return false }))) // postgresConn checks with a limit
+	}
+	return hosts
+}
+
+// takesWrites returns an error when the server does not take writes now.
+func takesWrites(ctx context.Context, conn *pgconn.PgConn) error {
+	err := pgconn.ValidateConnectTargetSessionAttrsReadWrite(ctx, conn)
+	if err != nil && ctx.Err() == nil && !conn.IsClosed() {
+		return errReadOnlyServer
+	}
+	return err
+}
+
+// choice is the host that all connections of one generation lead to.
+type choice struct {
+	at         int // its index
+	generation int64
+}
+
+// dial connects to the host that is chosen, and chooses again when that one cannot be connected to. A connection that
+// took so long that another host has been chosen meanwhile is closed: it would lead to a second truth.
+func (c *connector) dial(ctx context.Context) (driver.Conn, int64, error) {
+	var failed *choice
+	for {
+		chosen, err := c.chosen(ctx, failed)
+		if err != nil {
+			return nil, 0, err
+		}
+		conn, err := c.hosts[chosen.at].Connect(ctx)
+		switch {
+		case err == nil && c.generation.Load() == chosen.generation:
+			return conn, chosen.generation, nil
+		case err == nil:
+			_ = conn.Close() // nothing has been said on it
+		case len(c.hosts) == 1 || failed != nil || ctx.Err() != nil:
+			return nil, 0, err
+		default:
+			failed = chosen
+		}
+	}
+}
+
+// chosen returns the choice of the present generation. It chooses when there is none, or it is the one that failed.
+func (c *connector) chosen(ctx context.Context, failed *choice) (*choice, error) {
+	if len(c.hosts) == 1 {
+		return &choice{generation: c.generation.Load()}, nil
+	}
+	select {
+	case c.choosing <- struct{}{}:
+		defer func() { <-c.choosing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	before := c.choice
+	if before != nil && before != failed && before.generation == c.generation.Load() {
+		return before, nil
+	}
+	generation := c.generation.Load()
+	at, err := c.newest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && before.at != at { // no connection to the other host is of further use
+		generation = c.generation.Add(1)
+	}
+	c.choice = &choice{at: at, generation: generation}
+	return c.choice, nil
+}
+
+// origin is where the data of a server come from: a promotion begins a timeline, with a higher number, in the same system.
+type origin struct {
+	system   string
+	timeline int64
+}
+
+// isBefore reports whether o was left by a promotion that led to other.
+func (o origin) isBefore(other origin) bool {
+	return o.system == other.system && o.timeline < other.timeline
+}
+
+// newest returns the index of the host that takes writes. Of several it is the one promoted last: a server that takes
+// writes on an earlier timeline has been replaced and does not know it, and is not used even when it is the only one.
+func (c *connector) newest(ctx context.Context) (int, error) {
+	type answer struct {
+		at     int
+		origin origin
+		err    error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answers := make(chan answer, len(c.hosts))
+	for at, host := range c.hosts {
+		go func() {
+			from, err := askOrigin(ctx, host)
+			answers <- answer{at, from, err}
+		}()
+	}
+	best := answer{at: -1}
+	var refusals []error
+	var enough <-chan time.Time
+	for pending := len(c.hosts); pending > 0; pending-- {
+		select {
+		case <-enough:
+			pending = 0
+			continue
+		case a := <-answers:
+			if a.err == nil && a.origin.isBefore(c.latest) {
+				a.err = errReplaced
+			}
+			switch {
+			case a.err != nil:
+				refusals = append(refusals, a.err)
+			case best.at < 0:
+				best, enough = a, time.After(othersTimeout)
+			case best.origin.isBefore(a.origin), !a.origin.isBefore(best.origin) && a.at < best.at:
+				best = a
+			}
+		}
+	}
+	if best.at < 0 {
+		return 0, fmt.Errorf("none of %d hosts can be used: %w", len(c.hosts), errors.Join(refusals...))
+	}
+	c.latest = best.origin
+	return best.at, nil
+}
+
+// askOrigin returns where the data of a host come from, by a connection of its own. It is zero when the server does not
+// say, as one whose log is not PostgreSQL's own.
+func askOrigin(ctx context.Context, host driver.Connector) (from origin, err error) {
+	conn, err := host.Connect(ctx)
+	if err != nil {
+		return from, err
+	}
+	defer func() { _ = conn.Close() }()
+	pgx, ok := conn.(*stdlib.Conn)
+	if !ok {
+		return from, fmt.Errorf("database: the driver returned a %T", conn)
+	}
+	const query = "SELECT system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()"
+	results, err := pgx.Conn().PgConn().Exec(ctx, query).ReadAll()
+	if refusal := (*pgconn.PgError)(nil); errors.As(err, &refusal) {
+		return from, nil
+	}
+	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 2 {
+		return from, err
+	}
+	row := results[0].Rows[0]
+	timeline, err := strconv.ParseInt(string(row[1]), 16, 64)
+	if err != nil {
+		return from, nil // nor does this one say
+	}
+	return origin{string(row[0]), timeline}, nil
+}
