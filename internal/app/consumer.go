@@ -135,7 +135,7 @@ func (in *infra) newScheduler(events event.Publisher) *subscriptions.Scheduler {
 		Due:          due,
 		Reminders:    due,
 		Recipients:   recipientFinder{authsql.NewUsers(in.db)},
-		Pace:         subscriptionsql.NewPace(in.db),
+		Pace:         subscriptionsql.NewPace(in.db, subscriptionsql.OverduePace),
 		Events:       events,
 		Observer:     &schedulerObserver{in.log, in.metrics},
 		PastDueGrace: grace,

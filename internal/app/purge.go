@@ -20,6 +20,7 @@ import (
 	"github.com/smap-platform/identity/internal/legacy"
 	mailsql "github.com/smap-platform/identity/internal/notification/repository/sqldb"
 	projectsql "github.com/smap-platform/identity/internal/project/repository/sqldb"
+	subscriptionsql "github.com/smap-platform/identity/internal/subscription/repository/sqldb"
 	"github.com/smap-platform/identity/pkg/database"
 	"github.com/smap-platform/identity/pkg/lifecycle"
 )
@@ -63,11 +64,12 @@ func (a *App) purge(ctx context.Context) error {
 
 // purgeInTurn purges unless another process has begun to within the hour.
 func (a *App) purgeInTurn(ctx context.Context) {
-	now := a.clock.Now()
-	turns, err := a.db.Exec(ctx, "app: taking the turn to purge", `INSERT INTO mail_pace (name, next_at) VALUES ('purge', $2)
-		ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at WHERE mail_pace.next_at <= $1`,
-		database.Truncate(now), database.Truncate(now.Add(purgeRest)))
-	if err != nil || turns > 0 { // what cannot be reached is reported by the purges
+	var turn bool
+	err := a.db.WithinTx(ctx, func(ctx context.Context) (err error) {
+		turn, err = subscriptionsql.NewPace(a.db, "purge").Grant(ctx, a.clock.Now(), purgeRest)
+		return err
+	})
+	if err != nil || turn { // what cannot be reached is reported by the purges
 		_ = a.purgeOnce(ctx)
 	}
 }

@@ -111,7 +111,7 @@ func (s *schedulerBench) scheduler() *usecase.Scheduler {
 		Due:          due,
 		Reminders:    due,
 		Recipients:   nobody{},
-		Pace:         sqldb.NewPace(s.db),
+		Pace:         sqldb.NewPace(s.db, sqldb.OverduePace),
 		Events:       s.events,
 		Observer:     unobserved{},
 		PastDueGrace: 14 * subscription.Day,

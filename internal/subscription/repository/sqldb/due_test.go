@@ -241,7 +241,7 @@ func TestReminders(t *testing.T) {
 func TestPace(t *testing.T) {
 	t.Parallel()
 	each(t, "grants one turn at a time to all processes", func(s suite) {
-		pace := sqldb.NewPace(s.db)
+		pace := sqldb.NewPace(s.db, "things")
 		grant := func(at time.Time) (granted bool) {
 			require.NoError(s.t, s.tx(func(ctx context.Context) (err error) {
 				granted, err = pace.Grant(ctx, at, time.Second)
@@ -265,6 +265,11 @@ func TestPace(t *testing.T) {
 			return nil
 		})
 		require.Len(s.t, slices.DeleteFunc(granted, func(g bool) bool { return !g }), 1)
+		require.NoError(s.t, s.tx(func(ctx context.Context) error {
+			other, err := sqldb.NewPace(s.db, "other things").Grant(ctx, now, time.Second)
+			require.True(s.t, other, "another name has turns of its own")
+			return err
+		}))
 		_, err := pace.Grant(context.Background(), now, time.Second)
 		require.ErrorIs(s.t, err, database.ErrNoTx)
 	})
