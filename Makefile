@@ -10,6 +10,8 @@ LDFLAGS := -s -w -X github.com/smap-platform/identity/internal/app/command.Versi
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # The packages whose tests use a server when there is one: they read INTEGRATION, or use schematest or the harness.
 SERVED = $(sort $(dir $(shell grep -rlE --include=*_test.go 'INTEGRATION|internal/schema/schematest"|test/harness"' .)))
+# Of internal/app, most of whose tests know no server and take long, those in files that do.
+APP_SERVED = $(shell grep -hoE '^func Test[A-Za-z0-9]+' $$(grep -lE 'internal/schema/schematest"' internal/app/*_test.go) | cut -c6- | paste -sd '|')
 # What the production binaries read on the local stack.
 STACK_ENV := .stack/env
 
@@ -75,7 +77,8 @@ need-promtool:
 
 .PHONY: test-integration
 test-integration: need-cc need-browser stack-up ## Run the suites that know real servers on them, and the end-to-end tests with real processes
-	@. $(STACK_ENV) && INTEGRATION=1 go test -race -count=1 -timeout 30m -p 1 -tags e2e $(SERVED)
+	@. $(STACK_ENV) && export INTEGRATION=1 && go test -race -count=1 -run '^($(APP_SERVED))$$' ./internal/app && \
+		go test -race -count=1 -timeout 30m -p 1 -tags e2e $(filter-out ./internal/app/,$(SERVED))
 
 .PHONY: test-next-rabbitmq
 test-next-rabbitmq: need-cc ## Run the suites of the broker on RabbitMQ 4, and restart it 25 times (root; about ten minutes)

@@ -1,5 +1,5 @@
-// Package schematest gives every test a migrated database of its own: SQLite always, and PostgreSQL when INTEGRATION is
-// set (make test-integration). A missing server then fails the test.
+// Package schematest gives every test a migrated database of its own: SQLite, or PostgreSQL when INTEGRATION is set (make
+// test-integration). A missing server then fails the test.
 package schematest
 
 import (
@@ -29,13 +29,14 @@ var PreviousRelease string
 // fail soon.
 const TxTimeout = 2 * time.Second
 
-// Each runs test once per engine, each time on an empty, migrated database.
+// Each runs test on an empty, migrated database: make test on SQLite, make test-integration on PostgreSQL.
 func Each(t *testing.T, test func(t *testing.T, db *database.DB)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
-	if os.Getenv("INTEGRATION") != "" {
-		t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
+	if os.Getenv("INTEGRATION") == "" {
+		t.Run("sqlite", func(t *testing.T) { test(t, SQLite(t)) })
+		return
 	}
+	t.Run("postgres", func(t *testing.T) { test(t, Postgres(t)) })
 }
 
 // OnPostgres runs a test that needs PostgreSQL, when INTEGRATION is set. url is that of an empty database.
