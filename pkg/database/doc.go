@@ -9,7 +9,7 @@
 //
 // Of several hosts all connections of a pool lead to one: the one that takes writes, and of several the one promoted last.
 // It chooses again when that one cannot be connected to, has gone silent, or refuses to write; a primary that is known to
-// have been replaced is not used. Two processes may choose differently while an old primary still takes writes: only
+// have been replaced is not chosen. Two processes may choose differently while an old primary still takes writes: only
 // stopping it prevents that.
 //
 // It promises one retry, to callers of [DB.WithinTxRetry], and no other: a lost connection is returned to the caller,

@@ -5,7 +5,9 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,13 +15,18 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// othersTimeout is how long the other hosts may take once one is found that takes writes.
-const othersTimeout = time.Second
+const (
+	// othersTimeout is how long the other hosts may take once one is found that takes writes: longer than it takes a kernel
+	// to send its first packet again.
+	othersTimeout = 1500 * time.Millisecond
+	// roundTimeout is how long all hosts together may take.
+	roundTimeout = connectTimeout + checkTimeout
+)
 
 var (
 	// errReadOnlyServer is why a connection to a standby is of no use.
 	errReadOnlyServer = errors.New("the server is read-only")
-	// errReplaced is why one to an old primary is not, which takes writes that the new one never gets.
+	// errReplaced is why a connection to an old primary is of no use: the new one never gets what is written there.
 	errReplaced = errors.New("the server was replaced by one that has been promoted")
 )
 
@@ -67,7 +74,7 @@ func (c *connector) dial(ctx context.Context) (driver.Conn, int64, error) {
 		}
 		conn, err := c.hosts[chosen.at].Connect(ctx)
 		switch {
-		case err == nil && c.generation.Load() == chosen.generation:
+		case err == nil && (len(c.hosts) == 1 || c.generation.Load() == chosen.generation):
 			return conn, chosen.generation, nil
 		case err == nil:
 			_ = conn.Close() // nothing has been said on it
@@ -79,31 +86,43 @@ func (c *connector) dial(ctx context.Context) (driver.Conn, int64, error) {
 	}
 }
 
-// chosen returns the choice of the present generation. It chooses when there is none, or it is the one that failed.
+// chosen returns the choice of the present generation. It chooses when there is none, or it is the one that failed. All
+// callers share one round, which ends in its own time: it outlives the caller who began it.
 func (c *connector) chosen(ctx context.Context, failed *choice) (*choice, error) {
 	if len(c.hosts) == 1 {
 		return &choice{generation: c.generation.Load()}, nil
 	}
+	if now := c.choice.Load(); now != nil && now != failed && now.generation == c.generation.Load() {
+		return now, nil
+	}
+	round := c.rounds.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
+		defer cancel()
+		return nil, c.choose(ctx)
+	})
 	select {
-	case c.choosing <- struct{}{}:
-		defer func() { <-c.choosing }()
+	case outcome := <-round:
+		return c.choice.Load(), outcome.Err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	before := c.choice
-	if before != nil && before != failed && before.generation == c.generation.Load() {
-		return before, nil
-	}
-	generation := c.generation.Load()
+}
+
+// choose asks all hosts, and stores the choice. After an error the next caller asks them again, even when the host of the
+// last choice can be connected to by then: it may have come back as an old primary.
+func (c *connector) choose(ctx context.Context) error {
+	before, generation := c.choice.Load(), c.generation.Load()
 	at, err := c.newest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if before != nil && before.at != at { // no connection to the other host is of further use
+	switch {
+	case err != nil && before != nil:
+		at, generation = before.at, -1
+	case err != nil:
+		return err
+	case before != nil && before.at != at: // no connection to the other host is of further use
 		generation = c.generation.Add(1)
 	}
-	c.choice = &choice{at: at, generation: generation}
-	return c.choice, nil
+	c.choice.Store(&choice{at: at, generation: generation})
+	return err
 }
 
 // origin is where the data of a server come from: a promotion begins a timeline, with a higher number, in the same system.
@@ -137,12 +156,12 @@ func (c *connector) newest(ctx context.Context) (int, error) {
 	best := answer{at: -1}
 	var refusals []error
 	var enough <-chan time.Time
-	for pending := len(c.hosts); pending > 0; pending-- {
+	for pending := len(c.hosts); pending > 0; {
 		select {
 		case <-enough:
-			pending = 0
-			continue
+			cancel() // the rest respond with an error now
 		case a := <-answers:
+			pending--
 			if a.err == nil && a.origin.isBefore(c.latest) {
 				a.err = errReplaced
 			}
@@ -159,12 +178,14 @@ func (c *connector) newest(ctx context.Context) (int, error) {
 	if best.at < 0 {
 		return 0, fmt.Errorf("none of %d hosts can be used: %w", len(c.hosts), errors.Join(refusals...))
 	}
-	c.latest = best.origin
+	if best.origin.timeline > 0 {
+		c.latest = best.origin
+	}
 	return best.at, nil
 }
 
 // askOrigin returns where the data of a host come from, by a connection of its own. It is zero when the server does not
-// say, as one whose log is not PostgreSQL's own.
+// know such things, for example a service with a storage of its own.
 func askOrigin(ctx context.Context, host driver.Connector) (from origin, err error) {
 	conn, err := host.Connect(ctx)
 	if err != nil {
@@ -175,9 +196,11 @@ func askOrigin(ctx context.Context, host driver.Connector) (from origin, err err
 	if !ok {
 		return from, fmt.Errorf("database: the driver returned a %T", conn)
 	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
 	const query = "SELECT system_identifier, left(pg_walfile_name(pg_current_wal_lsn()), 8) FROM pg_control_system()"
 	results, err := pgx.Conn().PgConn().Exec(ctx, query).ReadAll()
-	if refusal := (*pgconn.PgError)(nil); errors.As(err, &refusal) {
+	if refusal := (*pgconn.PgError)(nil); errors.As(err, &refusal) && !isPassing(refusal) {
 		return from, nil
 	}
 	if err != nil || len(results) != 1 || len(results[0].Rows) != 1 || len(results[0].Rows[0]) != 2 {
@@ -186,7 +209,12 @@ func askOrigin(ctx context.Context, host driver.Connector) (from origin, err err
 	row := results[0].Rows[0]
 	timeline, err := strconv.ParseInt(string(row[1]), 16, 64)
 	if err != nil {
-		return from, nil // nor does this one say
+		return from, nil // nor does this one
 	}
 	return origin{string(row[0]), timeline}, nil
+}
+
+// isPassing reports whether a refusal is due to the state of the server, and not to what it was asked.
+func isPassing(e *pgconn.PgError) bool {
+	return !strings.EqualFold(e.Severity, "ERROR") || slices.Contains([]string{"53", "57", "58", "XX"}, e.Code[:min(2, len(e.Code))])
 }

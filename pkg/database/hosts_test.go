@@ -1,6 +1,7 @@
 package database_test
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"net"
@@ -20,13 +21,16 @@ import (
 type server struct {
 	listener  net.Listener
 	standby   atomic.Bool
-	timeline  atomic.Int64 // 0: it does not say
+	down      atomic.Bool  // it ends every connection
+	timeline  atomic.Int64 // 0: it does not know its own
+	ending    atomic.Bool  // it ends connections that ask for it
 	connected atomic.Int64
 	written   atomic.Int64
 
 	mu     sync.Mutex
 	open   []net.Conn
 	frozen sync.RWMutex // held while it replies to nothing
+	silent sync.RWMutex // held while it does not say its timeline
 }
 
 func newServer(t *testing.T, standby bool) *server {
@@ -55,6 +59,12 @@ func newServer(t *testing.T, standby bool) *server {
 // kill ends the server and its connections, as a killed process does.
 func (s *server) kill() {
 	_ = s.listener.Close()
+	s.crash()
+}
+
+// crash ends all connections, and each new one until it is no longer down.
+func (s *server) crash() {
+	s.down.Store(true)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.open {
@@ -63,8 +73,12 @@ func (s *server) kill() {
 }
 
 func (s *server) serve(client net.Conn) {
+	if s.down.Load() {
+		_ = client.Close()
+		return
+	}
 	b := pgproto3.NewBackend(client, client)
-	s.thaw()
+	pass(&s.frozen)
 	if _, err := b.ReceiveStartupMessage(); err != nil {
 		return
 	}
@@ -75,7 +89,7 @@ func (s *server) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
-		s.thaw()
+		pass(&s.frozen)
 		if query, ok := m.(*pgproto3.Query); ok { // statements without arguments come as these
 			s.reply(b, query.String)
 			b.Send(&pgproto3.ReadyForQuery{TxStatus: 'I'})
@@ -83,16 +97,21 @@ func (s *server) serve(client net.Conn) {
 	}
 }
 
-// thaw waits until the server is no longer frozen.
-func (s *server) thaw() {
-	s.frozen.RLock()
-	s.frozen.RUnlock() //nolint:staticcheck // nothing is done under the lock
+// pass waits until nobody holds the lock.
+func pass(lock *sync.RWMutex) {
+	lock.RLock()
+	lock.RUnlock() //nolint:staticcheck // nothing is done under the lock
 }
 
 func (s *server) reply(b *pgproto3.Backend, query string) {
+	if strings.HasPrefix(query, "SELECT system_identifier") {
+		pass(&s.silent)
+	}
 	switch {
 	case query == "show transaction_read_only":
 		sendRow(b, map[bool]string{true: "on", false: "off"}[s.standby.Load()])
+	case strings.HasPrefix(query, "SELECT system_identifier") && s.ending.Load():
+		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"})
 	case strings.HasPrefix(query, "SELECT system_identifier") && s.timeline.Load() == 0:
 		b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "42501"})
 	case strings.HasPrefix(query, "SELECT system_identifier"):
@@ -141,7 +160,11 @@ func openHosts(t *testing.T, servers ...*server) *database.DB {
 
 func write(t *testing.T, db *database.DB) error {
 	t.Helper()
-	_, err := db.Conn(t.Context()).ExecContext(t.Context(), "INSERT INTO things VALUES (1)")
+	return writeWithin(t.Context(), db)
+}
+
+func writeWithin(ctx context.Context, db *database.DB) error {
+	_, err := db.Conn(ctx).ExecContext(ctx, "INSERT INTO things VALUES (1)")
 	return err
 }
 
@@ -229,6 +252,80 @@ func TestHosts(t *testing.T) {
 		require.ErrorIs(t, database.Explain(err), database.ErrUnavailable)
 		require.Zero(t, replaced.written.Load())
 		require.NoError(t, write(t, openHosts(t, replaced, promoted)), "a process that starts knows of no other")
+	})
+
+	t.Run("are all asked again after none could be used", func(t *testing.T) {
+		t.Parallel()
+		first, second := newServer(t, false), newServer(t, true)
+		first.timeline.Store(1)
+		db := openHosts(t, first, second)
+		require.NoError(t, write(t, db))
+		first.crash()
+		require.Eventually(t, func() bool {
+			return database.Reason(write(t, db)) == "has no server among POSTGRES_HOST that takes writes"
+		}, 10*time.Second, time.Millisecond)
+		second.timeline.Store(2)
+		second.standby.Store(false) // promoted
+		first.down.Store(false)     // and the old one is back
+		require.NoError(t, write(t, db))
+		require.Equal(t, int64(1), second.written.Load())
+	})
+
+	t.Run("are asked to the end, though the first who asks has left", func(t *testing.T) {
+		t.Parallel()
+		replaced, promoted := newServer(t, false), newServer(t, false)
+		replaced.timeline.Store(2)
+		promoted.timeline.Store(3)
+		promoted.silent.Lock()
+		db := openHosts(t, replaced, promoted)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error, 1)
+		go func() { left <- writeWithin(ctx, db) }()
+		require.Eventually(t, func() bool { return promoted.connected.Load() > 0 }, 10*time.Second, time.Millisecond)
+		cancel()
+		require.ErrorIs(t, <-left, context.Canceled)
+		promoted.silent.Unlock()
+		require.NoError(t, write(t, db))
+		require.Equal(t, int64(1), promoted.written.Load())
+	})
+
+	t.Run("are asked once for all who wait", func(t *testing.T) {
+		t.Parallel()
+		frozen := newServer(t, false)
+		frozen.frozen.Lock()
+		defer frozen.frozen.Unlock()
+		db := openHosts(t, frozen, newServer(t, true))
+		var all sync.WaitGroup
+		for range 5 {
+			all.Go(func() {
+				if err := writeWithin(t.Context(), db); err == nil {
+					t.Error("written to a frozen server")
+				}
+			})
+		}
+		all.Wait()
+		require.Equal(t, int64(1), frozen.connected.Load())
+	})
+
+	t.Run("have a limit to say where their data come from", func(t *testing.T) {
+		t.Parallel()
+		silent, standby := newServer(t, false), newServer(t, true)
+		silent.silent.Lock()
+		defer silent.silent.Unlock()
+		db := openHosts(t, silent, standby)
+		require.Error(t, write(t, db))
+		standby.standby.Store(false) // promoted
+		require.NoError(t, write(t, db))
+		require.Zero(t, silent.written.Load())
+	})
+
+	t.Run("that end the connection have not said that they do not know", func(t *testing.T) {
+		t.Parallel()
+		replaced, promoted := newServer(t, false), newServer(t, false)
+		replaced.ending.Store(true)
+		promoted.timeline.Store(3)
+		require.NoError(t, write(t, openHosts(t, replaced, promoted)))
+		require.Equal(t, int64(1), promoted.written.Load())
 	})
 
 	t.Run("lose a connection that was being made while another one was chosen", func(t *testing.T) {

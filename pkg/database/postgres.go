@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sync/singleflight"
 )
 
 // ExecMode is how statements are sent to PostgreSQL.
@@ -58,7 +59,7 @@ func openPostgres(o Options, writes *lastWrite) (*sql.DB, error) {
 	}
 	config.ConnectTimeout = cmp.Or(config.ConnectTimeout, connectTimeout)
 	config.DialFunc = (&net.Dialer{KeepAliveConfig: keepAlive, Control: limitUnacknowledged}).DialContext
-	c := &connector{writes: writes, timeout: cmp.Or(o.StatementTimeout, time.Minute), choosing: make(chan struct{}, 1)}
+	c := &connector{writes: writes, timeout: cmp.Or(o.StatementTimeout, time.Minute)}
 	config.OnPgError = c.keepConnection
 	c.hosts = hostsOf(config)
 	return sql.OpenDB(c), nil
@@ -72,20 +73,23 @@ type connector struct {
 	// generation counts the checks that got no reply, and the moves to another host. A connection of an earlier generation
 	// is of no further use: its path is dead, or leads elsewhere.
 	generation atomic.Int64
-	// choosing is held by who reads or makes the choice among several hosts.
-	choosing chan struct{}
-	choice   *choice
-	latest   origin // of the host chosen last
+	// choice among several hosts, which a round makes by asking all of them. Until one succeeds there is none.
+	choice atomic.Pointer[choice]
+	rounds singleflight.Group
+	latest origin // of a host that was chosen; only rounds use it
 	// doubted is when a statement got no reply in time, in Unix nanoseconds. A connection last used before is checked.
 	doubted atomic.Int64
 }
 
+// generationOf is the key under which a connection of pgx has its generation.
+const generationOf = "generation"
+
 // keepConnection reports whether a connection is of further use after the server's error e. It is not after a fatal
 // error, and not once the server is read-only: a new connection may reach the server that took over. Where there are
 // several hosts, no other connection of the pool is of further use then either.
-func (c *connector) keepConnection(_ *pgconn.PgConn, e *pgconn.PgError) bool {
-	if e.Code == readOnly && len(c.hosts) > 1 {
-		c.generation.Add(1)
+func (c *connector) keepConnection(conn *pgconn.PgConn, e *pgconn.PgError) bool {
+	if generation, ok := conn.CustomData()[generationOf].(int64); ok && e.Code == readOnly && len(c.hosts) > 1 {
+		c.generation.CompareAndSwap(generation, generation+1) // others of its generation may have told already
 	}
 	return !strings.EqualFold(e.Severity, "FATAL") && e.Code != readOnly
 }
@@ -103,6 +107,7 @@ func (c *connector) Connect(ctx context.Context) (driver.Conn, error) {
 	if !ok {
 		return nil, fmt.Errorf("database: the driver returned a %T", conn)
 	}
+	pgx.Conn().PgConn().CustomData()[generationOf] = generation
 	return &postgresConn{Conn: pgx, pool: c, generation: generation, used: time.Now()}, nil
 }
 
@@ -164,7 +169,7 @@ func (c *postgresConn) ResetSession(ctx context.Context) error {
 // IsValid is called when the connection returns to the pool.
 func (c *postgresConn) IsValid() bool {
 	c.used = time.Now()
-	return !c.Conn.Conn().IsClosed()
+	return !c.Conn.Conn().IsClosed() && c.generation >= c.pool.generation.Load()
 }
 
 // ExecContext implements [driver.ExecerContext].
