@@ -184,9 +184,6 @@ func Reason(err error) string {
 		return "has only a primary that was replaced: bring back the one that was promoted, or, to use the old one after all, " +
 			"restart this process"
 	}
-	if errors.Is(err, errReadOnlyServer) {
-		return "has no server among POSTGRES_HOST that takes writes"
-	}
 	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
 		for _, length := range []int{5, 3, 2} {
 			if text, ok := reasons[pg.Code[:min(length, len(pg.Code))]]; ok {
@@ -194,6 +191,9 @@ func Reason(err error) string {
 			}
 		}
 		return "refuses statements (SQLSTATE " + pg.Code + ")"
+	}
+	if errors.Is(err, errReadOnlyServer) {
+		return "has no server among POSTGRES_HOST that takes writes"
 	}
 	if lite, ok := errors.AsType[*sqlite.Error](err); ok {
 		switch lite.Code() & 0xff {

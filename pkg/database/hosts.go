@@ -1,13 +1,13 @@
 package database
 
 import (
+	"cmp"
 	"context"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -64,38 +64,52 @@ type choice struct {
 }
 
 // dial connects to the host that is chosen, and chooses again when that one cannot be connected to. A connection that
-// took so long that another host has been chosen meanwhile is closed: it would lead to a second truth.
+// took so long that another host has been chosen meanwhile, or is about to be, is closed: it would lead to a second truth.
 func (c *connector) dial(ctx context.Context) (driver.Conn, int64, error) {
-	var failed *choice
-	for {
-		chosen, err := c.chosen(ctx, failed)
+	for failed := false; ; {
+		chosen, err := c.chosen(ctx)
 		if err != nil {
 			return nil, 0, err
 		}
 		conn, err := c.hosts[chosen.at].Connect(ctx)
-		switch {
-		case err == nil && (len(c.hosts) == 1 || c.generation.Load() == chosen.generation):
-			return conn, chosen.generation, nil
-		case err == nil:
+		if err == nil {
+			if now := c.current(); len(c.hosts) == 1 || now != nil && *now == *chosen {
+				return conn, chosen.generation, nil
+			}
 			_ = conn.Close() // nothing has been said on it
-		case len(c.hosts) == 1 || failed != nil || ctx.Err() != nil:
-			return nil, 0, err
-		default:
-			failed = chosen
+			continue
 		}
+		if !errors.Is(ctx.Err(), context.Canceled) {
+			c.choice.CompareAndSwap(chosen, &choice{at: chosen.at, generation: -1})
+		}
+		if len(c.hosts) == 1 || failed || ctx.Err() != nil {
+			return nil, 0, err
+		}
+		failed = true
 	}
 }
 
-// chosen returns the choice of the present generation. It chooses when there is none, or it is the one that failed. All
-// callers share one round, which ends in its own time: it outlives the caller who began it.
-func (c *connector) chosen(ctx context.Context, failed *choice) (*choice, error) {
+// current returns the choice of the present generation, nil when all hosts have to be asked.
+func (c *connector) current() *choice {
+	if now := c.choice.Load(); now != nil && now.generation == c.generation.Load() {
+		return now
+	}
+	return nil
+}
+
+// chosen returns the current choice, after a round when there is none. All callers share one round, which ends in its own
+// time: it outlives the caller who began it.
+func (c *connector) chosen(ctx context.Context) (*choice, error) {
 	if len(c.hosts) == 1 {
 		return &choice{generation: c.generation.Load()}, nil
 	}
-	if now := c.choice.Load(); now != nil && now != failed && now.generation == c.generation.Load() {
+	if now := c.current(); now != nil {
 		return now, nil
 	}
 	round := c.rounds.DoChan("", func() (any, error) {
+		if c.current() != nil { // the last round has just ended
+			return nil, nil
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roundTimeout)
 		defer cancel()
 		return nil, c.choose(ctx)
@@ -153,7 +167,7 @@ func (c *connector) newest(ctx context.Context) (int, error) {
 			answers <- answer{at, from, err}
 		}()
 	}
-	best := answer{at: -1}
+	var usable []answer
 	var refusals []error
 	var enough <-chan time.Time
 	for pending := len(c.hosts); pending > 0; {
@@ -162,22 +176,25 @@ func (c *connector) newest(ctx context.Context) (int, error) {
 			cancel() // the rest respond with an error now
 		case a := <-answers:
 			pending--
-			if a.err == nil && a.origin.isBefore(c.latest) {
-				a.err = errReplaced
-			}
 			switch {
+			case a.err == nil && a.origin.isBefore(c.latest):
+				refusals = append(refusals, errReplaced)
 			case a.err != nil:
 				refusals = append(refusals, a.err)
-			case best.at < 0:
-				best, enough = a, time.After(othersTimeout)
-			case best.origin.isBefore(a.origin), !a.origin.isBefore(best.origin) && a.at < best.at:
-				best = a
+			default:
+				if usable = append(usable, a); enough == nil {
+					enough = time.After(othersTimeout)
+				}
 			}
 		}
 	}
-	if best.at < 0 {
+	if len(usable) == 0 {
 		return 0, fmt.Errorf("none of %d hosts can be used: %w", len(c.hosts), errors.Join(refusals...))
 	}
+	usable = slices.DeleteFunc(slices.Clone(usable), func(a answer) bool {
+		return slices.ContainsFunc(usable, func(other answer) bool { return a.origin.isBefore(other.origin) })
+	})
+	best := slices.MinFunc(usable, func(a, b answer) int { return a.at - b.at })
 	if best.origin.timeline > 0 {
 		c.latest = best.origin
 	}
@@ -216,5 +233,5 @@ func askOrigin(ctx context.Context, host driver.Connector) (from origin, err err
 
 // isPassing reports whether a refusal is due to the state of the server, and not to what it was asked.
 func isPassing(e *pgconn.PgError) bool {
-	return !strings.EqualFold(e.Severity, "ERROR") || slices.Contains([]string{"53", "57", "58", "XX"}, e.Code[:min(2, len(e.Code))])
+	return cmp.Or(e.SeverityUnlocalized, e.Severity) != "ERROR" || slices.Contains([]string{"53", "57", "58", "XX"}, e.Code[:min(2, len(e.Code))])
 }

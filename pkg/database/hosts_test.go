@@ -113,7 +113,7 @@ func (s *server) reply(b *pgproto3.Backend, query string) {
 	case strings.HasPrefix(query, "SELECT system_identifier") && s.ending.Load():
 		b.Send(&pgproto3.ErrorResponse{Severity: "FATAL", Code: "57P01"})
 	case strings.HasPrefix(query, "SELECT system_identifier") && s.timeline.Load() == 0:
-		b.Send(&pgproto3.ErrorResponse{Severity: "ERROR", Code: "42501"})
+		b.Send(&pgproto3.ErrorResponse{Severity: "FEHLER", SeverityUnlocalized: "ERROR", Code: "42501"})
 	case strings.HasPrefix(query, "SELECT system_identifier"):
 		sendRow(b, "7712996117361101632", fmt.Sprintf("%08X", s.timeline.Load()))
 	case strings.HasPrefix(query, "INSERT") && s.standby.Load():
@@ -222,17 +222,22 @@ func TestHosts(t *testing.T) {
 
 	t.Run("of which several take writes: the one that was promoted last is used", func(t *testing.T) {
 		t.Parallel()
-		for _, timelines := range [][3]int64{{2, 3, 1}, {2, 10, 9}, {0, 0, 0}} { // they are hexadecimal
-			a, b, c := newServer(t, false), newServer(t, false), newServer(t, false)
-			a.timeline.Store(timelines[0])
-			b.timeline.Store(timelines[1])
-			c.timeline.Store(timelines[2])
-			require.NoError(t, write(t, openHosts(t, a, b, c)))
-			if timelines[1] > 0 {
-				require.Equal(t, int64(1), b.written.Load())
-			} else {
-				require.Equal(t, int64(1), a.written.Load(), "the first of the list, when they do not say")
+		for _, c := range []struct {
+			timelines [3]int64
+			used      int
+		}{
+			{[3]int64{2, 3, 1}, 1},
+			{[3]int64{2, 10, 9}, 1}, // they are hexadecimal
+			{[3]int64{0, 0, 0}, 0},  // the first of the list, when none knows
+			{[3]int64{2, 0, 3}, 1},  // one that does not know is not known to have been replaced
+		} {
+			servers := make([]*server, len(c.timelines))
+			for i, timeline := range c.timelines {
+				servers[i] = newServer(t, false)
+				servers[i].timeline.Store(timeline)
 			}
+			require.NoError(t, write(t, openHosts(t, servers...)))
+			require.Equal(t, int64(1), servers[c.used].written.Load(), "%v", c.timelines)
 		}
 	})
 

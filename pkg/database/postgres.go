@@ -70,7 +70,7 @@ type connector struct {
 	hosts   []driver.Connector
 	writes  *lastWrite
 	timeout time.Duration // of a statement whose context has no deadline
-	// generation counts the checks that got no reply, and the moves to another host. A connection of an earlier generation
+	// generation counts checks without a reply, refusals to write and moves to another host. A connection of an earlier generation
 	// is of no further use: its path is dead, or leads elsewhere.
 	generation atomic.Int64
 	// choice among several hosts, which a round makes by asking all of them. Until one succeeds there is none.
@@ -91,7 +91,7 @@ func (c *connector) keepConnection(conn *pgconn.PgConn, e *pgconn.PgError) bool 
 	if generation, ok := conn.CustomData()[generationOf].(int64); ok && e.Code == readOnly && len(c.hosts) > 1 {
 		c.generation.CompareAndSwap(generation, generation+1) // others of its generation may have told already
 	}
-	return !strings.EqualFold(e.Severity, "FATAL") && e.Code != readOnly
+	return cmp.Or(e.SeverityUnlocalized, e.Severity) != "FATAL" && e.Code != readOnly
 }
 
 // Driver implements [driver.Connector].
