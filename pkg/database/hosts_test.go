@@ -100,7 +100,7 @@ func (s *server) serve(client net.Conn) {
 // pass waits until nobody holds the lock.
 func pass(lock *sync.RWMutex) {
 	lock.RLock()
-	lock.RUnlock() //nolint:staticcheck // nothing is done under the lock
+	defer lock.RUnlock()
 }
 
 func (s *server) reply(b *pgproto3.Backend, query string) {
