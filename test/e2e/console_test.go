@@ -63,7 +63,7 @@ func newConsoleAt(t *testing.T, browser *harness.Browser, host string) *console 
 // click clicks on a button of a form, by its name.
 func (c *console) click(form, button string) {
 	c.Helper()
-	require.NoError(c, c.page.Do(chromedp.Click(chromedp.CSS("#"+form+" button[name="+button+"]"))))
+	require.NoError(c, c.page.Click("#"+form+" button[name="+button+"]"))
 }
 
 // fill types text into a field in place of what is there.
@@ -318,10 +318,10 @@ func hostile(c *console, browser *harness.Browser) {
 		[]byte(mail)))
 	inbox := browser.Open(c.s.Inbox().URL())
 	harness.Soon(c, func() error {
-		return inbox.Do(chromedp.Click(chromedp.CSS("#list a")))
+		return inbox.Click("#list a")
 	})
 	for _, tab := range []string{"#tab-html", "#tab-text", "#tab-headers"} {
-		require.NoError(c, inbox.Do(chromedp.Click(chromedp.CSS(tab))))
+		require.NoError(c, inbox.Click(tab))
 	}
 	harness.Soon(c, func() error {
 		var headers string

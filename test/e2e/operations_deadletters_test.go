@@ -92,7 +92,7 @@ func (c *deadPages) click(selector string) {
 	c.Helper()
 	var asked bool
 	require.NoError(c, c.page.Call(&asked, `() => (window.confirm = () => true)()`))
-	require.NoError(c, c.page.Do(chromedp.Click(chromedp.CSS(selector))))
+	require.NoError(c, c.page.Click(selector))
 }
 
 // choose clicks the boxes of the first n letters.

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -103,7 +104,14 @@ func (p *Page) Messages() []chromedp.ConsoleMessage {
 	return slices.Clone(p.messages)
 }
 
-// Call calls a function of JavaScript in the page and stores what its promise becomes in result.
+// callJS calls a function when the page has its style and scripts. Without them it is not what a person sees: its heading
+// can be there already, but it is as wide as its tables, and asks nothing twice.
+const callJS = `(async () => {
+	if (document.readyState !== "complete") await new Promise(loaded => addEventListener("load", loaded, {once: true}))
+	return (%s)(...%s)
+})()`
+
+// Call calls a function of JavaScript in the page, once it is loaded, and stores what its promise becomes in result.
 func (p *Page) Call(result any, function string, args ...any) error {
 	encoded, err := json.Marshal(append([]any{}, args...))
 	if err != nil {
@@ -112,7 +120,7 @@ func (p *Page) Call(result any, function string, args ...any) error {
 	ctx, cancel := context.WithTimeout(p.ctx, Patience)
 	defer cancel()
 	raw, err := chromedp.Run(ctx,
-		chromedp.Evaluate[[]byte]("("+function+")(..."+string(encoded)+")", chromedp.EvalAwaitPromise))
+		chromedp.Evaluate[[]byte](fmt.Sprintf(callJS, function, encoded), chromedp.EvalAwaitPromise))
 	if err != nil {
 		return fmt.Errorf("in the browser: %w; its messages: %v", err, p.Messages())
 	}
@@ -127,6 +135,16 @@ func (p *Page) Do(steps ...chromedp.Action[chromedp.Void]) error {
 		return fmt.Errorf("in the browser: %w; its messages: %v", err, p.Messages())
 	}
 	return nil
+}
+
+// Click clicks on an element. Where a live page has replaced it meanwhile, it clicks on the one that is there instead.
+func (p *Page) Click(selector string) error {
+	for {
+		err := p.Do(chromedp.Click(chromedp.CSS(selector)))
+		if failed, ok := errors.AsType[*cdproto.Error](err); !ok || failed.Message != "Could not find node with given id" {
+			return err
+		}
+	}
 }
 
 // Look gives the page this size in pixels, and the light or dark colours that a person prefers.
