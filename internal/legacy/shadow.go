@@ -176,5 +176,5 @@ func (s *Shadows) name(ctx context.Context, db *database.DB) error {
 // PurgeShadows deletes results older than then and returns how many.
 func PurgeShadows(ctx context.Context, db *database.DB, then time.Time) (int64, error) {
 	return db.Purge(ctx, "legacy: purging comparisons",
-		database.Purge{Table: "mail_shadows", Key: "event_id", Where: "compared_at < $1"}, then.UTC())
+		database.Purge{Table: "mail_shadows", Key: "event_id", Oldest: "compared_at", Where: "compared_at < $1"}, then.UTC())
 }

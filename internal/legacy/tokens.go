@@ -98,5 +98,5 @@ func (s *Sessions) EndTokens(ctx context.Context, tokens []authentication.Claims
 // PurgeEndedTokens removes what is remembered of tokens that had expired before then.
 func PurgeEndedTokens(ctx context.Context, db *database.DB, then time.Time) (int64, error) {
 	return db.Purge(ctx, "legacy: purging ended tokens",
-		database.Purge{Table: "ended_tokens", Key: "user_id, jti", Where: "expires_at < $1"}, database.Truncate(then))
+		database.Purge{Table: "ended_tokens", Key: "user_id, jti", Oldest: "expires_at", Where: "expires_at < $1"}, database.Truncate(then))
 }

@@ -144,5 +144,5 @@ func (u *Unnamed) remember(ctx context.Context, statement string, args ...any) e
 // PurgeUnnamed deletes what was last touched before then and returns how many mails that were.
 func PurgeUnnamed(ctx context.Context, db *database.DB, then time.Time) (int64, error) {
 	return db.Purge(ctx, "legacy: purging mails without an id",
-		database.Purge{Table: "unnamed_mails", Key: "digest", Where: "touched_at < $1"}, then.UTC())
+		database.Purge{Table: "unnamed_mails", Key: "digest", Oldest: "touched_at", Where: "touched_at < $1"}, then.UTC())
 }

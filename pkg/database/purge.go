@@ -13,7 +13,10 @@ const purgeBatch = 250
 type Purge struct {
 	Table string
 	Key   string // the columns of its primary key, separated by commas
-	Where string // with the arguments from $1 on; an index has to find these rows
+	Where string // with the arguments from $1 on
+	// Oldest is the column that says how old a row is: the oldest go first. An index on it has to lead to the rows of Where.
+	// In no order PostgreSQL would read the table from its beginning for every transaction, as it expects to find some soon.
+	Oldest string
 	// Set is what an UPDATE sets, after which the row must not be among those of Where. Empty: rows are deleted.
 	Set string
 }
@@ -29,7 +32,7 @@ func (db *DB) Purge(ctx context.Context, doing string, p Purge, args ...any) (ch
 		change = "UPDATE " + p.Table + " SET " + p.Set
 	}
 	// MATERIALIZED: the planner must not run the locking subquery more than once.
-	statement := "WITH batch AS MATERIALIZED (SELECT " + p.Key + " FROM " + p.Table + " WHERE " + p.Where + " LIMIT " +
+	statement := "WITH batch AS MATERIALIZED (SELECT " + p.Key + " FROM " + p.Table + " WHERE " + p.Where + " ORDER BY " + p.Oldest + " LIMIT " +
 		Placeholders(len(args)+1, 1) + db.dialect.ForUpdateSkipLocked() + ") " +
 		change + " WHERE (" + p.Key + ") IN (SELECT " + p.Key + " FROM batch)"
 	args = append(args, purgeBatch)

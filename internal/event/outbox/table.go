@@ -53,7 +53,7 @@ func (t Table) DropFailed(ctx context.Context, db *database.DB, then time.Time, 
 		personal = " AND sealed"
 	}
 	return db.Exec(ctx, string(t)+": dropping failed rows", "DELETE FROM "+string(t)+" WHERE id IN (SELECT id FROM "+string(t)+
-		" WHERE failed_at IS NOT NULL AND created_at <= $1"+personal+" LIMIT $2"+db.Dialect().ForUpdateSkipLocked()+")",
+		" WHERE failed_at IS NOT NULL AND created_at <= $1"+personal+" ORDER BY failed_at LIMIT $2"+db.Dialect().ForUpdateSkipLocked()+")",
 		database.Truncate(then), limit)
 }
 

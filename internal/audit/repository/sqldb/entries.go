@@ -80,7 +80,7 @@ const hasDetails = "(address IS NOT NULL OR ip_address IS NOT NULL OR user_agent
 // PurgeDetails removes the details of entries older than then.
 func (r *Entries) PurgeDetails(ctx context.Context, then time.Time) (int64, error) {
 	return r.db.Purge(ctx, "audit: removing old details", database.Purge{
-		Table: "audit_entries", Key: "id", Where: "at < $1 AND " + hasDetails,
+		Table: "audit_entries", Key: "id", Oldest: "at", Where: "at < $1 AND " + hasDetails,
 		Set: "address = NULL, ip_address = NULL, user_agent = NULL, reason = NULL",
 	}, database.Truncate(then))
 }

@@ -145,7 +145,7 @@ func (r *CodeRequests) Delete(ctx context.Context, ids []string) error {
 // PurgeOlderThan removes requests whose newest code was asked for before then.
 func (r *CodeRequests) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
 	return r.db.Purge(ctx, "authentication: purging requests for codes",
-		database.Purge{Table: "code_requests", Key: "id", Where: "code_at < $1"}, database.Truncate(then))
+		database.Purge{Table: "code_requests", Key: "id", Oldest: "code_at", Where: "code_at < $1"}, database.Truncate(then))
 }
 
 func scanRequest(row database.Row) (q authentication.CodeRequest, err error) {

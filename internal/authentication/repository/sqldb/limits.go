@@ -99,7 +99,8 @@ func (r *Limits) Purge(ctx context.Context, now time.Time) (purged int64, err er
 		{"kind <> 'known' AND last_at < $1", authentication.LimitKept},
 	} {
 		n, err := r.db.Purge(ctx, "authentication: purging limits",
-			database.Purge{Table: "limits", Key: "digest, kind, network", Where: p.where}, database.Truncate(now.Add(-p.kept)))
+			database.Purge{Table: "limits", Key: "digest, kind, network", Oldest: "last_at", Where: p.where},
+			database.Truncate(now.Add(-p.kept)))
 		purged += n
 		if err != nil {
 			return purged, err

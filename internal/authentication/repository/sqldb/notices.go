@@ -26,5 +26,5 @@ WHERE account_notices.claimed_at <= $4 OR account_notices.event_id = excluded.ev
 // PurgeOlderThan removes claims that were made before then.
 func (r *Notices) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
 	return r.db.Purge(ctx, "authentication: purging notices",
-		database.Purge{Table: "account_notices", Key: "user_id", Where: "claimed_at < $1"}, database.Truncate(then))
+		database.Purge{Table: "account_notices", Key: "user_id", Oldest: "claimed_at", Where: "claimed_at < $1"}, database.Truncate(then))
 }

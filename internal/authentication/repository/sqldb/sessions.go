@@ -115,7 +115,7 @@ WHERE s.user_id = $1 AND s.ended_at IS NULL AND s.expires_at > $2 ORDER BY s.las
 // PurgeOlderThan removes sessions that were over, and last used, before then.
 func (r *Sessions) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
 	return r.db.Purge(ctx, "authentication: purging sessions", database.Purge{
-		Table: "sessions", Key: "id", Where: "last_seen_at < $1 AND COALESCE(ended_at, expires_at) < $1",
+		Table: "sessions", Key: "id", Oldest: "last_seen_at", Where: "last_seen_at < $1 AND COALESCE(ended_at, expires_at) < $1",
 	}, database.Truncate(then))
 }
 

@@ -154,7 +154,7 @@ func (r *Users) PurgeProvisional(ctx context.Context, then time.Time) (purged in
 		err = r.db.WithinTx(ctx, func(ctx context.Context) error {
 			args := []any{database.Truncate(then), string(authentication.PurposeVerification)}
 			ids, err := database.All(ctx, r.db, doing, database.Text, "SELECT id FROM users WHERE "+neverProven+
-				" LIMIT $3"+r.db.Dialect().ForUpdateSkipLocked(), append(args, purgeBatch)...)
+				" ORDER BY created_at LIMIT $3"+r.db.Dialect().ForUpdateSkipLocked(), append(args, purgeBatch)...)
 			if found = len(ids); err != nil || found == 0 {
 				return err
 			}

@@ -208,7 +208,7 @@ func (l *Ledger) EraseRecipient(ctx context.Context, digests [][]byte, then time
 // up first.
 func (l *Ledger) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
 	return l.db.Purge(ctx, "mail ledger: purging", database.Purge{
-		Table: "mail_deliveries", Key: "event_id",
+		Table: "mail_deliveries", Key: "event_id", Oldest: "updated_at",
 		Where: "updated_at < $1 AND state <> $2 AND (lease_until IS NULL OR lease_until < $1)",
 	}, then, notification.StateOwed)
 }

@@ -31,5 +31,5 @@ func (c *Completions) Add(ctx context.Context, projectID, eventID string, at tim
 // (seven days after its last change) must be kept: it would be announced a second time.
 func (c *Completions) PurgeOlderThan(ctx context.Context, then time.Time) (int64, error) {
 	return c.db.Purge(ctx, "project: purging completions",
-		database.Purge{Table: "project_completions", Key: "project_id", Where: "completed_at < $1"}, then)
+		database.Purge{Table: "project_completions", Key: "project_id", Oldest: "completed_at", Where: "completed_at < $1"}, then)
 }
