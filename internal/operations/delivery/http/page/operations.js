@@ -17,6 +17,16 @@ function busy(part) {
     [...part.querySelectorAll('input, textarea')].some((field) => field.value !== field.defaultValue);
 }
 
+// A person who goes through the page by the keyboard stays where they are: the focus goes to the same element of what is new.
+function replace(part, fresh) {
+  const at = part.contains(document.activeElement) ? document.activeElement : null;
+  const shape = at?.cloneNode(false);
+  const alike = () => [...part.querySelectorAll(at.localName)].filter((e) => at.id ? e.id === at.id : e.cloneNode(false).isEqualNode(shape));
+  const place = at ? alike().indexOf(at) : -1;
+  part.replaceChildren(...fresh.childNodes);
+  if (place >= 0) alike()[place]?.focus({ preventScroll: true });
+}
+
 function take(fresh) {
   for (const part of document.querySelectorAll('[data-live][id]')) {
     const other = fresh.getElementById(part.id);
@@ -25,9 +35,7 @@ function take(fresh) {
       const again = other.querySelector('#' + CSS.escape(details.id));
       if (again) again.open = true;
     }
-    const focused = part.contains(document.activeElement) ? document.activeElement.id : '';
-    part.replaceChildren(...other.childNodes);
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    replace(part, other);
   }
 }
 
