@@ -173,10 +173,11 @@ func (r *run) still(ctx context.Context) error {
 	})
 }
 
-// quietly calls do while the crowd rests and no message is under way: what is in a queue when it is deleted is gone.
+// quietly calls do while the crowd rests, nobody waits for an answer and no message is under way: what is in a queue when it
+// is deleted is gone.
 func (r *run) quietly(ctx context.Context, do func() error) error {
-	r.crowd.paused.Store(true)
-	defer r.crowd.paused.Store(false)
+	r.crowd.asking.Lock()
+	defer r.crowd.asking.Unlock()
 	if err := r.still(ctx); err != nil {
 		return err
 	}

@@ -41,9 +41,9 @@ type crowd struct {
 	apis    []string // URLs
 	admin   *harness.Client
 	section atomic.Int64
-	paused  atomic.Bool
 	refused atomic.Bool // one in three has an address that the mail server refuses
 	running sync.WaitGroup
+	asking  sync.RWMutex // read by those who wait for an answer; while another holds it nobody comes
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -66,7 +66,7 @@ func (c *crowd) start(ctx context.Context, registrations, invitations float64) {
 	}
 }
 
-// every calls do in a goroutine of its own so many times a second, unless the crowd is paused.
+// every calls do in a goroutine of its own so many times a second.
 func (c *crowd) every(ctx context.Context, perSecond float64, do func()) {
 	c.running.Go(func() {
 		ticks := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
@@ -76,9 +76,7 @@ func (c *crowd) every(ctx context.Context, perSecond float64, do func()) {
 			case <-ctx.Done():
 				return
 			case <-ticks.C:
-				if !c.paused.Load() {
-					c.running.Go(do)
-				}
+				c.running.Go(do)
 			}
 		}
 	})
@@ -108,20 +106,7 @@ func (c *crowd) register(ctx context.Context) {
 		o.to, o.refusal = []string{gone, full}[o.began.UnixMilli()%2]+o.to, true
 	}
 	client := c.clients()
-	for {
-		o.began, o.section = time.Now(), int(c.section.Load())
-		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWithin)
-		a, err := client.Register(limited, o.to, harness.Password)
-		cancel()
-		if err == nil && a.Status == http.StatusServiceUnavailable && a.Message == busy && ctx.Err() == nil {
-			<-time.After(time.Second) // as its Retry-After says
-			continue
-		}
-		o.answered(a, err, http.StatusCreated)
-		break
-	}
-	c.note(o)
-	if o.answer != promised || o.refusal {
+	if !c.ask(ctx, client, o) || o.answer != promised || o.refusal {
 		return
 	}
 	code := c.mail.code(ctx, o.to)
@@ -140,6 +125,31 @@ func (c *crowd) register(ctx context.Context) {
 	}
 }
 
+// ask has a person register until the answer is more than "busy", and notes it. It reports whether there was one: nobody asks
+// while the crowd rests.
+func (c *crowd) ask(ctx context.Context, client *harness.Client, o *owed) bool {
+	if !c.asking.TryRLock() {
+		return false
+	}
+	defer c.asking.RUnlock()
+	for {
+		o.began, o.section = time.Now(), int(c.section.Load())
+		limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerWithin)
+		a, err := client.Register(limited, o.to, harness.Password)
+		cancel()
+		if err == nil && a.Status == http.StatusServiceUnavailable && a.Message == busy {
+			pause(ctx, time.Second) // as its Retry-After says
+			if ctx.Err() != nil {
+				return false
+			}
+			continue
+		}
+		o.answered(a, err, http.StatusCreated)
+		c.note(o)
+		return true
+	}
+}
+
 // answered records what was answered; success is the status of one.
 func (o *owed) answered(a harness.Answer, err error, success int) {
 	o.took, o.status = time.Since(o.began), a.Status
@@ -155,6 +165,10 @@ func (o *owed) answered(a harness.Answer, err error, success int) {
 
 // invite uploads n addresses.
 func (c *crowd) invite(n int) {
+	if !c.asking.TryRLock() {
+		return
+	}
+	defer c.asking.RUnlock()
 	addresses := make([]string, n)
 	for i := range addresses {
 		addresses[i] = harness.Email()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -22,6 +23,13 @@ type fault struct {
 	begin    func(ctx context.Context, r *run, s *section) error
 	end      func(ctx context.Context, r *run) error // nil: it has ended by itself
 }
+
+// within returns how long recovery may take.
+func (f *fault) within() time.Duration { return cmp.Or(f.patience, recoverWithin) }
+
+// rest returns how long the next fault waits after this one: longer than recovery may take, so that what recovers too late
+// is seen before the next one disturbs it.
+func (f *fault) rest() time.Duration { return f.within() + 2*prompt }
 
 // nothing goes wrong in the first section.
 var nothing = &fault{name: "nothing", begin: func(context.Context, *run, *section) error { return nil }}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -79,7 +78,7 @@ func judge(sections []*section, mails []owed, t truth) (rows []*row, inTime time
 		if r.sent == 0 {
 			r.complain("nothing was sent: the line proves nothing")
 		}
-		if within := cmp.Or(s.fault.patience, recoverWithin); r.recovery > within {
+		if within := s.fault.within(); r.recovery > within {
 			r.complain("not recovered within %s", within)
 		}
 	}

@@ -16,7 +16,7 @@ func TestJudge(t *testing.T) {
 		return []*section{
 			{fault: calm, began: at(0), healed: at(8)},
 			{fault: f, began: at(20), healed: at(28)},
-			{fault: calm, began: at(40), healed: at(48)},
+			{fault: calm, began: at(28).Add(f.rest()), healed: at(60)},
 		}
 	}
 	mail := func(seconds float64) attempt { return attempt{at(seconds), true, "evt_1@example.com"} }
@@ -78,8 +78,12 @@ func TestJudge(t *testing.T) {
 			fault: &fault{patience: time.Second}, owed: change(func(o *owed) { o.began = at(30) }),
 			attempts: []attempt{mail(36)}, sent: 1, delivered: 1, recovery: 2 * time.Second, n: 1,
 		},
+		"late for longer than recovery may take": {
+			owed: change(func(o *owed) { o.began = at(28).Add(recoverWithin + time.Second) }), attempts: []attempt{mail(45)},
+			sent: 1, delivered: 1, recovery: recoverWithin + time.Second, n: 1,
+		},
 		"late because of the next fault": {
-			owed: change(func(o *owed) { o.began = at(39) }), attempts: []attempt{mail(45)}, sent: 1, delivered: 1,
+			owed: change(func(o *owed) { o.began = at(41) }), attempts: []attempt{mail(45)}, sent: 1, delivered: 1,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -190,9 +190,6 @@ const (
 	patient = 100 * time.Second
 )
 
-// rest is how long a section lasts beyond its fault.
-const rest = 12 * time.Second
-
 // inject runs one fault after the other and returns their sections.
 func (r *run) inject(ctx context.Context, faults []*fault) (sections []*section, err error) {
 	for i, f := range faults {
@@ -209,7 +206,7 @@ func (r *run) inject(ctx context.Context, faults []*fault) (sections []*section,
 		s.healed = time.Now()
 		fmt.Printf("%s  %2d/%d %s, healed after %s %s\n", s.began.Format(time.TimeOnly), i+1, len(faults), f.name,
 			seconds(s.healed.Sub(s.began)), strings.Join(s.notes, "; "))
-		pause(ctx, max(rest, f.patience))
+		pause(ctx, f.rest())
 		if ctx.Err() != nil {
 			return sections, ctx.Err()
 		}
