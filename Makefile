@@ -33,7 +33,7 @@ demo: ## Walk a person's way through a throw-away standalone and tell the story
 
 .PHONY: test
 test: need-cc ## Run all unit and embedded suites with the race detector; no server needed
-	go test -race -shuffle=on ./...
+	go test -race -shuffle=on -timeout 30m ./...
 
 .PHONY: fuzz
 fuzz: ## Try what nobody has thought of on every parser (FUZZ_TIME=5m in all); no server needed
@@ -78,7 +78,7 @@ need-promtool:
 .PHONY: test-integration
 test-integration: need-cc need-browser stack-up ## Run the suites that know real servers on them, and the end-to-end tests with real processes
 	@. $(STACK_ENV) && export INTEGRATION=1 && go test -race -count=1 -run '^($(APP_SERVED))$$' ./internal/app && \
-		go test -race -count=1 -timeout 30m -p 1 -tags e2e $(filter-out ./internal/app/,$(SERVED))
+		go test -race -count=1 -timeout 60m -p 1 -tags e2e $(filter-out ./internal/app/,$(SERVED))
 
 .PHONY: test-next-rabbitmq
 test-next-rabbitmq: need-cc ## Run the suites of the broker on RabbitMQ 4, and restart it 25 times (root; about ten minutes)

@@ -22,7 +22,15 @@ pg_sql() {
     timeout 5 "$(postgres_bin)/psql" -XAtq -h 127.0.0.1 -p "${!port}" -U postgres -c "$2" postgres
 }
 
-is_primary() { [ "$(pg_sql "$1" 'SELECT pg_is_in_recovery()' 2>/dev/null)" = f ]; }
+# A server that is slow to reply is asked again: a primary that was taken for none would get a second one beside it.
+is_primary() {
+  local standby
+  until standby=$(pg_sql "$1" 'SELECT pg_is_in_recovery()' 2>/dev/null); do
+    alive "postgres$1" || return 1
+    sleep 0.2
+  done
+  [ "$standby" = f ]
+}
 
 # From when standby $1 streams on, its primary's commits wait for it.
 pg_attach() {

@@ -63,7 +63,7 @@ need_free_ports() {
   done
 }
 
-ready_seconds=60
+ready_seconds=120
 
 # Waits until server $1 answers; a server that dies or stays mute is shown with the end of its log.
 await_ready() {

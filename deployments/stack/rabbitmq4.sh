@@ -34,11 +34,16 @@ install_next() {
     umask 022
     unshare --mount /bin/sh -ec '
       PATH=$PATH:/usr/sbin:/sbin
-      debootstrap --variant=minbase "$1" "$0" http://deb.debian.org/debian
+      tries=3
+      until debootstrap --variant=minbase "$1" "$0" http://deb.debian.org/debian; do
+        [ "$((tries -= 1))" -gt 0 ]
+        rm -rf --one-file-system "$0"
+        sleep 10
+      done
       mount --bind /proc "$0/proc" && mount --bind /dev "$0/dev"
       printf "#!/bin/sh\nexit 101\n" >"$0/usr/sbin/policy-rc.d" # no service starts
       chmod 755 "$0/usr/sbin/policy-rc.d"
-      chroot "$0" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends rabbitmq-server
+      chroot "$0" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 install -qy --no-install-recommends rabbitmq-server
       chroot "$0" apt-get clean' "$new" "$next_release"
   ) </dev/null >"$log" 2>&1 || die "that failed: $(tail -n 1 "$log")"
   mv "$new" "$stack/$next_release"
