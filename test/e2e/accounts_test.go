@@ -177,7 +177,7 @@ func disabledAccount(t *testing.T) {
 	}
 	want(t, http.StatusUnauthorized)(p.client.Call(t.Context(), http.MethodGet, "/authentication/me", nil))
 	s.OutboxEmpty()
-	require.Zero(t, s.Count("SELECT count(*) FROM mail_deliveries WHERE state IN ('owed', 'sending')"))
+	ledgerHas(t, s, 0, "state IN ('owed', 'sending')")
 	for who, mails := range map[*person]int{p: 3, unproven: 1, invitee: 1} {
 		require.Len(t, s.Mailbox.All(who.email), mails, "no mail to a disabled account but the notice")
 	}

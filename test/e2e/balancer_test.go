@@ -32,9 +32,9 @@ func TestBalancer(t *testing.T) {
 	balancer := harness.NewBalancer(t)
 	// The stop is shorter than by default: two seconds, and at most another until new connections are refused.
 	s := harness.New(t, harness.Options{
-		Consumers: 1,
-		Env:       map[string]string{"DRAIN_DELAY": "2s", "SHUTDOWN_TIMEOUT": "4s", "LOGGER_LEVEL": "info"},
+		Env: map[string]string{"DRAIN_DELAY": "2s", "SHUTDOWN_TIMEOUT": "4s", "LOGGER_LEVEL": "info"},
 	})
+	s.NewConsumer()
 	for _, env := range balancer.APIs {
 		s.NewAPI(env...)
 	}

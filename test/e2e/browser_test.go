@@ -189,13 +189,7 @@ func (v *surfer) attack(t *testing.T, page *harness.Page, sameSite bool) {
 	}
 
 	v.s.OutboxEmpty() // what the visitor has caused has been published, and its mail is in the ledger
-	harness.Soon(t, func() error {
-		n, err := v.s.System.Count(t.Context(), "SELECT count(*) FROM mail_deliveries WHERE state IN ('owed', 'sending')")
-		if err == nil && n > 0 {
-			err = fmt.Errorf("%d mails are owed", n)
-		}
-		return err
-	})
+	ledgerHas(t, v.s, 0, "state IN ('owed', 'sending')")
 	before := v.state()
 	from := len(v.s.APIs[0].Log.Lines(0))
 	routes := changing(t)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,11 +26,13 @@ const invitations = "/users/invitations"
 const invitationURL = "https://smap.example/accept-invitation#token={token}"
 
 // startWithAdministrator starts a system that sends so many invitations per second, and an administrator.
-func startWithAdministrator(t *testing.T, perSecond string) (*harness.TestSystem, *person) {
+func startWithAdministrator(t *testing.T, perSecond string, more ...string) (*harness.TestSystem, *person) {
 	t.Helper()
-	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2, Env: map[string]string{
-		"INVITATIONS_PER_SECOND": perSecond, "INVITATION_URL": invitationURL,
-	}})
+	env := map[string]string{"INVITATIONS_PER_SECOND": perSecond, "INVITATION_URL": invitationURL}
+	for i := 0; i < len(more); i += 2 {
+		env[more[i]] = more[i+1]
+	}
+	s := harness.New(t, harness.Options{APIs: 2, Consumers: 2, Env: env})
 	return s, administrator(t, s)
 }
 
@@ -154,7 +157,10 @@ func inviteList(t *testing.T) {
 			order = append(order, m.To)
 		}
 	}
-	require.Equal(t, good, order, "in the order of the list")
+	require.ElementsMatch(t, good, order)
+	for place, address := range order { // a relay that was kept waiting sends the rows of two seconds at once
+		require.InDelta(t, slices.Index(good, address), place, 2*perSecond-1, "in the order of the list: %v", order)
+	}
 	closingMail(t, s, admin, len(good), 0)
 	c := announced(t, s, recorded, batch.ProjectID)
 	require.Equal(t, completed{batch.ProjectID, admin.id, len(good), len(good), 0, c.CompletedAt}, c)
@@ -324,7 +330,7 @@ func forgetBatch(t *testing.T) {
 func batchOnABadDay(t *testing.T) {
 	t.Parallel()
 	// Eighty mails are waited for: the others are enough for 17 s of restarts between them.
-	s, admin := startWithAdministrator(t, "10")
+	s, admin := startWithAdministrator(t, "10", "INVITATION_WORKERS", "1") // a kill leaves one mail in doubt
 	recorded := recordEvents(t, s)
 	emails := newAddresses(250)
 	batch := uploadThroughAKill(t, s, admin, emails)

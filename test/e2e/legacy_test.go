@@ -91,12 +91,7 @@ func htmlCode(t *testing.T, html string) string {
 // waitLedger waits until the ledger has recorded n mails as accepted, which it does after the mail server's 250.
 func waitLedger(t *testing.T, s *harness.TestSystem, n int) {
 	t.Helper()
-	harness.Soon(t, func() error {
-		if have := s.Count("SELECT count(*) FROM mail_deliveries WHERE state = 'accepted'"); have != n {
-			return fmt.Errorf("the ledger has %d accepted mails, expected %d", have, n)
-		}
-		return nil
-	})
+	ledgerHas(t, s, n, "state = 'accepted'")
 }
 
 // TestPreviousRelease runs beside what the previous release has left: its exchange, its queue, its mails and its codes.

@@ -139,6 +139,17 @@ func oneMail(t *testing.T, s *harness.TestSystem, email string) harness.Mail {
 	return mails[0]
 }
 
+// ledgerHas waits until the ledger has n mails that meet the condition. A mail is in the inbox before it is recorded.
+func ledgerHas(t *testing.T, s *harness.TestSystem, n int, condition string) {
+	t.Helper()
+	harness.Soon(t, func() error {
+		if have := s.Count("SELECT count(*) FROM mail_deliveries WHERE " + condition); have != n {
+			return fmt.Errorf("%d mails of the ledger are %s, expected %d", have, condition, n)
+		}
+		return nil
+	})
+}
+
 // ledger returns the state and the error class of a mail.
 func ledger(t *testing.T, s *harness.TestSystem, eventID string) (state, class string) {
 	t.Helper()

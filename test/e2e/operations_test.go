@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -37,10 +38,24 @@ func openOperations(t *testing.T, s *harness.TestSystem, browser *harness.Browse
 func operate(t *testing.T, s *harness.TestSystem, browser *harness.Browser, p *harness.Process) *console {
 	t.Helper()
 	c := openOperations(t, s, browser, p)
-	c.see("h1", "Log in")
-	c.press(operationsToken + "\r") // the field has the focus
+	c.logIn(operationsToken)
 	c.see("h1", "Status")
 	return c
+}
+
+// logIn types a token into the field of the first page, which has the focus as soon as it is drawn.
+func (c *console) logIn(token string) {
+	c.Helper()
+	c.see("h1", "Log in")
+	harness.Soon(c, func() error {
+		var focused bool
+		err := c.page.Call(&focused, `() => document.activeElement.matches("[name=token]")`)
+		if err == nil && !focused {
+			err = errors.New("the field has no focus")
+		}
+		return err
+	})
+	c.press(token + "\r")
 }
 
 func (c *console) press(keys string) {
@@ -148,7 +163,9 @@ func poisonAtTheKeyboard(c *console, s *harness.TestSystem) {
 	reach := func() {
 		c.enter(`nav a[href="/deadletters"]`)
 		c.see("h1", "Dead letters")
-		c.enter(`main a[href="` + dead + `"]`)
+		c.tab(`main a[href="` + dead + `"]`)
+		c.staysThere()
+		c.press("\r")
 		c.see("#rows", "evt_poison")
 		c.enter(`#rows a[href^="` + dead + `/letter/"]`)
 		c.see("#details", "SHA-256")
@@ -186,6 +203,21 @@ func (c *console) tab(selector string) {
 	require.Fail(c, "the keyboard does not reach "+selector)
 }
 
+// staysThere has the page replace what has the focus by what is new, which then has it.
+func (c *console) staysThere() {
+	c.Helper()
+	var same bool
+	require.NoError(c, c.page.Call(&same, `async () => {
+		const before = document.activeElement
+		while (before.isConnected) {
+			await read()
+			await new Promise(resolve => setTimeout(resolve, 10))
+		}
+		return document.activeElement.cloneNode(false).isEqualNode(before.cloneNode(false))
+	}`))
+	require.True(c, same, "the page goes on, and the focus is lost")
+}
+
 // enter presses Enter there.
 func (c *console) enter(selector string) {
 	c.Helper()
@@ -198,10 +230,10 @@ func everyPage(t *testing.T, browser *harness.Browser) {
 	s := harness.New(t, harness.Options{APIs: 1, Consumers: 1, Env: withConsole()})
 	c := openOperations(t, s, browser, s.Consumers[0])
 	c.see("h1", "Log in")
-	c.press("not the token\r")
+	c.logIn("not the token")
 	c.see("main", "That is not the token.")
 	c.looksRight("operations-login")
-	c.press(operationsToken + "\r")
+	c.logIn(operationsToken)
 	c.see("h1", "Status")
 	verified(t, s)
 	for _, label := range c.sections() {

@@ -67,7 +67,6 @@ func TestPoison(t *testing.T) {
 			}
 		}
 	}
-	published := time.Now()
 	people := make([]*person, 30)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -79,16 +78,13 @@ func TestPoison(t *testing.T) {
 		p.readMail(t, s)
 	}
 	for queue := range queues {
-		letters := deadLetters(t, s, queue, copies*sorts)
-		require.Less(t, time.Since(published), 15*time.Second)
-		for _, l := range letters {
+		for _, l := range deadLetters(t, s, queue, copies*sorts) {
 			require.NotEmpty(t, l.EventID)
 			require.Contains(t, []string{"invalid", "unreadable"}, l.Reason)
 			require.Equal(t, queues[queue], l.RoutingKey)
 			require.NotContains(t, l.EventID, "\x1b")
 		}
 	}
-	require.Less(t, time.Since(published), 30*time.Second)
 	for _, line := range s.Consumers[0].Log.Lines(0)[started:] {
 		require.NotContains(t, line, "reconnecting", "no connection is lost")
 	}

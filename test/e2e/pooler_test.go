@@ -42,8 +42,9 @@ func TestPooler(t *testing.T) {
 		pooler := harness.NewPooler(t)
 		s := harness.New(t, harness.Options{})
 		var out harness.Output
-		began := time.Now()
+		var began time.Time
 		for range 20 { // the first ones get connections that nobody has prepared anything on
+			began = time.Now()
 			if out = s.Command(pooler, harness.API, "migrate", "up"); out.Code != 0 {
 				break
 			}

@@ -40,7 +40,7 @@ func duplicateMailEvents(t *testing.T) {
 	again()
 	consumers := []*harness.Process{s.NewConsumer(), s.NewConsumer()}
 	for _, c := range consumers {
-		require.NoError(t, c.Start(t.Context()))
+		s.StartReady(c)
 	}
 	p.readMail(t, s)
 	handled(t, s, event.EventID, 3)

@@ -84,8 +84,7 @@ func TestSecureRedisRefuses(t *testing.T) {
 			s := harness.New(t, harness.Options{})
 			env := append(server.Env(test.user, test.password), test.setting)
 			for _, p := range []*harness.Process{s.NewAPI(env...), s.NewConsumer(env...)} {
-				require.NoError(t, p.Start(t.Context()))
-				s.Ready(p)
+				s.StartReady(p)
 				s.WaitLine(p, `"level":"warn"`, "redis", test.named)
 				_, body, err := p.Get(t.Context(), "/health/redis")
 				require.NoError(t, err)

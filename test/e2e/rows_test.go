@@ -47,8 +47,7 @@ func TestPreviousRows(t *testing.T) {
 
 	api, consumer := s.NewAPI(), s.NewConsumer()
 	for _, p := range []*harness.Process{api, consumer} {
-		require.NoError(t, p.Start(t.Context()))
-		s.Ready(p)
+		s.StartReady(p)
 	}
 	s.WaitLine(consumer, `"queue":"smtp_send_email"`, "found")
 

@@ -44,7 +44,7 @@ func respondsNow(t *testing.T, p *harness.Process, path string, status int, word
 // soonResponds waits for a response to a probe, and then checks it like responds.
 func soonResponds(t *testing.T, p *harness.Process, path string, status int, word string, within time.Duration) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), within+stale)
+	ctx, cancel := context.WithTimeout(t.Context(), max(within+stale, harness.Patience))
 	defer cancel()
 	require.NoError(t, harness.Eventually(ctx, func() error {
 		have, body, err := p.Get(ctx, path)
@@ -370,8 +370,7 @@ func TestRedisSettings(t *testing.T) {
 			t.Parallel()
 			s := harness.New(t, harness.Options{})
 			for _, p := range []*harness.Process{s.NewAPI(test.setting), s.NewConsumer(test.setting)} {
-				require.NoError(t, p.Start(t.Context()))
-				s.Ready(p)
+				s.StartReady(p)
 				s.WaitLine(p, `"level":"warn"`, "redis ", test.named)
 				_, body, err := p.Get(t.Context(), "/health/redis")
 				require.NoError(t, err)

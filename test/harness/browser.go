@@ -34,7 +34,8 @@ func NewBrowser(tb testing.TB) *Browser {
 		chromedp.NoSandbox, // which root needs
 		chromedp.Flag("headless", "new"),
 		chromedp.Flag("disable-gpu", true),
-		chromedp.Flag("hide-scrollbars", true), // a picture of a whole page would lack what is below them
+		chromedp.Flag("allow-pre-commit-input", true), // keys and clicks before the first frame are lost otherwise
+		chromedp.Flag("hide-scrollbars", true),        // a picture of a whole page would lack what is below them
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-dev-shm-usage", true), // containers have little of it
 		chromedp.Flag("disable-sync", true),

@@ -106,6 +106,9 @@ func (p *Process) launch() (*execution, error) {
 	if p.closed {
 		return nil, fmt.Errorf("%s: its system is closed", p.Name)
 	}
+	if p.current != nil && !p.current.over() {
+		return nil, fmt.Errorf("%s runs already: nobody would end its first run", p.Name)
+	}
 	binary := p.binary
 	if !filepath.IsAbs(binary) {
 		binary = filepath.Join(dir, binary)
@@ -189,14 +192,15 @@ func (p *Process) Env() []string {
 // Running reports whether the process has been started and has not ended.
 func (p *Process) Running() bool {
 	e, err := p.execution()
-	if err != nil {
-		return false
-	}
+	return err == nil && !e.over()
+}
+
+func (e *execution) over() bool {
 	select {
 	case <-e.ended:
-		return false
-	default:
 		return true
+	default:
+		return false
 	}
 }
 

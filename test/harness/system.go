@@ -145,11 +145,13 @@ var onBroker sync.Mutex
 
 // StartAll starts all apis and consumers at once and waits until they are ready. Other Systems start before or after
 // that.
-func (s *System) StartAll(ctx context.Context) error {
+func (s *System) StartAll(ctx context.Context) error { return s.startReady(ctx, s.Processes()...) }
+
+func (*System) startReady(ctx context.Context, processes ...*Process) error {
 	onBroker.Lock()
 	defer onBroker.Unlock()
 	group, ctx := errgroup.WithContext(ctx)
-	for _, p := range s.Processes() {
+	for _, p := range processes {
 		group.Go(func() error {
 			if err := p.Start(ctx); err != nil {
 				return err
