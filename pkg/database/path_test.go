@@ -96,6 +96,7 @@ func TestDeadPath(t *testing.T) {
 				_, err := db.Exec(ctx, "waiting", "SELECT pg_sleep(0.4)")
 				return err
 			}), "a transaction has its own")
+			db = open(t, database.Options{Dialect: database.Postgres, DSN: dsn, StatementTimeout: time.Minute})
 			names, err := database.All(t.Context(), db, "reading", database.Text, "SELECT generate_series(1, 1000)::text")
 			require.NoError(t, err)
 			require.Len(t, names, 1000)

@@ -76,7 +76,7 @@ func TestWithinTx(t *testing.T) {
 
 	t.Run("lets WithTxTimeout extend the deadline", func(t *testing.T) {
 		t.Parallel()
-		each(t, database.Options{TxTimeout: 100 * time.Millisecond}, func(t *testing.T, db *database.DB) {
+		each(t, database.Options{TxTimeout: time.Second}, func(t *testing.T, db *database.DB) {
 			patient := db.WithTxTimeout(time.Minute)
 			require.NoError(t, patient.WithinTx(context.Background(), func(ctx context.Context) error {
 				deadline, _ := ctx.Deadline()

@@ -112,23 +112,36 @@ func TestServe(t *testing.T) {
 		t.Parallel()
 		s := startSlow(t, Drain{Delay: 300 * time.Millisecond, Timeout: time.Minute})
 		client := &http.Client{Transport: &http.Transport{}}
-		get := func() (closed bool) {
+		get := func() (closed bool, err error) {
 			res, err := client.Get(s.url)
-			require.NoError(t, err)
+			if err != nil {
+				return false, err
+			}
 			_, err = io.Copy(io.Discard, res.Body)
 			require.NoError(t, errors.Join(err, res.Body.Close()))
 			require.Equal(t, http.StatusOK, res.StatusCode)
-			return res.Close
+			return res.Close, nil
 		}
-		require.False(t, get())
+		served := func() bool {
+			closed, err := get()
+			require.NoError(t, err)
+			return closed
+		}
+		require.False(t, served())
 		s.stop()
-		require.Eventually(t, get, time.Second, time.Millisecond, "on the connection that was kept")
+		require.Eventually(t, served, 10*time.Second, time.Millisecond, "on the connection that was kept")
 		began := time.Now()
 		last := began
 		for time.Since(began) < 600*time.Millisecond { // twice the delay, as a client is still coming
+			before := last
 			last = time.Now()
-			require.True(t, get(), "on a new one")
-			require.Empty(t, s.ended)
+			closed, err := get()
+			if errors.Is(err, syscall.ECONNREFUSED) && last.Sub(before) > quiet/2 { // the machine was busy: nobody came for so long
+				last = before
+				break
+			}
+			require.NoError(t, err)
+			require.True(t, closed, "on a new one")
 		}
 		require.NoError(t, <-s.ended)
 		require.GreaterOrEqual(t, time.Since(last), quiet/2) // measured from before the last request: a busy machine adds to it
@@ -137,7 +150,7 @@ func TestServe(t *testing.T) {
 	t.Run("serves everybody who has connected, however many keep coming", func(t *testing.T) {
 		t.Parallel()
 		for range 3 {
-			s := startSlow(t, Drain{Delay: 10 * time.Millisecond, Timeout: 400 * time.Millisecond})
+			s := startSlow(t, Drain{Delay: 10 * time.Millisecond, Timeout: 4 * time.Second})
 			var clients sync.WaitGroup
 			var served atomic.Int64
 			for range 8 {

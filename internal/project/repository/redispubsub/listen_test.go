@@ -30,17 +30,23 @@ func each(t *testing.T, test func(t *testing.T, client *goredis.Client)) {
 			test(t, client)
 		})
 	}
-	run("miniredis", func(t *testing.T) redis.Options { return redis.Options{Addr: miniredis.RunT(t).Addr()} })
+	run("miniredis", func(t *testing.T) redis.Options { return patient(miniredis.RunT(t).Addr()) })
 	if os.Getenv("INTEGRATION") != "" {
 		run("redis", func(t *testing.T) redis.Options {
 			require.NotEmpty(t, os.Getenv("REDIS_HOST"), "INTEGRATION is set but REDIS_HOST is not; run make test-integration")
 			db, err := strconv.Atoi(os.Getenv("REDIS_CACHE_DB"))
 			require.NoError(t, err)
-			return redis.Options{
-				Addr: net.JoinHostPort(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT")), Password: os.Getenv("REDIS_PASSWORD"), DB: db,
-			}
+			o := patient(net.JoinHostPort(os.Getenv("REDIS_HOST"), os.Getenv("REDIS_PORT")))
+			o.Password, o.DB = os.Getenv("REDIS_PASSWORD"), db
+			return o
 		})
 	}
+}
+
+// patient are options of a client for which a busy machine is no outage.
+func patient(addr string) redis.Options {
+	const long = 10 * time.Second
+	return redis.Options{Addr: addr, DialTimeout: long, ReadTimeout: long, WriteTimeout: long, PoolTimeout: long}
 }
 
 // listening starts s, waits for its subscription, and stops it at the end of the test.
@@ -98,7 +104,7 @@ func TestListen(t *testing.T) {
 	// Not on a real server, which has the subscriptions of others.
 	t.Run("has one subscription for a thousand watchers", func(t *testing.T) {
 		t.Parallel()
-		client := redis.Open(redis.Options{Addr: miniredis.RunT(t).Addr()})
+		client := redis.Open(patient(miniredis.RunT(t).Addr()))
 		t.Cleanup(func() { require.NoError(t, client.Close()) })
 		s := NewSubscriber(SubscriberOptions{Client: client, Reader: &reader{}, OnOutage: func(error) {}})
 		listening(t, s)
@@ -113,7 +119,7 @@ func TestListen(t *testing.T) {
 	t.Run("renews a broken subscription and reads everything", func(t *testing.T) {
 		t.Parallel()
 		server := miniredis.RunT(t)
-		client := redis.Open(redis.Options{Addr: server.Addr()})
+		client := redis.Open(patient(server.Addr()))
 		t.Cleanup(func() { require.NoError(t, client.Close()) })
 		r, reports := &reader{}, make(chan error, 10)
 		s := NewSubscriber(SubscriberOptions{Client: client, Reader: r, OnOutage: func(err error) { reports <- err }})
