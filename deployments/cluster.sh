@@ -27,7 +27,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
 
 stack=$root/.stack/cluster
 servers='epmd rabbitmq1 rabbitmq2 rabbitmq3 redis1 redis2 sentinel1 sentinel2 sentinel3 postgres1 postgres2'
-ready_seconds=120 # three brokers share what one has in the stack
+ready_seconds=240 # three brokers share what one has in the stack
 
 # Variable, port at offset 0: none is one of the stack's, whatever multiple of ten either is moved by.
 port_table='

@@ -22,16 +22,6 @@ pg_sql() {
     timeout 5 "$(postgres_bin)/psql" -XAtq -h 127.0.0.1 -p "${!port}" -U postgres -c "$2" postgres
 }
 
-# A server that is slow to reply is asked again: a primary that was taken for none would get a second one beside it.
-is_primary() {
-  local standby
-  until standby=$(pg_sql "$1" 'SELECT pg_is_in_recovery()' 2>/dev/null); do
-    alive "postgres$1" || return 1
-    sleep 0.2
-  done
-  [ "$standby" = f ]
-}
-
 # From when standby $1 streams on, its primary's commits wait for it.
 pg_attach() {
   local primary=$((3 - $1))
@@ -51,7 +41,7 @@ pg_start() {
     alive "postgres$other" || "postgres${other}_start"
     await_ready "postgres$other"
   fi
-  if alive "postgres$other" && is_primary "$other" && [ ! -f "$data/standby.signal" ]; then
+  if alive "postgres$other" && [ ! -f "$stack/postgres$other/standby.signal" ] && [ ! -f "$data/standby.signal" ]; then
     pg_copy "$1" "$other"
   elif [ ! -d "$data" ]; then
     pg_create "$data"

@@ -40,22 +40,23 @@ may_install() {
     { [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }
 }
 
-# A mirror fails at times, and a machine's own upgrades hold the lock for minutes.
-patiently=(-o Acquire::Retries=5 -o DPkg::Lock::Timeout=300)
-
 # Installs packages $@ without letting them start services of their own on the standard ports: policy-rc.d is how
-# Debian asks whether they may. An existing one is the machine's own decision and is left alone.
+# Debian asks whether they may. An existing one is the machine's own decision and is left alone. A mirror that fails is asked
+# again, and the machine's own upgrades may hold their locks for a while.
 install_packages() (
   umask 022
-  sudo=() policy=/usr/sbin/policy-rc.d
+  sudo=() policy=/usr/sbin/policy-rc.d try
   [ "$(id -u)" = 0 ] || sudo=(sudo -n)
   if [ ! -e "$policy" ]; then
     trap '"${sudo[@]}" rm -f "$policy"' EXIT
     printf '#!/bin/sh\nexit 101\n' | "${sudo[@]}" tee "$policy" >/dev/null
     "${sudo[@]}" chmod 755 "$policy"
   fi
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${patiently[@]}" update -q &&
-    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get "${patiently[@]}" install -qy --no-install-recommends "$@"
+  for try in {1..10}; do
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 update -q && break || sleep "$try"
+  done
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 \
+    install -qy --no-install-recommends "$@"
 ) </dev/null >>"$stack/log/install.log" 2>&1
 
 # Settles how the servers run, "native" or "docker", and remembers it: the data of one is not the data of the other.

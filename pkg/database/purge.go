@@ -14,14 +14,15 @@ type Purge struct {
 	Table string
 	Key   string // the columns of its primary key, separated by commas
 	Where string // with the arguments from $1 on
-	// Oldest is the column that says how old a row is: the oldest go first. An index on it has to lead to the rows of Where.
-	// In no order PostgreSQL would read the table from its beginning for every transaction, as it expects to find some soon.
+	// Oldest is the column that says how old a row is: the oldest go first. Where a table can be large an index on it has to
+	// lead to the rows of Where. Without an order PostgreSQL reads the table from its beginning for every transaction,
+	// because it expects to find such rows soon.
 	Oldest string
 	// Set is what an UPDATE sets, after which the row must not be among those of Where. Empty: rows are deleted.
 	Set string
 }
 
-// Purge deletes or changes all rows that meet a condition, however many there are: so many in a transaction of their own,
+// Purge deletes or changes all rows that meet a condition, the oldest first, however many there are: so many in a transaction of their own,
 // and then it rests four times as long as that took, so that others come first. It passes over rows that another
 // transaction has locked, and returns how many it has changed, after an error as well. doing begins its errors.
 //

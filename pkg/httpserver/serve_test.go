@@ -136,7 +136,7 @@ func TestServe(t *testing.T) {
 			before := last
 			last = time.Now()
 			closed, err := get()
-			if errors.Is(err, syscall.ECONNREFUSED) && last.Sub(before) > quiet/2 { // the machine was busy: nobody came for so long
+			if errors.Is(err, syscall.ECONNREFUSED) && time.Since(before) > quiet/2 { // the machine was busy: nobody came for so long
 				last = before
 				break
 			}

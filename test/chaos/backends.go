@@ -173,7 +173,7 @@ func (r *run) still(ctx context.Context) error {
 	})
 }
 
-// quietly calls do while the crowd rests, nobody waits for an answer and no message is under way: what is in a queue when it
+// quietly calls do while the crowd rests, no registration or upload is under way and no message is: what is in a queue when it
 // is deleted is gone.
 func (r *run) quietly(ctx context.Context, do func() error) error {
 	r.crowd.asking.Lock()

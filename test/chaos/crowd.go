@@ -43,7 +43,8 @@ type crowd struct {
 	section atomic.Int64
 	refused atomic.Bool // one in three has an address that the mail server refuses
 	running sync.WaitGroup
-	asking  sync.RWMutex // read by those who wait for an answer; while another holds it nobody comes
+	// asking is held for reading while a registration or an upload is under way. Nobody begins one while it is held for writing.
+	asking sync.RWMutex
 
 	mu     sync.Mutex
 	random *rand.Rand
@@ -125,8 +126,8 @@ func (c *crowd) register(ctx context.Context) {
 	}
 }
 
-// ask has a person register until the answer is more than "busy", and notes it. It reports whether there was one: nobody asks
-// while the crowd rests.
+// ask has a person register until the answer is other than "busy", and notes what came of it. It reports false where nothing
+// is noted: while the crowd rests, and when it goes home.
 func (c *crowd) ask(ctx context.Context, client *harness.Client, o *owed) bool {
 	if !c.asking.TryRLock() {
 		return false

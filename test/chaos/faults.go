@@ -28,7 +28,7 @@ type fault struct {
 func (f *fault) within() time.Duration { return cmp.Or(f.patience, recoverWithin) }
 
 // rest returns how long the next fault waits after this one: longer than recovery may take, so that what recovers too late
-// is seen before the next one disturbs it.
+// is seen before the next one disturbs it, unless the machine is so slow that a mail is prompt after twice the time of prompt.
 func (f *fault) rest() time.Duration { return f.within() + 2*prompt }
 
 // nothing goes wrong in the first section.

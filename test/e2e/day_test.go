@@ -73,7 +73,7 @@ func (d *day) compare(t *testing.T, what string, good spans, again func() spans)
 	for range rounds {
 		bad = again()
 		t.Logf("%s: p50 %s, was %s; slowest %s, was %s", what, bad.median(), good.median(), bad.slowest(), good.slowest())
-		if bad.median() <= good.median()*12/10+500*time.Millisecond && bad.slowest() <= 2*good.slowest()+time.Second {
+		if bad.median() <= good.median()*12/10+max(150*time.Millisecond, good.median()) && bad.slowest() <= 2*good.slowest()+time.Second {
 			return
 		}
 	}

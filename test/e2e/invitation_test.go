@@ -119,7 +119,7 @@ func TestInvitations(t *testing.T) {
 // inviteList uploads a list with everything that can be wrong with a line, and follows the people who are invited.
 func inviteList(t *testing.T) {
 	t.Parallel()
-	const perSecond = 2 // half a second apart, no mail overtakes another on a busy machine
+	const perSecond = 2 // slow enough for the order to be seen
 	s, admin := startWithAdministrator(t, fmt.Sprint(perSecond))
 	recorded := recordEvents(t, s)
 	good := newAddresses(8)

@@ -67,7 +67,7 @@ func TestPoison(t *testing.T) {
 			}
 		}
 	}
-	people := make([]*person, 30)
+	published, people := time.Now(), make([]*person, 30)
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for i := range people {
@@ -77,6 +77,7 @@ func TestPoison(t *testing.T) {
 	for _, p := range people {
 		p.readMail(t, s)
 	}
+	require.Less(t, time.Since(published), time.Minute, "poison delays nobody")
 	for queue := range queues {
 		for _, l := range deadLetters(t, s, queue, copies*sorts) {
 			require.NotEmpty(t, l.EventID)

@@ -38,10 +38,7 @@ func duplicateMailEvents(t *testing.T) {
 	}
 	again()
 	again()
-	consumers := []*harness.Process{s.NewConsumer(), s.NewConsumer()}
-	for _, c := range consumers {
-		s.StartReady(c)
-	}
+	s.StartReady(s.NewConsumer(), s.NewConsumer())
 	p.readMail(t, s)
 	handled(t, s, event.EventID, 3)
 	again()

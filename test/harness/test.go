@@ -66,10 +66,11 @@ func (s *TestSystem) Ready(p *Process) {
 	require.NoError(s.tb, p.WaitReady(s.tb.Context()))
 }
 
-// StartReady starts p and waits until it is ready. As with [System.StartAll], other Systems start before or after that.
-func (s *TestSystem) StartReady(p *Process) {
+// StartReady starts processes at once and waits until they are ready. As with [System.StartAll], other Systems start before or
+// after that.
+func (s *TestSystem) StartReady(processes ...*Process) {
 	s.tb.Helper()
-	require.NoError(s.tb, s.startReady(s.tb.Context(), p))
+	require.NoError(s.tb, s.startReady(s.tb.Context(), processes...))
 }
 
 // Terminate ends p with SIGTERM; its exit code must be 0.
@@ -149,7 +150,7 @@ func (s *TestSystem) OutboxEmpty() {
 func Inject(tb testing.TB, fault func(context.Context) error) {
 	tb.Helper()
 	tb.Cleanup(func() { require.NoError(tb, Repair(context.WithoutCancel(tb.Context()))) })
-	ctx, cancel := context.WithTimeout(tb.Context(), 2*Patience) // a restart is a stop of half a minute and a start of two at most
+	ctx, cancel := context.WithTimeout(tb.Context(), 2*Patience) // stopping takes half a minute at most, starting two
 	defer cancel()
 	require.NoError(tb, fault(ctx))
 }

@@ -45,8 +45,8 @@ func (t Table) Retry(ctx context.Context, db *database.DB, now time.Time) (int64
 	return result.RowsAffected()
 }
 
-// DropFailed deletes up to limit rows with personal data that were given up and were stored at then or before, and returns
-// how many. Rows that wait are not among them, however old they are.
+// DropFailed deletes up to limit rows with personal data that were given up and were stored at then or before, those first
+// that were given up first, and returns how many. Rows that wait are not among them, however old they are.
 func (t Table) DropFailed(ctx context.Context, db *database.DB, then time.Time, limit int) (int64, error) {
 	personal := ""
 	if t == Rows {
