@@ -45,7 +45,7 @@ may_install() {
 # again, and the machine's own upgrades may hold their locks for a while.
 install_packages() (
   umask 022
-  sudo=() policy=/usr/sbin/policy-rc.d try
+  sudo=() policy=/usr/sbin/policy-rc.d
   [ "$(id -u)" = 0 ] || sudo=(sudo -n)
   if [ ! -e "$policy" ]; then
     trap '"${sudo[@]}" rm -f "$policy"' EXIT
